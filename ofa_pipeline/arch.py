@@ -1,0 +1,647 @@
+"""Architectures and the spaces that they are drawn from.
+
+`Arch` is one subnet as a frozen value. `SearchSpace` is the choices of every elastic dimension
+and the fixed shape around them; it turns architectures into integer gene arrays and back, and
+samples, mutates, crosses and encodes hundreds of thousands of them at a time in numpy.
+
+Gene layout, one row an architecture, each gene an index into the choices of its dimension:
+``[resolution | widths | depths | kernel sizes | expand ratios]``. Genes of blocks that the depth
+skips are 0 in a canonical row, so that equal rows mean equal networks.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ofa_pipeline.errors import ArchError
+
+Genes = NDArray[np.int8]
+"""Shape (architectures, genes)."""
+BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+Activation = Literal["relu", "relu6", "h_swish"]
+N = TypeVar("N", int, float)
+
+
+def make_divisible(value: float, divisor: int = 8) -> int:
+    """Round a channel count to a multiple of `divisor`, never more than 10 % down.
+
+    Source:
+        The rounding of MobileNetV2/V3 as the reference does it: half a divisor is added and
+        truncated first, then rounded down.
+    """
+    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * value else rounded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arch:
+    """One subnet: what runs, and nothing else.
+
+    Blocks that the depth skips do not appear, so two equal values are the same network.
+    """
+
+    resolution_px: int
+    """Height and width of the input images."""
+    depths: tuple[int, ...]
+    """Number of blocks that run in each block group."""
+    kernel_sizes: tuple[int, ...]
+    """Of each block that runs, in block order; ``len == sum(depths)``."""
+    expand_ratios: tuple[float, ...]
+    """Of each block that runs, in block order; ``len == sum(depths)``."""
+    width_multipliers: tuple[float, ...] = ()
+    """Of each width site; empty where width is not elastic."""
+
+    def __post_init__(self) -> None:
+        """Normalise the number types and check that the lengths agree."""
+        object.__setattr__(self, "resolution_px", int(self.resolution_px))
+        object.__setattr__(self, "depths", tuple(int(v) for v in self.depths))
+        object.__setattr__(self, "kernel_sizes", tuple(int(v) for v in self.kernel_sizes))
+        object.__setattr__(self, "expand_ratios", tuple(float(v) for v in self.expand_ratios))
+        object.__setattr__(
+            self, "width_multipliers", tuple(float(v) for v in self.width_multipliers)
+        )
+        blocks = sum(self.depths)
+        for name in ("kernel_sizes", "expand_ratios"):
+            found = len(self.kernel_sizes if name == "kernel_sizes" else self.expand_ratios)
+            if found != blocks:
+                raise ArchError(
+                    f"Arch.{name} must have one entry a block that runs, {blocks} for depths "
+                    f"{self.depths}, got {found}. Build architectures with SearchSpace.arch()."
+                )
+
+    @property
+    def arch_id(self) -> str:
+        """Ten hex digits that name this architecture within its space."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain lists and numbers, ready for JSON."""
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Arch":
+        """Build from what `to_dict` returned.
+
+        Raises:
+            ArchError: If a key is missing or unknown, or a value is not a number.
+        """
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise ArchError(f"not an architecture: {error} (got {dict(values)})") from error
+
+    def __str__(self) -> str:
+        """Return a short readable form, for example ``r28 d2-3 k3.5-3.3.7 e3.4-6.6.6``."""
+        ends = np.cumsum(self.depths)
+        spans = list(zip(ends - np.array(self.depths), ends, strict=True))
+        kernels = "-".join(".".join(map(str, self.kernel_sizes[a:b])) for a, b in spans)
+        expands = "-".join(".".join(f"{v:g}" for v in self.expand_ratios[a:b]) for a, b in spans)
+        widths = "".join(f" w{w:g}" for w in self.width_multipliers)
+        depths = "-".join(map(str, self.depths))
+        return f"r{self.resolution_px} d{depths} k{kernels} e{expands}{widths}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockGroup:
+    """A sequence of blocks at one feature-map size, and what is elastic in it."""
+
+    out_channels: int
+    """At width multiplier 1."""
+    stride: int
+    """Of the first block; the others have stride 1."""
+    depths: tuple[int, ...]
+    """Numbers of blocks that may run, ascending."""
+    kernel_sizes: tuple[int, ...]
+    """Ascending, odd."""
+    expand_ratios: tuple[float, ...]
+    """Ascending."""
+    activation: Activation
+    use_se: bool = False
+    """Squeeze-excite after the depthwise convolution."""
+
+    @property
+    def max_depth(self) -> int:
+        """Number of blocks that the supernet holds."""
+        return self.depths[-1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MBConvBackbone:
+    """What is not elastic in a network of mobile inverted bottleneck blocks.
+
+    Stem convolution 3x3, one static MBConv block (kernel 3, expand ratio 1), the elastic block
+    groups, a 1x1 convolution with batch norm, global average pooling, optionally a 1x1
+    convolution without batch norm or bias (MobileNetV3's feature mix), the classifier.
+    """
+
+    stem_channels: int
+    stem_stride: int
+    stem_activation: Activation
+    first_block_channels: int
+    first_block_activation: Activation
+    final_channels: int
+    """Of the 1x1 convolution before pooling."""
+    feature_mix_channels: int | None
+    """Of the 1x1 convolution after pooling; None where there is none (ProxylessNAS)."""
+    head_activation: Activation
+    bn_eps: float = 1e-5
+    bn_momentum: float = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResNetBackbone:
+    """What is not elastic in a ResNet-D of bottleneck blocks, at width multiplier 1."""
+
+    stem_channels: int = 64
+    bn_eps: float = 1e-5
+    bn_momentum: float = 0.1
+
+
+Backbone = MBConvBackbone | ResNetBackbone
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSpace:
+    """The choices of every elastic dimension, and the network around them."""
+
+    space_id: str
+    resolutions_px: tuple[int, ...]
+    """Ascending."""
+    block_groups: tuple[BlockGroup, ...]
+    backbone: Backbone
+    width_multipliers: tuple[float, ...] = ()
+    """Ascending; empty where width is not elastic."""
+    num_width_sites: int = 0
+    block_offsets: tuple[int, ...] = field(init=False)
+    """Index of the first block slot of each block group."""
+
+    def __post_init__(self) -> None:
+        """Check that every choice is there, ascending and without repeats.
+
+        Raises:
+            ArchError: If a list of choices is empty, unsorted, or holds an even kernel size.
+        """
+        named: list[tuple[str, Sequence[float]]] = [("resolutions_px", self.resolutions_px)]
+        for index, group in enumerate(self.block_groups):
+            named += [
+                (f"block_groups[{index}].depths", group.depths),
+                (f"block_groups[{index}].kernel_sizes", group.kernel_sizes),
+                (f"block_groups[{index}].expand_ratios", group.expand_ratios),
+            ]
+        if self.num_width_sites:
+            named.append(("width_multipliers", self.width_multipliers))
+        for name, choices in named:
+            if not choices or list(choices) != sorted(set(choices)) or min(choices) < 0:
+                raise ArchError(
+                    f"{self.space_id}: {name} must be ascending choices without repeats, "
+                    f"got {tuple(choices)}"
+                )
+            if name.endswith("kernel_sizes") and any(k % 2 == 0 for k in choices):
+                raise ArchError(
+                    f"{self.space_id}: {name} must be odd numbers, got {tuple(choices)}"
+                )
+        depths = [group.max_depth for group in self.block_groups]
+        offsets = np.concatenate([[0], np.cumsum(depths)[:-1]])
+        object.__setattr__(self, "block_offsets", tuple(int(v) for v in offsets))
+
+    # ---- shape of the gene array -------------------------------------------------------------
+
+    @cached_property
+    def num_blocks(self) -> int:
+        """Number of block slots of the supernet."""
+        return sum(group.max_depth for group in self.block_groups)
+
+    @cached_property
+    def num_genes(self) -> int:
+        """Number of columns of a gene array."""
+        return 1 + self.num_width_sites + len(self.block_groups) + 2 * self.num_blocks
+
+    @cached_property
+    def columns(self) -> dict[str, slice]:
+        """Columns of each dimension in a gene array."""
+        sizes = {
+            "resolution": 1,
+            "width": self.num_width_sites,
+            "depth": len(self.block_groups),
+            "kernel_size": self.num_blocks,
+            "expand_ratio": self.num_blocks,
+        }
+        starts = np.concatenate([[0], np.cumsum(list(sizes.values()))])
+        return {
+            name: slice(int(start), int(start) + size)
+            for (name, size), start in zip(sizes.items(), starts[:-1], strict=True)
+        }
+
+    @cached_property
+    def choices(self) -> tuple[tuple[float, ...], ...]:
+        """Choices of each gene, in gene order."""
+        blocks = [group for group in self.block_groups for _ in range(group.max_depth)]
+        return (
+            self.resolutions_px,
+            *[self.width_multipliers] * self.num_width_sites,
+            *[group.depths for group in self.block_groups],
+            *[group.kernel_sizes for group in blocks],
+            *[group.expand_ratios for group in blocks],
+        )
+
+    @cached_property
+    def num_choices(self) -> IntArray:
+        """Number of choices of each gene, shape (genes,)."""
+        return np.array([len(choices) for choices in self.choices], dtype=np.int64)
+
+    @cached_property
+    def num_archs(self) -> int:
+        """Number of different architectures, exactly."""
+        total = len(self.resolutions_px) * max(len(self.width_multipliers), 1) ** (
+            self.num_width_sites
+        )
+        for group in self.block_groups:
+            per_block = len(group.kernel_sizes) * len(group.expand_ratios)
+            total *= sum(per_block**depth for depth in group.depths)
+        return total
+
+    @cached_property
+    def _choice_table(self) -> FloatArray:
+        table = np.zeros((self.num_genes, int(self.num_choices.max())))
+        for gene, choices in enumerate(self.choices):
+            table[gene, : len(choices)] = choices
+        return table
+
+    # ---- architectures -----------------------------------------------------------------------
+
+    @cached_property
+    def largest(self) -> Arch:
+        """The architecture with every choice at its maximum."""
+        return self.archs((self.num_choices - 1)[None].astype(np.int8))[0]
+
+    @cached_property
+    def smallest(self) -> Arch:
+        """The architecture with every choice at its minimum."""
+        return self.archs(np.zeros((1, self.num_genes), dtype=np.int8))[0]
+
+    def arch(
+        self,
+        *,
+        resolution_px: int | None = None,
+        depths: int | Sequence[int] | None = None,
+        kernel_sizes: int | Sequence[int] | None = None,
+        expand_ratios: float | Sequence[float] | None = None,
+        width_multipliers: float | Sequence[float] | None = None,
+    ) -> Arch:
+        """Build an architecture of this space.
+
+        Every argument is one number for all, or a list; what is left out is at its maximum.
+        Lists of kernel sizes and expand ratios have one entry for each block slot of the
+        supernet (entries of skipped blocks are ignored) or one for each block that runs.
+
+        Raises:
+            ArchError: If a value is not among the choices or a list has a wrong length.
+        """
+        groups = self.block_groups
+        depth_list = _per_item(depths, [group.max_depth for group in groups], "depths")
+        for index, (depth, group) in enumerate(zip(depth_list, groups, strict=True)):
+            _check_choice(depth, group.depths, f"depths[{index}] of {self.space_id}")
+        active = [
+            offset + block
+            for offset, depth in zip(self.block_offsets, depth_list, strict=True)
+            for block in range(int(depth))
+        ]
+        widths = [self.width_multipliers[-1]] * self.num_width_sites if self.num_width_sites else []
+        arch = Arch(
+            resolution_px=self.resolutions_px[-1] if resolution_px is None else resolution_px,
+            depths=tuple(int(depth) for depth in depth_list),
+            kernel_sizes=tuple(
+                int(v) for v in self._of_blocks(kernel_sizes, "kernel_sizes", active)
+            ),
+            expand_ratios=tuple(self._of_blocks(expand_ratios, "expand_ratios", active)),
+            width_multipliers=tuple(_per_item(width_multipliers, widths, "width_multipliers")),
+        )
+        self.check(arch)
+        return arch
+
+    def _of_blocks(
+        self, given: float | Sequence[float] | None, name: str, active: list[int]
+    ) -> list[float]:
+        blocks = [group for group in self.block_groups for _ in range(group.max_depth)]
+        largest = [
+            (group.kernel_sizes if name == "kernel_sizes" else group.expand_ratios)[-1]
+            for group in blocks
+        ]
+        if isinstance(given, Sequence) and len(given) == len(active) != self.num_blocks:
+            return list(given)
+        values = _per_item(given, largest, name)
+        return [values[slot] for slot in active]
+
+    def check(self, arch: Arch) -> None:
+        """Check that the architecture is one of this space.
+
+        Raises:
+            ArchError: Naming the first value that is not, and the choices.
+        """
+        groups = self.block_groups
+        where = f"of {self.space_id}"
+        _check_choice(arch.resolution_px, self.resolutions_px, f"resolution_px {where}")
+        if len(arch.depths) != len(groups):
+            raise ArchError(
+                f"depths {where} must have {len(groups)} entries, one a block group, "
+                f"got {arch.depths}"
+            )
+        if len(arch.width_multipliers) != self.num_width_sites:
+            raise ArchError(
+                f"width_multipliers {where} must have {self.num_width_sites} entries, "
+                f"got {arch.width_multipliers}"
+            )
+        for index, width in enumerate(arch.width_multipliers):
+            _check_choice(width, self.width_multipliers, f"width_multipliers[{index}] {where}")
+        block = 0
+        for index, (depth, group) in enumerate(zip(arch.depths, groups, strict=True)):
+            _check_choice(depth, group.depths, f"depths[{index}] {where}")
+            for _ in range(depth):
+                _check_choice(
+                    arch.kernel_sizes[block], group.kernel_sizes, f"kernel_sizes[{block}] {where}"
+                )
+                _check_choice(
+                    arch.expand_ratios[block],
+                    group.expand_ratios,
+                    f"expand_ratios[{block}] {where}",
+                )
+                block += 1
+
+    def restrict(
+        self,
+        *,
+        resolutions_px: Sequence[int] | None = None,
+        depths: Sequence[int] | None = None,
+        kernel_sizes: Sequence[int] | None = None,
+        expand_ratios: Sequence[float] | None = None,
+        width_multipliers: Sequence[float] | None = None,
+    ) -> "SearchSpace":
+        """Return the space with fewer choices, as a phase of progressive shrinking samples it.
+
+        A dimension with a single choice in some block group keeps it there. Architectures of the
+        result are architectures of this space.
+
+        Raises:
+            ArchError: If a value is not a choice of this space.
+        """
+        groups = []
+        for group in self.block_groups:
+            groups.append(
+                replace(
+                    group,
+                    depths=_narrow(group.depths, depths),
+                    kernel_sizes=_narrow(group.kernel_sizes, kernel_sizes),
+                    expand_ratios=_narrow(group.expand_ratios, expand_ratios),
+                )
+            )
+        for name, given in (
+            ("depths", depths),
+            ("kernel_sizes", kernel_sizes),
+            ("expand_ratios", expand_ratios),
+        ):
+            known = sorted({v for group in self.block_groups for v in asdict(group)[name]})
+            _check_subset(given, known, f"{name} of {self.space_id}")
+        _check_subset(resolutions_px, self.resolutions_px, f"resolutions_px of {self.space_id}")
+        _check_subset(
+            width_multipliers, self.width_multipliers, f"width_multipliers of {self.space_id}"
+        )
+        return replace(
+            self,
+            block_groups=tuple(groups),
+            resolutions_px=_narrow(self.resolutions_px, resolutions_px),
+            width_multipliers=_narrow(self.width_multipliers, width_multipliers),
+        )
+
+    # ---- gene arrays -------------------------------------------------------------------------
+
+    def genes(self, archs: Iterable[Arch]) -> Genes:
+        """Turn architectures into canonical genes, shape (architectures, genes).
+
+        Raises:
+            ArchError: If an architecture is not of this space.
+        """
+        rows = [self._genes_of(arch) for arch in archs]
+        return np.array(rows, dtype=np.int8).reshape(len(rows), self.num_genes)
+
+    def _genes_of(self, arch: Arch) -> list[int]:
+        self.check(arch)
+        kernels = [0] * self.num_blocks
+        expands = [0] * self.num_blocks
+        block = 0
+        for offset, depth, group in zip(
+            self.block_offsets, arch.depths, self.block_groups, strict=True
+        ):
+            for slot in range(offset, offset + depth):
+                kernels[slot] = group.kernel_sizes.index(arch.kernel_sizes[block])
+                expands[slot] = group.expand_ratios.index(arch.expand_ratios[block])
+                block += 1
+        return [
+            self.resolutions_px.index(arch.resolution_px),
+            *[self.width_multipliers.index(width) for width in arch.width_multipliers],
+            *[
+                group.depths.index(depth)
+                for group, depth in zip(self.block_groups, arch.depths, strict=True)
+            ],
+            *kernels,
+            *expands,
+        ]
+
+    def archs(self, genes: Genes) -> list[Arch]:
+        """Turn genes into architectures; genes of skipped blocks are ignored."""
+        values = self.values(self.check_genes(genes))
+        active = self.active_blocks(genes)
+        return [
+            Arch(
+                resolution_px=int(values["resolution"][row, 0]),
+                width_multipliers=tuple(values["width"][row]),
+                depths=tuple(int(v) for v in values["depth"][row]),
+                kernel_sizes=tuple(int(v) for v in values["kernel_size"][row, active[row]]),
+                expand_ratios=tuple(values["expand_ratio"][row, active[row]]),
+            )
+            for row in range(len(genes))
+        ]
+
+    def check_genes(self, genes: Genes) -> Genes:
+        """Return the genes, checked for shape and range.
+
+        Raises:
+            ArchError: If the array has another width or an index is out of range.
+        """
+        if genes.ndim != 2 or genes.shape[1] != self.num_genes:
+            raise ArchError(
+                f"genes of {self.space_id} must have shape (architectures, {self.num_genes}), "
+                f"got {genes.shape}"
+            )
+        bad = (genes < 0) | (genes >= self.num_choices)
+        if bad.any():
+            row, gene = (int(v) for v in np.argwhere(bad)[0])
+            raise ArchError(
+                f"gene {gene} of row {row} must be in 0..{self.num_choices[gene] - 1}, "
+                f"got {genes[row, gene]}"
+            )
+        return genes
+
+    def values(self, genes: Genes) -> dict[str, FloatArray]:
+        """Look up the chosen values, one array (architectures, genes of the dimension) each.
+
+        Kernel sizes and expand ratios of skipped blocks are 0.
+        """
+        table = self._choice_table[np.arange(self.num_genes)[None], genes]
+        values = {name: table[:, columns] for name, columns in self.columns.items()}
+        active = self.active_blocks(genes)
+        values["kernel_size"] = values["kernel_size"] * active
+        values["expand_ratio"] = values["expand_ratio"] * active
+        return values
+
+    def active_blocks(self, genes: Genes) -> BoolArray:
+        """Tell which block slots run, shape (architectures, blocks)."""
+        depth_genes = genes[:, self.columns["depth"]]
+        masks = [
+            np.arange(group.max_depth)[None] < np.array(group.depths)[depth_genes[:, index], None]
+            for index, group in enumerate(self.block_groups)
+        ]
+        return np.concatenate(masks, axis=1)
+
+    def canonicalize(self, genes: Genes) -> Genes:
+        """Return a copy with the genes of skipped blocks set to 0."""
+        active = self.active_blocks(genes)
+        result = genes.copy()
+        result[:, self.columns["kernel_size"]] *= active
+        result[:, self.columns["expand_ratio"]] *= active
+        return result
+
+    def sample(self, rng: np.random.Generator, count: int) -> Genes:
+        """Draw canonical genes, every gene uniform and independent (as the reference does)."""
+        drawn = rng.integers(0, self.num_choices, size=(count, self.num_genes))
+        return self.canonicalize(drawn.astype(np.int8))
+
+    def mutate(self, genes: Genes, rng: np.random.Generator, *, probability: float) -> Genes:
+        """Redraw each gene with `probability`; blocks that begin to run are drawn afresh."""
+        fresh = rng.integers(0, self.num_choices, size=genes.shape).astype(np.int8)
+        result = np.where(rng.random(genes.shape) < probability, fresh, genes)
+        grown = self.active_blocks(result) & ~self.active_blocks(genes)
+        for name in ("kernel_size", "expand_ratio"):
+            columns = self.columns[name]
+            result[:, columns] = np.where(grown, fresh[:, columns], result[:, columns])
+        return self.canonicalize(result)
+
+    def crossover(self, first: Genes, second: Genes, rng: np.random.Generator) -> Genes:
+        """Take each gene from one of two parents; a block comes from a parent that runs it."""
+        child = np.where(rng.random(first.shape) < 0.5, first, second)
+        in_first, in_second = self.active_blocks(first), self.active_blocks(second)
+        for name in ("kernel_size", "expand_ratio"):
+            columns = self.columns[name]
+            mixed = np.where(in_first & ~in_second, first[:, columns], child[:, columns])
+            child[:, columns] = np.where(in_second & ~in_first, second[:, columns], mixed)
+        return self.canonicalize(child)
+
+    def neighbors(self, genes: Genes) -> Genes:
+        """Return every architecture one gene away from one of the rows, without repeats."""
+        batches = []
+        for gene in range(self.num_genes):
+            for choice in range(int(self.num_choices[gene])):
+                batch = genes[genes[:, gene] != choice].copy()
+                batch[:, gene] = choice
+                batches.append(batch)
+        changed = self.canonicalize(np.concatenate(batches)) if batches else genes[:0]
+        known = {row.tobytes() for row in np.ascontiguousarray(genes)}
+        unique = np.unique(changed, axis=0)
+        return unique[[row.tobytes() not in known for row in unique]]
+
+    def one_hot(self, genes: Genes) -> FloatArray:
+        """Encode genes one-hot in gene order, shape (architectures, sum of choices).
+
+        Entries of skipped blocks are all zero.
+        """
+        columns = [
+            (genes[:, gene, None] == np.arange(count)[None]).astype(np.float64)
+            for gene, count in enumerate(self.num_choices)
+        ]
+        active = self.active_blocks(genes)
+        for name in ("kernel_size", "expand_ratio"):
+            for slot, gene in enumerate(range(*self.columns[name].indices(self.num_genes))):
+                columns[gene] *= active[:, slot, None]
+        return np.concatenate(columns, axis=1)
+
+    # ---- identity ----------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain lists and numbers, ready for JSON."""
+        values = asdict(self)
+        values.pop("block_offsets")
+        kind = "mbconv" if isinstance(self.backbone, MBConvBackbone) else "resnet"
+        values["backbone"] = {"kind": kind, **values["backbone"]}
+        plain: dict[str, Any] = json.loads(json.dumps(values))
+        return plain
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "SearchSpace":
+        """Build from what `to_dict` returned.
+
+        Raises:
+            ArchError: If a key is missing or unknown.
+        """
+        kinds: dict[str, type[Backbone]] = {"mbconv": MBConvBackbone, "resnet": ResNetBackbone}
+        try:
+            backbone = dict(values["backbone"])
+            kind = kinds[backbone.pop("kind")]
+            groups = tuple(
+                BlockGroup(**{k: tuple(v) if isinstance(v, list) else v for k, v in g.items()})
+                for g in values["block_groups"]
+            )
+            rest = {
+                key: tuple(value) if isinstance(value, list) else value
+                for key, value in values.items()
+                if key not in ("backbone", "block_groups")
+            }
+            return cls(backbone=kind(**backbone), block_groups=groups, **rest)
+        except (KeyError, TypeError) as error:
+            raise ArchError(f"not a search space: {error!r}") from error
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hex digits that change with any choice or channel count."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _per_item(
+    given: float | Sequence[float] | None, largest: Sequence[float], name: str
+) -> list[float]:
+    if given is None:
+        return list(largest)
+    if isinstance(given, Sequence):
+        if len(given) != len(largest):
+            raise ArchError(f"{name} must have {len(largest)} entries, got {len(given)}: {given}")
+        return list(given)
+    return [given] * len(largest)
+
+
+def _check_choice(value: float, choices: Sequence[float], name: str) -> None:
+    if value not in choices:
+        allowed = ", ".join(f"{choice:g}" for choice in choices)
+        raise ArchError(f"{name} must be one of {allowed}, got {value!r}")
+
+
+def _check_subset(given: Sequence[float] | None, known: Sequence[float], name: str) -> None:
+    for value in given or ():
+        _check_choice(value, known, name)
+
+
+def _narrow(choices: tuple[N, ...], given: Sequence[N] | None) -> tuple[N, ...]:
+    """Keep the given choices; all of them where nothing is given or nothing is elastic."""
+    if given is None or len(choices) <= 1:
+        return choices
+    return tuple(choice for choice in choices if choice in given)

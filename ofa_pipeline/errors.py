@@ -1,0 +1,89 @@
+"""The exceptions of the package.
+
+::
+
+    OfaPipelineError
+    |-- ParamsError (ValueError)        a value in params.yaml or an option of a command
+    |-- ArchError (ValueError)          an architecture that its search space does not hold
+    |-- DatasetError (ValueError)       a data source that cannot be used
+    |-- CheckpointError (ValueError)    a weight file that does not fit or cannot be read
+    |-- MissingArtifactError            a file that an earlier stage writes
+    |-- ManifestMismatchError           an artifact that does not match its manifest
+    |-- WorkspaceBusyError              another run holds the workspace
+    |-- InfeasibleConstraintError       no architecture meets the budget
+    |-- NotEnoughBatchesError           an iterator of images that ended too early
+    |-- DeviceError                     a device or runtime that is not usable here
+    `-- RegistryError                   the model registry refused, or holds something foreign
+
+A message says what must hold, what was found, where it came from, and what to do.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class OfaPipelineError(Exception):
+    """Base of every error that a user can meet."""
+
+
+class ParamsError(OfaPipelineError, ValueError):
+    """A parameter has a wrong name, type or value."""
+
+
+class ArchError(OfaPipelineError, ValueError):
+    """An architecture does not belong to its search space."""
+
+
+class DatasetError(OfaPipelineError, ValueError):
+    """A data source or a prepared dataset cannot be used."""
+
+
+class CheckpointError(OfaPipelineError, ValueError):
+    """A weight file cannot be read, or does not fit the network."""
+
+
+class MissingArtifactError(OfaPipelineError):
+    """A file that an earlier stage writes is not there."""
+
+
+class ManifestMismatchError(OfaPipelineError):
+    """An artifact does not match its manifest, or was made from other inputs."""
+
+
+class WorkspaceBusyError(OfaPipelineError):
+    """Another run holds the workspace."""
+
+
+class InfeasibleConstraintError(OfaPipelineError):
+    """No architecture meets the constraint."""
+
+
+class NotEnoughBatchesError(OfaPipelineError):
+    """An iterator of images ended before the work was done."""
+
+
+class DeviceError(OfaPipelineError):
+    """A device or a runtime is unknown, missing or failing."""
+
+
+class RegistryError(OfaPipelineError):
+    """The model registry cannot be reached, or does not hold what it should."""
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return a hint for an unknown name: the nearest known ones, or all of them when few.
+
+    Args:
+        name: What the user wrote.
+        known: What would have been right.
+
+    Returns:
+        A sentence that starts with a space, or an empty string when nothing is known.
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3)
+    if near:
+        return f" Did you mean {' or '.join(repr(item) for item in near)}?"
+    if names and len(names) <= 10:
+        return f" Known: {', '.join(names)}."
+    return ""

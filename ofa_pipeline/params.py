@@ -1,0 +1,398 @@
+"""Typed params.yaml: the only reader of the file.
+
+Every section is a frozen model that refuses unknown names. A stage is given the sections that
+`ofa_pipeline.stages.STAGES` declares for it, and DVC tracks the same ones.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from ofa_pipeline.arch import SearchSpace
+from ofa_pipeline.errors import ArchError, ParamsError, suggest
+from ofa_pipeline.spaces import REFERENCE_SPACES, mobilenet_v3_small_images, reference_space
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+SMALL_IMAGES = "mobilenet_v3_small_images"
+
+
+class Section(BaseModel):
+    """Base of every section: frozen, no unknown names, no silent conversions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class DatasetParams(Section):
+    """Where the images come from and how they are split."""
+
+    source: str
+    image_size_px: Annotated[int, Field(ge=8, le=1024)]
+    test_fraction: Fraction
+    selection_fraction: Fraction
+    calibration_fraction: Fraction
+    max_bad_fraction: Annotated[float, Field(ge=0, lt=1)]
+    shard_rows: Count
+    seed: Seed
+
+    @field_validator("source")
+    @classmethod
+    def _known_source(cls, source: str) -> str:
+        kind, _, rest = source.partition(":")
+        kinds = ("fashion_mnist_sample", "image_folder", "parquet", "torchvision")
+        if kind not in kinds:
+            raise ValueError(f"unknown source {kind!r}.{suggest(kind, kinds)}")
+        if (kind == "fashion_mnist_sample") == bool(rest):
+            raise ValueError(
+                "must be fashion_mnist_sample, image_folder:PATH, parquet:PATH or "
+                f"torchvision:NAME, got {source!r}"
+            )
+        return source
+
+    @model_validator(mode="after")
+    def _leave_images_to_train_on(self) -> "DatasetParams":
+        held_out = self.test_fraction + self.selection_fraction + self.calibration_fraction
+        if held_out >= 0.9:
+            raise ValueError(
+                "test_fraction + selection_fraction + calibration_fraction must leave at least "
+                f"0.1 to train on, got {held_out:g} in total"
+            )
+        return self
+
+
+class SpaceParams(Section):
+    """The search space: a reference supernet by its id, or a small-image space spelled out."""
+
+    family: str
+    resolutions_px: tuple[Annotated[int, Field(ge=8, le=1024)], ...] | None = None
+    depths: tuple[Annotated[int, Field(ge=1, le=16)], ...] | None = None
+    kernel_sizes: tuple[Annotated[int, Field(ge=1, le=15)], ...] | None = None
+    expand_ratios: tuple[Positive, ...] | None = None
+    stem_stride: Literal[1, 2] | None = None
+    stem_channels: Count | None = None
+    group_channels: tuple[Count, ...] | None = None
+    group_strides: tuple[Literal[1, 2], ...] | None = None
+    head_channels: tuple[Count, Count] | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> "SpaceParams":
+        families = (SMALL_IMAGES, *REFERENCE_SPACES)
+        if self.family not in families:
+            raise ValueError(f"unknown family {self.family!r}.{suggest(self.family, families)}")
+        shape = self.model_dump(exclude={"family", "resolutions_px"})
+        if self.family != SMALL_IMAGES:
+            given = sorted(key for key, value in shape.items() if value is not None)
+            if given:
+                raise ValueError(f"{self.family} fixes {', '.join(given)}: leave them out")
+            return self
+        missing = sorted(
+            key
+            for key, value in {**shape, "resolutions_px": self.resolutions_px}.items()
+            if value is None
+        )
+        if missing:
+            raise ValueError(f"{self.family} needs {', '.join(missing)}")
+        if len(self.group_channels or ()) != len(self.group_strides or ()):
+            raise ValueError(
+                "group_channels and group_strides must have as many entries as each other, got "
+                f"{len(self.group_channels or ())} and {len(self.group_strides or ())}"
+            )
+        try:
+            self.build()
+        except ArchError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def build(self) -> SearchSpace:
+        """Return the search space."""
+        if self.family != SMALL_IMAGES:
+            return reference_space(self.family).restrict(resolutions_px=self.resolutions_px)
+        values: dict[str, Any] = self.model_dump(exclude={"family"})
+        return mobilenet_v3_small_images(**values)
+
+
+class PhaseParams(Section):
+    """One phase of progressive shrinking: what is elastic, and for how long."""
+
+    depths: tuple[int, ...]
+    kernel_sizes: tuple[int, ...]
+    expand_ratios: tuple[float, ...]
+    epochs: Count
+    """Besides the warm-up."""
+    warmup_epochs: Annotated[int, Field(ge=0)]
+    learning_rate: Positive
+    """At the end of the warm-up, for the whole batch."""
+    subnets_per_step: Count
+    """Subnets whose gradients are added up in one update."""
+
+
+class TrainingParams(Section):
+    """Progressive shrinking."""
+
+    batch_size: Annotated[int, Field(ge=2)]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    distillation_weight: Annotated[float, Field(ge=0)]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    augmentation: Literal["crop_flip", "random_resized_crop"]
+    checkpoint_minutes: Positive
+    threads: Count
+    seed: Seed
+
+
+class EvaluationParams(Section):
+    """How a subnet's accuracy is measured."""
+
+    calibration_images: Count
+    batch_size: Count
+
+
+class AccuracyParams(Section):
+    """The initial design of measured subnets."""
+
+    num_subnets: Annotated[int, Field(ge=10)]
+    num_noise_repeats: Annotated[int, Field(ge=2)]
+    seed: Seed
+
+
+class PredictorParams(Section):
+    """The accuracy predictor."""
+
+    kind: Literal["auto", "kernel_ridge", "gaussian_process"]
+    cross_validation_folds: Annotated[int, Field(ge=2)]
+    seed: Seed
+
+
+class LatencyParams(Section):
+    """How latency is measured and modelled."""
+
+    num_subnets: Annotated[int, Field(ge=10)]
+    num_holdout: Annotated[int, Field(ge=5)]
+    warmup_runs: Count
+    timed_runs: Annotated[int, Field(ge=10)]
+    seed: Seed
+
+
+class DeviceCard(Section):
+    """What runs the subnets: the runtime and its settings; the hardware is this machine."""
+
+    runtime: Literal["pytorch", "onnxruntime"]
+    accelerator: Literal["cpu", "cuda"]
+    precision: Literal["fp32"]
+    threads: Count
+    batch_size: Count
+    """Images a call."""
+
+
+class DeviceParams(Section):
+    """A device card and the budgets to serve on it, in milliseconds a call."""
+
+    card: DeviceCard
+    budgets_ms: tuple[Positive, ...] | None = None
+    budget_fractions: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = None
+
+    @model_validator(mode="after")
+    def _one_kind_of_budget(self) -> "DeviceParams":
+        given = [v for v in (self.budgets_ms, self.budget_fractions) if v is not None]
+        if len(given) != 1 or not given[0]:
+            raise ValueError("give budgets_ms or budget_fractions, one of them, not empty")
+        if list(given[0]) != sorted(set(given[0])):
+            raise ValueError(f"budgets must be ascending without repeats, got {given[0]}")
+        return self
+
+
+class SearchParams(Section):
+    """Search for the Pareto front and its verification."""
+
+    population: Annotated[int, Field(ge=16)]
+    generations: Count
+    verify_top_k: Count
+    max_rounds: Count
+    latency_margin: Annotated[float, Field(ge=0, lt=0.5)]
+    seed: Seed
+
+
+class SpecializeParams(Section):
+    """Fine-tuning of the picked subnets."""
+
+    epochs: Annotated[int, Field(ge=0)]
+    learning_rate: Positive
+    seed: Seed
+
+
+class RegistryParams(Section):
+    """Names in the model registry."""
+
+    experiment: Annotated[str, Field(min_length=1)]
+    model_prefix: Name
+
+
+class ReportParams(Section):
+    """The HTML report."""
+
+    title: Annotated[str, Field(min_length=1)]
+
+
+class ScheduleParams(Section):
+    """When the served flow runs."""
+
+    cron: str
+    timezone: str
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    dataset: DatasetParams
+    space: SpaceParams
+    training: TrainingParams
+    final_phase: Name
+    phases: dict[Name, PhaseParams]
+    evaluation: EvaluationParams
+    accuracy: AccuracyParams
+    predictor: PredictorParams
+    latency: LatencyParams
+    devices: dict[Name, DeviceParams]
+    search: SearchParams
+    specialize: SpecializeParams
+    registry: RegistryParams
+    report: ReportParams
+    schedule: ScheduleParams
+
+    @model_validator(mode="after")
+    def _phases_fit_the_space(self) -> "Params":
+        if not self.devices:
+            raise ValueError("devices must name at least one device")
+        if not self.phases or self.final_phase != list(self.phases)[-1]:
+            raise ValueError(
+                f"final_phase must be the last of phases, got {self.final_phase!r} and "
+                f"{list(self.phases)}"
+            )
+        space = self.space.build()
+        for name, phase in self.phases.items():
+            try:
+                space.restrict(
+                    depths=phase.depths,
+                    kernel_sizes=phase.kernel_sizes,
+                    expand_ratios=phase.expand_ratios,
+                )
+            except ArchError as error:
+                raise ValueError(
+                    f"phases.{name} must stay within the space: {error}. "
+                    "Change the phase or the space."
+                ) from error
+        return self
+
+    def previous_phase(self, phase: str) -> str | None:
+        """Return the phase that `phase` starts from; None for the first.
+
+        Raises:
+            ParamsError: If there is no such phase.
+        """
+        names = list(self.phases)
+        if phase not in names:
+            raise ParamsError(f"unknown phase {phase!r}.{suggest(phase, names)}")
+        index = names.index(phase)
+        return names[index - 1] if index else None
+
+    def device(self, name: str) -> DeviceParams:
+        """Return a device card.
+
+        Raises:
+            ParamsError: If params.yaml has no such device.
+        """
+        if name not in self.devices:
+            raise ParamsError(f"unknown device {name!r}.{suggest(name, self.devices)}")
+        return self.devices[name]
+
+    def sections(self, names: tuple[str, ...]) -> dict[str, Any]:
+        """Return sections as plain values, by dotted names such as ``phases.kernel``."""
+        plain = self.model_dump(mode="json")
+        found = {}
+        for name in names:
+            value: Any = plain
+            for key in name.split("."):
+                value = value[key]
+            found[name] = value
+        return found
+
+
+def load_params(path: Path) -> Params:
+    """Read and check params.yaml.
+
+    Raises:
+        ParamsError: If the file is missing, is not YAML, or a value is wrong; the message names
+            every wrong value, what was found and what must hold.
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+    except FileNotFoundError as error:
+        raise ParamsError(
+            f"{path} is missing. Run in the project's folder, or name it with --workspace."
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path} is not valid YAML: {error}") from error
+    return parse_params(values, origin=str(path))
+
+
+def parse_params(values: object, *, origin: str) -> Params:
+    """Check values as params.yaml holds them.
+
+    Args:
+        values: What the YAML parser returned.
+        origin: Where they come from, for the error message.
+
+    Raises:
+        ParamsError: If a value is wrong.
+    """
+    try:
+        return Params.model_validate(_lists_to_tuples(values))
+    except ValidationError as error:
+        lines = [_explain(item) for item in error.errors()]
+        raise ParamsError(f"{origin}: " + "; ".join(lines)) from error
+
+
+def _lists_to_tuples(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _lists_to_tuples(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return tuple(_lists_to_tuples(item) for item in value)
+    return value
+
+
+def _explain(item: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails, loosely typed
+    where = ".".join(str(part) for part in item["loc"]) or "the file"
+    if item["type"] == "extra_forbidden":
+        known = _known_names(item["loc"][:-1])
+        return f"unknown name {where}.{suggest(str(item['loc'][-1]), known)}"
+    if item["type"] == "missing":
+        return f"{where} is missing"
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "value_error":
+        return f"{where}: {message}"
+    return f"{where}: {message}, got {item['input']!r}"
+
+
+def _known_names(path: tuple[str | int, ...]) -> list[str]:
+    """Return the names that the section at `path` may hold."""
+    model: type[BaseModel] = Params
+    in_mapping: type[BaseModel] | None = None
+    for part in path:
+        if in_mapping is not None:
+            model, in_mapping = in_mapping, None
+            continue
+        annotation = model.model_fields[str(part)].annotation
+        arguments = get_args(annotation)
+        if get_origin(annotation) is dict:
+            in_mapping = arguments[1]
+        elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return list(model.model_fields)

@@ -1,0 +1,235 @@
+"""The stages: what each reads, writes, and which params it gets.
+
+One table says it all; a test holds ``dvc.yaml`` equal to it. A stage is a function of files and
+params in a module of its own name, ``run(context)``. It knows neither Prefect nor DVC.
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ofa_pipeline.artifacts import Layout
+from ofa_pipeline.errors import ParamsError, suggest
+from ofa_pipeline.params import Params
+from ofa_pipeline.progress import SILENT, Reporter
+
+ItemKind = Literal["phase", "device"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One row of the stage table.
+
+    Paths are relative to the workspace. ``{item}`` is the phase or device, ``{previous}`` the
+    phase before it, ``{final}`` the last phase; a path with ``{device}`` stands for all devices.
+    """
+
+    name: str
+    item_kind: ItemKind | None = None
+    reads: tuple[str, ...] = ()
+    writes: str
+    params: tuple[str, ...] = ()
+    """Sections of params.yaml; ``{item}`` as in the paths."""
+    summary: str
+    """What happens, in one line, for people."""
+
+
+STAGES: tuple[Stage, ...] = (
+    Stage(
+        name="prepare_dataset",
+        writes="artifacts/dataset",
+        params=("dataset",),
+        summary="decode-check every image, split, write Parquet shards",
+    ),
+    Stage(
+        name="train_supernet",
+        item_kind="phase",
+        reads=("artifacts/dataset", "artifacts/supernet/{previous}"),
+        writes="artifacts/supernet/{item}",
+        params=("space", "training", "phases.{item}"),
+        summary="one phase of progressive shrinking",
+    ),
+    Stage(
+        name="collect_accuracy",
+        reads=("artifacts/dataset", "artifacts/supernet/{final}"),
+        writes="artifacts/accuracy",
+        params=("space", "evaluation", "accuracy", "final_phase"),
+        summary="calibrate and evaluate an initial design of subnets on selection images",
+    ),
+    Stage(
+        name="fit_predictor",
+        reads=("artifacts/accuracy",),
+        writes="artifacts/predictor",
+        params=("space", "predictor"),
+        summary="fit and cross-validate the accuracy predictor",
+    ),
+    Stage(
+        name="profile_latency",
+        item_kind="device",
+        reads=("artifacts/dataset/classes.json",),
+        writes="artifacts/latency/{item}",
+        params=("space", "latency", "devices.{item}.card"),
+        summary="measure subnets on the device's runtime, fit the latency model",
+    ),
+    Stage(
+        name="search",
+        item_kind="device",
+        reads=(
+            "artifacts/dataset",
+            "artifacts/supernet/{final}",
+            "artifacts/accuracy",
+            "artifacts/predictor",
+            "artifacts/latency/{item}",
+        ),
+        writes="artifacts/search/{item}",
+        params=(
+            "space",
+            "evaluation",
+            "predictor",
+            "latency",
+            "search",
+            "devices.{item}",
+            "final_phase",
+        ),
+        summary="Pareto front for all budgets, verify the best for real, pick",
+    ),
+    Stage(
+        name="specialize",
+        item_kind="device",
+        reads=(
+            "artifacts/dataset",
+            "artifacts/supernet/{final}",
+            "artifacts/latency/{item}",
+            "artifacts/search/{item}",
+        ),
+        writes="artifacts/subnets/{item}",
+        params=(
+            "space",
+            "training",
+            "evaluation",
+            "latency",
+            "specialize",
+            "devices.{item}.card",
+            "final_phase",
+        ),
+        summary="extract, calibrate, fine-tune, export, check parity, measure, certify",
+    ),
+    Stage(
+        name="register",
+        item_kind="device",
+        reads=("artifacts/subnets/{item}",),
+        writes="artifacts/registry/{item}",
+        params=("registry",),
+        summary="one registry version a subnet: accuracy, latency, lineage, files",
+    ),
+    Stage(
+        name="report",
+        reads=(
+            "artifacts/dataset",
+            "artifacts/supernet/{phase}",
+            "artifacts/accuracy",
+            "artifacts/predictor",
+            "artifacts/latency/{device}",
+            "artifacts/search/{device}",
+            "artifacts/subnets/{device}",
+            "artifacts/registry/{device}",
+        ),
+        writes="artifacts/report",
+        params=("report", "phases", "devices"),
+        summary="one self-contained HTML page, metrics and plots",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageContext:
+    """What a stage is given: where files lie, all params, its item, where to report."""
+
+    layout: Layout
+    params: Params
+    item: str | None = None
+    reporter: Reporter = SILENT
+
+
+def find_stage(name: str) -> Stage:
+    """Return a row of the table.
+
+    Raises:
+        ParamsError: If there is no such stage.
+    """
+    for stage in STAGES:
+        if stage.name == name:
+            return stage
+    raise ParamsError(f"unknown stage {name!r}.{suggest(name, [s.name for s in STAGES])}")
+
+
+def items_of(stage: Stage, params: Params) -> tuple[str | None, ...]:
+    """Return the phases or devices that the stage runs for; ``(None,)`` where it has none."""
+    if stage.item_kind == "phase":
+        return tuple(params.phases)
+    if stage.item_kind == "device":
+        return tuple(params.devices)
+    return (None,)
+
+
+def read_paths(stage: Stage, item: str | None, params: Params) -> tuple[str, ...]:
+    """Return what the stage reads for an item, relative to the workspace."""
+    paths: list[str] = []
+    for template in stage.reads:
+        previous = ""
+        if "{previous}" in template:
+            previous = params.previous_phase(item or "") or ""
+            if not previous:
+                continue
+        expanded = [template]
+        if "{phase}" in template:
+            expanded = [template.replace("{phase}", phase) for phase in params.phases]
+        elif "{device}" in template:
+            expanded = [template.replace("{device}", device) for device in params.devices]
+        paths += [
+            path.format(item=item, previous=previous, final=params.final_phase)
+            for path in expanded
+        ]
+    return tuple(paths)
+
+
+def param_sections(stage: Stage, item: str | None) -> tuple[str, ...]:
+    """Return the dotted names of the params that the stage gets for an item."""
+    return tuple(name.format(item=item) for name in stage.params)
+
+
+def stage_inputs(stage: Stage, context: StageContext) -> dict[str, Any]:
+    """Return the arguments of `write_artifact` for a stage: stage, item, params, inputs."""
+    return {
+        "stage": stage.name,
+        "item": context.item,
+        "params": context.params.sections(param_sections(stage, context.item)),
+        "inputs": [
+            context.layout.root / path for path in read_paths(stage, context.item, context.params)
+        ],
+    }
+
+
+def run_stage(name: str, context: StageContext) -> Path:
+    """Run one stage and return its artifact folder.
+
+    Raises:
+        ParamsError: If the stage is unknown, or its item is missing or unknown.
+        OfaPipelineError: Whatever the stage finds wrong.
+    """
+    stage = find_stage(name)
+    items = items_of(stage, context.params)
+    if context.item not in items:
+        if items == (None,):
+            raise ParamsError(f"stage {name} has no items, got --item {context.item}")
+        known = [str(item) for item in items]
+        raise ParamsError(
+            f"stage {name} needs --item, a {stage.item_kind}, got {context.item}."
+            f"{suggest(context.item or '', known) or ' Known: ' + ', '.join(known) + '.'}"
+        )
+    module = importlib.import_module(f"ofa_pipeline.stages.{stage.name}")
+    run: Callable[[StageContext], None] = module.run
+    run(context)
+    return context.layout.root / stage.writes.format(item=context.item)
