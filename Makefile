@@ -1,0 +1,82 @@
+# `make` lists the targets.
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+VENV := .venv
+BIN := $(VENV)/bin
+UV_PIP := $(BIN)/uv pip
+TYPED := $(wildcard ofa_pipeline flows tests/support)
+
+# Set up again exactly when what is installed would change.
+SETUP_KEY := $(shell cat Makefile pyproject.toml requirements.lock | cksum | tr -d ' ')
+SETUP_DONE := $(VENV)/.setup-$(SETUP_KEY)
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+# torch and what it brings are large files.
+export UV_HTTP_TIMEOUT ?= 300
+
+# Nothing that runs here calls home.
+export DO_NOT_TRACK := true
+export DVC_NO_ANALYTICS := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export RAY_USAGE_STATS_ENABLED := 0
+# MLflow asks for git; without it (an unpacked archive) it should not complain.
+export GIT_PYTHON_REFRESH := quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo check test coverage format lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+setup: $(SETUP_DONE) ## Install what requirements.lock names into .venv (nothing to do: 0.1 s)
+
+demo: setup ## Run the whole pipeline on the data set that comes with the package
+	$(BIN)/ofa-pipeline run
+
+check: setup ## Formatting, lint, types, import contracts, installed versions
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy $(TYPED)
+	$(BIN)/lint-imports
+	$(UV_PIP) check --quiet
+
+test: setup check ## The checks, then every test, the end-to-end ones last
+	$(BIN)/pytest --ignore=tests/end_to_end
+	if [ -d tests/end_to_end ]; then $(BIN)/pytest tests/end_to_end; fi
+
+coverage: setup ## The tests without the end-to-end ones, with line and branch coverage
+	$(BIN)/pytest --ignore=tests/end_to_end --cov
+
+format: setup ## Format the code and fix what the linter can fix
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(BIN)/uv ## Resolve requirements.lock again (newer versions: UPGRADE=--upgrade)
+	UV_CUSTOM_COMPILE_COMMAND='make lock' $(UV_PIP) compile pyproject.toml --extra dev \
+		--extra reference --universal --python-version 3.11 --no-annotate --quiet $(UPGRADE) \
+		--output-file requirements.lock
+
+clean: ## Remove caches and builds; .venv, artifacts, scratch and the registry stay
+	rm -rf build dist *.egg-info htmlcov .coverage .coverage.* .hypothesis
+	rm -rf .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find ofa_pipeline flows tests benchmarks scripts -type d -name __pycache__ \
+		-prune -exec rm -rf {} + 2>/dev/null || true
+
+# pip installs uv and nothing else.
+$(BIN)/uv:
+	$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+# editable_mode=compat: one line with this folder in a .pth file, so that new packages are found.
+$(SETUP_DONE): | $(BIN)/uv
+	$(BIN)/uv --version | grep -qF ' $(UV_VERSION)' || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(UV_PIP) sync --quiet requirements.lock
+	$(UV_PIP) install --quiet --no-deps --no-build-isolation \
+		--config-setting editable_mode=compat --editable .
+	rm -f $(VENV)/.setup-*
+	touch $@
