@@ -70,6 +70,9 @@ class RegistryError(OfaPipelineError):
     """The model registry cannot be reached, or does not hold what it should."""
 
 
+_MAX_LISTED = 10
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return a hint for an unknown name: the nearest known ones, or all of them when few.
 
@@ -84,6 +87,6 @@ def suggest(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, names, n=3)
     if near:
         return f" Did you mean {' or '.join(repr(item) for item in near)}?"
-    if names and len(names) <= 10:
+    if names and len(names) <= _MAX_LISTED:
         return f" Known: {', '.join(names)}."
     return ""

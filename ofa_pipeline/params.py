@@ -22,6 +22,7 @@ Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 SMALL_IMAGES = "mobilenet_v3_small_images"
+_MAX_HELD_OUT = 0.9
 
 
 class Section(BaseModel):
@@ -59,7 +60,7 @@ class DatasetParams(Section):
     @model_validator(mode="after")
     def _leave_images_to_train_on(self) -> "DatasetParams":
         held_out = self.test_fraction + self.selection_fraction + self.calibration_fraction
-        if held_out >= 0.9:
+        if held_out >= _MAX_HELD_OUT:
             raise ValueError(
                 "test_fraction + selection_fraction + calibration_fraction must leave at least "
                 f"0.1 to train on, got {held_out:g} in total"

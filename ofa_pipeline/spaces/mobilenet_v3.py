@@ -60,7 +60,7 @@ def mobilenet_v3(*, width_multiplier: float) -> SearchSpace:
     )
 
 
-def mobilenet_v3_small_images(
+def mobilenet_v3_small_images(  # noqa: PLR0913 - the shape of a network, all by keyword
     *,
     stem_stride: int,
     stem_channels: int,

@@ -5,15 +5,17 @@ params in a module of its own name, ``run(context)``. It knows neither Prefect n
 """
 
 import importlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.errors import ParamsError, suggest
 from ofa_pipeline.params import Params
 from ofa_pipeline.progress import SILENT, Reporter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ItemKind = Literal["phase", "device"]
 
@@ -189,8 +191,7 @@ def read_paths(stage: Stage, item: str | None, params: Params) -> tuple[str, ...
         elif "{device}" in template:
             expanded = [template.replace("{device}", device) for device in params.devices]
         paths += [
-            path.format(item=item, previous=previous, final=params.final_phase)
-            for path in expanded
+            path.format(item=item, previous=previous, final=params.final_phase) for path in expanded
         ]
     return tuple(paths)
 

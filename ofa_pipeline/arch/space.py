@@ -1,8 +1,4 @@
-"""Architectures and the spaces that they are drawn from.
-
-`Arch` is one subnet as a frozen value. `SearchSpace` is the choices of every elastic dimension
-and the fixed shape around them; it turns architectures into integer gene arrays and back, and
-samples, mutates, crosses and encodes hundreds of thousands of them at a time in numpy.
+"""Search spaces: the choices of every elastic dimension, and gene arrays over them.
 
 Gene layout, one row an architecture, each gene an index into the choices of its dimension:
 ``[resolution | widths | depths | kernel sizes | expand ratios]``. Genes of blocks that the depth
@@ -14,162 +10,21 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ofa_pipeline.arch.shape import Backbone, BlockGroup, MBConvBackbone, ResNetBackbone
+from ofa_pipeline.arch.value import Arch
 from ofa_pipeline.errors import ArchError
 
+N = TypeVar("N", int, float)
 Genes = NDArray[np.int8]
 """Shape (architectures, genes)."""
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
-Activation = Literal["relu", "relu6", "h_swish"]
-N = TypeVar("N", int, float)
-
-
-def make_divisible(value: float, divisor: int = 8) -> int:
-    """Round a channel count to a multiple of `divisor`, never more than 10 % down.
-
-    Source:
-        The rounding of MobileNetV2/V3 as the reference does it: half a divisor is added and
-        truncated first, then rounded down.
-    """
-    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * value else rounded
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arch:
-    """One subnet: what runs, and nothing else.
-
-    Blocks that the depth skips do not appear, so two equal values are the same network.
-    """
-
-    resolution_px: int
-    """Height and width of the input images."""
-    depths: tuple[int, ...]
-    """Number of blocks that run in each block group."""
-    kernel_sizes: tuple[int, ...]
-    """Of each block that runs, in block order; ``len == sum(depths)``."""
-    expand_ratios: tuple[float, ...]
-    """Of each block that runs, in block order; ``len == sum(depths)``."""
-    width_multipliers: tuple[float, ...] = ()
-    """Of each width site; empty where width is not elastic."""
-
-    def __post_init__(self) -> None:
-        """Normalise the number types and check that the lengths agree."""
-        object.__setattr__(self, "resolution_px", int(self.resolution_px))
-        object.__setattr__(self, "depths", tuple(int(v) for v in self.depths))
-        object.__setattr__(self, "kernel_sizes", tuple(int(v) for v in self.kernel_sizes))
-        object.__setattr__(self, "expand_ratios", tuple(float(v) for v in self.expand_ratios))
-        object.__setattr__(
-            self, "width_multipliers", tuple(float(v) for v in self.width_multipliers)
-        )
-        blocks = sum(self.depths)
-        for name in ("kernel_sizes", "expand_ratios"):
-            found = len(self.kernel_sizes if name == "kernel_sizes" else self.expand_ratios)
-            if found != blocks:
-                raise ArchError(
-                    f"Arch.{name} must have one entry a block that runs, {blocks} for depths "
-                    f"{self.depths}, got {found}. Build architectures with SearchSpace.arch()."
-                )
-
-    @property
-    def arch_id(self) -> str:
-        """Ten hex digits that name this architecture within its space."""
-        text = json.dumps(self.to_dict(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:10]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain lists and numbers, ready for JSON."""
-        return {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in asdict(self).items()
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Arch":
-        """Build from what `to_dict` returned.
-
-        Raises:
-            ArchError: If a key is missing or unknown, or a value is not a number.
-        """
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise ArchError(f"not an architecture: {error} (got {dict(values)})") from error
-
-    def __str__(self) -> str:
-        """Return a short readable form, for example ``r28 d2-3 k3.5-3.3.7 e3.4-6.6.6``."""
-        ends = np.cumsum(self.depths)
-        spans = list(zip(ends - np.array(self.depths), ends, strict=True))
-        kernels = "-".join(".".join(map(str, self.kernel_sizes[a:b])) for a, b in spans)
-        expands = "-".join(".".join(f"{v:g}" for v in self.expand_ratios[a:b]) for a, b in spans)
-        widths = "".join(f" w{w:g}" for w in self.width_multipliers)
-        depths = "-".join(map(str, self.depths))
-        return f"r{self.resolution_px} d{depths} k{kernels} e{expands}{widths}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockGroup:
-    """A sequence of blocks at one feature-map size, and what is elastic in it."""
-
-    out_channels: int
-    """At width multiplier 1."""
-    stride: int
-    """Of the first block; the others have stride 1."""
-    depths: tuple[int, ...]
-    """Numbers of blocks that may run, ascending."""
-    kernel_sizes: tuple[int, ...]
-    """Ascending, odd."""
-    expand_ratios: tuple[float, ...]
-    """Ascending."""
-    activation: Activation
-    use_se: bool = False
-    """Squeeze-excite after the depthwise convolution."""
-
-    @property
-    def max_depth(self) -> int:
-        """Number of blocks that the supernet holds."""
-        return self.depths[-1]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MBConvBackbone:
-    """What is not elastic in a network of mobile inverted bottleneck blocks.
-
-    Stem convolution 3x3, one static MBConv block (kernel 3, expand ratio 1), the elastic block
-    groups, a 1x1 convolution with batch norm, global average pooling, optionally a 1x1
-    convolution without batch norm or bias (MobileNetV3's feature mix), the classifier.
-    """
-
-    stem_channels: int
-    stem_stride: int
-    stem_activation: Activation
-    first_block_channels: int
-    first_block_activation: Activation
-    final_channels: int
-    """Of the 1x1 convolution before pooling."""
-    feature_mix_channels: int | None
-    """Of the 1x1 convolution after pooling; None where there is none (ProxylessNAS)."""
-    head_activation: Activation
-    bn_eps: float = 1e-5
-    bn_momentum: float = 0.1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResNetBackbone:
-    """What is not elastic in a ResNet-D of bottleneck blocks, at width multiplier 1."""
-
-    stem_channels: int = 64
-    bn_eps: float = 1e-5
-    bn_momentum: float = 0.1
-
-
-Backbone = MBConvBackbone | ResNetBackbone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,9 +119,9 @@ class SearchSpace:
     @cached_property
     def num_archs(self) -> int:
         """Number of different architectures, exactly."""
-        total = len(self.resolutions_px) * max(len(self.width_multipliers), 1) ** (
-            self.num_width_sites
-        )
+        total: int = len(self.resolutions_px)
+        for _ in range(self.num_width_sites):
+            total *= len(self.width_multipliers)
         for group in self.block_groups:
             per_block = len(group.kernel_sizes) * len(group.expand_ratios)
             total *= sum(per_block**depth for depth in group.depths)
@@ -396,16 +251,15 @@ class SearchSpace:
         Raises:
             ArchError: If a value is not a choice of this space.
         """
-        groups = []
-        for group in self.block_groups:
-            groups.append(
-                replace(
-                    group,
-                    depths=_narrow(group.depths, depths),
-                    kernel_sizes=_narrow(group.kernel_sizes, kernel_sizes),
-                    expand_ratios=_narrow(group.expand_ratios, expand_ratios),
-                )
+        groups = tuple(
+            replace(
+                group,
+                depths=_narrow(group.depths, depths),
+                kernel_sizes=_narrow(group.kernel_sizes, kernel_sizes),
+                expand_ratios=_narrow(group.expand_ratios, expand_ratios),
             )
+            for group in self.block_groups
+        )
         for name, given in (
             ("depths", depths),
             ("kernel_sizes", kernel_sizes),
@@ -419,7 +273,7 @@ class SearchSpace:
         )
         return replace(
             self,
-            block_groups=tuple(groups),
+            block_groups=groups,
             resolutions_px=_narrow(self.resolutions_px, resolutions_px),
             width_multipliers=_narrow(self.width_multipliers, width_multipliers),
         )
@@ -539,7 +393,7 @@ class SearchSpace:
 
     def crossover(self, first: Genes, second: Genes, rng: np.random.Generator) -> Genes:
         """Take each gene from one of two parents; a block comes from a parent that runs it."""
-        child = np.where(rng.random(first.shape) < 0.5, first, second)
+        child = np.where(rng.integers(0, 2, size=first.shape) == 0, first, second)
         in_first, in_second = self.active_blocks(first), self.active_blocks(second)
         for name in ("kernel_size", "expand_ratio"):
             columns = self.columns[name]
@@ -597,15 +451,8 @@ class SearchSpace:
         try:
             backbone = dict(values["backbone"])
             kind = kinds[backbone.pop("kind")]
-            groups = tuple(
-                BlockGroup(**{k: tuple(v) if isinstance(v, list) else v for k, v in g.items()})
-                for g in values["block_groups"]
-            )
-            rest = {
-                key: tuple(value) if isinstance(value, list) else value
-                for key, value in values.items()
-                if key not in ("backbone", "block_groups")
-            }
+            groups = tuple(BlockGroup(**_tuples(group)) for group in values["block_groups"])
+            rest = _tuples({k: v for k, v in values.items() if k not in _NESTED})
             return cls(backbone=kind(**backbone), block_groups=groups, **rest)
         except (KeyError, TypeError) as error:
             raise ArchError(f"not a search space: {error!r}") from error
@@ -615,6 +462,14 @@ class SearchSpace:
         """Sixteen hex digits that change with any choice or channel count."""
         text = json.dumps(self.to_dict(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+_NESTED = ("backbone", "block_groups")
+
+
+def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn the lists of a JSON object into tuples."""
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
 
 
 def _per_item(

@@ -1,0 +1,32 @@
+"""Architectures and the spaces that they are drawn from.
+
+`Arch` is one subnet as a frozen value. `SearchSpace` is the choices of every elastic dimension
+and the fixed shape around them; it turns architectures into integer gene arrays and back, and
+samples, mutates, crosses and encodes hundreds of thousands of them at a time in numpy.
+"""
+
+from ofa_pipeline.arch.shape import (
+    Activation,
+    Backbone,
+    BlockGroup,
+    MBConvBackbone,
+    ResNetBackbone,
+    make_divisible,
+)
+from ofa_pipeline.arch.space import BoolArray, FloatArray, Genes, IntArray, SearchSpace
+from ofa_pipeline.arch.value import Arch
+
+__all__ = [
+    "Activation",
+    "Arch",
+    "Backbone",
+    "BlockGroup",
+    "BoolArray",
+    "FloatArray",
+    "Genes",
+    "IntArray",
+    "MBConvBackbone",
+    "ResNetBackbone",
+    "SearchSpace",
+    "make_divisible",
+]

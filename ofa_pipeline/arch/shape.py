@@ -1,0 +1,79 @@
+"""The shape of a network around its elastic dimensions."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Activation = Literal["relu", "relu6", "h_swish"]
+
+# Rounding channels must not lose more than 10 % of them.
+_MIN_SHARE = 0.9
+
+
+def make_divisible(value: float, divisor: int = 8) -> int:
+    """Round a channel count to a multiple of `divisor`, never more than 10 % down.
+
+    Source:
+        The rounding of MobileNetV2/V3 as the reference does it: half a divisor is added and
+        truncated first, then rounded down.
+    """
+    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < _MIN_SHARE * value else rounded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockGroup:
+    """A sequence of blocks at one feature-map size, and what is elastic in it."""
+
+    out_channels: int
+    """At width multiplier 1."""
+    stride: int
+    """Of the first block; the others have stride 1."""
+    depths: tuple[int, ...]
+    """Numbers of blocks that may run, ascending."""
+    kernel_sizes: tuple[int, ...]
+    """Ascending, odd."""
+    expand_ratios: tuple[float, ...]
+    """Ascending."""
+    activation: Activation
+    use_se: bool = False
+    """Squeeze-excite after the depthwise convolution."""
+
+    @property
+    def max_depth(self) -> int:
+        """Number of blocks that the supernet holds."""
+        return self.depths[-1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MBConvBackbone:
+    """What is not elastic in a network of mobile inverted bottleneck blocks.
+
+    Stem convolution 3x3, one static MBConv block (kernel 3, expand ratio 1), the elastic block
+    groups, a 1x1 convolution with batch norm, global average pooling, optionally a 1x1
+    convolution without batch norm or bias (MobileNetV3's feature mix), the classifier.
+    """
+
+    stem_channels: int
+    stem_stride: int
+    stem_activation: Activation
+    first_block_channels: int
+    first_block_activation: Activation
+    final_channels: int
+    """Of the 1x1 convolution before pooling."""
+    feature_mix_channels: int | None
+    """Of the 1x1 convolution after pooling; None where there is none (ProxylessNAS)."""
+    head_activation: Activation
+    bn_eps: float = 1e-5
+    bn_momentum: float = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResNetBackbone:
+    """What is not elastic in a ResNet-D of bottleneck blocks, at width multiplier 1."""
+
+    stem_channels: int = 64
+    bn_eps: float = 1e-5
+    bn_momentum: float = 0.1
+
+
+Backbone = MBConvBackbone | ResNetBackbone
