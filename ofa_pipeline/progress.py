@@ -86,13 +86,9 @@ class Reporter:
 
     def track(self, label: str, *, total: int, unit: str) -> Tracker:
         """Return a tracker for `total` units of work."""
-        return Tracker(
-            self._sink, label=label, total=total, unit=unit, interval_s=self._interval_s
-        )
+        return Tracker(self._sink, label=label, total=total, unit=unit, interval_s=self._interval_s)
 
-    def iterate(
-        self, items: Iterable[T], label: str, *, total: int, unit: str
-    ) -> Iterator[T]:
+    def iterate(self, items: Iterable[T], label: str, *, total: int, unit: str) -> Iterator[T]:
         """Yield the items, counting each one when the consumer comes back for the next."""
         tracker = self.track(label, total=total, unit=unit)
         for item in items:

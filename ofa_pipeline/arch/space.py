@@ -333,7 +333,7 @@ class SearchSpace:
         Raises:
             ArchError: If the array has another width or an index is out of range.
         """
-        if genes.ndim != 2 or genes.shape[1] != self.num_genes:
+        if genes.shape[1:] != (self.num_genes,):
             raise ArchError(
                 f"genes of {self.space_id} must have shape (architectures, {self.num_genes}), "
                 f"got {genes.shape}"
