@@ -12,6 +12,7 @@
     |-- WorkspaceBusyError              another run holds the workspace
     |-- InfeasibleConstraintError       no architecture meets the budget
     |-- NotEnoughBatchesError           an iterator of images that ended too early
+    |-- TrainingDivergedError           a loss or a weight that is not finite
     |-- DeviceError                     a device or runtime that is not usable here
     `-- RegistryError                   the model registry refused, or holds something foreign
 
@@ -60,6 +61,10 @@ class InfeasibleConstraintError(OfaPipelineError):
 
 class NotEnoughBatchesError(OfaPipelineError):
     """An iterator of images ended before the work was done."""
+
+
+class TrainingDivergedError(OfaPipelineError):
+    """A loss or a weight became infinite or not a number."""
 
 
 class DeviceError(OfaPipelineError):
