@@ -30,7 +30,7 @@ SUPERNET_URLS: Mapping[str, str] = {
     "ofa_resnet50": _RESNET,
 }
 SPECIALIZED_FILES = ("net.config", "run.config", "init")
-_CHUNK = 1 << 20
+_CHUNK = 1 << 16
 _TIMEOUT_S = (10.0, 60.0)
 _PARTIAL, _RANGE_NOT_SATISFIABLE = 206, 416
 
