@@ -1,0 +1,60 @@
+"""Accuracy predictors, and an honest report of how far to trust them."""
+
+from ofa_pipeline.predictor.features import feature_groups, one_hot_features
+from ofa_pipeline.predictor.gaussian_process import GaussianProcess
+from ofa_pipeline.predictor.kernel_ridge import KernelRidge
+from ofa_pipeline.predictor.metrics import (
+    PredictionReport,
+    kendall_tau,
+    pooled_noise,
+    report_predictions,
+)
+from ofa_pipeline.predictor.protocol import (
+    AccuracyPredictor,
+    StorablePredictor,
+    check_same_space,
+    distinct_samples,
+)
+from ofa_pipeline.predictor.storage import (
+    PREDICTOR_KINDS,
+    build_predictor,
+    load_predictor,
+    save_predictor,
+)
+from ofa_pipeline.predictor.validation import (
+    LabeledSubnets,
+    LearningPoint,
+    Validation,
+    choose,
+    cross_validate,
+    labeled_subnets,
+    learning_curve,
+    validate_kinds,
+)
+
+__all__ = [
+    "PREDICTOR_KINDS",
+    "AccuracyPredictor",
+    "GaussianProcess",
+    "KernelRidge",
+    "LabeledSubnets",
+    "LearningPoint",
+    "PredictionReport",
+    "StorablePredictor",
+    "Validation",
+    "build_predictor",
+    "check_same_space",
+    "choose",
+    "cross_validate",
+    "distinct_samples",
+    "feature_groups",
+    "kendall_tau",
+    "labeled_subnets",
+    "learning_curve",
+    "load_predictor",
+    "one_hot_features",
+    "pooled_noise",
+    "report_predictions",
+    "save_predictor",
+    "validate_kinds",
+]
