@@ -5,13 +5,16 @@ and the fixed shape around them; it turns architectures into integer gene arrays
 samples, mutates, crosses and encodes hundreds of thousands of them at a time in numpy.
 """
 
+from ofa_pipeline.arch.blocks import MBConvShape, first_mbconv_shape, mbconv_shapes
 from ofa_pipeline.arch.shape import (
     Activation,
     Backbone,
     BlockGroup,
     MBConvBackbone,
     ResNetBackbone,
+    expanded_channels,
     make_divisible,
+    squeezed_channels,
 )
 from ofa_pipeline.arch.space import BoolArray, FloatArray, Genes, IntArray, SearchSpace
 from ofa_pipeline.arch.value import Arch
@@ -26,7 +29,12 @@ __all__ = [
     "Genes",
     "IntArray",
     "MBConvBackbone",
+    "MBConvShape",
     "ResNetBackbone",
     "SearchSpace",
+    "expanded_channels",
+    "first_mbconv_shape",
     "make_divisible",
+    "mbconv_shapes",
+    "squeezed_channels",
 ]

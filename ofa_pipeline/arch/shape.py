@@ -20,6 +20,16 @@ def make_divisible(value: float, divisor: int = 8) -> int:
     return rounded + divisor if rounded < _MIN_SHARE * value else rounded
 
 
+def expanded_channels(channels: int, expand_ratio: float) -> int:
+    """Return the inner width of a block: of its input (MBConv) or output (bottleneck) channels."""
+    return make_divisible(round(channels * expand_ratio))
+
+
+def squeezed_channels(channels: int) -> int:
+    """Return the hidden units of squeeze-excite over `channels`: a quarter, made divisible."""
+    return make_divisible(channels // 4)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockGroup:
     """A sequence of blocks at one feature-map size, and what is elastic in it."""

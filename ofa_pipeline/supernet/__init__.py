@@ -1,0 +1,22 @@
+"""The supernet, the subnets inside it, and the way from one to the other."""
+
+from ofa_pipeline.supernet.build import Subnet, Supernet, build_subnet, build_supernet
+from ofa_pipeline.supernet.extraction import extract_subnet, store_statistics
+from ofa_pipeline.supernet.folding import fold_batch_norm
+from ofa_pipeline.supernet.sorting import sort_channels
+from ofa_pipeline.supernet.storage import load_subnet, load_supernet, save_subnet, save_supernet
+
+__all__ = [
+    "Subnet",
+    "Supernet",
+    "build_subnet",
+    "build_supernet",
+    "extract_subnet",
+    "fold_batch_norm",
+    "load_subnet",
+    "load_supernet",
+    "save_subnet",
+    "save_supernet",
+    "sort_channels",
+    "store_statistics",
+]

@@ -1,0 +1,102 @@
+"""Build supernets and subnets with random weights."""
+
+import math
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from ofa_pipeline.arch import Arch, SearchSpace
+from ofa_pipeline.supernet.network import MBConvSupernet
+from ofa_pipeline.supernet.subnet import MBConvSubnet
+
+Supernet = MBConvSupernet
+Subnet = MBConvSubnet
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def build_supernet(
+    space: SearchSpace, *, num_classes: int, dropout: float = 0.0, seed: int = 0
+) -> Supernet:
+    """Build a supernet with random weights, in training mode.
+
+    Args:
+        space: What is elastic, and the network around it.
+        num_classes: Length of the logits.
+        dropout: Probability before the classifier.
+        seed: Of the weights.
+    """
+    network = empty_supernet(space, num_classes=num_classes, dropout=dropout)
+    return initialize(network, seed=seed)
+
+
+def build_subnet(
+    space: SearchSpace, arch: Arch, *, num_classes: int, dropout: float = 0.0, seed: int = 0
+) -> Subnet:
+    """Build a subnet with random weights, in evaluation mode: for latency, or from scratch.
+
+    Args:
+        space: The space that the architecture is of.
+        arch: The architecture.
+        num_classes: Length of the logits.
+        dropout: Probability before the classifier.
+        seed: Of the weights.
+
+    Raises:
+        ArchError: If the architecture is not of the space.
+    """
+    network = empty_subnet(space, arch, num_classes=num_classes, dropout=dropout)
+    return initialize(network, seed=seed).eval()
+
+
+def empty_supernet(space: SearchSpace, *, num_classes: int, dropout: float) -> Supernet:
+    """Build a supernet on the meta device: shapes without memory."""
+    with torch.device("meta"):
+        return MBConvSupernet(space, num_classes=num_classes, dropout=dropout)
+
+
+def empty_subnet(space: SearchSpace, arch: Arch, *, num_classes: int, dropout: float) -> Subnet:
+    """Build a subnet on the meta device: shapes without memory.
+
+    Raises:
+        ArchError: If the architecture is not of the space.
+    """
+    with torch.device("meta"):
+        return MBConvSubnet(space, arch, num_classes=num_classes, dropout=dropout)
+
+
+def initialize(network: Network, *, seed: int) -> Network:
+    """Give a network on the meta device memory on the CPU and random weights.
+
+    Convolutions are drawn from N(0, 2 / fan_out). The reference counts the fan-out of a
+    depthwise convolution over all its channels, which makes the initial weights too small by the
+    square root of their number; here it is that of the group. Kernel transforms start as the
+    identity, batch norm as no change, the classifier uniform within 1/sqrt(fan_in).
+
+    Args:
+        network: Built on the meta device; elastic or plain, with the names of this package.
+        seed: Of the weights.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    network.to_empty(device="cpu")
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            _draw(name, parameter, generator)
+        for name, buffer in network.named_buffers():
+            buffer.fill_(1 if name.endswith("running_var") else 0)
+    return network.to(memory_format=torch.channels_last)
+
+
+def _draw(name: str, parameter: Tensor, generator: torch.Generator) -> None:
+    if ".transforms." in name:
+        parameter.copy_(torch.eye(parameter.shape[0]))
+    elif parameter.ndim == 1:
+        parameter.fill_(1 if name.endswith("norm.weight") else 0)
+    elif name == "classifier.weight":
+        bound = 1 / math.sqrt(parameter.shape[1])
+        parameter.uniform_(-bound, bound, generator=generator)
+    else:
+        is_depthwise = parameter.ndim == 4 and parameter.shape[1] == 1  # noqa: PLR2004 - (C,1,K,K)
+        outputs = 1 if is_depthwise else parameter.shape[0]
+        fan_out = outputs * math.prod(parameter.shape[2:])
+        parameter.normal_(0, math.sqrt(2 / fan_out), generator=generator)

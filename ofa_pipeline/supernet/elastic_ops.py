@@ -1,0 +1,173 @@
+"""Layers whose sizes are arguments of `forward`: a smaller layer is a prefix of the full one.
+
+Legend: N batch, C channels, H W pixels, K kernel size.
+
+Every layer works with any size up to its own. At the full size it uses its parameters
+themselves, not copies. Parameters and buffers are called as those of the plain layers in
+`ofa_pipeline.supernet.subnet`, so that extraction copies by name.
+"""
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ofa_pipeline.arch import squeezed_channels
+
+
+def prefix(tensor: Tensor, *sizes: int) -> Tensor:
+    """Return the first entries of the leading dimensions: a view, or the tensor itself."""
+    for dim, size in enumerate(sizes):
+        if tensor.shape[dim] != size:
+            tensor = tensor.narrow(dim, 0, size)
+    return tensor
+
+
+class ElasticConv(nn.Module):
+    """Convolution without bias that takes any number of input and output channels."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, kernel_size: int = 1, stride: int = 1
+    ) -> None:
+        """Hold the weight of the largest size, shape (out, in, K, K)."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel_size, kernel_size))
+        self.stride = stride
+
+    def forward(self, x: Tensor, *, out_channels: int | None = None) -> Tensor:
+        """Convolve (N, C, H, W) with as many input channels as `x` has.
+
+        Args:
+            x: Features; any number of channels up to the layer's.
+            out_channels: Number of output channels; the layer's when left out.
+        """
+        weight = prefix(self.weight, out_channels or self.weight.shape[0], x.shape[1])
+        return F.conv2d(x, weight, stride=self.stride, padding=weight.shape[-1] // 2)
+
+
+class ElasticDepthwiseConv(nn.Module):
+    """Depthwise convolution of any number of channels and any of its kernel sizes.
+
+    The next smaller kernel is the center of the larger one, transformed by a learned matrix
+    that all channels share.
+
+    Source:
+        Cai et al. 2020 (arXiv:1908.09791), section 3.3, "elastic kernel size".
+    """
+
+    def __init__(self, channels: int, kernel_sizes: Sequence[int], *, stride: int) -> None:
+        """Hold the largest kernels, shape (C, 1, K, K), and a matrix for each smaller size."""
+        super().__init__()
+        self.kernel_sizes = tuple(kernel_sizes)
+        largest = self.kernel_sizes[-1]
+        self.weight = nn.Parameter(torch.empty(channels, 1, largest, largest))
+        self.stride = stride
+        self.transforms = nn.ParameterDict(
+            {
+                f"{larger}_to_{smaller}": nn.Parameter(torch.eye(smaller**2))
+                for smaller, larger in itertools.pairwise(kernel_sizes)
+            }
+        )
+
+    def kernel(self, channels: int, kernel_size: int) -> Tensor:
+        """Return the kernels of the first channels, shape (C, 1, K, K)."""
+        weight = prefix(self.weight, channels)
+        size = self.kernel_sizes[-1]
+        for smaller in reversed(self.kernel_sizes[:-1]):
+            if smaller < kernel_size:
+                break
+            margin = (size - smaller) // 2
+            center = weight[:, 0, margin : margin + smaller, margin : margin + smaller]
+            flat = center.reshape(channels, smaller**2)
+            transformed = F.linear(flat, self.transforms[f"{size}_to_{smaller}"])
+            weight = transformed.view(channels, 1, smaller, smaller)
+            size = smaller
+        return weight
+
+    def forward(self, x: Tensor, *, kernel_size: int) -> Tensor:
+        """Convolve each channel of (N, C, H, W) with its own kernel."""
+        channels = x.shape[1]
+        weight = self.kernel(channels, kernel_size)
+        return F.conv2d(x, weight, stride=self.stride, padding=kernel_size // 2, groups=channels)
+
+
+class ElasticBatchNorm(nn.Module):
+    """Batch normalization of any number of channels.
+
+    In training mode it normalizes with the statistics of the batch and leaves its buffers
+    alone: no subnet's statistics fit another, so the buffers are only ever written on purpose
+    (`store_statistics`), with those of the largest subnet. They are used in evaluation mode.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, channels: int, *, eps: float) -> None:
+        """Hold scale, shift and statistics of the largest size."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize (N, C, H, W)."""
+        channels = x.shape[1]
+        return F.batch_norm(
+            x,
+            None if self.training else prefix(self.running_mean, channels),
+            None if self.training else prefix(self.running_var, channels),
+            prefix(self.weight, channels),
+            prefix(self.bias, channels),
+            training=self.training,
+            eps=self.eps,
+        )
+
+
+class ElasticLinear(nn.Module):
+    """Fully connected layer of any number of input and output features."""
+
+    bias: nn.Parameter | None
+
+    def __init__(self, in_features: int, out_features: int, *, bias: bool = True) -> None:
+        """Hold the weight of the largest size, shape (out, in)."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(out_features, in_features))
+        if bias:
+            self.bias = nn.Parameter(torch.zeros(out_features))
+        else:
+            self.register_parameter("bias", None)
+
+    def forward(self, x: Tensor, *, out_features: int | None = None) -> Tensor:
+        """Transform (N, C) with as many input features as `x` has."""
+        out = out_features or self.weight.shape[0]
+        # A contiguous copy of a slice gives the very bits that the extracted layer gives.
+        weight = prefix(self.weight, out, x.shape[1]).contiguous()
+        return F.linear(x, weight, None if self.bias is None else prefix(self.bias, out))
+
+
+class ElasticSqueezeExcite(nn.Module):
+    """Squeeze-excite over any number of channels; the hidden units follow from it.
+
+    Source:
+        Howard et al. 2019 (arXiv:1905.02244), section 5.3. Works on (N, C) features with
+        fully connected layers, which is the same as 1x1 convolutions at 1x1 pixels, and faster.
+    """
+
+    def __init__(self, channels: int) -> None:
+        """Hold the two layers of the largest size."""
+        super().__init__()
+        hidden = squeezed_channels(channels)
+        self.reduce = ElasticLinear(channels, hidden)
+        self.expand = ElasticLinear(hidden, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale each channel of (N, C, H, W)."""
+        channels = x.shape[1]
+        pooled = x.mean((2, 3))
+        hidden = F.relu(self.reduce(pooled, out_features=squeezed_channels(channels)))
+        scale = F.hardsigmoid(self.expand(hidden, out_features=channels))
+        return x * scale[:, :, None, None]

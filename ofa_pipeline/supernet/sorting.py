@@ -1,0 +1,91 @@
+"""Sort channels by importance, so that a smaller subnet keeps the channels that matter."""
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ofa_pipeline.arch import expanded_channels, squeezed_channels
+from ofa_pipeline.supernet.blocks import ElasticMBConv
+from ofa_pipeline.supernet.build import Supernet
+from ofa_pipeline.supernet.elastic_ops import ElasticBatchNorm, ElasticSqueezeExcite
+
+
+@torch.no_grad()
+def sort_channels(supernet: Supernet, *, trained_expand_ratios: Sequence[float]) -> None:
+    """Reorder the inner channels of every block by importance, in place.
+
+    A channel's importance is the L1 norm of the weights that read it. Channels move only within
+    the groups that the trained widths bound, and so do the hidden units of squeeze-excite: every
+    subnet of a trained expand ratio computes what it did before, up to rounding.
+
+    Args:
+        supernet: Reordered in place; batch-norm statistics move along.
+        trained_expand_ratios: What the phases so far have trained. The largest alone leaves
+            the order free.
+
+    Raises:
+        ArchError: If a ratio is not one of the space.
+
+    Source:
+        Cai et al. 2020 (arXiv:1908.09791), section 3.3, "elastic width". The reference moves
+        the units of squeeze-excite freely, which changes the trained smaller subnets, and sorts
+        with float offsets that round the importance; here the groups are sorted one by one.
+    """
+    supernet.space.restrict(expand_ratios=trained_expand_ratios)
+    for block in supernet.modules():
+        if isinstance(block, ElasticMBConv) and block.expand is not None:
+            _sort_mbconv(block, trained_expand_ratios)
+
+
+def _sort_mbconv(block: ElasticMBConv, ratios: Sequence[float]) -> None:
+    widths = [expanded_channels(block.shape.in_channels, ratio) for ratio in ratios]
+    assert block.expand is not None
+    project = block.project.conv.weight
+    order = order_by_importance(project.abs().sum(dim=(0, 2, 3)), trained_sizes=widths)
+    permute(project, 1, order)
+    for tensor in (block.depthwise.conv.weight, block.expand.conv.weight):
+        permute(tensor, 0, order)
+    permute_norm(block.depthwise.norm, order)
+    permute_norm(block.expand.norm, order)
+    if block.se is not None:
+        permute(block.se.expand.weight, 0, order)
+        permute(block.se.expand.bias, 0, order)
+        permute(block.se.reduce.weight, 1, order)
+        _sort_hidden(block.se, trained_sizes=[squeezed_channels(width) for width in widths])
+
+
+def _sort_hidden(se: ElasticSqueezeExcite, *, trained_sizes: Sequence[int]) -> None:
+    importance = se.expand.weight.abs().sum(dim=0)
+    order = order_by_importance(importance, trained_sizes=trained_sizes)
+    permute(se.expand.weight, 1, order)
+    permute(se.reduce.weight, 0, order)
+    permute(se.reduce.bias, 0, order)
+
+
+def order_by_importance(importance: Tensor, *, trained_sizes: Sequence[int]) -> Tensor:
+    """Return channel indices, most important first within each protected group.
+
+    Args:
+        importance: Shape (channels,).
+        trained_sizes: Prefix sizes that must keep their channels.
+    """
+    bounds = sorted({0, *trained_sizes, len(importance)})
+    orders = [
+        start + torch.argsort(importance[start:stop], descending=True, stable=True)
+        for start, stop in itertools.pairwise(bounds)
+    ]
+    return torch.cat(orders)
+
+
+def permute(tensor: Tensor | None, dim: int, order: Tensor) -> None:
+    """Reorder a tensor along one dimension, in place."""
+    assert tensor is not None
+    tensor.copy_(tensor.index_select(dim, order))
+
+
+def permute_norm(norm: ElasticBatchNorm, order: Tensor) -> None:
+    """Reorder the channels of a batch norm, statistics included, in place."""
+    for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+        permute(tensor, 0, order)
