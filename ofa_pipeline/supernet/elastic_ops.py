@@ -66,7 +66,7 @@ class ElasticDepthwiseConv(nn.Module):
         self.stride = stride
         self.transforms = nn.ParameterDict(
             {
-                f"{larger}_to_{smaller}": nn.Parameter(torch.eye(smaller**2))
+                f"{larger}_to_{smaller}": nn.Parameter(torch.empty(smaller**2, smaller**2))
                 for smaller, larger in itertools.pairwise(kernel_sizes)
             }
         )
