@@ -122,6 +122,8 @@ class SpaceParams(Section):
 class PhaseParams(Section):
     """One phase of progressive shrinking: what is elastic, and for how long."""
 
+    start_from: str
+    """``supernet/PHASE``, the phase before this one; ``dataset`` for the first."""
     depths: tuple[int, ...]
     kernel_sizes: tuple[int, ...]
     expand_ratios: tuple[float, ...]
@@ -277,6 +279,14 @@ class Params(Section):
                 f"final_phase must be the last of phases, got {self.final_phase!r} and "
                 f"{list(self.phases)}"
             )
+        # DVC cannot work out "the phase before", so every phase names it (dvc.yaml).
+        expected = ("dataset", *(f"supernet/{name}" for name in self.phases))
+        for (name, phase), start in zip(self.phases.items(), expected, strict=False):
+            if phase.start_from != start:
+                raise ValueError(
+                    f"phases.{name}.start_from must be {start!r}, what the phase before it "
+                    f"writes, got {phase.start_from!r}"
+                )
         space = self.space.build()
         for name, phase in self.phases.items():
             try:
