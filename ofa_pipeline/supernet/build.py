@@ -78,25 +78,24 @@ def initialize(network: Network, *, seed: int) -> Network:
         seed: Of the weights.
     """
     generator = torch.Generator().manual_seed(seed)
-    network.to_empty(device="cpu")
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            _draw(name, parameter, generator)
-        for name, buffer in network.named_buffers():
-            buffer.fill_(1 if name.endswith("running_var") else 0)
+    # Not Module.to_empty: that imports torch's compiler, which takes seconds.
+    state = {
+        name: _draw(name, tensor, generator).to(tensor.dtype)
+        for name, tensor in network.state_dict().items()
+    }
+    network.load_state_dict(state, assign=True)
     return network.to(memory_format=torch.channels_last)
 
 
-def _draw(name: str, parameter: Tensor, generator: torch.Generator) -> None:
+def _draw(name: str, meta: Tensor, generator: torch.Generator) -> Tensor:
     if ".transforms." in name:
-        parameter.copy_(torch.eye(parameter.shape[0]))
-    elif parameter.ndim == 1:
-        parameter.fill_(1 if name.endswith("norm.weight") else 0)
-    elif name == "classifier.weight":
-        bound = 1 / math.sqrt(parameter.shape[1])
-        parameter.uniform_(-bound, bound, generator=generator)
-    else:
-        is_depthwise = parameter.ndim == 4 and parameter.shape[1] == 1  # noqa: PLR2004 - (C,1,K,K)
-        outputs = 1 if is_depthwise else parameter.shape[0]
-        fan_out = outputs * math.prod(parameter.shape[2:])
-        parameter.normal_(0, math.sqrt(2 / fan_out), generator=generator)
+        return torch.eye(meta.shape[0])
+    if meta.ndim <= 1:
+        is_one = name.endswith(("norm.weight", "running_var"))
+        return torch.full(meta.shape, 1.0 if is_one else 0.0)
+    if name == "classifier.weight":
+        bound = 1 / math.sqrt(meta.shape[1])
+        return torch.empty(meta.shape).uniform_(-bound, bound, generator=generator)
+    is_depthwise = meta.ndim == 4 and meta.shape[1] == 1  # noqa: PLR2004 - (C, 1, K, K)
+    fan_out = (1 if is_depthwise else meta.shape[0]) * math.prod(meta.shape[2:])
+    return torch.empty(meta.shape).normal_(0, math.sqrt(2 / fan_out), generator=generator)
