@@ -1,0 +1,263 @@
+"""A prepared dataset: its classes, its statistics, and its splits as batches of pixels.
+
+A split that fits its memory limit is decoded once and kept; a larger one is streamed from the
+row groups of its shards. Both give the same batches.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ofa_pipeline.data.loading import PrefetchingLoader
+from ofa_pipeline.data.shards import ShardIndex
+from ofa_pipeline.errors import DatasetError, ManifestMismatchError, MissingArtifactError, suggest
+
+SplitName = Literal["train", "calibration", "selection", "test"]
+SPLIT_NAMES: tuple[SplitName, ...] = get_args(SplitName)
+
+DEFAULT_MEMORY_LIMIT_BYTES = 1 << 30
+SHUFFLE_WINDOW_ROWS = 4096
+"""Images that are shuffled with each other: as many files' worth is held when streaming.
+
+The rows of a shard lie in random order already, so a window is a random sample of the split.
+"""
+ROWS_A_LOAD = 1024
+"""Images that are decoded together when a split is read into memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some images of a split, at their stored size."""
+
+    images: Tensor
+    """uint8, shape (N, 3, H, H)."""
+    labels: Tensor
+    """int64, shape (N,)."""
+    ids: Tensor
+    """Positions in the split, int64, shape (N,)."""
+
+
+class Split:
+    """The images of one split."""
+
+    def __init__(self, index: ShardIndex, *, image_size_px: int, memory_limit_bytes: int) -> None:
+        """Read no image yet.
+
+        Args:
+            index: Where the rows lie.
+            image_size_px: Side of the decoded images.
+            memory_limit_bytes: Decoded images are kept when they need no more than this.
+        """
+        self._index = index
+        self._image_size_px = image_size_px
+        self._memory_limit_bytes = memory_limit_bytes
+
+    @property
+    def num_images(self) -> int:
+        """Number of images."""
+        return self._index.num_rows
+
+    @cached_property
+    def labels(self) -> Tensor:
+        """Class index of each image, int64, shape (N,)."""
+        return torch.from_numpy(self._index.read_labels())
+
+    @property
+    def fits_memory(self) -> bool:
+        """Whether all decoded images fit the memory limit together."""
+        return self.num_images * 3 * self._image_size_px**2 <= self._memory_limit_bytes
+
+    def images(self) -> Tensor:
+        """Return all images: uint8, shape (N, 3, H, H); decoded once and kept.
+
+        Raises:
+            DatasetError: If they do not fit the memory limit; use `batches`.
+        """
+        if not self.fits_memory:
+            needed = self.num_images * 3 * self._image_size_px**2
+            raise DatasetError(
+                f"all images of {self._index.name} together must fit "
+                f"{self._memory_limit_bytes:,} bytes, they need {needed:,}. "
+                "Use batches(), or raise memory_limit_bytes"
+            )
+        return self._all_images
+
+    @cached_property
+    def _all_images(self) -> Tensor:
+        side = self._image_size_px
+        images = torch.empty(self.num_images, 3, side, side, dtype=torch.uint8)
+        chunks = _chunks(np.arange(self.num_images), ROWS_A_LOAD)
+        with PrefetchingLoader(self._index, side) as loader:
+            for ids, pixels in zip(chunks, loader.load(chunks), strict=True):
+                images[ids[0] : ids[-1] + 1] = pixels
+        return images
+
+    def batches(self, batch_size: int, *, order: Sequence[int] | None = None) -> Iterator[Batch]:
+        """Yield images in stored order, or in a given one; the last batch may be smaller.
+
+        Args:
+            batch_size: Images a batch.
+            order: Positions in the split, each as often as wanted. Streaming is fast where
+                neighbours in the order lie near each other in the split.
+
+        Raises:
+            DatasetError: If a position is outside the split.
+        """
+        ids = np.arange(self.num_images) if order is None else np.asarray(order, dtype=np.int64)
+        if ids.size and (ids.min() < 0 or ids.max() >= self.num_images):
+            raise DatasetError(
+                f"order must hold positions of {self._index.name}, 0 to {self.num_images - 1}, "
+                f"got {ids.min()} to {ids.max()}"
+            )
+        return self._iterate(_chunks(ids, batch_size))
+
+    def shuffled_batches(
+        self,
+        batch_size: int,
+        *,
+        seed: int,
+        epoch: int,
+        start_batch: int = 0,
+        drop_last: bool = True,
+    ) -> Iterator[Batch]:
+        """Yield all images in an order that depends on seed and epoch alone.
+
+        Args:
+            batch_size: Images a batch.
+            seed: Of the order.
+            epoch: Another epoch, another order.
+            start_batch: Begin with this batch, as if those before it had been taken.
+            drop_last: Leave out a last batch that is smaller than the others.
+
+        Raises:
+            DatasetError: If there is not even one batch.
+        """
+        if drop_last and self.num_images < batch_size:
+            raise DatasetError(
+                f"{self._index.name} must hold at least one batch of {batch_size} images, it has "
+                f"{self.num_images}. Lower the batch size or add images"
+            )
+        chunks = _chunks(self.epoch_order(seed=seed, epoch=epoch), batch_size)
+        last = self.num_batches(batch_size, drop_last=drop_last)
+        return self._iterate(chunks[start_batch:last])
+
+    def num_batches(self, batch_size: int, *, drop_last: bool = True) -> int:
+        """Return how many batches `shuffled_batches` yields from the start."""
+        whole, rest = divmod(self.num_images, batch_size)
+        return whole if drop_last or not rest else whole + 1
+
+    def epoch_order(self, *, seed: int, epoch: int) -> NDArray[np.int64]:
+        """Return the positions in the order of an epoch, shape (N,).
+
+        Row groups are shuffled, and the rows of neighbouring row groups among each other, so
+        that streaming reads each row group once.
+        """
+        generator = np.random.default_rng([seed, epoch])
+        starts = self._index.row_starts
+        groups = generator.permutation(len(starts) - 1)
+        spans = [np.arange(starts[group], starts[group + 1]) for group in groups]
+        ids = np.concatenate(spans) if spans else np.arange(0)
+        windows = _chunks(ids, SHUFFLE_WINDOW_ROWS)
+        shuffled = [generator.permutation(window) for window in windows]
+        return np.concatenate(shuffled) if shuffled else ids
+
+    def _iterate(self, chunks: list[NDArray[np.int64]]) -> Iterator[Batch]:
+        if self.fits_memory:
+            images = self._all_images
+            for ids in chunks:
+                chosen = torch.from_numpy(ids)
+                yield Batch(images[chosen], self.labels[chosen], chosen)
+            return
+        with PrefetchingLoader(self._index, self._image_size_px) as loader:
+            for ids, pixels in zip(chunks, loader.load(chunks), strict=True):
+                chosen = torch.from_numpy(ids)
+                yield Batch(pixels, self.labels[chosen], chosen)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What `prepare_dataset` wrote."""
+
+    folder: Path
+    class_names: tuple[str, ...]
+    mean: tuple[float, float, float]
+    """Of each channel, of training pixels in [0, 1]."""
+    std: tuple[float, float, float]
+    """Of each channel, of training pixels in [0, 1]."""
+    image_size_px: int
+    """Side of the decoded images."""
+    memory_limit_bytes: int
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @cached_property
+    def num_images(self) -> dict[str, int]:
+        """Number of images of each split."""
+        return {name: self.split(name).num_images for name in SPLIT_NAMES}
+
+    @cached_property
+    def _splits(self) -> dict[str, Split]:
+        return {
+            name: Split(
+                ShardIndex.open(self.folder, name),
+                image_size_px=self.image_size_px,
+                memory_limit_bytes=self.memory_limit_bytes,
+            )
+            for name in SPLIT_NAMES
+        }
+
+    def split(self, name: str) -> Split:
+        """Return a split; the same object, with what it has decoded, each time.
+
+        Raises:
+            DatasetError: If there is no such split.
+        """
+        if name not in SPLIT_NAMES:
+            raise DatasetError(f"unknown split {name!r}.{suggest(name, SPLIT_NAMES)}")
+        return self._splits[name]
+
+
+def open_dataset(folder: Path, *, memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES) -> Dataset:
+    """Open a prepared dataset.
+
+    Args:
+        folder: The artifact.
+        memory_limit_bytes: Of the decoded images of each split; larger splits are streamed.
+
+    Raises:
+        MissingArtifactError: If the artifact or one of its files is not there.
+        ManifestMismatchError: If a file of it cannot be read.
+    """
+    remedy = "Produce it with: ofa-pipeline stage prepare_dataset"
+    try:
+        classes = json.loads((folder / "classes.json").read_text())
+        statistics = json.loads((folder / "statistics.json").read_text())
+        return Dataset(
+            folder=folder,
+            class_names=tuple(classes["class_names"]),
+            mean=tuple(statistics["mean"]),
+            std=tuple(statistics["std"]),
+            image_size_px=int(statistics["image_size_px"]),
+            memory_limit_bytes=memory_limit_bytes,
+        )
+    except FileNotFoundError as error:
+        raise MissingArtifactError(f"{error.filename} is missing. {remedy}") from error
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise ManifestMismatchError(
+            f"{folder} is not a prepared dataset: {type(error).__name__} {error}. {remedy}"
+        ) from error
+
+
+def _chunks(ids: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
+    return [ids[start : start + size] for start in range(0, len(ids), size)]

@@ -1,0 +1,235 @@
+"""Batched transforms: uint8 pixels in, normalized floats out, on the device of the images.
+
+Every resize is a pair of matrix products, ``rows @ image @ columns``, whose weights are those of
+Pillow's antialiased bilinear filter. So each image of a batch can have its own crop, scale and
+flip without a loop, and the same code is fast on CPU and GPU.
+
+Legend: N batch, H W pixels in, r pixels out.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Augmentation = Literal["crop_flip", "random_resized_crop"]
+
+LARGE_IMAGE_PX = 128
+"""From this side on, evaluation resizes and crops as on ImageNet; below, it only resizes."""
+CROP_FRACTION = 0.875
+"""Of the resized side, kept by the centre crop of evaluation (224 of 256 pixels)."""
+PADDING_FRACTION = 1 / 8
+"""Of the side: how far `crop_flip` shifts (4 of 32 pixels)."""
+SCALE_RANGE = (0.08, 1.0)
+"""Area of a random resized crop, as a fraction of the image."""
+RATIO_RANGE = (3 / 4, 4 / 3)
+CROP_ATTEMPTS = 10
+BRIGHTNESS = 32 / 255
+SATURATION = 0.5
+GRAY_WEIGHTS = (0.299, 0.587, 0.114)
+"""ITU-R 601, as Pillow and torchvision convert to gray."""
+
+
+def resize_normalize(
+    images: Tensor, *, resolution_px: int, mean: Sequence[float], std: Sequence[float]
+) -> Tensor:
+    """Transform images for evaluation.
+
+    Images of fewer than `LARGE_IMAGE_PX` pixels a side are resized whole: in small images there
+    is nothing to crop away. Larger ones get what ImageNet models are evaluated with: resize to
+    ``ceil(r / 0.875)``, crop the middle ``r``.
+
+    Args:
+        images: uint8, shape (N, 3, H, H).
+        resolution_px: Side of the result, r.
+        mean: Of each channel, of pixels in [0, 1].
+        std: Of each channel, of pixels in [0, 1].
+
+    Returns:
+        float32, shape (N, 3, r, r).
+
+    Source:
+        Once-for-All's ImageNet transform: ``Resize(ceil(r / 0.875)), CenterCrop(r)``.
+    """
+    side = images.shape[-1]
+    crop, start = float(side), 0.0
+    if side >= LARGE_IMAGE_PX:
+        resized = math.ceil(resolution_px / CROP_FRACTION)
+        crop = side * resolution_px / resized
+        start = side * round((resized - resolution_px) / 2) / resized
+    box = torch.tensor([[start, crop]])
+    with torch.no_grad(), _full_precision(images):
+        pixels = _resample(images, rows=box, columns=box, resolution_px=resolution_px)
+        return _normalize(pixels, mean, std)
+
+
+def augment(
+    images: Tensor,
+    *,
+    kind: Augmentation,
+    resolution_px: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    generator: torch.Generator,
+) -> Tensor:
+    """Transform images for training: augment at their own size, then resize.
+
+    ``crop_flip`` (small images): a shift by up to an eighth of the side, black where nothing is,
+    and a mirror image for one in two. ``random_resized_crop`` (ImageNet): a box of 8 to 100 % of
+    the area, 3:4 to 4:3, resized; mirror image; brightness and saturation jitter.
+
+    Args:
+        images: uint8, shape (N, 3, H, H).
+        kind: Which augmentation.
+        resolution_px: Side of the result, r.
+        mean: Of each channel, of pixels in [0, 1].
+        std: Of each channel, of pixels in [0, 1].
+        generator: On the CPU, whatever the device: the same draws everywhere.
+
+    Returns:
+        float32, shape (N, 3, r, r).
+
+    Source:
+        Once-for-All's ImageNet transform with its "tf" colour jitter; torchvision's RandomCrop
+        and RandomResizedCrop, whose distribution of boxes this follows. Torchvision applies the
+        colour changes in random order; here brightness comes first.
+    """
+    with torch.no_grad(), _full_precision(images):
+        if kind == "crop_flip":
+            shifted = _shift_and_flip(images, generator)
+            whole = torch.tensor([[0.0, float(images.shape[-1])]])
+            pixels = _resample(shifted, rows=whole, columns=whole, resolution_px=resolution_px)
+            return _normalize(pixels, mean, std)
+        rows, columns = random_boxes(len(images), images.shape[-1], generator)
+        flipped = torch.rand(len(images), generator=generator) < 0.5  # noqa: PLR2004 - one in two
+        pixels = _resample(
+            images,
+            rows=rows,
+            columns=columns,
+            resolution_px=resolution_px,
+            flipped=flipped,
+        )
+        return _normalize(_jitter_color(pixels, generator), mean, std)
+
+
+def random_boxes(count: int, side: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw boxes for a random resized crop.
+
+    Args:
+        count: Number of boxes, N.
+        side: Of the square images, in pixels.
+        generator: On the CPU.
+
+    Returns:
+        Rows and columns, each of shape (N, 2): first pixel and number of pixels.
+
+    Source:
+        ``torchvision.transforms.RandomResizedCrop.get_params``: ten attempts, then the whole.
+    """
+    draws = torch.rand(count, CROP_ATTEMPTS, 2, generator=generator, dtype=torch.float64)
+    place = torch.rand(count, 2, generator=generator, dtype=torch.float64)
+    low, high = SCALE_RANGE
+    area = side * side * (low + (high - low) * draws[..., 0])
+    low, high = (math.log(ratio) for ratio in RATIO_RANGE)
+    ratio = torch.exp(low + (high - low) * draws[..., 1])
+    sizes = torch.stack([torch.sqrt(area / ratio), torch.sqrt(area * ratio)], dim=-1).round()
+    fits = ((sizes >= 1) & (sizes <= side)).all(dim=-1)
+    first = fits.int().argmax(dim=1)
+    chosen = sizes[torch.arange(count), first]
+    chosen = torch.where(fits.any(dim=1, keepdim=True), chosen, torch.full_like(chosen, side))
+    starts = torch.floor(place * (side - chosen + 1))
+    boxes = torch.stack([starts, chosen], dim=-1).float()
+    return boxes[:, 0], boxes[:, 1]
+
+
+def _shift_and_flip(images: Tensor, generator: torch.Generator) -> Tensor:
+    count, _, height, width = images.shape
+    padding = max(1, round(height * PADDING_FRACTION))
+    offsets = torch.randint(0, 2 * padding + 1, (2, count), generator=generator)
+    flipped = torch.rand(count, generator=generator) < 0.5  # noqa: PLR2004 - one in two
+    padded = torch.nn.functional.pad(images, [padding] * 4)
+    windows = padded.unfold(2, height, 1).unfold(3, width, 1)
+    top, left = offsets.to(images.device)
+    crops = windows[torch.arange(count, device=images.device), :, top, left]
+    mirrored = flipped.to(images.device)[:, None, None, None]
+    return torch.where(mirrored, crops.flip(-1), crops)
+
+
+def _resample(
+    images: Tensor,
+    *,
+    rows: Tensor,
+    columns: Tensor,
+    resolution_px: int,
+    flipped: Tensor | None = None,
+) -> Tensor:
+    """Resize a box of each image, antialiased. The boxes lie on the CPU.
+
+    Args:
+        images: uint8, shape (N, 3, H, W).
+        rows: First pixel and number of pixels of each box, shape (N or 1, 2).
+        columns: The same of its columns.
+        resolution_px: Side of the result, r.
+        flipped: Which images to mirror, shape (N,).
+
+    Returns:
+        float32 in [0, 255], shape (N, 3, r, r).
+    """
+    height, width = images.shape[-2:]
+    pixels = images.float()
+    whole = len(rows) == 1 and rows.tolist() == [[0.0, resolution_px]]
+    if whole and flipped is None and height == width == resolution_px:
+        return pixels
+    down = _filter_matrix(rows.to(images.device), height, resolution_px)[:, None]
+    across = _filter_matrix(columns.to(images.device), width, resolution_px)
+    if flipped is not None:
+        mirrored = flipped.to(images.device)[:, None, None]
+        across = torch.where(mirrored, across.flip(1), across)
+    if len(down) == 1:
+        return down[0, 0] @ (pixels @ across[0].T)
+    return down @ (pixels @ across[:, None].transpose(-1, -2))
+
+
+def _filter_matrix(boxes: Tensor, size: int, resolution_px: int) -> Tensor:
+    """Return the weights of each input pixel in each output pixel, shape (N, r, size).
+
+    A triangle around the centre of the output pixel, as wide as the step between output pixels
+    and at least two input pixels, cut off at the edges of the box.
+
+    Source:
+        ``Pillow/src/libImaging/Resample.c``, ``precompute_coeffs`` with the bilinear filter.
+    """
+    start, length = boxes[:, :1], boxes[:, 1:]
+    step = length / resolution_px
+    centers = start + (torch.arange(resolution_px, device=boxes.device) + 0.5) * step
+    support = step.clamp(min=1.0)
+    positions = torch.arange(size, device=boxes.device) + 0.5
+    distance = (positions - centers[..., None]).abs() / support[..., None]
+    inside = (positions > start) & (positions < start + length)
+    weights = (1 - distance).clamp(min=0) * inside[:, None, :]
+    return weights / weights.sum(dim=-1, keepdim=True)
+
+
+def _jitter_color(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """Change brightness and saturation of each image; pixels in [0, 255], in place."""
+    draws = torch.rand(2, len(pixels), 1, 1, 1, generator=generator).to(pixels.device)
+    brightness = 1 + BRIGHTNESS * (2 * draws[0] - 1)
+    saturation = 1 + SATURATION * (2 * draws[1] - 1)
+    pixels.mul_(brightness).clamp_(0, 255)
+    weights = torch.tensor(GRAY_WEIGHTS, device=pixels.device)[:, None, None]
+    gray = (pixels * weights).sum(dim=1, keepdim=True)
+    return torch.lerp(gray.expand_as(pixels), pixels, saturation).clamp_(0, 255)
+
+
+def _normalize(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Scale pixels in [0, 255] to mean 0 and deviation 1, in place."""
+    center = torch.tensor(mean, device=pixels.device)[:, None, None] * 255
+    spread = torch.tensor(std, device=pixels.device)[:, None, None] * 255
+    return pixels.sub_(center).div_(spread)
+
+
+def _full_precision(images: Tensor) -> torch.autocast:
+    """Keep mixed precision, which the caller may have on, away from the pixels."""
+    return torch.autocast(images.device.type, enabled=False)
