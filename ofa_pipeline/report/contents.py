@@ -1,0 +1,275 @@
+"""What a report says: values read from the artifacts, each with the file it came from.
+
+Accuracy is a fraction in [0, 1], latency milliseconds a call. `loading` fills these values;
+`figures`, `exports` and `page` show them.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+from ofa_pipeline.arch import Arch
+
+CONFIDENCE = 0.95
+"""Of every interval that the report computes itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A confidence interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetFacts:
+    """What the supernet was trained on."""
+
+    source: str
+    class_names: tuple[str, ...]
+    num_images: Mapping[str, int]
+    """By split."""
+    num_quarantined: int
+    digest: str
+    file: str
+
+    @property
+    def total_images(self) -> int:
+        """Images of all splits."""
+        return sum(self.num_images.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochFacts:
+    """Validation after one epoch of a phase; accuracy measured on selection images."""
+
+    epoch: int
+    """Counted from 1 within the phase."""
+    train_loss: float
+    accuracy_smallest: float
+    accuracy_largest: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseFacts:
+    """One phase of training."""
+
+    name: str
+    elastic: Mapping[str, Sequence[float]]
+    """Choices of each dimension, by its name in params.yaml."""
+    learning_rate: float
+    subnets_per_step: int
+    epochs: tuple[EpochFacts, ...]
+    digest: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearningPoint:
+    """Error of a predictor that learned from part of the subnets."""
+
+    num_samples: int
+    rmse: float
+    kendall_tau: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictorFacts:
+    """The accuracy predictor, checked by cross-validation."""
+
+    kind: str
+    measured: tuple[float, ...]
+    """Top-1 on selection images, one a subnet."""
+    predicted: tuple[float, ...]
+    """By a predictor that was not fitted to the subnet."""
+    predicted_std: tuple[float, ...]
+    arch_ids: tuple[str, ...]
+    rmse: float
+    kendall_tau: float
+    kendall_tau_top_decile: float
+    coverage: float
+    """Share of subnets within the central 90 % interval of their prediction."""
+    noise_std: float
+    """Of the measured top-1 between calibration draws."""
+    learning_curve: tuple[LearningPoint, ...]
+    file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencySample:
+    """One subnet measured for a latency model."""
+
+    arch_id: str
+    role: str
+    """``fit``, ``holdout`` or ``reference``."""
+    measured_ms: float
+    interval: Interval
+    estimated_ms: float
+
+    @property
+    def relative_error(self) -> float:
+        """Of the estimate, with its sign."""
+        return self.estimated_ms / self.measured_ms - 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyFacts:
+    """The latency model of a device, checked on held-out subnets."""
+
+    card: Mapping[str, object]
+    """Hardware, runtime and settings."""
+    samples: tuple[LatencySample, ...]
+    file: str
+
+    def errors(self, role: str = "holdout") -> tuple[float, ...]:
+        """Return the relative errors of the estimates, without signs, ascending."""
+        return tuple(sorted(abs(s.relative_error) for s in self.samples if s.role == role))
+
+    def share_within(self, tolerance: float, role: str = "holdout") -> float:
+        """Return the share of subnets whose estimate is off by at most `tolerance`."""
+        errors = self.errors(role)
+        return sum(error <= tolerance for error in errors) / len(errors) if errors else math.nan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontPoint:
+    """A subnet of the front or one that was verified."""
+
+    arch_id: str
+    latency_ms: float
+    accuracy_top1: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PickFacts:
+    """The subnet that the search chose for a budget; both figures measured."""
+
+    budget_ms: float
+    arch_id: str
+    latency_ms: float
+    accuracy_top1: float
+    """On selection images."""
+    accuracy_interval: Interval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchFacts:
+    """The search for a device."""
+
+    front: tuple[FrontPoint, ...]
+    """Estimated, ascending in latency."""
+    verified: tuple[FrontPoint, ...]
+    """Measured on selection images and on the device."""
+    picks: tuple[PickFacts, ...]
+    file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubnetFacts:
+    """A subnet that ships; everything but MACs and parameters is measured on what ships."""
+
+    device: str
+    name: str
+    budgets_ms: tuple[float, ...]
+    """That it was picked for, ascending."""
+    arch: Arch
+    accuracy_top1: float
+    """On test images."""
+    accuracy_interval: Interval
+    num_test_images: int
+    p50_ms: float
+    p50_interval: Interval
+    p95_ms: float
+    num_runs: int
+    macs: int
+    num_params: int
+    within_budget: bool
+    parity: Mapping[str, float]
+    """How far the exported file is from the network that was evaluated."""
+    version: int | None
+    """In the model registry, where the receipts tell it."""
+    digest: str
+    file: str
+
+    @property
+    def budget_share(self) -> float:
+        """Part of the smallest budget that the p50 latency takes."""
+        return self.p50_ms / self.budgets_ms[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfusionFacts:
+    """What a subnet takes for what, on test images."""
+
+    subnet: SubnetFacts
+    class_names: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+    """Row: true class; column: predicted class."""
+    file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceFacts:
+    """All about one device."""
+
+    name: str
+    latency: LatencyFacts
+    search: SearchFacts
+    subnets: tuple[SubnetFacts, ...]
+    """Ascending in latency."""
+    model_name: str
+    """Of the registered model; empty where the receipts do not tell it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactFacts:
+    """One artifact of the lineage."""
+
+    path: str
+    digest: str
+    made_from: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportContents:
+    """Everything that the page, the metrics and the plots say."""
+
+    title: str
+    space_id: str
+    num_archs: float
+    dataset: DatasetFacts
+    phases: tuple[PhaseFacts, ...]
+    predictor: PredictorFacts
+    devices: tuple[DeviceFacts, ...]
+    confusion: ConfusionFacts | None
+    artifacts: tuple[ArtifactFacts, ...]
+
+    @property
+    def subnets(self) -> tuple[SubnetFacts, ...]:
+        """Of all devices."""
+        return tuple(subnet for device in self.devices for subnet in device.subnets)
+
+    @property
+    def best(self) -> SubnetFacts:
+        """The subnet with the highest top-1 on test images; the faster one of equals."""
+        return max(self.subnets, key=lambda subnet: (subnet.accuracy_top1, -subnet.p50_ms))
+
+
+def proportion_interval(share: float, *, count: int) -> Interval:
+    """Return the 95 % interval of a proportion.
+
+    Args:
+        share: Observed, in [0, 1].
+        count: Of independent trials, at least 1.
+
+    Source:
+        Wilson 1927, the score interval: unlike the normal one it stays within [0, 1].
+    """
+    z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
+    spread = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    scale, middle = 1 + z**2 / count, share + z**2 / (2 * count)
+    return Interval(
+        low=max((middle - spread) / scale, 0.0), high=min((middle + spread) / scale, 1.0)
+    )

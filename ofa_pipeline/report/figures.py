@@ -1,0 +1,215 @@
+"""The charts of the report, each from the values that it shows."""
+
+import math
+from collections.abc import Sequence
+from itertools import accumulate
+
+from ofa_pipeline.report.charts import (
+    Axis,
+    Band,
+    Line,
+    Mark,
+    Points,
+    Rule,
+    Style,
+    draw_chart,
+    linear_axis,
+    spans,
+)
+from ofa_pipeline.report.contents import (
+    DeviceFacts,
+    FrontPoint,
+    LatencyFacts,
+    LatencySample,
+    PhaseFacts,
+    PickFacts,
+    PredictorFacts,
+)
+
+SQUARE = 400.0
+"""Height that makes the plot area of a scatter about square."""
+TOLERANCE = 0.10
+"""Relative error of a latency estimate that counts as good."""
+
+
+def training_chart(phases: Sequence[PhaseFacts]) -> str:
+    """Draw top-1 of the smallest and the largest subnet over all epochs, phase by phase."""
+    epochs = [epoch for phase in phases for epoch in phase.epochs]
+    where = [f"{phase.name} epoch {epoch.epoch}" for phase in phases for epoch in phase.epochs]
+    smallest = [100 * epoch.accuracy_smallest for epoch in epochs]
+    largest = [100 * epoch.accuracy_largest for epoch in epochs]
+    starts = [0.5, *(0.5 + n for n in accumulate(len(phase.epochs) for phase in phases))]
+    labels = [phase.name for phase in phases]
+    return draw_chart(
+        [
+            *spans(starts[:-1], end=starts[-1], labels=labels),
+            *_curve(largest, where, name="largest", style="measured"),
+            *_curve(smallest, where, name="smallest", style="measured-2"),
+        ],
+        x=_epoch_axis(len(epochs)),
+        y=linear_axis([*smallest, *largest], label="top-1 on selection images (%)"),
+        height=350,
+        description="Line chart: top-1 of the largest and the smallest subnet after each epoch of "
+        f"{len(phases)} phases. At the end {largest[-1]:.1f} % and {smallest[-1]:.1f} %.",
+    )
+
+
+def predictor_chart(facts: PredictorFacts) -> str:
+    """Draw predicted over measured top-1, with the label noise around the diagonal."""
+    measured = [100 * value for value in facts.measured]
+    predicted = [100 * value for value in facts.predicted]
+    spread = [100 * value for value in facts.predicted_std]
+    noise = 100 * facts.noise_std
+    x = linear_axis(measured, label="measured top-1 on selection images (%)")
+    y = linear_axis([*measured, *predicted], label="predicted top-1, cross-validated (%)")
+    ends = _ends(x, y)
+    titles = [
+        f"{arch_id}: measured {a:.2f} %, predicted {b:.2f} %"
+        for arch_id, a, b in zip(facts.arch_ids, measured, predicted, strict=True)
+    ]
+    return draw_chart(
+        [
+            Band(x=ends, low=[v - 2 * noise for v in ends], high=[v + 2 * noise for v in ends]),
+            Line(x=ends, y=ends, style="identity"),
+            Points(
+                x=measured,
+                y=predicted,
+                style="estimated",
+                titles=titles,
+                y_ranges=[(b - s, b + s) for b, s in zip(predicted, spread, strict=True)],
+            ),
+        ],
+        x=x,
+        y=y,
+        height=SQUARE,
+        description=f"Scatter: predicted over measured top-1 of {len(measured)} subnets, "
+        f"Kendall tau {facts.kendall_tau:.2f}, root mean square error {100 * facts.rmse:.2f} "
+        "percentage points.",
+    )
+
+
+def latency_chart(device: str, facts: LatencyFacts) -> str:
+    """Draw estimated over measured latency, with the 10 % corridor around the diagonal."""
+    fitted = [sample for sample in facts.samples if sample.role == "fit"]
+    held_out = [sample for sample in facts.samples if sample.role == "holdout"]
+    shown = [*fitted, *held_out]
+    x = linear_axis([s.measured_ms for s in shown], label="measured p50 latency (ms a call)")
+    y = linear_axis(
+        [v for s in shown for v in (s.measured_ms, s.estimated_ms)],
+        label="estimated latency (ms a call)",
+    )
+    ends = _ends(x, y)
+    below, above = [v * (1 - TOLERANCE) for v in ends], [v * (1 + TOLERANCE) for v in ends]
+    return draw_chart(
+        [
+            Band(x=ends, low=below, high=above),
+            Line(x=ends, y=ends, style="identity"),
+            _latency_points(fitted, style="measured-faint"),
+            _latency_points(held_out, style="estimated"),
+        ],
+        x=x,
+        y=y,
+        height=SQUARE,
+        description=f"Scatter for {device}: estimated over measured latency of {len(fitted)} "
+        f"fitted and {len(held_out)} held-out subnets; {100 * facts.share_within(TOLERANCE):.0f} % "
+        f"of the held-out ones are within {100 * TOLERANCE:.0f} %.",
+    )
+
+
+def pareto_chart(device: DeviceFacts) -> str:
+    """Draw the estimated front, what was verified, the picks, and the budgets."""
+    search = device.search
+    budgets = [pick.budget_ms for pick in search.picks]
+    measured: list[FrontPoint | PickFacts] = [*search.verified, *search.picks]
+    right = 1.35 * max([*budgets, *(point.latency_ms for point in measured)], default=math.inf)
+    front = [point for point in search.front if point.latency_ms <= right]
+    shown: list[FrontPoint | PickFacts] = [*front, *measured]
+    return draw_chart(
+        [
+            *(Rule(x=budget, label=f"{budget:.3g} ms") for budget in budgets),
+            Line(
+                x=[point.latency_ms for point in front],
+                y=[100 * point.accuracy_top1 for point in front],
+                style="estimated",
+            ),
+            _verified_points(search.verified),
+            _pick_points(search.picks),
+        ],
+        x=linear_axis(
+            [*budgets, *(point.latency_ms for point in shown)], label="p50 latency (ms a call)"
+        ),
+        y=linear_axis(
+            [100 * point.accuracy_top1 for point in shown], label="top-1 on selection images (%)"
+        ),
+        height=350,
+        description=f"Pareto front for {device.name}: estimated top-1 over estimated latency as a "
+        f"line, {len(search.verified)} verified subnets and {len(search.picks)} picks as dots, "
+        "the latency budgets as vertical lines.",
+    )
+
+
+def _curve(values: Sequence[float], where: Sequence[str], *, name: str, style: Style) -> list[Mark]:
+    """Return a line over the epochs with a dot for each."""
+    numbers = [float(index + 1) for index in range(len(values))]
+    titles = [
+        f"{place}: {name} subnet {value:.2f} %" for place, value in zip(where, values, strict=True)
+    ]
+    return [
+        Line(x=numbers, y=values, style=style),
+        Points(x=numbers, y=values, style=style, titles=titles, radius=2.4),
+    ]
+
+
+def _epoch_axis(num_epochs: int) -> Axis:
+    step = max(1, -(-num_epochs // 10))
+    ticks = tuple(float(epoch) for epoch in range(step, num_epochs + 1, step))
+    return Axis(label="epoch over all phases", low=0.5, high=num_epochs + 0.5, ticks=ticks)
+
+
+def _latency_points(samples: Sequence[LatencySample], *, style: Style) -> Points:
+    return Points(
+        x=[sample.measured_ms for sample in samples],
+        y=[sample.estimated_ms for sample in samples],
+        style=style,
+        titles=[
+            f"{sample.arch_id}: measured {sample.measured_ms:.3f} ms, estimated "
+            f"{sample.estimated_ms:.3f} ms ({100 * sample.relative_error:+.1f} %)"
+            for sample in samples
+        ],
+        x_ranges=[(sample.interval.low, sample.interval.high) for sample in samples],
+    )
+
+
+def _verified_points(points: Sequence[FrontPoint]) -> Points:
+    return Points(
+        x=[point.latency_ms for point in points],
+        y=[100 * point.accuracy_top1 for point in points],
+        style="measured-faint",
+        titles=[
+            f"{point.arch_id}: measured {point.latency_ms:.3f} ms, "
+            f"{100 * point.accuracy_top1:.2f} %"
+            for point in points
+        ],
+    )
+
+
+def _pick_points(picks: Sequence[PickFacts]) -> Points:
+    return Points(
+        x=[pick.latency_ms for pick in picks],
+        y=[100 * pick.accuracy_top1 for pick in picks],
+        style="pick",
+        radius=5.5,
+        titles=[
+            f"pick for {pick.budget_ms:.3g} ms: {pick.arch_id}, measured {pick.latency_ms:.3f} ms, "
+            f"{100 * pick.accuracy_top1:.2f} %"
+            for pick in picks
+        ],
+        y_ranges=[
+            (100 * pick.accuracy_interval.low, 100 * pick.accuracy_interval.high) for pick in picks
+        ],
+    )
+
+
+def _ends(x: Axis, y: Axis) -> list[float]:
+    """Return where the diagonal enters and leaves the plot area."""
+    return [max(x.low, y.low), min(x.high, y.high)]

@@ -1,0 +1,228 @@
+"""The HTML page: one file that needs nothing beside it."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from ofa_pipeline.report import figures
+from ofa_pipeline.report.contents import (
+    CONFIDENCE,
+    ConfusionFacts,
+    DeviceFacts,
+    ReportContents,
+    SubnetFacts,
+)
+from ofa_pipeline.report.text import FILTERS, show_ms, show_percent
+
+MATRIX_CLASSES = 20
+"""Most classes that a confusion matrix is drawn for; more are listed as confusions."""
+LISTED_CONFUSIONS = 10
+SPLIT_USES = {
+    "train": "weights",
+    "calibration": "batch-norm statistics of each subnet",
+    "selection": "comparing and choosing subnets",
+    "test": "the accuracy of what ships, nothing else",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """A key figure at the top of the page."""
+
+    label: str
+    value: str
+    note: str
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """A cell of the confusion matrix."""
+
+    count: int
+    style: str
+    share: str
+    """Of the row, as the style sheet takes it; empty for none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A row of the confusion matrix."""
+
+    name: str
+    cells: tuple[Cell, ...]
+    recall: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confusion:
+    """One class that was taken for another."""
+
+    true: str
+    predicted: str
+    count: int
+    share: float
+    """Of the true class."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParityColumn:
+    """One figure of the comparison of the exported file with the network."""
+
+    name: str
+    label: str
+    unit: str
+
+    def show(self, subnet: SubnetFacts) -> str:
+        """Return the figure of a subnet, or a dash."""
+        value = subnet.parity.get(self.name)
+        if value is None:
+            return "-"
+        return show_percent(value) if self.unit.startswith("%") else f"{value:.2g}"
+
+
+def render_page(contents: ReportContents) -> str:
+    """Return the page as HTML: the same contents give the same text."""
+    environment = Environment(
+        loader=PackageLoader("ofa_pipeline.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(FILTERS)
+    confusion = contents.confusion
+    small = confusion is not None and len(confusion.class_names) <= MATRIX_CLASSES
+    return environment.get_template("report.html.j2").render(
+        contents=contents,
+        css=_trusted(_style_sheet()),
+        charts=_charts(contents),
+        confidence=CONFIDENCE,
+        tiles=key_figures(contents),
+        split_uses=SPLIT_USES,
+        matrix=confusion_rows(confusion) if confusion and small else (),
+        confusions=most_confused(confusion) if confusion else (),
+        parity_columns=_parity_columns(contents),
+        phase_files=[phase.file for phase in contents.phases],
+        subnet_files=[subnet.file for subnet in contents.subnets],
+    )
+
+
+def key_figures(contents: ReportContents) -> tuple[Tile, ...]:
+    """Return the tiles at the top: the most accurate, the fastest, budgets, both models."""
+    best = contents.best
+    fastest = min(contents.subnets, key=lambda subnet: subnet.p50_ms)
+    within = sum(subnet.within_budget for subnet in contents.subnets)
+    held_out = [error for device in contents.devices for error in device.latency.errors()]
+    close = sum(error <= figures.TOLERANCE for error in held_out)
+    return (
+        Tile(
+            label="Most accurate subnet",
+            value=f"{show_percent(best.accuracy_top1)}\N{NO-BREAK SPACE}%",
+            note=f"top-1 on test images, {show_ms(best.p50_ms)} ms on {best.device}",
+            kind="measured",
+        ),
+        Tile(
+            label="Fastest subnet",
+            value=f"{show_ms(fastest.p50_ms)} ms",
+            note=f"p50 on {fastest.device}, top-1 {show_percent(fastest.accuracy_top1)} %",
+            kind="measured",
+        ),
+        Tile(
+            label="Within budget",
+            value=f"{within} of {len(contents.subnets)}",
+            note="subnets, by the latency of the file that ships",
+            kind="measured",
+        ),
+        Tile(
+            label="Accuracy predictor",
+            value=f"tau {contents.predictor.kendall_tau:.2f}",
+            note=f"Kendall, cross-validated on {len(contents.predictor.measured)} subnets",
+        ),
+        Tile(
+            label="Latency models",
+            value=f"{close} of {len(held_out)}",
+            note="held-out subnets within 10\N{NO-BREAK SPACE}% of the measurement",
+        ),
+    )
+
+
+def confusion_rows(confusion: ConfusionFacts) -> tuple[Row, ...]:
+    """Return the confusion matrix with the shade of each cell.
+
+    Hits are shaded by their share of the row, misses by its square root: a few per cent of
+    confusions must be seen beside the hits.
+    """
+    rows = []
+    for index, (name, counts) in enumerate(
+        zip(confusion.class_names, confusion.counts, strict=True)
+    ):
+        total = max(sum(counts), 1)
+        cells = [
+            _cell(count, share=count / total, is_hit=column == index)
+            for column, count in enumerate(counts)
+        ]
+        rows.append(Row(name=name, cells=tuple(cells), recall=counts[index] / total))
+    return tuple(rows)
+
+
+def most_confused(confusion: ConfusionFacts) -> tuple[Confusion, ...]:
+    """Return the most frequent confusions, the most frequent first."""
+    names = confusion.class_names
+    found = [
+        Confusion(true=names[i], predicted=names[j], count=count, share=count / sum(counts))
+        for i, counts in enumerate(confusion.counts)
+        for j, count in enumerate(counts)
+        if count and i != j
+    ]
+    found.sort(key=lambda item: (-item.count, item.true, item.predicted))
+    return tuple(found[:LISTED_CONFUSIONS])
+
+
+def _cell(count: int, *, share: float, is_hit: bool) -> Cell:
+    if not count:
+        return Cell(count=0, style="none", share="")
+    shade = share if is_hit else share**0.5
+    return Cell(count=count, style="hit" if is_hit else "miss", share=f"{shade:.3f}")
+
+
+def _charts(contents: ReportContents) -> dict[str, Any]:
+    return {
+        "training": _trusted(figures.training_chart(contents.phases)),
+        "predictor": _trusted(figures.predictor_chart(contents.predictor)),
+        "pareto": _each(contents.devices, figures.pareto_chart),
+        "latency": _each(
+            contents.devices, lambda device: figures.latency_chart(device.name, device.latency)
+        ),
+    }
+
+
+def _each(devices: Iterable[DeviceFacts], draw: Callable[[DeviceFacts], str]) -> dict[str, Markup]:
+    return {device.name: _trusted(draw(device)) for device in devices}
+
+
+def _parity_columns(contents: ReportContents) -> list[ParityColumn]:
+    """Return a column for each figure that at least one subnet has."""
+    known = (
+        ParityColumn(name="max_abs_difference", label="largest difference of a logit", unit=""),
+        ParityColumn(name="top1_agreement", label="same answer", unit="% of test images"),
+    )
+    return [
+        column
+        for column in known
+        if any(column.name in subnet.parity for subnet in contents.subnets)
+    ]
+
+
+def _trusted(text: str) -> Markup:
+    """Mark text as safe: our own style sheet, or a chart whose texts are escaped already."""
+    return Markup(text)  # noqa: S704
+
+
+def _style_sheet() -> str:
+    return (resources.files("ofa_pipeline.report") / "templates" / "report.css").read_text()

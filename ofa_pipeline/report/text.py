@@ -1,0 +1,83 @@
+"""Numbers and names as people read them."""
+
+import statistics
+from collections.abc import Callable, Iterable, Mapping
+
+from markupsafe import Markup
+
+_FEW = 1_000_000
+"""Smaller counts are written out."""
+
+
+def show_percent(share: float, decimals: int = 2) -> str:
+    """Return a fraction in per cent, without the sign."""
+    return f"{100 * share:.{decimals}f}"
+
+
+def show_ms(value: float) -> str:
+    """Return milliseconds: three decimals below 10, two below 100, one from there on."""
+    decimals = next((count for count, limit in ((3, 10.0), (2, 100.0)) if value < limit), 1)
+    return f"{value:.{decimals}f}"
+
+
+def show_count(value: int) -> str:
+    """Return a count with commas."""
+    return f"{value:,}"
+
+
+def show_number(value: float, digits: int = 6) -> str:
+    """Return a number without needless zeros."""
+    return f"{value:.{digits}g}"
+
+
+def show_power(value: float) -> str:
+    """Return a count; a large one as a power of ten."""
+    if value < _FEW:
+        return show_count(round(value))
+    factor, exponent = f"{value:.1e}".split("e")
+    return Markup("{} x 10<sup>{}</sup>").format(factor, int(exponent))
+
+
+def show_millions(value: float) -> str:
+    """Return a count in millions."""
+    return f"{value / 1e6:.2f}"
+
+
+def show_thousands(value: float) -> str:
+    """Return a count in thousands."""
+    return f"{value / 1e3:.1f}"
+
+
+def braced(files: Iterable[str]) -> list[str]:
+    """Join file names that differ in one part, as a shell writes them.
+
+    ``a/x/c`` and ``a/y/c`` become ``a/{x,y}/c``.
+    """
+    names = [tuple(file.split("/")) for file in dict.fromkeys(files)]
+    for position in reversed(range(max(map(len, names), default=0))):
+        groups: dict[tuple[str, ...], list[str]] = {}
+        for parts in names:
+            key = (*parts[:position], "", *parts[position + 1 :])
+            groups.setdefault(key, []).append(parts[position] if position < len(parts) else "")
+        names = [
+            (*key[:position], _either(found), *key[position + 1 :]) for key, found in groups.items()
+        ]
+    return ["/".join(part for part in parts if part) for parts in names]
+
+
+def _either(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else "{" + ",".join(parts) + "}"
+
+
+FILTERS: Mapping[str, Callable[..., object]] = {
+    "braced": braced,
+    "count": show_count,
+    "median": statistics.median,
+    "millions": show_millions,
+    "ms": show_ms,
+    "number": show_number,
+    "percent": show_percent,
+    "power": show_power,
+    "thousands": show_thousands,
+}
+"""Of the page's template."""
