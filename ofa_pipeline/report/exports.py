@@ -1,0 +1,164 @@
+"""Key figures and tables for ``dvc metrics`` and ``dvc plots``.
+
+The same contents give the same bytes. Accuracy is a fraction, latency milliseconds a call; a
+column's name says ``estimated`` where it is not measured.
+"""
+
+import csv
+import io
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ofa_pipeline.report.contents import DeviceFacts, PredictorFacts, ReportContents, SubnetFacts
+from ofa_pipeline.report.figures import TOLERANCE
+
+_DIGITS = 6
+"""Significant digits of a figure; more is noise."""
+
+
+def metrics(contents: ReportContents) -> dict[str, Any]:
+    """Return the key figures as nested plain values, ready for JSON."""
+    last = contents.phases[-1].epochs[-1]
+    best = contents.best
+    return {
+        "dataset": {
+            "num_classes": len(contents.dataset.class_names),
+            "num_images": dict(contents.dataset.num_images),
+            "num_quarantined": contents.dataset.num_quarantined,
+        },
+        "supernet": {
+            "accuracy_top1_selection_largest": _rounded(last.accuracy_largest),
+            "accuracy_top1_selection_smallest": _rounded(last.accuracy_smallest),
+        },
+        "predictor": _predictor_metrics(contents.predictor),
+        "best": {"device": best.device, **_subnet_metrics(best)},
+        "devices": {device.name: _device_metrics(device) for device in contents.devices},
+    }
+
+
+def plot_tables(contents: ReportContents) -> dict[str, str]:
+    """Return the CSV text of each table, by file name."""
+    return {
+        "training_history.csv": _csv(_history_rows(contents)),
+        "pareto_front.csv": _csv(_front_rows(contents)),
+        "predictor.csv": _csv(_predictor_rows(contents.predictor)),
+        "latency_model.csv": _csv(_latency_rows(contents)),
+    }
+
+
+def _predictor_metrics(facts: PredictorFacts) -> dict[str, float]:
+    return {
+        "num_subnets": len(facts.measured),
+        "rmse": _rounded(facts.rmse),
+        "kendall_tau": _rounded(facts.kendall_tau),
+        "kendall_tau_top_decile": _rounded(facts.kendall_tau_top_decile),
+        "coverage_90": _rounded(facts.coverage),
+        "label_noise_std": _rounded(facts.noise_std),
+    }
+
+
+def _device_metrics(device: DeviceFacts) -> dict[str, Any]:
+    errors = device.latency.errors()
+    return {
+        "latency_model": {
+            "num_held_out": len(errors),
+            "median_relative_error": _rounded(statistics.median(errors)),
+            "max_relative_error": _rounded(max(errors)),
+            "share_within_10_percent": _rounded(device.latency.share_within(TOLERANCE)),
+        },
+        "num_within_budget": sum(subnet.within_budget for subnet in device.subnets),
+        "subnets": {subnet.name: _subnet_metrics(subnet) for subnet in device.subnets},
+    }
+
+
+def _subnet_metrics(subnet: SubnetFacts) -> dict[str, Any]:
+    return {
+        "arch_id": subnet.arch.arch_id,
+        "accuracy_top1_test": _rounded(subnet.accuracy_top1),
+        "p50_ms": _rounded(subnet.p50_ms),
+        "p95_ms": _rounded(subnet.p95_ms),
+        "budget_ms": _rounded(subnet.budgets_ms[0]),
+        "macs": subnet.macs,
+        "num_params": subnet.num_params,
+    }
+
+
+def _history_rows(contents: ReportContents) -> Iterable[Mapping[str, object]]:
+    number = 0
+    for phase in contents.phases:
+        for epoch in phase.epochs:
+            number += 1
+            yield {
+                "epoch": number,
+                "phase": phase.name,
+                "train_loss": epoch.train_loss,
+                "accuracy_top1_smallest": epoch.accuracy_smallest,
+                "accuracy_top1_largest": epoch.accuracy_largest,
+            }
+
+
+def _front_rows(contents: ReportContents) -> Iterable[Mapping[str, object]]:
+    for device in contents.devices:
+        named = (
+            ("front", "estimated", device.search.front),
+            ("verified", "measured", device.search.verified),
+            ("pick", "measured", device.search.picks),
+        )
+        for role, kind, points in named:
+            for point in points:
+                yield {
+                    "device": device.name,
+                    "role": role,
+                    "kind": kind,
+                    "arch_id": point.arch_id,
+                    "latency_ms": point.latency_ms,
+                    "accuracy_top1_selection": point.accuracy_top1,
+                }
+
+
+def _predictor_rows(facts: PredictorFacts) -> Iterable[Mapping[str, object]]:
+    columns = (facts.arch_ids, facts.measured, facts.predicted, facts.predicted_std)
+    for arch_id, measured, predicted, std in zip(*columns, strict=True):
+        yield {
+            "arch_id": arch_id,
+            "accuracy_top1_measured": measured,
+            "accuracy_top1_estimated": predicted,
+            "accuracy_top1_estimated_std": std,
+        }
+
+
+def _latency_rows(contents: ReportContents) -> Iterable[Mapping[str, object]]:
+    for device in contents.devices:
+        for sample in device.latency.samples:
+            yield {
+                "device": device.name,
+                "role": sample.role,
+                "arch_id": sample.arch_id,
+                "measured_ms": sample.measured_ms,
+                "estimated_ms": sample.estimated_ms,
+            }
+
+
+def _csv(rows: Iterable[Mapping[str, object]]) -> str:
+    text = io.StringIO()
+    writer: csv.DictWriter[str] | None = None
+    for row in rows:
+        if writer is None:
+            writer = csv.DictWriter(text, _names(row), lineterminator="\n")
+            writer.writeheader()
+        writer.writerow({name: _plain(value) for name, value in row.items()})
+    return text.getvalue()
+
+
+def _names(row: Mapping[str, object]) -> Sequence[str]:
+    return list(row)
+
+
+def _plain(value: object) -> object:
+    return _rounded(value) if isinstance(value, float) else value
+
+
+def _rounded(value: float) -> float:
+    """Round to `_DIGITS` significant digits."""
+    return float(f"{value:.{_DIGITS}g}")

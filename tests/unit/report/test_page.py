@@ -1,0 +1,159 @@
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from ofa_pipeline.report.page import confusion_rows, key_figures, most_confused, render_page
+from tests.support.report import sample_contents
+
+VOID = {"meta", "link", "br"}
+
+
+class Outline(HTMLParser):
+    """Collects the tags of a page and checks that they nest."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.tags, self.problems = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.problems.append((tag, self.getpos()))
+
+
+def outline(html):
+    parser = Outline()
+    parser.feed(html)
+    return parser
+
+
+@pytest.fixture(scope="module")
+def page():
+    return render_page(sample_contents())
+
+
+def test_page_needs_nothing_beside_it(page):
+    assert "<script" not in page
+    assert "@import" not in page
+    assert "url(" not in page
+    references = {
+        values[name]
+        for _, values in outline(page).tags
+        for name in ("src", "href")
+        if name in values
+    }
+    assert all(reference.startswith(("#", "data:")) for reference in references)
+
+
+def test_tags_nest_and_every_link_has_its_target(page):
+    found = outline(page)
+    assert found.problems == []
+    assert found.open == []
+    ids = [values["id"] for _, values in found.tags if "id" in values]
+    assert len(ids) == len(set(ids))
+    links = [values["href"][1:] for tag, values in found.tags if tag == "a"]
+    assert set(links) <= set(ids)
+
+
+def test_equal_contents_give_equal_pages(page):
+    assert render_page(sample_contents()) == page
+
+
+def test_every_chart_has_a_text_for_those_who_cannot_see_it(page):
+    charts = [values for tag, values in outline(page).tags if values.get("class") == "chart"]
+    assert len(charts) == 6
+    assert all(values["aria-label"] and values["role"] == "img" for values in charts)
+
+
+def test_every_table_has_a_caption_and_scrolls_within_itself(page):
+    found = [tag for tag, _ in outline(page).tags]
+    assert found.count("table") == found.count("caption")
+    scrolls = [values for _, values in outline(page).tags if values.get("role") == "region"]
+    assert len(scrolls) == found.count("table")
+    assert all(values["aria-label"] and values["tabindex"] == "0" for values in scrolls)
+
+
+def test_page_names_every_subnet_with_its_figures(page):
+    for subnet in sample_contents().subnets:
+        assert subnet.arch.arch_id in page
+        assert f"{100 * subnet.accuracy_top1:.2f}" in page
+        assert f"{subnet.p50_ms:.3f}" in page
+
+
+def test_page_names_the_files_that_its_numbers_come_from(page):
+    assert "artifacts/predictor/report.json" in page
+    assert "artifacts/search/cpu-pytorch/front.parquet" in page
+
+
+def test_text_from_outside_cannot_become_markup():
+    contents = sample_contents()
+    dataset = replace(contents.dataset, class_names=("<script>alert(1)</script>", "b"))
+    page = render_page(replace(contents, dataset=dataset, title="A & B <i>"))
+    assert "<script" not in page
+    assert "A &amp; B &lt;i&gt;" in page
+
+
+def test_subnet_over_its_budget_is_shown_as_such_and_the_summary_claims_less(page):
+    contents = sample_contents()
+    device = contents.devices[0]
+    over = replace(device.subnets[0], within_budget=False)
+    changed = replace(device, subnets=(over, *device.subnets[1:]))
+    other = render_page(replace(contents, devices=(changed, contents.devices[1])))
+    assert 'class="bad">over' in other
+    assert 'class="bad">over' not in page
+    assert "each within its latency budget" in page
+    assert "each within its latency budget" not in other
+
+
+def test_many_classes_are_listed_by_their_confusions():
+    contents = sample_contents()
+    names = tuple(f"class {index}" for index in range(30))
+    counts = tuple(tuple(9 if i == j else int(j == i + 1) for j in range(30)) for i in range(30))
+    confusion = replace(contents.confusion, class_names=names, counts=counts)
+    page = render_page(replace(contents, confusion=confusion))
+    assert 'class="confusion"' not in page
+    assert "<td>class 11</td>" in page
+
+
+def test_page_without_confusion_matrix_leaves_the_section_out():
+    page = render_page(replace(sample_contents(), confusion=None))
+    assert not re.search(r'id="confusion"|href="#confusion"', page)
+
+
+def test_confusion_rows_shade_hits_and_misses_and_know_the_recall():
+    confusion = replace(
+        sample_contents().confusion, class_names=("a", "b"), counts=((3, 1), (0, 0))
+    )
+    first, second = confusion_rows(confusion)
+    assert [cell.style for cell in first.cells] == ["hit", "miss"]
+    assert [cell.share for cell in first.cells] == ["0.750", "0.500"]
+    assert first.recall == 0.75
+    assert second.recall == 0.0
+
+
+def test_most_confused_starts_with_the_most_frequent():
+    confusion = replace(
+        sample_contents().confusion, class_names=("a", "b"), counts=((3, 1), (2, 8))
+    )
+    found = most_confused(confusion)
+    assert [(item.true, item.predicted, item.count) for item in found] == [
+        ("b", "a", 2),
+        ("a", "b", 1),
+    ]
+    assert found[0].share == 0.2
+
+
+def test_key_figures_name_the_best_and_the_fastest():
+    best, fastest, within, *_ = key_figures(sample_contents())
+    assert best.value.startswith("89.00")
+    assert fastest.value == "0.202 ms"
+    assert within.value == "6 of 6"
