@@ -132,6 +132,14 @@ class Layout:
         """Weights and history of a phase."""
         return self.artifacts / "supernet" / phase
 
+    def supernet_weights(self, phase: str) -> Path:
+        """The supernet of a phase, for `ofa_pipeline.supernet.load_supernet`."""
+        return self.supernet(phase) / "supernet.safetensors"
+
+    def supernet_history(self, phase: str) -> Path:
+        """Table of the epochs of a phase, `ofa_pipeline.tables.HISTORY_SCHEMA`."""
+        return self.supernet(phase) / "history.parquet"
+
     @property
     def accuracy(self) -> Path:
         """Measured accuracy of the initial design."""

@@ -53,11 +53,44 @@ ARCH_COLUMNS = (
 QUARANTINE_SCHEMA = pa.schema(
     [
         column("path", pa.string()),
-        column("label", pa.int64(), kind="given", unit="class index"),
+        column("label", pa.int64(), unit="class index", kind="given", nullable=True),
         column("reason", pa.string()),
     ]
 )
-"""Images of a source that could not be used, and why."""
+"""Files of a source that are not in the dataset, and why; no label where they are in no class."""
+
+HISTORY_SCHEMA = pa.schema(
+    [
+        column("phase", pa.string()),
+        column("epoch", pa.int64(), unit="passes over the training images", kind="given"),
+        column("learning_rate", pa.float64(), unit="of the epoch's last step", kind="given"),
+        column("loss", pa.float64(), unit="nats an image, labels and teacher", kind="measured"),
+        column(
+            "accuracy_top1_largest",
+            pa.float64(),
+            unit="fraction of selection images",
+            kind="measured",
+        ),
+        column(
+            "accuracy_top1_smallest",
+            pa.float64(),
+            unit="fraction of selection images",
+            kind="measured",
+        ),
+    ]
+)
+"""One row an epoch of a phase; the smallest is that of the phase, the largest that of all."""
+
+ACCURACY_SCHEMA = pa.schema(
+    [
+        *ARCH_COLUMNS,
+        column("accuracy_top1", pa.float64(), unit="fraction", kind="measured"),
+        column("num_images", pa.int64(), unit="images evaluated", kind="given"),
+        column("calibration_draw", pa.int64()),
+    ]
+)
+"""One row a subnet and draw of calibration images; draw 0 is what subnets are compared with,
+further draws of the same subnet show the label noise."""
 
 
 def arch_columns(
