@@ -133,7 +133,7 @@ class PhaseParams(Section):
     learning_rate: Positive
     """At the end of the warm-up, for the whole batch."""
     subnets_per_step: Count
-    """Subnets whose gradients are added up in one update."""
+    """Subnets whose gradients are averaged in one update."""
 
 
 class TrainingParams(Section):
@@ -146,6 +146,10 @@ class TrainingParams(Section):
     distillation_weight: Annotated[float, Field(ge=0)]
     dropout: Annotated[float, Field(ge=0, lt=1)]
     augmentation: Literal["crop_flip", "random_resized_crop"]
+    calibration_images: Count
+    """Of the teacher, and of the subnets that are validated after each epoch."""
+    validation_images: Count
+    """Selection images that the smallest and the largest subnet are validated on."""
     checkpoint_minutes: Positive
     threads: Count
     seed: Seed
@@ -156,6 +160,7 @@ class EvaluationParams(Section):
 
     calibration_images: Count
     batch_size: Count
+    threads: Count
 
 
 class AccuracyParams(Section):
