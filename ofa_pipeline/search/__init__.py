@@ -1,0 +1,40 @@
+"""Search: the best subnets of every budget, by estimate and then by measurement."""
+
+from ofa_pipeline.search.evolution import EvolutionSettings, Evolved, evolve
+from ofa_pipeline.search.front import BudgetFinding, Estimates, SearchResult, search_front
+from ofa_pipeline.search.objectives import Objective, SearchProblem, check_budgets, find_cheapest
+from ofa_pipeline.search.pareto import hypervolume, is_efficient
+from ofa_pipeline.search.population import Scored
+from ofa_pipeline.search.verify import (
+    Knowledge,
+    Pick,
+    RealWorld,
+    VerifiedSearch,
+    VerifiedSubnet,
+    VerifySettings,
+    predict_verify_refit,
+)
+
+__all__ = [
+    "BudgetFinding",
+    "Estimates",
+    "EvolutionSettings",
+    "Evolved",
+    "Knowledge",
+    "Objective",
+    "Pick",
+    "RealWorld",
+    "Scored",
+    "SearchProblem",
+    "SearchResult",
+    "VerifiedSearch",
+    "VerifiedSubnet",
+    "VerifySettings",
+    "check_budgets",
+    "evolve",
+    "find_cheapest",
+    "hypervolume",
+    "is_efficient",
+    "predict_verify_refit",
+    "search_front",
+]

@@ -1,0 +1,329 @@
+"""Predict, verify, refit: predictors propose subnets, measurements decide.
+
+In each round the search proposes subnets for every budget, half of them those predicted best,
+half those that might be best as far as the predictor knows. They are evaluated and measured for
+real, predictor and latency estimate learn from it, until the picks stay the same.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+
+from ofa_pipeline.arch import Arch, FloatArray, Genes, SearchSpace
+from ofa_pipeline.errors import InfeasibleConstraintError
+from ofa_pipeline.predictor import AccuracyPredictor
+from ofa_pipeline.progress import SILENT, Reporter
+from ofa_pipeline.search.evolution import EvolutionSettings
+from ofa_pipeline.search.front import Estimates, SearchResult, search_front
+from ofa_pipeline.search.objectives import Score
+from ofa_pipeline.search.population import Scored
+
+Role = Literal["exploit", "explore"]
+
+_OPTIMISM = 2.0  # standard deviations that exploration adds to the mean
+_TIE_REACH = 1.96 * np.sqrt(2)  # of a difference of two labels, in standard deviations of one
+_TIGHTENING = 0.96  # of the estimated limit of a budget where nothing proposed met it
+_RESCUE_ROUNDS = 4  # further rounds for budgets that nothing meets yet
+_NUM_RUNNERS_UP = 3
+
+
+class Measured(Protocol):
+    """A latency measurement, as `ofa_pipeline.latency` makes them."""
+
+    @property
+    def p50_ms(self) -> float:
+        """Median."""
+
+    @property
+    def ci_high_ms(self) -> float:
+        """Upper end of the confidence interval of the median."""
+
+
+@dataclass(frozen=True, slots=True)
+class RealWorld:
+    """How subnets are evaluated and measured for real."""
+
+    evaluate: Callable[[Arch], float]
+    """Top-1 on selection images, a fraction."""
+    measure: Callable[[Arch], Measured]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knowledge:
+    """What is known before anything is verified."""
+
+    predictor: AccuracyPredictor
+    """Refitted in place as measurements come in."""
+    genes: Genes
+    """Subnets with measured accuracy, shape (subnets, genes)."""
+    accuracy: FloatArray
+    latency: Score
+    """Estimated milliseconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifySettings:
+    """How much to verify, and what counts as a difference."""
+
+    top_k: int
+    """Subnets a budget and round."""
+    max_rounds: int
+    latency_margin: float
+    """Share of the budget that is kept free."""
+    accuracy_noise: float
+    """Standard deviation of a measured accuracy between calibration draws, a fraction."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedSubnet:
+    """A subnet that was evaluated and measured, beside what was estimated before."""
+
+    arch: Arch
+    accuracy_top1: float
+    latency: Measured
+    accuracy_top1_estimated: float
+    accuracy_std_estimated: float
+    latency_ms_estimated: float
+    round: int
+    role: Role
+
+    def meets(self, budget_ms: float, *, margin: float) -> bool:
+        """Tell whether the median leaves the margin free and its interval is within the budget."""
+        return (
+            self.latency.p50_ms <= (1 - margin) * budget_ms and self.latency.ci_high_ms <= budget_ms
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pick:
+    """The best verified subnet of a budget."""
+
+    budget_ms: float
+    subnet: VerifiedSubnet
+    runners_up: tuple[VerifiedSubnet, ...]
+    num_tied: int
+    """How many of the runners-up differ from the pick by less than the noise of labels."""
+    price: float
+    """Accuracy (fraction) that one more millisecond would buy, estimated."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedSearch:
+    """What predict, verify, refit ends with."""
+
+    picks: tuple[Pick, ...]
+    verified: tuple[VerifiedSubnet, ...]
+    """In the order of verification."""
+    last_search: SearchResult
+    num_rounds: int
+    is_stable: bool
+    """Whether the last round changed no pick; False when the rounds were spent before."""
+    latency_correction: float
+    """Measured over estimated latency, median."""
+
+
+def predict_verify_refit(
+    knowledge: Knowledge,
+    world: RealWorld,
+    *,
+    budgets_ms: Sequence[float],
+    settings: VerifySettings,
+    search: EvolutionSettings,
+    reporter: Reporter = SILENT,
+) -> VerifiedSearch:
+    """Find the best subnet of each budget by measurement.
+
+    Args:
+        knowledge: Predictor, latency model and the subnets measured so far.
+        world: Evaluates and measures; called once for each subnet.
+        budgets_ms: Ascending.
+        settings: How much to verify.
+        search: How long and how broadly each search goes.
+        reporter: Told of each search and each verified subnet.
+
+    Raises:
+        InfeasibleConstraintError: If a budget is below the fastest subnet, by estimate before
+            anything is measured, or by measurement after several attempts.
+    """
+    loop = _Loop(knowledge, world, budgets_ms, settings)
+    result, previous = None, None
+    while loop.wants_another_round(previous):
+        previous = loop.pick_ids()
+        loop.round += 1
+        result = loop.search(search, reporter)
+        loop.verify(loop.propose(result), reporter)
+        loop.refit()
+    assert result is not None  # the first round is always wanted
+    return VerifiedSearch(
+        picks=loop.picks(result),
+        verified=tuple(loop.verified.values()),
+        last_search=result,
+        num_rounds=loop.round,
+        is_stable=loop.pick_ids() == previous,
+        latency_correction=loop.correction,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Proposal:
+    arch: Arch
+    mean: float
+    std: float
+    latency_ms: float
+    role: Role
+
+
+@dataclass
+class _Loop:
+    """The state between rounds."""
+
+    knowledge: Knowledge
+    world: RealWorld
+    budgets_ms: Sequence[float]
+    settings: VerifySettings
+    round: int = 0
+    verified: dict[str, VerifiedSubnet] = field(default_factory=dict)
+    correction: float = 1.0
+    tightening: list[float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tightening = [1.0] * len(self.budgets_ms)
+
+    @property
+    def space(self) -> SearchSpace:
+        return self.knowledge.predictor.space
+
+    def wants_another_round(self, previous: list[str | None] | None) -> bool:
+        """Go on until the picks are stable; a budget without a pick gets further attempts."""
+        if self.round == 0:
+            return True
+        current = self.pick_ids()
+        if None in current:
+            return self.round < self.settings.max_rounds + _RESCUE_ROUNDS
+        return self.round < self.settings.max_rounds and current != previous
+
+    def limits_ms(self) -> list[float]:
+        """Return what the estimated, corrected latency may be for each budget."""
+        return [
+            (1 - self.settings.latency_margin) * budget * tightening
+            for budget, tightening in zip(self.budgets_ms, self.tightening, strict=True)
+        ]
+
+    def estimate_latency(self, genes: Genes) -> FloatArray:
+        return self.correction * self.knowledge.latency(genes)
+
+    def search(self, settings: EvolutionSettings, reporter: Reporter) -> SearchResult:
+        reporter.message(f"search round {self.round}")
+        return search_front(
+            Estimates(self.space, self.knowledge.predictor.predict, self.estimate_latency),
+            budgets_ms=self.limits_ms(),
+            settings=settings,
+            reporter=reporter,
+            seeds=self.knowledge.genes,
+        )
+
+    def propose(self, result: SearchResult) -> list[_Proposal]:
+        """Choose the subnets to verify, each once even when it serves several budgets."""
+        proposals: dict[str, _Proposal] = {}
+        for finding in result.findings:
+            taken = set(proposals) | set(self.verified)
+            for proposal in self._propose_for(finding.candidates, taken):
+                proposals[proposal.arch.arch_id] = proposal
+        return list(proposals.values())
+
+    def _propose_for(self, candidates: Scored, taken: set[str]) -> list[_Proposal]:
+        archs = self.space.archs(candidates.genes)
+        mean, std = self.knowledge.predictor.predict(candidates.genes)
+        num_exploit = -(-self.settings.top_k // 2)
+        orders: list[tuple[Role, int, FloatArray]] = [
+            ("exploit", num_exploit, mean),
+            ("explore", self.settings.top_k - num_exploit, mean + _OPTIMISM * std),
+        ]
+        proposals = []
+        for role, count, score in orders:
+            fresh = [
+                row for row in np.argsort(-score, kind="stable") if archs[row].arch_id not in taken
+            ]
+            for row in fresh[:count]:
+                taken.add(archs[row].arch_id)
+                proposals.append(
+                    _Proposal(
+                        arch=archs[row],
+                        mean=float(mean[row]),
+                        std=float(std[row]),
+                        latency_ms=float(candidates.costs[row, 0]),
+                        role=role,
+                    )
+                )
+        return proposals
+
+    def verify(self, proposals: list[_Proposal], reporter: Reporter) -> None:
+        """Evaluate and measure every proposal."""
+        label = f"verify round {self.round}"
+        for proposal in reporter.iterate(proposals, label, total=len(proposals), unit="subnets"):
+            self.verified[proposal.arch.arch_id] = VerifiedSubnet(
+                arch=proposal.arch,
+                accuracy_top1=self.world.evaluate(proposal.arch),
+                latency=self.world.measure(proposal.arch),
+                accuracy_top1_estimated=proposal.mean,
+                accuracy_std_estimated=proposal.std,
+                latency_ms_estimated=proposal.latency_ms,
+                round=self.round,
+                role=proposal.role,
+            )
+
+    def refit(self) -> None:
+        """Let the predictor and the latency correction learn from what was verified."""
+        subnets = list(self.verified.values())
+        genes = self.space.genes([subnet.arch for subnet in subnets])
+        self.knowledge.predictor.fit(
+            np.concatenate([self.knowledge.genes, genes]),
+            np.concatenate([self.knowledge.accuracy, [s.accuracy_top1 for s in subnets]]),
+        )
+        measured = np.array([subnet.latency.p50_ms for subnet in subnets])
+        self.correction = float(np.median(measured / self.knowledge.latency(genes)))
+        for index, pick in enumerate(self.pick_ids()):
+            if pick is None:
+                self.tightening[index] *= _TIGHTENING
+
+    def ranked(self, budget_ms: float) -> list[VerifiedSubnet]:
+        """Return the verified subnets within a budget, best first, faster first among equals."""
+        margin = self.settings.latency_margin
+        within = [s for s in self.verified.values() if s.meets(budget_ms, margin=margin)]
+        return sorted(within, key=lambda s: (-s.accuracy_top1, s.latency.p50_ms))
+
+    def pick_ids(self) -> list[str | None]:
+        ranked = [self.ranked(budget) for budget in self.budgets_ms]
+        return [subnets[0].arch.arch_id if subnets else None for subnets in ranked]
+
+    def picks(self, result: SearchResult) -> tuple[Pick, ...]:
+        tie = _TIE_REACH * self.settings.accuracy_noise
+        picks = []
+        for budget, finding in zip(self.budgets_ms, result.findings, strict=True):
+            ranked = self.ranked(budget)
+            if not ranked:
+                raise InfeasibleConstraintError(self._explain(budget))
+            best = ranked[0]
+            tied = [s for s in ranked[1:] if best.accuracy_top1 - s.accuracy_top1 <= tie]
+            picks.append(
+                Pick(
+                    budget_ms=budget,
+                    subnet=best,
+                    runners_up=tuple(ranked[1 : 1 + max(_NUM_RUNNERS_UP, len(tied))]),
+                    num_tied=len(tied),
+                    price=finding.price,
+                )
+            )
+        return tuple(picks)
+
+    def _explain(self, budget_ms: float) -> str:
+        fastest = min(self.verified.values(), key=lambda s: s.latency.p50_ms)
+        return (
+            f"no verified subnet meets {budget_ms:g} ms with a margin of "
+            f"{self.settings.latency_margin:.0%} by measurement: the fastest of "
+            f"{len(self.verified)} measured takes {fastest.latency.p50_ms:.4g} ms "
+            f"(arch {fastest.arch.arch_id}, {fastest.arch}). Raise the budget, lower "
+            "search.latency_margin, or measure on a quieter machine."
+        )
