@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.errors import ParamsError, suggest
-from ofa_pipeline.params import Params
 from ofa_pipeline.progress import SILENT, Reporter
+
+if TYPE_CHECKING:
+    from ofa_pipeline.params import Params
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,7 +152,7 @@ class StageContext:
     """What a stage is given: where files lie, all params, its item, where to report."""
 
     layout: Layout
-    params: Params
+    params: "Params"
     item: str | None = None
     reporter: Reporter = SILENT
 
@@ -167,7 +169,7 @@ def find_stage(name: str) -> Stage:
     raise ParamsError(f"unknown stage {name!r}.{suggest(name, [s.name for s in STAGES])}")
 
 
-def items_of(stage: Stage, params: Params) -> tuple[str | None, ...]:
+def items_of(stage: Stage, params: "Params") -> tuple[str | None, ...]:
     """Return the phases or devices that the stage runs for; ``(None,)`` where it has none."""
     if stage.item_kind == "phase":
         return tuple(params.phases)
@@ -176,7 +178,7 @@ def items_of(stage: Stage, params: Params) -> tuple[str | None, ...]:
     return (None,)
 
 
-def read_paths(stage: Stage, item: str | None, params: Params) -> tuple[str, ...]:
+def read_paths(stage: Stage, item: str | None, params: "Params") -> tuple[str, ...]:
     """Return what the stage reads for an item, relative to the workspace."""
     paths: list[str] = []
     for template in stage.reads:
@@ -213,6 +215,24 @@ def stage_inputs(stage: Stage, context: StageContext) -> dict[str, Any]:
     }
 
 
+def check_item(stage: Stage, item: str | None, params: "Params") -> None:
+    """Check that the stage runs for an item.
+
+    Raises:
+        ParamsError: If the item is missing, unknown, or one too many.
+    """
+    items = items_of(stage, params)
+    if item in items:
+        return
+    if items == (None,):
+        raise ParamsError(f"stage {stage.name} has no items, got --item {item}")
+    known = [str(item) for item in items]
+    raise ParamsError(
+        f"stage {stage.name} needs --item, a {stage.item_kind}, got {item}."
+        f"{suggest(item or '', known) or ' Known: ' + ', '.join(known) + '.'}"
+    )
+
+
 def run_stage(name: str, context: StageContext) -> Path:
     """Run one stage and return its artifact folder.
 
@@ -221,15 +241,7 @@ def run_stage(name: str, context: StageContext) -> Path:
         OfaPipelineError: Whatever the stage finds wrong.
     """
     stage = find_stage(name)
-    items = items_of(stage, context.params)
-    if context.item not in items:
-        if items == (None,):
-            raise ParamsError(f"stage {name} has no items, got --item {context.item}")
-        known = [str(item) for item in items]
-        raise ParamsError(
-            f"stage {name} needs --item, a {stage.item_kind}, got {context.item}."
-            f"{suggest(context.item or '', known) or ' Known: ' + ', '.join(known) + '.'}"
-        )
+    check_item(stage, context.item, context.params)
     module = importlib.import_module(f"ofa_pipeline.stages.{stage.name}")
     run: Callable[[StageContext], None] = module.run
     run(context)

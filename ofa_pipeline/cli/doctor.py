@@ -1,0 +1,147 @@
+"""`ofa-pipeline doctor`: what is installed, what works here, and how to get what is missing."""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich.table import Table
+
+from ofa_pipeline.cli.options import WorkspaceOption
+from ofa_pipeline.cli.output import EXIT_ERROR, stdout
+from ofa_pipeline.errors import OfaPipelineError
+from ofa_pipeline.workspace import is_under_git
+
+if TYPE_CHECKING:
+    from ofa_pipeline.params import Params
+
+_PACKAGES = (
+    "torch",
+    "torchvision",
+    "onnx",
+    "onnxruntime",
+    "numpy",
+    "pyarrow",
+    "scikit-learn",
+    "optuna",
+    "mlflow",
+    "prefect",
+    "fastapi",
+    "dvc",
+)
+_GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor."""
+
+    what: str
+    found: str
+    is_good: bool = True
+    advice: str = ""
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("doctor")(doctor)
+
+
+def doctor(*, workspace: WorkspaceOption = Path()) -> None:
+    """Say what is installed, which runtimes and devices work here, and how to get the rest.
+
+    The exit code is 1 when something that the workspace needs is missing.
+    """
+    findings = [*_machine(workspace), *_packages(), *_runtimes(), *_workspace(workspace)]
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for finding in findings:
+        mark = "[green]ok[/]" if finding.is_good else "[yellow]--[/]"
+        table.add_row(mark, finding.what, finding.found, finding.advice)
+    stdout.print(table)
+    if not all(finding.is_good for finding in findings if finding.what.startswith("workspace")):
+        raise typer.Exit(EXIT_ERROR)
+
+
+def _machine(workspace: Path) -> Iterator[Finding]:
+    import psutil
+
+    memory = psutil.virtual_memory()
+    cores = len(os.sched_getaffinity(0))
+    yield Finding("Python", platform.python_version())
+    yield Finding(
+        "machine",
+        f"{cores} usable cores, {memory.available / _GIB:.1f} of {memory.total / _GIB:.1f} GiB "
+        f"memory free, {shutil.disk_usage(workspace).free / _GIB:.1f} GiB disk free",
+    )
+    git = shutil.which("git")
+    yield Finding(
+        "git",
+        git or "not found",
+        bool(git),
+        "" if git else "only `dvc exp` and `dvc diff` need it",
+    )
+
+
+def _packages() -> Iterator[Finding]:
+    for name in _PACKAGES:
+        try:
+            yield Finding(name, importlib.metadata.version(name))
+        except importlib.metadata.PackageNotFoundError:
+            yield Finding(name, "not installed", is_good=False, advice="make setup")
+
+
+def _runtimes() -> Iterator[Finding]:
+    from ofa_pipeline.latency.devices import probe_runtimes
+
+    for probe in probe_runtimes():
+        found = probe.version or "not installed"
+        yield Finding(
+            f"runtime {probe.name}",
+            found if probe.is_available else f"{found}, not usable here",
+            probe.is_available,
+            probe.how_to_get,
+        )
+
+
+def _workspace(workspace: Path) -> Iterator[Finding]:
+    from ofa_pipeline.params import load_params
+
+    path = workspace / "params.yaml"
+    try:
+        params = load_params(path)
+    except OfaPipelineError as error:
+        yield Finding("workspace params", str(error), is_good=False)
+        return
+    yield Finding("workspace params", str(path))
+    yield Finding("workspace git", "yes" if is_under_git(workspace) else "no, which works too")
+    for device in params.devices:
+        yield _finding(f"workspace device {device}", partial(_device, params, device))
+    yield _finding("workspace registry", partial(_registry, workspace, params))
+
+
+def _finding(what: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, look())
+    except OfaPipelineError as error:
+        return Finding(what, str(error), is_good=False)
+
+
+def _device(params: "Params", name: str) -> str:
+    from ofa_pipeline.latency.devices import describe_device
+
+    card = describe_device(params.device(name).card)
+    return f"{card.runtime} {card.runtime_version} on {card.hardware}, {card.threads} threads"
+
+
+def _registry(workspace: Path, params: "Params") -> str:
+    from ofa_pipeline.registry import open_registry
+
+    registry = open_registry(workspace, experiment=params.registry.experiment)
+    registry.check()
+    return registry.tracking_uri

@@ -1,0 +1,69 @@
+"""Events of a stage on a pipe, one JSON object a line: how a flow follows its stages.
+
+The flow makes a named pipe and passes its path in `PIPE_VARIABLE`; DVC hands the environment on
+to the stage. Events are for people who watch: when the pipe is full or nobody reads, they are
+dropped, and the stage goes on.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from ofa_pipeline.progress import ProgressEvent
+
+PIPE_VARIABLE = "OFA_PROGRESS_PIPE"
+
+Kind = Literal["started", "progress", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageEvent:
+    """What a stage tells whoever runs it."""
+
+    kind: Kind
+    progress: ProgressEvent = field(default_factory=lambda: ProgressEvent(label=""))
+    error: str = ""
+    """Of a failed stage: the line that a user should read."""
+    exit_code: int = 0
+
+    def to_line(self) -> bytes:
+        """Return the event as a line of JSON."""
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> "StageEvent | None":
+        """Return the event of a line; None for one that was cut off."""
+        try:
+            values: dict[str, Any] = json.loads(line)
+            return cls(**{**values, "progress": ProgressEvent(**values["progress"])})
+        except (json.JSONDecodeError, UnicodeDecodeError, TypeError, KeyError):
+            return None
+
+
+class EventPipe:
+    """The writing end in the stage."""
+
+    def __init__(self, path: str) -> None:
+        """Open the pipe; without a reader everything sent is dropped."""
+        try:
+            self._handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            self._handle = -1
+
+    def send(self, event: StageEvent) -> None:
+        """Send an event, whole or not at all (lines are shorter than PIPE_BUF)."""
+        if self._handle < 0:
+            return
+        try:
+            os.write(self._handle, event.to_line())
+        except BlockingIOError:
+            return  # the reader is slow: the next event is newer anyway
+        except BrokenPipeError:
+            self.close()
+
+    def close(self) -> None:
+        """Close the pipe."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1

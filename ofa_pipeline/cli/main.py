@@ -1,0 +1,55 @@
+"""The application: its options, its commands, and the one place that turns errors into lines."""
+
+import importlib.metadata
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from ofa_pipeline.cli import doctor, params, pipeline, subnets
+from ofa_pipeline.cli.environment import keep_quiet
+from ofa_pipeline.cli.options import DebugOption
+from ofa_pipeline.cli.output import EXIT_CODES_HELP, exit_code_of, report_error
+
+app = typer.Typer(
+    name="ofa-pipeline",
+    help="Train one once-for-all network, then hand every device its own subnet.",
+    epilog=EXIT_CODES_HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+for group in (pipeline, subnets, params, doctor):
+    group.add_commands(app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ofa-pipeline {importlib.metadata.version('ofa-pipeline')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+    debug: DebugOption = False,
+) -> None:
+    """Train one once-for-all network, then hand every device its own subnet."""
+
+
+def main() -> None:
+    """Run the command line; the process ends with one of the documented exit codes."""
+    keep_quiet(os.environ)
+    # Wherever --debug stands, it means the whole program.
+    arguments = [word for word in sys.argv[1:] if word != "--debug"]
+    try:
+        app(arguments)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the boundary to the user
+        report_error(error, debug="--debug" in sys.argv)
+        sys.exit(exit_code_of(error))

@@ -1,0 +1,69 @@
+"""What a user sees: consoles, errors in one line, exit codes."""
+
+import errno
+import signal
+import sys
+import traceback
+
+from rich.console import Console
+from rich.markup import escape
+
+from ofa_pipeline.errors import InfeasibleConstraintError, OfaPipelineError, WorkspaceBusyError
+
+EXIT_ERROR = 1
+EXIT_BUSY = 3
+EXIT_INFEASIBLE = 4
+EXIT_INTERRUPTED = 128 + signal.SIGINT
+EXIT_TERMINATED = 128 + signal.SIGTERM
+
+EXIT_CODES_HELP = (
+    "Exit codes: 0 done, 1 an error (one line says what to do), 2 wrong usage, "
+    "3 another run holds the workspace, 4 nothing meets the latency or accuracy asked for, "
+    "130 Ctrl-C, 143 terminated (both: run again to resume)."
+)
+
+stdout = Console()
+stderr = Console(stderr=True)
+
+
+def exit_code_of(error: BaseException) -> int:
+    """Return the exit code that the help promises for an error."""
+    if isinstance(error, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    if isinstance(error, WorkspaceBusyError):
+        return EXIT_BUSY
+    if isinstance(error, InfeasibleConstraintError):
+        return EXIT_INFEASIBLE
+    return EXIT_ERROR
+
+
+def describe_error(error: BaseException) -> str:
+    """Return an error in one line that helps."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted. Run the same command again to go on from here."
+    if isinstance(error, OfaPipelineError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in _OS_HINTS:
+        where = f" ({error.filename})" if error.filename else ""
+        return f"{error.strerror}{where}. {_OS_HINTS[error.errno]}"
+    return (
+        f"unexpected {type(error).__name__}: {error}. This is a fault of the program: "
+        "run again with --debug and report the traceback."
+    )
+
+
+_OS_HINTS = {
+    errno.ENOSPC: "Free space on that disk, or choose another folder with --workspace.",
+    errno.EDQUOT: "Free space on that disk, or choose another folder with --workspace.",
+    errno.EACCES: "Change the permissions, or choose another folder with --workspace.",
+    errno.EPERM: "Change the permissions, or choose another folder with --workspace.",
+    errno.EROFS: "That file system is read-only: choose another folder with --workspace.",
+    errno.ENOENT: "Check the path.",
+}
+
+
+def report_error(error: BaseException, *, debug: bool) -> None:
+    """Print an error: one line, or the traceback too."""
+    if debug and not isinstance(error, KeyboardInterrupt):
+        traceback.print_exception(error, file=sys.stderr)
+    stderr.print(f"[bold red]error:[/] {escape(describe_error(error))}", soft_wrap=True)

@@ -1,0 +1,114 @@
+"""`ofa-pipeline run`, `stage` and `init`: make the artifacts."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from ofa_pipeline.artifacts import Layout
+from ofa_pipeline.cli.display import Display
+from ofa_pipeline.cli.events import PIPE_VARIABLE, EventPipe, StageEvent
+from ofa_pipeline.cli.options import WorkspaceOption
+from ofa_pipeline.cli.output import EXIT_TERMINATED, describe_error, exit_code_of, stderr, stdout
+from ofa_pipeline.progress import Reporter
+from ofa_pipeline.stages import STAGES, StageContext, check_item, find_stage, run_stage
+from ofa_pipeline.workspace import choose_version_control, create_workspace, hold_stage
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command("run")(run)
+    app.command("stage")(stage)
+    app.command("init")(init)
+
+
+def run(
+    *,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--device",
+            "-d",
+            help="Only search and specialise for this device (repeatable); never trains.",
+        ),
+    ] = None,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Run the whole pipeline: train once, then search, specialise and register per device.
+
+    What is up to date is skipped; what was interrupted goes on where it stopped.
+    """
+    command = [sys.executable, "-m", "flows.run", "--workspace", str(workspace)]
+    command += [word for name in device or () for word in ("--device", name)]
+    # The flow is the layer above this package, so it is started, not imported.
+    os.execv(sys.executable, [*command, *(["--debug"] if "--debug" in sys.argv else [])])  # noqa: S606
+
+
+def stage(
+    name: Annotated[
+        str, typer.Argument(help=f"One of: {', '.join(stage.name for stage in STAGES)}.")
+    ],
+    *,
+    item: Annotated[
+        str | None, typer.Option("--item", "-i", help="The phase or device, where it has them.")
+    ] = None,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Run one stage, up to date or not; `dvc repro` and `run` call this for what is not."""
+    from ofa_pipeline.cli.orphan import end_with_runner
+    from ofa_pipeline.params import load_params
+
+    root = workspace.resolve()
+    address = name if item is None else f"{name}@{item}"
+    params = load_params(root / "params.yaml")
+    check_item(find_stage(name), item, params)
+    signal.signal(signal.SIGTERM, _exit_terminated)
+    end_with_runner()
+    os.chdir(root)  # relative paths in params.yaml are meant from there
+    with hold_stage(root, address=address), _reporter(address) as reporter:
+        context = StageContext(layout=Layout(root), params=params, item=item, reporter=reporter)
+        run_stage(name, context)
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="The folder; made when it is not there.")] = Path(),
+) -> None:
+    """Make a folder a workspace: its own params.yaml, artifacts and registry."""
+    for path in create_workspace(folder):
+        stdout.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    choose_version_control(folder)
+    stdout.print(
+        f"{folder} is a workspace. Next: edit {folder / 'params.yaml'}, "
+        f"then ofa-pipeline run --workspace {folder}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@contextmanager
+def _reporter(address: str) -> Iterator[Reporter]:
+    """Report to the pipe of the flow that runs us, else to whoever sits here."""
+    if PIPE_VARIABLE not in os.environ:
+        with Display(stderr) as display:
+            yield Reporter(lambda event: display.show(address, event))
+        return
+    pipe = EventPipe(os.environ[PIPE_VARIABLE])
+    pipe.send(StageEvent(kind="started"))
+    try:
+        yield Reporter(lambda event: pipe.send(StageEvent(kind="progress", progress=event)))
+    except (Exception, KeyboardInterrupt) as error:
+        code = exit_code_of(error)
+        pipe.send(StageEvent(kind="failed", error=describe_error(error), exit_code=code))
+        raise
+    finally:
+        pipe.close()
+
+
+def _exit_terminated(_: int, __: FrameType | None) -> NoReturn:
+    raise SystemExit(EXIT_TERMINATED)

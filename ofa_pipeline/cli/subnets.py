@@ -1,0 +1,188 @@
+"""`ofa-pipeline best`, `subnets` and `predict`: what the deployment team asks the registry."""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from ofa_pipeline.cli.options import JsonOption, WorkspaceOption
+from ofa_pipeline.cli.output import stdout
+from ofa_pipeline.errors import MissingArtifactError, RegistryError
+
+if TYPE_CHECKING:
+    from ofa_pipeline.registry import RegisteredSubnet
+
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", "-d", help="Only what was measured on this device.")
+]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command("best")(best)
+    app.command("subnets")(subnets)
+    app.command("predict")(predict)
+
+
+def best(
+    *,
+    device: Annotated[str, typer.Option("--device", "-d", help="Name of a device.")],
+    max_latency_ms: Annotated[
+        float, typer.Option("--max-latency-ms", "-t", min=0, help="Measured median, a call.")
+    ],
+    min_accuracy: Annotated[
+        float | None,
+        typer.Option("--min-accuracy", "-a", min=0, max=1, help="Top-1 on test, a fraction."),
+    ] = None,
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Show the most accurate registered subnet within a latency on a device.
+
+    The registry alone answers: MLFLOW_TRACKING_URI, or the workspace's own.
+    """
+    from ofa_pipeline.registry import open_registry
+
+    found = open_registry(workspace).best(
+        device=device, max_latency_ms=max_latency_ms, min_accuracy=min_accuracy
+    )
+    if as_json:
+        _print_json(subnet_values(found))
+    else:
+        stdout.print(subnet_table([found]))
+        stdout.print(
+            f"load it with: mlflow.pyfunc.load_model({found.model_uri!r})", highlight=False
+        )
+
+
+def subnets(
+    *,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """List the registered subnets."""
+    from ofa_pipeline.registry import open_registry
+
+    found = open_registry(workspace).list_subnets(device=device)
+    if as_json:
+        _print_json([subnet_values(subnet) for subnet in found])
+    elif found:
+        stdout.print(subnet_table(found))
+    else:
+        stdout.print("nothing is registered yet. Run: ofa-pipeline run")
+
+
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    *,
+    device: DeviceOption = None,
+    max_latency_ms: Annotated[
+        float | None, typer.Option("--max-latency-ms", "-t", min=0, help="Bound of the subnet.")
+    ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option("--bundle", "-b", help="Use this bundle folder instead.")
+    ] = None,
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Classify images with the most accurate registered subnet, or the one asked for."""
+    from ofa_pipeline.data.decode import read_image
+    from ofa_pipeline.specialize.classify import Classifier
+
+    with _bundle_folder(workspace, bundle, device=device, max_latency_ms=max_latency_ms) as folder:
+        classifier = Classifier(folder)
+    answers = []
+    for path in images:
+        [probabilities] = classifier.predict(read_image(path))
+        label = int(probabilities.argmax())
+        answers.append(
+            {
+                "image": str(path),
+                "class_name": classifier.class_names[label],
+                "label": label,
+                "probability": round(float(probabilities[label]), 6),
+            }
+        )
+    if as_json:
+        _print_json(answers)
+        return
+    for answer in answers:
+        line = f"{answer['image']}: {answer['class_name']} ({answer['probability']:.1%})"
+        stdout.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+@contextmanager
+def _bundle_folder(
+    workspace: Path, bundle: Path | None, *, device: str | None, max_latency_ms: float | None
+) -> Iterator[Path]:
+    """Give the bundle that was named, or the best one of the registry."""
+    if bundle is not None:
+        if not (bundle / "subnet.json").is_file():
+            raise MissingArtifactError(
+                f"{bundle} must be a bundle, but holds no subnet.json. Bundles lie in "
+                "artifacts/subnets/DEVICE/ after: ofa-pipeline run"
+            )
+        yield bundle
+        return
+    from ofa_pipeline.registry import open_registry
+
+    registry = open_registry(workspace)
+    found = [
+        subnet
+        for subnet in registry.list_subnets(device=device)
+        if max_latency_ms is None
+        or subnet.record.latency[device or subnet.record.device].p50_ms <= max_latency_ms
+    ]
+    if not found:
+        raise RegistryError(
+            "no registered subnet fits. See what there is: ofa-pipeline subnets; "
+            "or register some: ofa-pipeline run"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = max(found, key=lambda subnet: subnet.record.accuracy_top1)
+        yield registry.download(chosen, Path(folder))
+
+
+def subnet_values(subnet: "RegisteredSubnet") -> dict[str, Any]:
+    """Return a registered subnet as plain values: what programs read."""
+    return {
+        **subnet.record.to_dict(),
+        "arch_id": subnet.record.arch.arch_id,
+        "latency_ms": subnet.record.latency_ms,
+        "version": subnet.version,
+        "model_uri": subnet.model_uri,
+    }
+
+
+def subnet_table(subnets: "list[RegisteredSubnet] | tuple[RegisteredSubnet, ...]") -> Table:
+    """Return the table of subnets that people read."""
+    table = Table(title="Registered subnets", title_justify="left")
+    table.add_column("device")
+    table.add_column("budget ms", justify="right")
+    table.add_column("arch")
+    table.add_column("top-1 on test", justify="right")
+    table.add_column("measured ms", justify="right")
+    table.add_column("MACs", justify="right")
+    table.add_column("registry version")
+    for subnet in subnets:
+        record = subnet.record
+        table.add_row(
+            record.device,
+            ", ".join(f"{budget:.3g}" for budget in record.budgets_ms),
+            record.arch.arch_id,
+            f"{record.accuracy_top1:.2%}",
+            f"{record.latency_ms:.3g}",
+            f"{record.macs / 1e6:.2f} M",
+            f"{record.model_name} v{subnet.version}",
+        )
+    return table
+
+
+def _print_json(value: object) -> None:
+    typer.echo(json.dumps(value, indent=2))

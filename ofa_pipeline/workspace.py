@@ -1,0 +1,214 @@
+"""One run at a time in a workspace, and what a folder needs to be one.
+
+Locks are `flock` locks on files in ``scratch/locks``: the kernel gives them back when their
+holder dies, however it dies. A whole run holds ``workspace``; a stage that somebody starts by
+hand holds it too; the stages of a run are let through. Besides, each stage holds a lock of its
+own name, so that a stage left behind by a killed run never writes beside its successor.
+"""
+
+import configparser
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from ofa_pipeline.errors import OfaPipelineError, WorkspaceBusyError
+
+RUN_PID_VARIABLE = "OFA_RUN_PID"
+"""Environment variable with the process id of the run that a stage belongs to."""
+
+ORPHAN_PATIENCE_S = 15.0
+"""How long to wait for a stage to leave: one whose run was killed leaves within seconds."""
+
+_POLL_S = 0.1
+
+
+@contextmanager
+def hold_workspace(root: Path, *, role: str) -> Iterator[None]:
+    """Keep other runs out of a workspace while the body runs.
+
+    Args:
+        root: The workspace.
+        role: ``run`` or ``stage``, noted in the lock for whoever is refused.
+
+    Raises:
+        WorkspaceBusyError: If another run holds it, or a stage that does not leave in time.
+    """
+    with _hold(root, "workspace", role=role):
+        yield
+
+
+@contextmanager
+def hold_stage(root: Path, *, address: str) -> Iterator[None]:
+    """Keep other runs out while one stage runs; a stage of the holding run is let through.
+
+    Args:
+        root: The workspace.
+        address: Name of the stage as DVC has it, such as ``search@cpu-onnxruntime``.
+
+    Raises:
+        WorkspaceBusyError: If another run holds the workspace, or the same stage runs already.
+    """
+    if _belongs_to_holder(root):
+        with _hold(root, address, role="stage"):
+            yield
+        return
+    with hold_workspace(root, role="stage"), _hold(root, address, role="stage"):
+        yield
+
+
+def lock_path(root: Path, name: str) -> Path:
+    """Return the file of a lock."""
+    return root / "scratch" / "locks" / name
+
+
+def _belongs_to_holder(root: Path) -> bool:
+    """Return whether this process was started by the run that holds the workspace."""
+    run_pid = os.environ.get(RUN_PID_VARIABLE)
+    path = lock_path(root, "workspace")
+    if not run_pid or not path.exists():
+        return False
+    with path.open("r+") as file:
+        if _try_lock(file):
+            return False  # the run is gone
+        return str(_read_holder(file).get("pid")) == run_pid
+
+
+@contextmanager
+def _hold(root: Path, name: str, *, role: str) -> Iterator[None]:
+    path = lock_path(root, name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Not truncated before it is ours: it names the holder.
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+")
+    except OSError as error:
+        raise OfaPipelineError(
+            f"the workspace must be writable, but {path} is not: {error.strerror}. "
+            "Free space, change the permissions, or choose another folder with --workspace."
+        ) from error
+    with file:
+        _wait_for(file, root=root, name=name)
+        _write_holder(file, role=role)
+        yield
+
+
+def _wait_for(file: IO[str], *, root: Path, name: str) -> None:
+    """Take a lock: at once from a dead holder, soon from a stage, never from a run."""
+    deadline = time.monotonic() + ORPHAN_PATIENCE_S
+    while not _try_lock(file):
+        holder = _read_holder(file)
+        if holder.get("role") == "run" or time.monotonic() > deadline:
+            what = "workspace" if name == "workspace" else f"stage {name} of"
+            pid = holder.get("pid", "unknown")
+            raise WorkspaceBusyError(
+                f"the {what} {root} is in use by process {pid} ({holder.get('command', '?')}). "
+                f"Wait until it has finished, or stop it: kill {pid}"
+            )
+        time.sleep(_POLL_S)
+
+
+def _try_lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _read_holder(file: IO[str]) -> dict[str, Any]:
+    file.seek(0)
+    try:
+        holder = json.loads(file.read())
+    except json.JSONDecodeError:
+        return {}  # between taking the lock and writing down who took it
+    return holder if isinstance(holder, dict) else {}
+
+
+def _write_holder(file: IO[str], *, role: str) -> None:
+    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    file.seek(0)
+    file.truncate()
+    file.write(json.dumps({"pid": os.getpid(), "role": role, "command": command}))
+    file.flush()
+
+
+def checkout_folder() -> Path:
+    """Return the folder that the package lies in: of the clone, for a normal set-up."""
+    return Path(__file__).resolve().parent.parent
+
+
+def create_workspace(root: Path) -> tuple[Path, ...]:
+    """Make a folder a workspace: the files that `ofa-pipeline run` and `dvc repro` need there.
+
+    Files that exist are left alone. ``dvc.yaml`` names the code that a stage runs as its
+    dependency, so the package is linked into the folder.
+
+    Args:
+        root: The folder; made when it is not there.
+
+    Returns:
+        What was written.
+
+    Raises:
+        OfaPipelineError: If the files to start from are not beside the package.
+    """
+    source = checkout_folder()
+    missing = [name for name in _WORKSPACE_FILES if not (source / name).is_file()]
+    if missing:
+        raise OfaPipelineError(
+            f"{source} must hold {', '.join(missing)} to start a workspace from. "
+            "Install the package from its clone: make setup"
+        )
+    root.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name in _WORKSPACE_FILES:
+        if not (root / name).exists():
+            (root / name).parent.mkdir(exist_ok=True)
+            (root / name).write_bytes((source / name).read_bytes())
+            written.append(root / name)
+    if not (root / "ofa_pipeline").exists():
+        (root / "ofa_pipeline").symlink_to(source / "ofa_pipeline")
+        written.append(root / "ofa_pipeline")
+    return tuple(written)
+
+
+_WORKSPACE_FILES = ("params.yaml", "dvc.yaml", ".dvc/config", ".dvcignore")
+
+
+def choose_version_control(root: Path) -> None:
+    """Tell DVC whether the workspace is under git, in ``.dvc/config.local``.
+
+    Without git (an unpacked archive) every DVC command fails unless it is told so. What is
+    chosen depends on where the folder lies now, so it is never committed.
+    """
+    if not (root / ".dvc").is_dir():
+        return
+    path = root / ".dvc" / "config.local"
+    config = configparser.ConfigParser(interpolation=None)
+    config.read(path)
+    told = config.getboolean("core", "no_scm", fallback=False)
+    if told is not is_under_git(root):
+        return
+    if not config.has_section("core"):
+        config.add_section("core")
+    config.set("core", "no_scm", str(not told).lower())
+    with path.open("w") as file:
+        config.write(file)
+
+
+def is_under_git(root: Path) -> bool:
+    """Return whether the folder lies in a git repository that does not ignore it."""
+    root = root.resolve()
+    if not any((folder / ".git").exists() for folder in (root, *root.parents)):
+        return False
+    try:
+        ignored = subprocess.run(["git", "check-ignore", "--quiet", "."], cwd=root, check=False)
+    except FileNotFoundError:
+        return True
+    return ignored.returncode != 0
