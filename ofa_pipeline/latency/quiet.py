@@ -1,0 +1,81 @@
+"""A quiet place to measure in: one core, no garbage collection, nobody else measuring."""
+
+import gc
+import getpass
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import psutil
+from filelock import FileLock
+
+OBSERVATION_S = 0.05
+"""How long the load of the cores is watched before one is chosen."""
+
+
+@contextmanager
+def quiet_process(*, threads: int) -> Iterator[bool]:
+    """Hold what disturbs a measurement away from it, and put everything back afterwards.
+
+    Measurements take turns on a machine. With one thread the calling thread is pinned to the
+    idlest core that it may use, because moving between cores costs more than many layers of a
+    small network; several threads are left to the scheduler. The garbage collector is off.
+
+    Args:
+        threads: That the runtime computes with.
+
+    Yields:
+        Whether the thread is pinned; False where the operating system cannot pin.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(FileLock(_turn_file(), mode=0o600))
+        stack.enter_context(_no_garbage_collection())
+        is_pinned = threads == 1 and can_pin()
+        if is_pinned:
+            stack.enter_context(_pinned_to(idlest_core()))
+        yield is_pinned
+
+
+def can_pin() -> bool:
+    """Tell whether this operating system lets a thread choose its core."""
+    return hasattr(os, "sched_setaffinity")
+
+
+def idlest_core() -> int:
+    """Return the core, of those that this thread may use, that is idle for most of the time."""
+    allowed = sorted(os.sched_getaffinity(0))
+    if len(allowed) == 1:
+        return allowed[0]
+    before = psutil.cpu_times(percpu=True)
+    time.sleep(OBSERVATION_S)
+    after = psutil.cpu_times(percpu=True)
+    idle = [end.idle - start.idle for start, end in zip(before, after, strict=True)]
+    return max((core for core in allowed if core < len(idle)), key=lambda core: idle[core])
+
+
+@contextmanager
+def _pinned_to(core: int) -> Iterator[None]:
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _turn_file() -> Path:
+    return Path(tempfile.gettempdir()) / f"ofa-pipeline-measuring-{getpass.getuser()}.lock"

@@ -1,0 +1,238 @@
+"""Runtimes: how a network is loaded and called on a device.
+
+A runtime is added as one class here and one name in `devices.RUNTIMES`; it inherits the tests of
+``tests/support/runtime_contract.py``.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ofa_pipeline.errors import DeviceError
+from ofa_pipeline.latency.devices import DeviceCard, DeviceSettings, describe_device
+from ofa_pipeline.latency.export import inference_form, onnx_bytes
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Images = NDArray[np.float32]
+"""Shape (N, 3, H, W)."""
+
+
+class LoadedNetwork(Protocol):
+    """A network in a runtime, ready to be called."""
+
+    def run(self) -> None:
+        """Classify one batch of fixed noise; return when it is done."""
+
+    def predict(self, images: Images) -> Images:
+        """Return the logits (N, classes) of images (N, 3, H, W)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedNetwork:
+    """A network in the form that a runtime loads, any number of times."""
+
+    content: Any
+    """ONNX bytes, or a network in inference form: the runtime's own business."""
+    resolution_px: int
+
+
+class Runtime(Protocol):
+    """What turns networks into calls that can be timed."""
+
+    @property
+    def card(self) -> DeviceCard:
+        """The device that it stands for."""
+
+    def prepare(self, network: "nn.Module | Path", *, resolution_px: int) -> PreparedNetwork:
+        """Convert a network, or read a file of one; slow, done once.
+
+        Raises:
+            DeviceError: If the file is not one that this runtime loads.
+        """
+
+    def load(self, prepared: PreparedNetwork) -> LoadedNetwork:
+        """Load a prepared network afresh, with memory of its own.
+
+        Raises:
+            DeviceError: If the runtime refuses it.
+        """
+
+    def threads_claimed(self) -> AbstractContextManager[None]:
+        """Set the number of threads while networks are loaded and called; restore it after."""
+
+
+def build_runtime(settings: DeviceSettings) -> Runtime:
+    """Return the runtime of a device of this machine.
+
+    Raises:
+        DeviceError: If the machine cannot serve the settings; the message says what to do.
+    """
+    card = describe_device(settings)
+    runtimes: dict[str, Callable[[DeviceCard], Runtime]] = {
+        "pytorch": PyTorchRuntime,
+        "onnxruntime": OnnxRuntime,
+    }
+    return runtimes[card.runtime](card)
+
+
+class PyTorchRuntime:
+    """Eager PyTorch in channels-last memory, batch norm folded, on the CPU or a CUDA GPU."""
+
+    def __init__(self, card: DeviceCard) -> None:
+        """Compute as the card says."""
+        self._card = card
+
+    @property
+    def card(self) -> DeviceCard:
+        """The device that it stands for."""
+        return self._card
+
+    def prepare(self, network: "nn.Module | Path", *, resolution_px: int) -> PreparedNetwork:
+        """Bring a network, or a file of `save_subnet`, into inference form.
+
+        Raises:
+            DeviceError: If the file is not a safetensors file.
+            CheckpointError: If it does not hold a subnet.
+        """
+        if isinstance(network, Path):
+            if network.suffix != ".safetensors":
+                raise DeviceError(
+                    f"{network}: PyTorch loads subnets as .safetensors files, got "
+                    f"{network.suffix or 'no suffix'}. Give the file that save_subnet wrote."
+                )
+            from ofa_pipeline.supernet import load_subnet
+
+            network = load_subnet(network)
+        return PreparedNetwork(content=inference_form(network), resolution_px=resolution_px)
+
+    def load(self, prepared: PreparedNetwork) -> "LoadedNetwork":
+        """Copy the network to the device."""
+        import copy
+
+        import torch
+
+        network = copy.deepcopy(prepared.content).requires_grad_(requires_grad=False)
+        network = network.to(self._card.accelerator, memory_format=torch.channels_last)
+        return _PyTorchNetwork(network, noise_images(self._card.batch_size, prepared.resolution_px))
+
+    @contextmanager
+    def threads_claimed(self) -> Iterator[None]:
+        """Let torch compute with the card's number of threads."""
+        import torch
+
+        before = torch.get_num_threads()
+        torch.set_num_threads(self._card.threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+class _PyTorchNetwork:
+    def __init__(self, network: "nn.Module", images: Images) -> None:
+        import torch
+
+        self._torch = torch
+        self._network = network
+        self._device = next(network.parameters()).device
+        self._images = self._to_device(images)
+
+    def _to_device(self, images: Images) -> Any:  # noqa: ANN401 - Tensor, torch is imported late
+        tensor = self._torch.from_numpy(images).to(self._device)
+        return tensor.contiguous(memory_format=self._torch.channels_last)
+
+    def run(self) -> None:
+        with self._torch.inference_mode():
+            self._network(self._images)
+        if self._device.type == "cuda":
+            # Calls only queue work; what a caller waits for ends here.
+            self._torch.cuda.synchronize(self._device)
+
+    def predict(self, images: Images) -> Images:
+        with self._torch.inference_mode():
+            logits: Images = self._network(self._to_device(images)).float().cpu().numpy()
+        return logits
+
+
+class OnnxRuntime:
+    """ONNX Runtime in float32, all graph optimisations, on the CPU or a CUDA GPU."""
+
+    def __init__(self, card: DeviceCard) -> None:
+        """Compute as the card says."""
+        self._card = card
+
+    @property
+    def card(self) -> DeviceCard:
+        """The device that it stands for."""
+        return self._card
+
+    def prepare(self, network: "nn.Module | Path", *, resolution_px: int) -> PreparedNetwork:
+        """Export a network, or read an ONNX file.
+
+        Raises:
+            DeviceError: If the file is missing.
+        """
+        if not isinstance(network, Path):
+            content = onnx_bytes(network, resolution_px=resolution_px)
+            return PreparedNetwork(content=content, resolution_px=resolution_px)
+        try:
+            return PreparedNetwork(content=network.read_bytes(), resolution_px=resolution_px)
+        except FileNotFoundError as error:
+            raise DeviceError(f"{network} must be an ONNX file, but is missing") from error
+
+    def load(self, prepared: PreparedNetwork) -> "LoadedNetwork":
+        """Open a session.
+
+        Raises:
+            DeviceError: If the bytes are not an ONNX model that the runtime supports.
+        """
+        import onnxruntime
+        from onnxruntime.capi import onnxruntime_pybind11_state as states
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._card.threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.log_severity_level = 3  # errors only
+        provider = "CUDA" if self._card.accelerator == "cuda" else "CPU"
+        try:
+            session = onnxruntime.InferenceSession(
+                prepared.content, options, providers=[f"{provider}ExecutionProvider"]
+            )
+        except (states.Fail, states.InvalidProtobuf, states.InvalidGraph) as error:
+            raise DeviceError(f"ONNX Runtime cannot load the network: {error}") from error
+        images = noise_images(self._card.batch_size, prepared.resolution_px)
+        return _OnnxNetwork(session, images)
+
+    @contextmanager
+    def threads_claimed(self) -> Iterator[None]:
+        """Do nothing: a session has threads of its own."""
+        yield
+
+
+class _OnnxNetwork:
+    def __init__(self, session: Any, images: Images) -> None:  # noqa: ANN401 - untyped package
+        self._session = session
+        self._feed = {session.get_inputs()[0].name: images}
+
+    def run(self) -> None:
+        self._session.run(None, self._feed)
+
+    def predict(self, images: Images) -> Images:
+        (name,) = self._feed
+        logits: Images = self._session.run(None, {name: np.ascontiguousarray(images)})[0]
+        return logits
+
+
+def noise_images(batch_size: int, resolution_px: int) -> Images:
+    """Return standard normal pixels (N, 3, H, W), the same ones every time."""
+    rng = np.random.default_rng(0)
+    shape = (batch_size, 3, resolution_px, resolution_px)
+    return rng.standard_normal(shape, dtype=np.float32)
