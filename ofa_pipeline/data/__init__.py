@@ -1,7 +1,9 @@
 """Images: sources, preparation to Parquet, splits as batches, transforms on the device."""
 
-from ofa_pipeline.data.dataset import SPLIT_NAMES, Batch, Dataset, Split, SplitName, open_dataset
+from ofa_pipeline.data.dataset import Batch, Dataset, Split, open_dataset
 from ofa_pipeline.data.decode import read_image
+from ofa_pipeline.data.prepare import DatasetOptions, prepare_dataset
+from ofa_pipeline.data.splits import SPLIT_NAMES, SplitName
 from ofa_pipeline.data.transforms import Augmentation, augment, resize_normalize
 
 __all__ = [
@@ -9,10 +11,12 @@ __all__ = [
     "Augmentation",
     "Batch",
     "Dataset",
+    "DatasetOptions",
     "Split",
     "SplitName",
     "augment",
     "open_dataset",
+    "prepare_dataset",
     "read_image",
     "resize_normalize",
 ]

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -18,10 +17,8 @@ from torch import Tensor
 
 from ofa_pipeline.data.loading import PrefetchingLoader
 from ofa_pipeline.data.shards import ShardIndex
+from ofa_pipeline.data.splits import SPLIT_NAMES
 from ofa_pipeline.errors import DatasetError, ManifestMismatchError, MissingArtifactError, suggest
-
-SplitName = Literal["train", "calibration", "selection", "test"]
-SPLIT_NAMES: tuple[SplitName, ...] = get_args(SplitName)
 
 DEFAULT_MEMORY_LIMIT_BYTES = 1 << 30
 SHUFFLE_WINDOW_ROWS = 4096

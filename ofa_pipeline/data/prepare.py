@@ -1,0 +1,291 @@
+"""`prepare_dataset`: any source to Parquet shards, decoding each image once.
+
+First pass: decode, check, bring to size, hash and add up the pixels, append to a staging file.
+Then everything is known that the splits depend on. Second pass: copy the staged images to the
+shards of their splits, in an order that is random but depends on the pixels alone.
+"""
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ofa_pipeline.artifacts import write_json
+from ofa_pipeline.data.decode import (
+    center_square,
+    decode_image,
+    encode_for_storage,
+    rgb_pixels,
+    shrink,
+)
+from ofa_pipeline.data.shards import ShardWriter
+from ofa_pipeline.data.sources import Source, SourceImage, open_source
+from ofa_pipeline.data.sources.base import check_classes
+from ofa_pipeline.data.splits import (
+    DIGEST_BYTES,
+    DRAWN,
+    LEFT_OUT,
+    SPLIT_NAMES,
+    TRAIN,
+    Assignment,
+    SplitName,
+    assign_splits,
+)
+from ofa_pipeline.data.staging import (
+    CHANNELS,
+    PixelSums,
+    PreparedImage,
+    Staging,
+    channel_statistics,
+)
+from ofa_pipeline.errors import DatasetError
+from ofa_pipeline.progress import SILENT, Reporter
+from ofa_pipeline.tables import QUARANTINE_SCHEMA, write_table
+
+IMAGES_A_TASK = 8
+"""Few enough that large photographs in flight do not add up."""
+SHOWN = 5
+"""Examples in an error message."""
+LEVELS = np.arange(256, dtype=np.int64)
+MIN_STD = 1 / 255
+"""Of a channel: one grey level, so that normalizing a constant channel divides by something."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetOptions:
+    """What to prepare, and how."""
+
+    source: str
+    """As `open_source` takes it."""
+    image_size_px: int
+    """Images whose shorter side is larger are resized to it."""
+    test_fraction: float
+    """Of each class; has no effect where the source has a test split of its own."""
+    selection_fraction: float
+    """Of each class; has no effect where the source has a validation split of its own."""
+    calibration_fraction: float
+    """Of each class."""
+    max_bad_fraction: float
+    """Of the source's images that may be unreadable."""
+    shard_rows: int
+    """Images a Parquet file."""
+    seed: int
+    """Of the splits."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    image: PreparedImage
+    digest: bytes
+    shorter_side_px: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Excluded:
+    path: str
+    label: int | None
+    reason: str
+
+
+def prepare_dataset(
+    options: DatasetOptions, folder: Path, *, base: Path, reporter: Reporter = SILENT
+) -> dict[str, Any]:
+    """Write the shards, class names, statistics and quarantine list of a dataset.
+
+    Memory does not grow with the images: besides those in flight, 38 bytes stay of each.
+
+    Args:
+        options: What to prepare.
+        folder: Empty or new; gets ``SPLIT-NNNNN.parquet``, ``classes.json``,
+            ``statistics.json`` and ``quarantine.parquet``.
+        base: What a relative path of the source starts from.
+        reporter: Told of the images decoded and written.
+
+    Returns:
+        Key figures for the manifest.
+
+    Raises:
+        DatasetError: If the source cannot be used, too many images are unreadable, or a class is
+            too small for its splits.
+    """
+    source = open_source(options.source, base=base)
+    folder.mkdir(parents=True, exist_ok=True)
+    excluded = [_Excluded(file.path, None, file.reason) for file in source.skipped]
+    with Staging(folder / ".staging") as staging:
+        bad, largest_px = _stage(source, options, staging, reporter)
+        candidates = staging.candidates()
+        counts = np.bincount(candidates.labels, minlength=len(source.class_names))
+        check_classes(
+            counts.tolist(), class_names=source.class_names, origin=f"{options.source}, decoded,"
+        )
+        assignment = assign_splits(
+            candidates, fractions=_fractions(options, source), class_names=source.class_names
+        )
+        copies = [
+            _Excluded(image.path, image.label, "a held-out image has the same pixels")
+            for image in map(staging.read, np.flatnonzero(assignment.split == LEFT_OUT).tolist())
+        ]
+        mean, std = _write_shards(staging, assignment, folder, options, reporter)
+    excluded = sorted([*excluded, *bad, *copies], key=lambda e: (e.path, e.reason))
+    _write_quarantine(folder / "quarantine.parquet", excluded)
+    size_px = min(options.image_size_px, largest_px)
+    write_json(folder / "classes.json", {"class_names": list(source.class_names)})
+    write_json(
+        folder / "statistics.json",
+        {"mean": mean, "std": [max(s, MIN_STD) for s in std], "image_size_px": size_px},
+    )
+    split_counts = np.bincount(assignment.split[assignment.split >= 0], minlength=len(SPLIT_NAMES))
+    return {
+        "num_images": dict(zip(SPLIT_NAMES, split_counts.tolist(), strict=True)),
+        "num_classes": len(source.class_names),
+        "image_size_px": size_px,
+        "num_unreadable": len(bad),
+        "num_skipped_files": len(source.skipped),
+        "num_copies": assignment.num_copies,
+        "num_copies_left_out": len(copies),
+    }
+
+
+def _fractions(options: DatasetOptions, source: Source) -> dict[SplitName, float]:
+    wanted: dict[SplitName, float] = {
+        "test": options.test_fraction,
+        "selection": options.selection_fraction,
+        "calibration": options.calibration_fraction,
+    }
+    return {name: share for name, share in wanted.items() if name not in source.fixed_splits}
+
+
+# ---- first pass -------------------------------------------------------------------------------
+
+
+def _stage(
+    source: Source, options: DatasetOptions, staging: Staging, reporter: Reporter
+) -> tuple[list[_Excluded], int]:
+    """Return the unreadable images, and the largest shorter side that is stored."""
+    bad: list[_Excluded] = []
+    largest_px = 0
+    tracker = reporter.track("decode", total=source.num_images, unit="images")
+    for image, found in _decode_all(source, options):
+        if isinstance(found, _Excluded):
+            bad.append(found)
+            _check_bad(bad, source, options)
+        else:
+            fixed = DRAWN if image.split is None else SPLIT_NAMES.index(image.split)
+            staging.append(found.image, digest=found.digest, fixed=fixed)
+            largest_px = max(largest_px, found.shorter_side_px)
+        tracker.advance()
+    return bad, largest_px
+
+
+def _check_bad(bad: list[_Excluded], source: Source, options: DatasetOptions) -> None:
+    allowed = options.max_bad_fraction * source.num_images
+    if len(bad) > allowed:
+        shown = "; ".join(f"{item.path}: {item.reason}" for item in bad[:SHOWN])
+        raise DatasetError(
+            f"at most {options.max_bad_fraction:.2%} of the {source.num_images} images of "
+            f"{options.source} may be unreadable, found {len(bad)} so far: {shown}. "
+            "Repair or remove them, or raise dataset.max_bad_fraction"
+        )
+
+
+def _decode_all(
+    source: Source, options: DatasetOptions
+) -> Iterator[tuple[SourceImage, _Decoded | _Excluded]]:
+    """Decode on all cores, in the order of the source, with a bounded number in flight."""
+    num_threads = max(1, os.cpu_count() or 1)
+    images = source.images()
+    pending: deque[tuple[list[SourceImage], Future[list[_Decoded | _Excluded]]]] = deque()
+    pool = ThreadPoolExecutor(num_threads, thread_name_prefix="decode")
+    try:
+        while True:
+            task = list(islice(images, IMAGES_A_TASK))
+            if task:
+                pending.append((task, pool.submit(_decode_task, task, options)))
+            if not pending:
+                return
+            if not task or len(pending) > 2 * num_threads:
+                done, future = pending.popleft()
+                yield from zip(done, future.result(), strict=True)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _decode_task(images: list[SourceImage], options: DatasetOptions) -> list[_Decoded | _Excluded]:
+    return [_decode(image, options) for image in images]
+
+
+def _decode(image: SourceImage, options: DatasetOptions) -> _Decoded | _Excluded:
+    try:
+        content = image.read()
+        decoded = decode_image(content, at_least_px=options.image_size_px)
+    except DatasetError as error:
+        return _Excluded(image.path, image.label, str(error))
+    except OSError as error:
+        reason = f"the file cannot be read: {error.strerror or error}"
+        return _Excluded(image.path, image.label, reason)
+    kept = shrink(decoded, options.image_size_px)
+    stored = encode_for_storage(kept, content, resized=kept is not decoded)
+    pixels = rgb_pixels(kept)
+    key = options.seed.to_bytes(8, "little")
+    digest = hashlib.blake2b(str(pixels.shape).encode(), key=key, digest_size=DIGEST_BYTES)
+    digest.update(pixels.tobytes())
+    square = center_square(kept)
+    prepared = PreparedImage(
+        image.path, image.label, stored, _pixel_sums(square.histogram(), square.size[0] ** 2)
+    )
+    return _Decoded(prepared, digest.digest(), min(kept.size))
+
+
+def _pixel_sums(histogram: list[int], num_pixels: int) -> PixelSums:
+    counts = np.array(histogram, dtype=np.int64).reshape(-1, 256)
+    values, squares = counts @ LEVELS, counts @ LEVELS**2
+    repeated = CHANNELS // len(counts)
+    r, g, b = [int(v) for v in values] * repeated
+    rr, gg, bb = [int(v) for v in squares] * repeated
+    return PixelSums(num_pixels, (r, g, b), (rr, gg, bb))
+
+
+# ---- second pass ------------------------------------------------------------------------------
+
+
+def _write_shards(
+    staging: Staging,
+    assignment: Assignment,
+    folder: Path,
+    options: DatasetOptions,
+    reporter: Reporter,
+) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation of each channel over the training images."""
+    total = np.zeros(2 * CHANNELS + 1, dtype=object)
+    tracker = reporter.track("write", total=int((assignment.split >= 0).sum()), unit="images")
+    ordered = assignment.split[assignment.order]
+    for code, name in enumerate(SPLIT_NAMES):
+        writer = ShardWriter(folder, name, shard_rows=options.shard_rows)
+        for index in assignment.order[ordered == code]:
+            image = staging.read(int(index))
+            writer.add(image.content, path=image.path, label=image.label)
+            if code == TRAIN:
+                sums = image.sums
+                total += np.array([sums.num_pixels, *sums.values, *sums.squares], dtype=object)
+            tracker.advance()
+        writer.close()
+    return channel_statistics(total)
+
+
+def _write_quarantine(path: Path, excluded: list[_Excluded]) -> None:
+    write_table(
+        path,
+        QUARANTINE_SCHEMA,
+        {
+            "path": [item.path for item in excluded],
+            "label": [item.label for item in excluded],
+            "reason": [item.reason for item in excluded],
+        },
+    )

@@ -1,0 +1,47 @@
+"""Where labelled images come from: one module a kind of source."""
+
+from pathlib import Path
+
+from ofa_pipeline.data.sources.base import SkippedFile, Source, SourceImage
+from ofa_pipeline.data.sources.image_folder import ImageFolderSource
+from ofa_pipeline.data.sources.parquet import ParquetSource
+from ofa_pipeline.data.sources.torchvision import TorchvisionSource
+from ofa_pipeline.errors import DatasetError, suggest
+
+__all__ = [
+    "FASHION_MNIST_SAMPLE",
+    "ImageFolderSource",
+    "ParquetSource",
+    "SkippedFile",
+    "Source",
+    "SourceImage",
+    "TorchvisionSource",
+    "open_source",
+]
+
+FASHION_MNIST_SAMPLE = Path(__file__).parents[1] / "fashion_mnist_sample.parquet"
+"""12,000 images that come with the package."""
+
+
+def open_source(spec: str, *, base: Path) -> Source:
+    """Open a source and check what can be checked without decoding an image.
+
+    Args:
+        spec: ``fashion_mnist_sample``, ``image_folder:PATH``, ``parquet:PATH`` or
+            ``torchvision:NAME``.
+        base: What a relative path starts from.
+
+    Raises:
+        DatasetError: If there is no such source, or it cannot be used.
+    """
+    kind, _, rest = spec.partition(":")
+    if kind == "fashion_mnist_sample":
+        return ParquetSource(FASHION_MNIST_SAMPLE)
+    if kind == "image_folder":
+        return ImageFolderSource(base / Path(rest).expanduser())
+    if kind == "parquet":
+        return ParquetSource(base / Path(rest).expanduser())
+    if kind == "torchvision":
+        return TorchvisionSource(rest)
+    known = ("fashion_mnist_sample", "image_folder", "parquet", "torchvision")
+    raise DatasetError(f"unknown source {kind!r} in {spec!r}.{suggest(kind, known)}")
