@@ -92,6 +92,47 @@ ACCURACY_SCHEMA = pa.schema(
 """One row a subnet and draw of calibration images; draw 0 is what subnets are compared with,
 further draws of the same subnet show the label noise."""
 
+_ESTIMATED_ACCURACY = (
+    column("accuracy_top1_estimated", pa.float64(), unit="fraction", kind="estimated"),
+    column("accuracy_std_estimated", pa.float64(), unit="fraction", kind="estimated"),
+)
+
+CROSS_VALIDATION_SCHEMA = pa.schema(
+    [
+        *ARCH_COLUMNS,
+        column("accuracy_top1", pa.float64(), unit="fraction", kind="measured"),
+        *_ESTIMATED_ACCURACY,
+        column("fold", pa.int64()),
+    ]
+)
+"""One row a measured subnet, estimated by a predictor that did not learn from its fold."""
+
+FRONT_SCHEMA = pa.schema(
+    [
+        *ARCH_COLUMNS,
+        *_ESTIMATED_ACCURACY,
+        column("latency_ms_estimated", pa.float64(), unit="milliseconds a call", kind="estimated"),
+    ]
+)
+"""One row an efficient subnet, by ascending estimated latency."""
+
+EVALUATIONS_SCHEMA = pa.schema(
+    [
+        *ARCH_COLUMNS,
+        column("accuracy_top1_selection", pa.float64(), unit="fraction", kind="measured"),
+        *_ESTIMATED_ACCURACY,
+        column("p50_ms", pa.float64(), unit="milliseconds a call", kind="measured"),
+        column("p95_ms", pa.float64(), unit="milliseconds a call", kind="measured"),
+        column("ci_low_ms", pa.float64(), unit="milliseconds a call", kind="measured"),
+        column("ci_high_ms", pa.float64(), unit="milliseconds a call", kind="measured"),
+        column("num_runs", pa.int64(), unit="timed calls", kind="given"),
+        column("latency_ms_estimated", pa.float64(), unit="milliseconds a call", kind="estimated"),
+        column("round", pa.int64(), unit="round of predict, verify, refit", kind="given"),
+        column("role", pa.string()),
+    ]
+)
+"""One row a verified subnet, in the order of verification; the role is exploit or explore."""
+
 
 def arch_columns(
     archs: Sequence[Arch], *, macs: Iterable[int], num_params: Iterable[int]

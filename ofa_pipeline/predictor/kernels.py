@@ -73,7 +73,9 @@ class GroupKernel:
     def start(self) -> FloatArray:
         """Return parameters to begin the search with: smooth, half linear."""
         groups = self.num_groups
-        return np.log(np.concatenate([np.full(groups, 0.3 / groups), [1.0], np.full(groups, 0.3)]))
+        weights = np.concatenate([np.full(groups, 0.3 / groups), [1.0], np.full(groups, 0.3)])
+        logarithms: FloatArray = np.log(weights)
+        return logarithms
 
     def parts(self, params: FloatArray, grams: GroupGrams) -> tuple[FloatArray, FloatArray]:
         """Return the Gaussian and the linear part."""
