@@ -1,0 +1,29 @@
+"""The registry of subnets: the only importer of MLflow."""
+
+from ofa_pipeline.registry.mlflow_registry import MlflowRegistry
+from ofa_pipeline.registry.protocol import Entry, RunNotes, SubnetRegistry, infeasible
+from ofa_pipeline.registry.record import (
+    LatencyFigures,
+    RegisteredSubnet,
+    SubnetRecord,
+    budget_alias,
+    registered_model_name,
+)
+from ofa_pipeline.registry.server import check_reachable, tracking_uri
+from ofa_pipeline.registry.workspace import open_registry
+
+__all__ = [
+    "Entry",
+    "LatencyFigures",
+    "MlflowRegistry",
+    "RegisteredSubnet",
+    "RunNotes",
+    "SubnetRecord",
+    "SubnetRegistry",
+    "budget_alias",
+    "check_reachable",
+    "infeasible",
+    "open_registry",
+    "registered_model_name",
+    "tracking_uri",
+]

@@ -1,0 +1,508 @@
+"""The registry on MLflow: a LoggedModel and a version of a registered model for each subnet.
+
+Metrics of a LoggedModel can be compared in a search (tags of a version cannot), so they answer
+`best`. A subnet counts as registered when its LoggedModel bears the tag `VERSION_TAG`, which is
+written last; what an interrupted run left without it is removed by the next.
+"""
+
+import json
+import re
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ofa_pipeline.errors import RegistryError, suggest
+from ofa_pipeline.registry.model_folder import write_model_folder
+from ofa_pipeline.registry.protocol import Entry, RunNotes, infeasible
+from ofa_pipeline.registry.record import (
+    DATASET_KEY,
+    RegisteredSubnet,
+    SubnetRecord,
+    budget_alias,
+)
+from ofa_pipeline.registry.server import (
+    ambient_tracking_uri,
+    check_reachable,
+    quiet_mlflow,
+    without_password,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
+
+OWNER_TAG = "ofa.owner"
+OWNER = "ofa-pipeline"
+"""On experiments, registered models and versions that are ours."""
+RECORD_TAG = "ofa.record"
+"""The whole record as JSON, on the LoggedModel."""
+VERSION_TAG = "ofa.version"
+"""The commit mark of a registration."""
+DIGEST_TAG = "ofa.bundle_digest"
+MODEL_TAG = "ofa.model_name"
+DATASET_TAG = "ofa.dataset_digest"
+ACCURACY_METRIC = "accuracy_top1"
+BUNDLE_PATH = "artifacts/bundle"
+PAGE = 200
+DEVICE_PATTERN = re.compile(r"[A-Za-z0-9][\w.-]*")
+DIGEST_PATTERN = re.compile(r"[0-9a-f]+")
+
+
+class MlflowRegistry:
+    """A `SubnetRegistry` in an MLflow tracking server, database or SQLite file."""
+
+    def __init__(
+        self, tracking_uri: str, *, experiment: str = "once-for-all", artifacts: str | None = None
+    ) -> None:
+        """Name the registry; nothing is opened yet.
+
+        Args:
+            tracking_uri: As MLflow takes it.
+            experiment: That registrations are logged in; look-ups see all experiments of ours.
+            artifacts: URI where a new experiment keeps its files; None lets the server decide.
+        """
+        self.tracking_uri = tracking_uri
+        self._experiment = experiment
+        self._artifacts = artifacts
+
+    # ---- look-ups ----------------------------------------------------------------------------
+
+    def check(self, model_names: Iterable[str] = ()) -> None:
+        """Check quickly that the registry answers and that the names are ours or free.
+
+        Raises:
+            RegistryError: If it cannot be reached, or a model of that name is foreign.
+        """
+        check_reachable(self.tracking_uri)
+        with self._explained("look up the experiment"):
+            experiment = self._client.get_experiment_by_name(self._experiment)
+        if experiment is not None and experiment.lifecycle_stage != "active":
+            raise RegistryError(
+                f"the experiment {self._experiment!r} on {self._where} was deleted. Restore it "
+                f"(mlflow experiments restore -x {experiment.experiment_id}) or choose another "
+                "name in registry.experiment."
+            )
+        for name in model_names:
+            self._is_ours(name)
+
+    def best(
+        self,
+        *,
+        device: str,
+        max_latency_ms: float,
+        min_accuracy: float | None = None,
+        dataset: str | None = None,
+    ) -> RegisteredSubnet:
+        """Return the most accurate subnet within a latency; see `SubnetRegistry.best`."""
+        metric = _latency_metric(device)
+        if dataset is None:
+            dataset = self._newest_dataset(device)
+        conditions = [f"metrics.`{metric}` <= {max_latency_ms!r}", _of_dataset(dataset)]
+        if min_accuracy is not None:
+            conditions.append(f"metrics.`{ACCURACY_METRIC}` >= {min_accuracy!r}")
+        order = [(ACCURACY_METRIC, False), (metric, True)]
+        for subnet in self._search(conditions, order=order):
+            if self._version_exists(subnet):
+                return subnet
+        known = self.list_subnets(device=device, dataset=dataset)
+        if not known:
+            raise RegistryError(
+                f"no subnet measured on {device} of dataset {dataset} is registered on "
+                f"{self._where}."
+            )
+        raise infeasible(
+            known, device=device, max_latency_ms=max_latency_ms, min_accuracy=min_accuracy
+        )
+
+    def list_subnets(
+        self, *, device: str | None = None, dataset: str | None = None
+    ) -> tuple[RegisteredSubnet, ...]:
+        """Return what is registered, ordered by device, then latency."""
+        conditions = [f"metrics.`{_latency_metric(device)}` > 0"] if device else []
+        if dataset is not None:
+            conditions.append(_of_dataset(dataset))
+        found = list(self._search(conditions))
+        alive = {
+            (name, version)
+            for name in {subnet.record.model_name for subnet in found}
+            for version in self._versions(name)
+        }
+        kept = [item for item in found if (item.record.model_name, item.version) in alive]
+        return tuple(
+            sorted(
+                kept, key=lambda item: (item.record.device, item.record.latency_ms, item.version)
+            )
+        )
+
+    def find(self, *, model_name: str, bundle_digest: str) -> RegisteredSubnet | None:
+        """Return the subnet with this content, or None; its files must be there, too."""
+        for model in self._models(_of_bundle(model_name, bundle_digest)):
+            subnet = _registered(model)
+            if self._version_exists(subnet) and self._has_files(model):
+                return subnet
+        return None
+
+    def download(self, subnet: RegisteredSubnet, folder: Path) -> Path:
+        """Bring the bundle of a registered subnet into a folder and return where it lies.
+
+        Raises:
+            RegistryError: If its files are gone.
+        """
+        from mlflow.artifacts import download_artifacts
+
+        folder.mkdir(parents=True, exist_ok=True)
+        ambient = ambient_tracking_uri(self.tracking_uri)
+        with self._explained(f"download {subnet.model_uri}"), ambient:
+            path = download_artifacts(
+                artifact_uri=f"{subnet.model_uri}/artifacts", dst_path=str(folder)
+            )
+        bundles = [item.parent for item in Path(path).glob("*/subnet.json")]
+        if len(bundles) != 1:
+            raise RegistryError(
+                f"{subnet.model_uri} on {self._where} must hold one bundle, found {len(bundles)}. "
+                "Run the stage register again: it registers what has lost its files."
+            )
+        return bundles[0]
+
+    # ---- registration ------------------------------------------------------------------------
+
+    def register(self, record: SubnetRecord, bundle_folder: Path) -> RegisteredSubnet:
+        """Register one subnet; one with the same content digest is returned as it is."""
+        entry = Entry(record=record, bundle_folder=bundle_folder)
+        notes = RunNotes(name=f"register {record.label}")
+        return self.register_all([entry], notes=notes)[0]
+
+    def register_all(
+        self, entries: Sequence[Entry], *, notes: RunNotes
+    ) -> tuple[RegisteredSubnet, ...]:
+        """Register subnets in one run; see `SubnetRegistry.register_all`."""
+        found = [
+            self.find(model_name=entry.record.model_name, bundle_digest=entry.record.bundle_digest)
+            for entry in entries
+        ]
+        if all(subnet is not None for subnet in found):
+            return tuple(subnet for subnet in found if subnet is not None)
+        for name in sorted({entry.record.model_name for entry in entries}):
+            self._ensure_model(name)
+        with self._explained("register subnets"), self._run(notes) as run_id:
+            return tuple(
+                subnet or self._add(entry, run_id)
+                for subnet, entry in zip(found, entries, strict=True)
+            )
+
+    def _add(self, entry: Entry, run_id: str) -> RegisteredSubnet:
+        """Write one subnet: files, figures, version, and last the mark that makes it count."""
+        record, client = entry.record, self._client
+        self._remove_remains(record)
+        model = client.create_logged_model(
+            experiment_id=self._experiment_id,
+            name=f"subnet-{record.arch.arch_id}",
+            source_run_id=run_id,
+            tags=_tags(record) | {RECORD_TAG: json.dumps(record.to_dict(), sort_keys=True)},
+            params=_params(record),
+            model_type="subnet",
+        )
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) / "model"
+            write_model_folder(entry.bundle_folder, folder)
+            client.log_model_artifacts(model.model_id, str(folder))
+        self._log_metrics(run_id, _metrics(record), model_id=model.model_id)
+        client.finalize_logged_model(model.model_id, "READY")
+        figures = {key: f"{value:.6g}" for key, value in _metrics(record).items()}
+        with ambient_tracking_uri(self.tracking_uri):
+            version = client.create_model_version(
+                record.model_name,
+                source=f"models:/{model.model_id}",
+                run_id=run_id,
+                model_id=model.model_id,
+                tags=_tags(record) | figures,
+                description=_describe(record),
+            )
+        for budget_ms in record.budgets_ms:
+            client.set_registered_model_alias(
+                record.model_name, budget_alias(budget_ms), version.version
+            )
+        client.set_logged_model_tags(model.model_id, {VERSION_TAG: str(version.version)})
+        return RegisteredSubnet(record=record, version=int(version.version))
+
+    def _remove_remains(self, record: SubnetRecord) -> None:
+        """Remove what an interrupted registration of the same content left, or lost files."""
+        conditions = _of_bundle(record.model_name, record.bundle_digest)
+        for model in self._models(conditions, complete=False):
+            source = f"models:/{model.model_id}"
+            for version in self._client.search_model_versions(
+                f"name='{record.model_name}' and source_path='{source}'"
+            ):
+                self._client.delete_model_version(record.model_name, version.version)
+            self._client.delete_logged_model(model.model_id)
+
+    def _log_metrics(
+        self, run_id: str, metrics: Mapping[str, float], *, model_id: str | None = None
+    ) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        self._client.log_batch(
+            run_id,
+            metrics=[
+                Metric(key, value, now, 0, model_id=model_id) for key, value in metrics.items()
+            ],
+        )
+
+    @contextmanager
+    def _run(self, notes: RunNotes) -> Iterator[str]:
+        from mlflow.entities import Param
+
+        client = self._client
+        run = client.create_run(
+            self._experiment_id, run_name=notes.name, tags={OWNER_TAG: OWNER, **notes.tags}
+        )
+        run_id: str = run.info.run_id
+        status = "FAILED"
+        try:
+            params = [Param(key, value) for key, value in notes.params.items()]
+            for start in range(0, len(params), 100):
+                client.log_batch(run_id, params=params[start : start + 100])
+            self._log_metrics(run_id, notes.metrics)
+            yield run_id
+            status = "FINISHED"
+        finally:
+            client.set_terminated(run_id, status=status)
+
+    # ---- what lies where ---------------------------------------------------------------------
+
+    @cached_property
+    def _client(self) -> "MlflowClient":
+        quiet_mlflow()
+        with self._explained("open the registry"):
+            from mlflow import MlflowClient
+
+            return MlflowClient(self.tracking_uri, registry_uri=self.tracking_uri)
+
+    @property
+    def _where(self) -> str:
+        return without_password(self.tracking_uri)
+
+    @contextmanager
+    def _explained(self, doing: str) -> Iterator[None]:
+        """Turn what MLflow raises into our error, with the place and a way out."""
+        try:
+            yield
+        except (RegistryError, KeyboardInterrupt):
+            raise
+        except Exception as error:  # the registry adapter is a boundary: MLflow raises many kinds
+            text = str(error).strip().splitlines() or [type(error).__name__]
+            raise RegistryError(
+                f"could not {doing} on {self._where}: {text[0]}. Check that the server runs the "
+                "MLflow version of this environment and that its disk is not full."
+            ) from error
+
+    @cached_property
+    def _experiment_id(self) -> str:
+        """Find or create the experiment of registrations."""
+        client = self._client
+        experiment = client.get_experiment_by_name(self._experiment)
+        if experiment is None:
+            return client.create_experiment(
+                self._experiment, artifact_location=self._artifacts, tags={OWNER_TAG: OWNER}
+            )
+        if experiment.tags.get(OWNER_TAG) != OWNER:
+            client.set_experiment_tag(experiment.experiment_id, OWNER_TAG, OWNER)
+        return str(experiment.experiment_id)
+
+    def _is_ours(self, name: str) -> bool:
+        """Whether a registered model exists and is ours; False when it does not exist.
+
+        Raises:
+            RegistryError: If it is somebody else's.
+        """
+        with self._explained(f"look up the registered model {name}"):
+            found = self._client.search_registered_models(f"name='{name}'")
+        if not found:
+            return False
+        if found[0].tags.get(OWNER_TAG) != OWNER:
+            raise RegistryError(
+                f"the registered model {name!r} on {self._where} was not made by this pipeline "
+                f"(it has no tag {OWNER_TAG}={OWNER}), so nothing is added to it. Rename it, or "
+                "choose another registry.model_prefix in params.yaml."
+            )
+        return True
+
+    def _ensure_model(self, name: str) -> None:
+        if self._is_ours(name):
+            return
+        with self._explained(f"create the registered model {name}"):
+            self._client.create_registered_model(
+                name,
+                tags={OWNER_TAG: OWNER},
+                description="Subnets of one once-for-all network for one device, one a version.",
+            )
+
+    def _experiment_ids(self) -> list[str]:
+        found = self._client.search_experiments(filter_string=f"tags.`{OWNER_TAG}` = '{OWNER}'")
+        return [experiment.experiment_id for experiment in found]
+
+    def _models(
+        self,
+        conditions: Sequence[str],
+        *,
+        order: Sequence[tuple[str, bool]] = (),
+        complete: bool = True,
+    ) -> Iterator["LoggedModel"]:
+        """Yield LoggedModels of ours; `order` is of pairs (metric, ascending)."""
+        with self._explained("search"):
+            experiments = self._experiment_ids()
+            if not experiments:
+                return
+            every = [f"tags.`{OWNER_TAG}` = '{OWNER}'", *conditions]
+            if complete:
+                every.append(f"tags.`{VERSION_TAG}` != ''")
+            token: str | None = None
+            while True:
+                page = self._client.search_logged_models(
+                    experiments,
+                    filter_string=" AND ".join(every),
+                    max_results=PAGE,
+                    # Without backticks: with them MLflow orders by nothing, silently.
+                    order_by=[
+                        {"field_name": f"metrics.{metric}", "ascending": ascending}
+                        for metric, ascending in order
+                    ]
+                    or None,
+                    page_token=token,
+                )
+                yield from page
+                token = page.token
+                if not token:
+                    return
+
+    def _search(
+        self, conditions: Sequence[str], *, order: Sequence[tuple[str, bool]] = ()
+    ) -> Iterator[RegisteredSubnet]:
+        for model in self._models(conditions, order=order):
+            yield _registered(model)
+
+    def _newest_dataset(self, device: str) -> str:
+        """Return the dataset of the newest subnet that was measured on a device."""
+        for model in self._models([f"metrics.`{_latency_metric(device)}` > 0"]):
+            return str(model.tags[DATASET_TAG])
+        known = sorted({name for item in self.list_subnets() for name in item.record.latency})
+        raise RegistryError(
+            f"no subnet measured on {device!r} is registered on {self._where}."
+            f"{suggest(device, known) or ' The registry is empty: run ofa-pipeline run.'}"
+        )
+
+    def _versions(self, model_name: str) -> list[int]:
+        versions: list[int] = []
+        token: str | None = None
+        with self._explained(f"list the versions of {model_name}"):
+            while True:
+                page = self._client.search_model_versions(
+                    f"name='{model_name}'", max_results=PAGE, page_token=token
+                )
+                versions += [int(version.version) for version in page]
+                token = page.token
+                if not token:
+                    return versions
+
+    def _version_exists(self, subnet: RegisteredSubnet) -> bool:
+        """Whether the version is still there; people delete versions in MLflow's UI."""
+        from mlflow.exceptions import MlflowException
+
+        with self._explained(f"look up {subnet.model_uri}"):
+            try:
+                self._client.get_model_version(subnet.record.model_name, str(subnet.version))
+            except MlflowException as error:
+                if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                    return False
+                raise
+            return True
+
+    def _has_files(self, model: "LoggedModel") -> bool:
+        with self._explained(f"look for the files of {model.model_id}"):
+            return bool(self._client.list_logged_model_artifacts(model.model_id))
+
+
+def _latency_metric(device: str) -> str:
+    if not DEVICE_PATTERN.fullmatch(device):
+        raise RegistryError(f"a device must be a name as in params.yaml, got {device!r}.")
+    return f"latency_p50_ms.{device}"
+
+
+def _of_dataset(dataset: str) -> str:
+    if dataset and not DIGEST_PATTERN.fullmatch(dataset):
+        raise RegistryError(f"a dataset must be the beginning of its digest, got {dataset!r}.")
+    return f"tags.`{DATASET_TAG}` LIKE '{dataset}%'"
+
+
+def _of_bundle(model_name: str, bundle_digest: str) -> list[str]:
+    return [
+        f"tags.`{MODEL_TAG}` = '{model_name}'",
+        f"tags.`{DIGEST_TAG}` = '{bundle_digest}'",
+    ]
+
+
+def _registered(model: "LoggedModel") -> RegisteredSubnet:
+    record = SubnetRecord.from_dict(json.loads(model.tags[RECORD_TAG]))
+    return RegisteredSubnet(record=record, version=int(model.tags[VERSION_TAG]))
+
+
+def _tags(record: SubnetRecord) -> dict[str, str]:
+    """Return what people and other tools filter by."""
+    lineage = {f"ofa.lineage.{key}": digest for key, digest in record.lineage.items()}
+    return {
+        OWNER_TAG: OWNER,
+        MODEL_TAG: record.model_name,
+        DIGEST_TAG: record.bundle_digest,
+        DATASET_TAG: record.lineage.get(DATASET_KEY, ""),
+        "ofa.device": record.device,
+        "ofa.space": record.space_id,
+        "ofa.arch_id": record.arch.arch_id,
+        "ofa.budgets_ms": " ".join(f"{budget:.6g}" for budget in record.budgets_ms),
+        **lineage,
+    }
+
+
+def _params(record: SubnetRecord) -> dict[str, str]:
+    arch = record.arch
+    return {
+        "arch_id": arch.arch_id,
+        "arch": str(arch),
+        "resolution_px": str(arch.resolution_px),
+        "depths": " ".join(map(str, arch.depths)),
+        "kernel_sizes": " ".join(map(str, arch.kernel_sizes)),
+        "expand_ratios": " ".join(f"{ratio:g}" for ratio in arch.expand_ratios),
+        "num_classes": str(record.num_classes),
+    }
+
+
+def _metrics(record: SubnetRecord) -> dict[str, float]:
+    metrics: dict[str, Any] = {
+        ACCURACY_METRIC: record.accuracy_top1,
+        "accuracy_top5": record.accuracy_top5,
+        "accuracy_top1_selection": record.accuracy_top1_selection,
+        "macs": record.macs,
+        "num_params": record.num_params,
+        "parity_max_abs_difference": record.parity_max_abs_difference,
+        "parity_top1_agreement": record.parity_top1_agreement,
+    }
+    for device, figures in record.latency.items():
+        metrics |= {
+            _latency_metric(device): figures.p50_ms,
+            f"latency_p95_ms.{device}": figures.p95_ms,
+            f"latency_ci_low_ms.{device}": figures.ci_low_ms,
+            f"latency_ci_high_ms.{device}": figures.ci_high_ms,
+        }
+    return {key: float(value) for key, value in metrics.items()}
+
+
+def _describe(record: SubnetRecord) -> str:
+    budgets = ", ".join(f"{budget:.4g}" for budget in record.budgets_ms)
+    return (
+        f"{record.arch}: top-1 {record.accuracy_top1:.4f} on {record.num_test_images} test images, "
+        f"{record.latency_ms:.4g} ms on {record.device} (budget {budgets} ms)."
+    )

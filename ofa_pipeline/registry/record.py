@@ -1,0 +1,150 @@
+"""What the registry knows about one subnet: a plain value, without any MLflow in it."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ofa_pipeline.arch import Arch
+from ofa_pipeline.errors import ArchError, RegistryError
+
+DATASET_KEY = "artifacts/dataset"
+"""Key of the dataset in a lineage."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyFigures:
+    """Measured latency of the shipped file on one device, in milliseconds a call."""
+
+    p50_ms: float
+    p95_ms: float
+    ci_low_ms: float
+    """Of the median, 95 %."""
+    ci_high_ms: float
+    num_runs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubnetRecord:
+    """One subnet as it is registered. Every figure was measured or counted, none estimated."""
+
+    model_name: str
+    """Of the registered model: one a supernet and device."""
+    device: str
+    """That the subnet was picked for."""
+    space_id: str
+    arch: Arch
+    num_classes: int
+    budgets_ms: tuple[float, ...]
+    """Latency budgets that it was picked for, ascending."""
+    accuracy_top1: float
+    """On test, fraction."""
+    accuracy_top5: float
+    """On test, fraction."""
+    num_test_images: int
+    accuracy_top1_selection: float
+    """On selection, where it was chosen; fraction."""
+    latency: Mapping[str, LatencyFigures]
+    """By device."""
+    macs: int
+    num_params: int
+    parity_max_abs_difference: float
+    """Largest difference of a logit between PyTorch and the exported file."""
+    parity_top1_agreement: float
+    """Fraction of test images with the same answer of both."""
+    bundle_digest: str
+    """Content digest of the bundle, its certificate included."""
+    lineage: Mapping[str, str] = field(default_factory=dict)
+    """Digests of everything that it was made from, by path relative to the workspace."""
+
+    def __post_init__(self) -> None:
+        """Refuse what may not be registered.
+
+        Raises:
+            RegistryError: If accuracy or the latency on its own device is missing or impossible.
+        """
+        for name in ("accuracy_top1", "accuracy_top5", "accuracy_top1_selection"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise RegistryError(
+                    f"{self.label}: {name} must be a fraction from 0 to 1, got {value}. "
+                    "Run the stage specialize again."
+                )
+        if self.device not in self.latency or self.latency[self.device].p50_ms <= 0:
+            raise RegistryError(
+                f"{self.label}: a subnet must have a latency measured on its device "
+                f"{self.device}, got {sorted(self.latency)}. Run the stage specialize again."
+            )
+
+    @property
+    def label(self) -> str:
+        """A short name for messages."""
+        return f"{self.model_name} {self.arch.arch_id}"
+
+    @property
+    def latency_ms(self) -> float:
+        """Median on its own device."""
+        return self.latency[self.device].p50_ms
+
+    @property
+    def dataset_digest(self) -> str:
+        """Digest of the dataset that its accuracy belongs to; empty when it is not known."""
+        return self.lineage.get(DATASET_KEY, "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        return asdict(self) | {"arch": self.arch.to_dict(), "budgets_ms": list(self.budgets_ms)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "SubnetRecord":
+        """Build from what `to_dict` returned.
+
+        Raises:
+            RegistryError: If it is not such a value.
+        """
+        try:
+            return cls(
+                **{
+                    **values,
+                    "arch": Arch.from_dict(values["arch"]),
+                    "budgets_ms": tuple(values["budgets_ms"]),
+                    "latency": {
+                        device: LatencyFigures(**figures)
+                        for device, figures in values["latency"].items()
+                    },
+                }
+            )
+        except (KeyError, TypeError, AttributeError, ArchError) as error:
+            raise RegistryError(
+                f"not a subnet record: {error!r}. It was written by another version of this "
+                "package: delete the entry and run the stage register again."
+            ) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisteredSubnet:
+    """An answer of the registry: the record, and where it is."""
+
+    record: SubnetRecord
+    version: int
+    """Of the registered model ``record.model_name`` on this registry."""
+
+    @property
+    def model_uri(self) -> str:
+        """What `mlflow.pyfunc.load_model` takes."""
+        return f"models:/{self.record.model_name}/{self.version}"
+
+
+def registered_model_name(prefix: str, *, space_id: str, device: str) -> str:
+    """Return the name of the registered model of a supernet and a device."""
+    return f"{prefix}-{space_id}-{device}"
+
+
+def budget_alias(budget_ms: float) -> str:
+    """Return the alias of the version picked for a budget, for example ``best-450us``.
+
+    Whole milliseconds read ``best-3ms``. MLflow allows no point in an alias.
+    """
+    microseconds = round(budget_ms * 1000)
+    text = f"{microseconds // 1000}ms" if microseconds % 1000 == 0 else f"{microseconds}us"
+    return re.sub(r"[^\w-]", "-", f"best-{text}")

@@ -1,0 +1,318 @@
+"""The contract of a `SubnetRegistry`, a registry in memory, and what to register in tests."""
+
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from ofa_pipeline.arch import Arch
+from ofa_pipeline.artifacts import write_json
+from ofa_pipeline.errors import InfeasibleConstraintError, RegistryError
+from ofa_pipeline.registry import (
+    Entry,
+    LatencyFigures,
+    RegisteredSubnet,
+    RunNotes,
+    SubnetRecord,
+    SubnetRegistry,
+    infeasible,
+)
+from ofa_pipeline.specialize import CLASSIFY_CODE
+
+MODEL = "ofa-tiny-cpu"
+DATASET = "artifacts/dataset"
+CLASS_NAMES = ("red", "green", "blue")
+
+
+def latency_figures(p50_ms: float) -> LatencyFigures:
+    """Return a measurement around a median."""
+    return LatencyFigures(
+        p50_ms=p50_ms,
+        p95_ms=1.2 * p50_ms,
+        ci_low_ms=0.99 * p50_ms,
+        ci_high_ms=1.01 * p50_ms,
+        num_runs=60,
+    )
+
+
+def subnet_record(
+    *, accuracy: float = 0.9, latency_ms: float = 1.0, device: str = "cpu", **changes: Any
+) -> SubnetRecord:
+    """Return a record whose digest follows from its figures."""
+    record = SubnetRecord(
+        model_name=f"ofa-tiny-{device}",
+        device=device,
+        space_id="tiny",
+        arch=Arch(resolution_px=8, depths=(1, 1), kernel_sizes=(3, 5), expand_ratios=(2, 3)),
+        num_classes=len(CLASS_NAMES),
+        budgets_ms=(latency_ms,),
+        accuracy_top1=accuracy,
+        accuracy_top5=1.0,
+        num_test_images=100,
+        accuracy_top1_selection=accuracy,
+        latency={device: latency_figures(latency_ms)},
+        macs=1000,
+        num_params=100,
+        parity_max_abs_difference=1e-6,
+        parity_top1_agreement=1.0,
+        bundle_digest=f"{round(accuracy * 1e6):08x}{round(latency_ms * 1e6):08x}",
+        lineage={DATASET: "da7a" * 16, "artifacts/supernet/expand_2": "5afe" * 16},
+    )
+    return replace(record, **changes)
+
+
+def write_bundle(folder: Path, *, resolution_px: int = 8) -> Path:
+    """Write a bundle whose network says which color is strongest."""
+    folder.mkdir(parents=True)
+    gain = numpy_helper.from_array(np.array(20, dtype=np.float32), name="gain")
+    graph = helper.make_graph(
+        [
+            helper.make_node("GlobalAveragePool", ["images"], ["means"]),
+            helper.make_node("Flatten", ["means"], ["flat"]),
+            helper.make_node("Mul", ["flat", "gain"], ["logits"]),
+        ],
+        "strongest_color",
+        [
+            helper.make_tensor_value_info(
+                "images", TensorProto.FLOAT, ["batch", 3, resolution_px, resolution_px]
+            )
+        ],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 3])],
+        [gain],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, folder / "model.onnx")
+    write_json(
+        folder / "subnet.json",
+        {
+            "class_names": list(CLASS_NAMES),
+            "arch": {"resolution_px": resolution_px},
+            "mean": [0.5, 0.5, 0.5],
+            "std": [0.25, 0.25, 0.25],
+        },
+    )
+    shutil.copyfile(CLASSIFY_CODE, folder / "classify.py")
+    return folder
+
+
+class InMemoryRegistry:
+    """A `SubnetRegistry` that forgets everything at the end."""
+
+    def __init__(self, *, foreign_models: Sequence[str] = ()) -> None:
+        """Start empty, except for models of somebody else."""
+        self._foreign = set(foreign_models)
+        self._subnets: list[RegisteredSubnet] = []
+        self._bundles: dict[tuple[str, int], Path] = {}
+        self.runs: list[RunNotes] = []
+
+    def check(self, model_names: Iterable[str] = ()) -> None:
+        """Refuse the names of foreign models."""
+        for name in model_names:
+            if name in self._foreign:
+                raise RegistryError(f"the registered model {name!r} was not made by this pipeline")
+
+    def register(self, record: SubnetRecord, bundle_folder: Path) -> RegisteredSubnet:
+        """Register one subnet."""
+        entry = Entry(record=record, bundle_folder=bundle_folder)
+        return self.register_all([entry], notes=RunNotes(name="register"))[0]
+
+    def register_all(
+        self, entries: Sequence[Entry], *, notes: RunNotes
+    ) -> tuple[RegisteredSubnet, ...]:
+        """Register what is new; note the run when something is."""
+        self.check(entry.record.model_name for entry in entries)
+        before = len(self._subnets)
+        registered = tuple(self._add(entry) for entry in entries)
+        if len(self._subnets) > before:
+            self.runs.append(notes)
+        return registered
+
+    def _add(self, entry: Entry) -> RegisteredSubnet:
+        record = entry.record
+        found = self.find(model_name=record.model_name, bundle_digest=record.bundle_digest)
+        if found is not None:
+            return found
+        names = [subnet.record.model_name for subnet in self._subnets]
+        subnet = RegisteredSubnet(record=record, version=names.count(record.model_name) + 1)
+        self._subnets.append(subnet)
+        self._bundles[record.model_name, subnet.version] = entry.bundle_folder
+        return subnet
+
+    def best(
+        self,
+        *,
+        device: str,
+        max_latency_ms: float,
+        min_accuracy: float | None = None,
+        dataset: str | None = None,
+    ) -> RegisteredSubnet:
+        """Return the most accurate subnet within the latency."""
+        measured = [item for item in self._subnets if device in item.record.latency]
+        if not measured:
+            raise RegistryError(f"no subnet measured on {device!r} is registered")
+        if dataset is None:
+            dataset = measured[-1].record.dataset_digest
+        known = self.list_subnets(device=device, dataset=dataset)
+        within = [
+            item
+            for item in known
+            if item.record.latency[device].p50_ms <= max_latency_ms
+            and item.record.accuracy_top1 >= (min_accuracy or 0)
+        ]
+        if not within:
+            raise infeasible(
+                known, device=device, max_latency_ms=max_latency_ms, min_accuracy=min_accuracy
+            )
+        return max(
+            within,
+            key=lambda item: (item.record.accuracy_top1, -item.record.latency[device].p50_ms),
+        )
+
+    def list_subnets(
+        self, *, device: str | None = None, dataset: str | None = None
+    ) -> tuple[RegisteredSubnet, ...]:
+        """Return what is registered, ordered by device, then latency."""
+        kept = [
+            item
+            for item in self._subnets
+            if (device is None or device in item.record.latency)
+            and item.record.dataset_digest.startswith(dataset or "")
+        ]
+        return tuple(
+            sorted(
+                kept, key=lambda item: (item.record.device, item.record.latency_ms, item.version)
+            )
+        )
+
+    def find(self, *, model_name: str, bundle_digest: str) -> RegisteredSubnet | None:
+        """Return the subnet with this content, or None."""
+        for item in self._subnets:
+            if (item.record.model_name, item.record.bundle_digest) == (model_name, bundle_digest):
+                return item
+        return None
+
+    def download(self, subnet: RegisteredSubnet, folder: Path) -> Path:
+        """Copy the bundle."""
+        source = self._bundles[subnet.record.model_name, subnet.version]
+        return Path(shutil.copytree(source, folder / "bundle"))
+
+
+class SubnetRegistryContract:
+    """What every `SubnetRegistry` does; a test class gives the fixture `registry`, empty."""
+
+    @pytest.fixture
+    def bundle(self, tmp_path: Path) -> Path:
+        """A small bundle."""
+        return write_bundle(tmp_path / "a-bundle")
+
+    def test_is_a_subnet_registry(self, registry: SubnetRegistry) -> None:
+        assert isinstance(registry, SubnetRegistry)
+
+    def test_registered_record_comes_back_as_it_was(
+        self, registry: SubnetRegistry, bundle: Path
+    ) -> None:
+        record = subnet_record()
+        registered = registry.register(record, bundle)
+        assert registered == RegisteredSubnet(record=record, version=1)
+        assert registry.list_subnets() == (registered,)
+        found = registry.find(model_name=MODEL, bundle_digest=record.bundle_digest)
+        assert found == registered
+
+    def test_same_content_is_registered_once(self, registry: SubnetRegistry, bundle: Path) -> None:
+        first = registry.register(subnet_record(), bundle)
+        assert registry.register(subnet_record(), bundle) == first
+        assert len(registry.list_subnets()) == 1
+
+    def test_new_content_is_a_new_version_of_the_same_model(
+        self, registry: SubnetRegistry, bundle: Path
+    ) -> None:
+        records = [subnet_record(latency_ms=1.0), subnet_record(latency_ms=2.0)]
+        entries = [Entry(record=record, bundle_folder=bundle) for record in records]
+        registered = registry.register_all(entries, notes=RunNotes(name="both"))
+        assert [item.version for item in registered] == [1, 2]
+        assert [item.model_uri for item in registered] == [
+            f"models:/{MODEL}/1",
+            f"models:/{MODEL}/2",
+        ]
+
+    def test_best_is_the_most_accurate_within_the_latency(
+        self, registry: SubnetRegistry, bundle: Path
+    ) -> None:
+        for accuracy, latency_ms in [(0.8, 1.0), (0.9, 2.0), (0.95, 4.0)]:
+            registry.register(subnet_record(accuracy=accuracy, latency_ms=latency_ms), bundle)
+        best = registry.best(device="cpu", max_latency_ms=3.0)
+        assert best.record.accuracy_top1 == 0.9
+        best = registry.best(device="cpu", max_latency_ms=1.0)
+        assert best.record.accuracy_top1 == 0.8
+        best = registry.best(device="cpu", max_latency_ms=4.0, min_accuracy=0.95)
+        assert best.record.latency_ms == 4.0
+
+    def test_best_of_equal_accuracy_is_the_faster(
+        self, registry: SubnetRegistry, bundle: Path
+    ) -> None:
+        for latency_ms in (2.0, 1.0, 3.0):
+            registry.register(subnet_record(latency_ms=latency_ms), bundle)
+        assert registry.best(device="cpu", max_latency_ms=9.0).record.latency_ms == 1.0
+
+    def test_best_compares_on_one_dataset_only(
+        self, registry: SubnetRegistry, bundle: Path
+    ) -> None:
+        easy = subnet_record(accuracy=0.99, lineage={DATASET: "ea" * 32})
+        hard = subnet_record(accuracy=0.60, lineage={DATASET: "ba" * 32})
+        for record in (easy, hard):
+            registry.register(record, bundle)
+        assert registry.best(device="cpu", max_latency_ms=9.0).record == hard
+        assert registry.best(device="cpu", max_latency_ms=9.0, dataset="ea").record == easy
+
+    def test_best_names_the_fastest_when_none_is_fast_enough(
+        self, registry: SubnetRegistry, bundle: Path
+    ) -> None:
+        registry.register(subnet_record(latency_ms=2.5), bundle)
+        with pytest.raises(InfeasibleConstraintError, match=r"fastest of 1 takes 2\.5 ms"):
+            registry.best(device="cpu", max_latency_ms=1.0)
+
+    def test_best_names_the_most_accurate_when_none_is_accurate_enough(
+        self, registry: SubnetRegistry, bundle: Path
+    ) -> None:
+        registry.register(subnet_record(accuracy=0.8), bundle)
+        with pytest.raises(InfeasibleConstraintError, match=r"reaches 0\.8000"):
+            registry.best(device="cpu", max_latency_ms=1.0, min_accuracy=0.9)
+
+    def test_best_on_a_device_without_subnets_is_an_error(
+        self, registry: SubnetRegistry, bundle: Path
+    ) -> None:
+        with pytest.raises(RegistryError, match="no subnet measured on 'gpu'"):
+            registry.best(device="gpu", max_latency_ms=1.0)
+        registry.register(subnet_record(), bundle)
+        with pytest.raises(RegistryError, match="no subnet measured on 'gpu'"):
+            registry.best(device="gpu", max_latency_ms=1.0)
+
+    def test_list_is_ordered_and_can_be_narrowed_to_a_device(
+        self, registry: SubnetRegistry, bundle: Path
+    ) -> None:
+        for device, latency_ms in [("gpu", 1.0), ("cpu", 3.0), ("cpu", 2.0)]:
+            registry.register(subnet_record(device=device, latency_ms=latency_ms), bundle)
+        assert [
+            (item.record.device, item.record.latency_ms) for item in registry.list_subnets()
+        ] == [("cpu", 2.0), ("cpu", 3.0), ("gpu", 1.0)]
+        assert len(registry.list_subnets(device="gpu")) == 1
+
+    def test_what_is_not_there_is_not_found(self, registry: SubnetRegistry) -> None:
+        assert registry.find(model_name=MODEL, bundle_digest="0" * 64) is None
+        assert registry.list_subnets() == ()
+
+    def test_bundle_comes_back_byte_for_byte(
+        self, registry: SubnetRegistry, bundle: Path, tmp_path: Path
+    ) -> None:
+        registered = registry.register(subnet_record(), bundle)
+        folder = registry.download(registered, tmp_path / "copy")
+        names = sorted(path.name for path in bundle.iterdir())
+        assert sorted(path.name for path in folder.iterdir()) == names
+        for name in names:
+            assert (folder / name).read_bytes() == (bundle / name).read_bytes()

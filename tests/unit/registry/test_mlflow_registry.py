@@ -1,0 +1,195 @@
+"""The registry on real MLflow, in a SQLite file."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import mlflow
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+from ofa_pipeline.errors import RegistryError
+from ofa_pipeline.registry import Entry, RunNotes, open_registry
+from tests.support.registry import (
+    CLASS_NAMES,
+    MODEL,
+    SubnetRegistryContract,
+    subnet_record,
+    write_bundle,
+)
+
+
+@pytest.fixture
+def client(registry):
+    return MlflowClient(registry.tracking_uri)
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    return write_bundle(tmp_path / "a-bundle")
+
+
+class TestMlflowRegistry(SubnetRegistryContract):
+    pass
+
+
+def test_version_bears_figures_lineage_and_an_alias_for_its_budget(registry, client, bundle):
+    record = subnet_record(latency_ms=0.45)
+    registry.register(record, bundle)
+    version = client.get_model_version_by_alias(MODEL, "best-450us")
+    assert version.tags["ofa.bundle_digest"] == record.bundle_digest
+    assert version.tags["ofa.lineage.artifacts/dataset"] == record.dataset_digest
+    assert version.tags["accuracy_top1"] == "0.9"
+    assert version.tags["latency_p50_ms.cpu"] == "0.45"
+    assert "0.45 ms on cpu" in version.description
+    model = client.get_logged_model(version.source.removeprefix("models:/"))
+    assert {metric.key: metric.value for metric in model.metrics}["latency_p95_ms.cpu"] == 0.54
+    assert model.params["kernel_sizes"] == "3 5"
+
+
+def test_run_of_a_registration_holds_its_notes(registry, client, bundle):
+    notes = RunNotes(
+        name="register cpu",
+        params={f"params.{index}": "x" for index in range(120)},
+        metrics={"num_subnets": 1.0},
+    )
+    registry.register_all([Entry(record=subnet_record(), bundle_folder=bundle)], notes=notes)
+    experiment = client.get_experiment_by_name("once-for-all")
+    [run] = client.search_runs([experiment.experiment_id])
+    assert run.info.run_name == "register cpu"
+    assert run.info.status == "FINISHED"
+    assert len(run.data.params) == 120
+    assert run.data.metrics["num_subnets"] == 1.0
+
+
+def test_registering_what_is_there_makes_no_run(registry, client, bundle):
+    for _ in range(2):
+        registry.register(subnet_record(), bundle)
+    experiment = client.get_experiment_by_name("once-for-all")
+    assert len(client.search_runs([experiment.experiment_id])) == 1
+
+
+def test_registered_version_classifies_images_without_this_package(
+    registry, bundle, tmp_path, workspace
+):
+    registered = registry.register(subnet_record(), bundle)
+    script = f"""
+        import json, sys
+        sys.modules["ofa_pipeline"] = None  # importing it fails
+        import numpy as np, mlflow.pyfunc
+        images = np.zeros((3, 9, 13, 3), np.uint8)
+        for index in range(3):
+            images[index, ..., index] = 200
+        model = mlflow.pyfunc.load_model({registered.model_uri!r})
+        answers = model.predict(images)
+        print(json.dumps([list(answers["class_name"]), list(answers["label"]),
+                          [sum(row) for row in answers["probabilities"]],
+                          model.metadata.signature.to_dict()]))
+        """
+    finished = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env=os.environ
+        | {"MLFLOW_TRACKING_URI": registry.tracking_uri, "MLFLOW_DISABLE_TELEMETRY": "true"},
+    )
+    assert finished.returncode == 0, finished.stderr
+    names, labels, sums, signature = json.loads(finished.stdout.splitlines()[-1])
+    assert names == list(CLASS_NAMES)
+    assert labels == [0, 1, 2]
+    assert np.allclose(sums, 1)
+    assert json.loads(signature["inputs"])[0]["tensor-spec"]["dtype"] == "uint8"
+
+
+def test_foreign_model_of_the_same_name_is_refused(registry, client, bundle):
+    client.create_registered_model(MODEL)
+    for refused in (
+        lambda: registry.check([MODEL]),
+        lambda: registry.register(subnet_record(), bundle),
+    ):
+        with pytest.raises(RegistryError, match="was not made by this pipeline"):
+            refused()
+    assert client.search_model_versions(f"name='{MODEL}'") == []
+
+
+def test_deleted_experiment_is_found_by_the_check(registry, client, bundle):
+    registry.register(subnet_record(), bundle)
+    client.delete_experiment(client.get_experiment_by_name("once-for-all").experiment_id)
+    with pytest.raises(RegistryError, match="was deleted"):
+        registry.check()
+
+
+def test_deleted_version_is_neither_found_nor_best_and_is_registered_again(
+    registry, client, bundle
+):
+    registry.register(subnet_record(accuracy=0.8), bundle)
+    record = subnet_record(accuracy=0.9)
+    registry.register(record, bundle)
+    client.delete_model_version(MODEL, "2")
+    assert registry.best(device="cpu", max_latency_ms=9).version == 1
+    assert registry.find(model_name=MODEL, bundle_digest=record.bundle_digest) is None
+    assert len(registry.list_subnets()) == 1
+    registered = registry.register(record, bundle)
+    assert registry.best(device="cpu", max_latency_ms=9) == registered
+
+
+class InterruptedHereError(Exception):
+    """Stands for a kill."""
+
+
+@pytest.mark.parametrize(
+    "step", ["log_model_artifacts", "finalize_logged_model", "set_logged_model_tags"]
+)
+def test_interrupted_registration_counts_for_nothing_and_is_done_again(
+    workspace, bundle, monkeypatch, step
+):
+    def interrupt(*_, **__):
+        raise InterruptedHereError
+
+    record = subnet_record()
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, step, interrupt)
+        with pytest.raises(RegistryError, match="could not register subnets"):
+            open_registry(workspace).register(record, bundle)
+    registry = open_registry(workspace)
+    assert registry.list_subnets() == ()
+    assert registry.find(model_name=MODEL, bundle_digest=record.bundle_digest) is None
+    registered = registry.register(record, bundle)
+    client = MlflowClient(registry.tracking_uri)
+    assert len(client.search_model_versions(f"name='{MODEL}'")) == 1
+    assert registry.best(device="cpu", max_latency_ms=9) == registered
+
+
+def test_lost_files_are_registered_again(registry, client, bundle, workspace):
+    first = registry.register(subnet_record(), bundle)
+    source = client.get_model_version(MODEL, "1").source
+    (workspace / "mlruns").rename(workspace / "gone")
+    assert registry.find(model_name=MODEL, bundle_digest=first.record.bundle_digest) is None
+    again = registry.register(subnet_record(), bundle)
+    assert client.get_model_version(MODEL, str(again.version)).source != source
+    assert len(client.search_model_versions(f"name='{MODEL}'")) == 1
+
+
+def test_looking_up_does_not_touch_the_ambient_tracking_uri(registry, bundle, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////elsewhere.db")
+    before = mlflow.get_tracking_uri()
+    registry.register(subnet_record(), bundle)
+    registry.best(device="cpu", max_latency_ms=9)
+    assert mlflow.get_tracking_uri() == before
+    assert os.environ["MLFLOW_TRACKING_URI"] == "sqlite:////elsewhere.db"
+
+
+@pytest.mark.parametrize("device", ["x' OR '1'='1", "a`b", ""])
+def test_device_that_is_no_name_is_refused(registry, device):
+    with pytest.raises(RegistryError, match="must be a name"):
+        registry.best(device=device, max_latency_ms=1)
+
+
+def test_dataset_that_is_no_digest_is_refused(registry):
+    with pytest.raises(RegistryError, match="beginning of its digest"):
+        registry.list_subnets(dataset="x'")
