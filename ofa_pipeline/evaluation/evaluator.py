@@ -1,0 +1,158 @@
+"""Accuracy of many subnets of one supernet."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ofa_pipeline.arch import Arch
+from ofa_pipeline.data import Split
+from ofa_pipeline.evaluation.accuracy import Predictions, predict
+from ofa_pipeline.evaluation.calibration import calibrate_batch_norm
+from ofa_pipeline.evaluation.images import ResizedImages
+from ofa_pipeline.supernet import Subnet, Supernet, extract_subnet, fold_batch_norm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SubnetAccuracy:
+    """The measured accuracy of one subnet."""
+
+    arch: Arch
+    accuracy_top1: float
+    """Fraction in [0, 1]."""
+    accuracy_top5: float
+    num_images: int
+    correct: NDArray[np.bool_]
+    """Of each image in split order: subnets can be compared image by image."""
+
+
+@dataclass(kw_only=True)
+class SubnetEvaluator:
+    """Extracts, calibrates, folds and evaluates subnets; the images stay in memory.
+
+    The supernet is read anew for each subnet and never written to, so it may be trained on in
+    between, and evaluations cannot interfere.
+    """
+
+    supernet: Supernet
+    calibration: Split
+    """Batch-norm statistics come from these; disjoint from `evaluation`."""
+    evaluation: Split
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    batch_size: int
+    """Images a forward pass."""
+    calibration_images: int
+    """At most all of the calibration split."""
+    evaluation_images: int | None = None
+    """The first ones of the split; all of them when left out."""
+    device: str = "cpu"
+    _calibration: dict[int, ResizedImages] = field(default_factory=dict, init=False, repr=False)
+    _evaluation: ResizedImages = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Choose the images of the evaluation."""
+        indices = None
+        if self.evaluation_images is not None:
+            indices = range(min(self.evaluation_images, self.evaluation.num_images))
+        self._evaluation = self._resized(self.evaluation, indices)
+
+    def evaluate(self, arch: Arch, *, calibration_draw: int = 0) -> SubnetAccuracy:
+        """Measure the accuracy of a subnet.
+
+        Args:
+            arch: The subnet.
+            calibration_draw: Which draw of calibration images; see `calibration_indices`.
+        """
+        predictions = self.predictions(arch, calibration_draw=calibration_draw)
+        return SubnetAccuracy(
+            arch=arch,
+            accuracy_top1=predictions.accuracy_top1,
+            accuracy_top5=predictions.accuracy_top5,
+            num_images=len(predictions.labels),
+            correct=predictions.correct.numpy(),
+        )
+
+    def predictions(self, arch: Arch, *, calibration_draw: int = 0) -> Predictions:
+        """Return the logits of a calibrated subnet for every image."""
+        subnet = self.calibrated_subnet(arch, calibration_draw=calibration_draw)
+        network = fold_batch_norm(subnet).to(memory_format=torch.channels_last)
+        return predict(network, self._evaluation.batches(arch.resolution_px))
+
+    def calibrated_subnet(self, arch: Arch, *, calibration_draw: int = 0) -> Subnet:
+        """Extract a subnet and give it batch-norm statistics of its own."""
+        return self.calibrate(
+            extract_subnet(self.supernet, arch), calibration_draw=calibration_draw
+        )
+
+    def calibrate(self, subnet: Subnet, *, calibration_draw: int = 0) -> Subnet:
+        """Calibrate a subnet from anywhere at its own resolution, for example a fine-tuned one."""
+        return self.calibrate_at(subnet, subnet.arch.resolution_px, draw=calibration_draw)
+
+    def calibrate_at(self, subnet: Subnet, resolution_px: int, *, draw: int = 0) -> Subnet:
+        """Calibrate a subnet at any resolution."""
+        if draw not in self._calibration:
+            indices = calibration_indices(
+                self.calibration.num_images, self.calibration_images, draw=draw
+            )
+            self._calibration[draw] = self._resized(self.calibration, indices)
+        images = (batch for batch, _ in self._calibration[draw].batches(resolution_px))
+        network = subnet.to(self.device).to(memory_format=torch.channels_last)
+        return calibrate_batch_norm(network, images)
+
+    def _resized(self, split: Split, indices: Sequence[int] | None) -> ResizedImages:
+        return ResizedImages(
+            split=split,
+            mean=self.mean,
+            std=self.std,
+            batch_size=self.batch_size,
+            indices=indices,
+            device=self.device,
+        )
+
+
+def calibration_indices(num_available: int, num_wanted: int, *, draw: int) -> list[int]:
+    """Choose calibration images.
+
+    Draw 0 is what everything is evaluated with: images without repeats. Every other draw is a
+    bootstrap sample of the same size, with repeats: it shows what another calibration set of
+    this size could have done, even when draw 0 takes the whole split.
+
+    Args:
+        num_available: Size of the calibration split.
+        num_wanted: At most this many images.
+        draw: Number of the draw.
+    """
+    count = min(num_wanted, num_available)
+    rng = np.random.default_rng(draw)
+    if draw == 0:
+        return sorted(int(index) for index in rng.permutation(num_available)[:count])
+    return sorted(int(index) for index in rng.integers(0, num_available, count))
+
+
+class CalibratedTeacher:
+    """The largest subnet as a teacher: frozen, with statistics for each resolution of its own.
+
+    Called with images of any resolution of its space, it returns logits. A network calibrated
+    at one resolution is a worse teacher at another.
+    """
+
+    def __init__(self, subnet: Subnet, evaluator: SubnetEvaluator) -> None:
+        """Take a subnet whose weights nobody changes, and where to calibrate it."""
+        self._subnet = subnet
+        self._evaluator = evaluator
+        self._networks: dict[int, nn.Module] = {}
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return logits (N, K) for images (N, 3, r, r), without gradients."""
+        resolution_px = images.shape[-1]
+        if resolution_px not in self._networks:
+            calibrated = self._evaluator.calibrate_at(self._subnet, resolution_px)
+            folded = fold_batch_norm(calibrated).to(memory_format=torch.channels_last)
+            self._networks[resolution_px] = folded.eval()
+        with torch.no_grad():
+            logits: Tensor = self._networks[resolution_px](images)
+        return logits

@@ -1,0 +1,73 @@
+"""Images resized once for each resolution and kept in memory while they fit."""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ofa_pipeline.data import Split, resize_normalize
+
+MEMORY_LIMIT_BYTES = 2**30
+
+
+@dataclass(kw_only=True)
+class ResizedImages:
+    """A split, or some of its images, ready for networks of any resolution.
+
+    Resized batches are kept for the resolutions used last, up to `memory_limit_bytes`; a
+    resolution that does not fit is resized again on every pass.
+    """
+
+    split: Split
+    mean: tuple[float, float, float]
+    """Of each channel, of pixels in [0, 1]."""
+    std: tuple[float, float, float]
+    batch_size: int
+    indices: Sequence[int] | None = None
+    """Of the images, in order, repeats allowed; all of them when left out."""
+    device: torch.device | str = "cpu"
+    """Where the resized images lie."""
+    memory_limit_bytes: int = MEMORY_LIMIT_BYTES
+    """Of all resized images together."""
+    _kept: OrderedDict[int, list[tuple[Tensor, Tensor]]] = field(
+        default_factory=OrderedDict, init=False, repr=False
+    )
+
+    @property
+    def num_images(self) -> int:
+        """Number of images of a pass."""
+        return self.split.num_images if self.indices is None else len(self.indices)
+
+    def batches(self, resolution_px: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images (N, 3, r, r), channels last, with their labels (N,)."""
+        if resolution_px in self._kept:
+            self._kept.move_to_end(resolution_px)
+            yield from self._kept[resolution_px]
+        elif self._bytes(resolution_px) > self.memory_limit_bytes:
+            yield from self._resized(resolution_px)
+        else:
+            self._make_room(resolution_px)
+            self._kept[resolution_px] = list(self._resized(resolution_px))
+            yield from self._kept[resolution_px]
+
+    def _resized(self, resolution_px: int) -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in self.split.batches(self.batch_size, order=self.indices):
+            images = resize_normalize(
+                batch.images.to(self.device),
+                resolution_px=resolution_px,
+                mean=self.mean,
+                std=self.std,
+            )
+            labels = batch.labels.to(self.device)
+            yield images.contiguous(memory_format=torch.channels_last), labels
+
+    def _bytes(self, resolution_px: int) -> int:
+        return self.num_images * 3 * resolution_px**2 * 4
+
+    def _make_room(self, resolution_px: int) -> None:
+        kept = sum(self._bytes(size) for size in self._kept)
+        while self._kept and kept + self._bytes(resolution_px) > self.memory_limit_bytes:
+            oldest, _ = self._kept.popitem(last=False)
+            kept -= self._bytes(oldest)

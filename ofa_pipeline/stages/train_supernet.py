@@ -1,0 +1,204 @@
+"""Stage ``train_supernet``: one phase of progressive shrinking."""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+
+from ofa_pipeline.arch import SearchSpace
+from ofa_pipeline.artifacts import Manifest, digest_input, digest_json, write_artifact
+from ofa_pipeline.data import Dataset, open_dataset
+from ofa_pipeline.errors import ManifestMismatchError
+from ofa_pipeline.evaluation import CalibratedTeacher, SubnetEvaluator
+from ofa_pipeline.params import PhaseParams, TrainingParams
+from ofa_pipeline.stages import StageContext, find_stage, stage_inputs
+from ofa_pipeline.supernet import (
+    Supernet,
+    build_supernet,
+    extract_subnet,
+    load_supernet,
+    save_supernet,
+    sort_channels,
+    store_statistics,
+)
+from ofa_pipeline.tables import HISTORY_SCHEMA, write_table
+from ofa_pipeline.training import (
+    Checkpoints,
+    EpochRecord,
+    Hooks,
+    Phase,
+    Recipe,
+    Sampled,
+    Schedule,
+    Teacher,
+    TrainingImages,
+    derive_seed,
+    deterministic,
+    train_phase,
+)
+
+NAME = "train_supernet"
+EVALUATION_BATCH_SIZE = 500
+
+
+def run(context: StageContext) -> None:
+    """Train one phase from the previous phase's supernet and write the result."""
+    with deterministic(threads=context.params.training.threads):
+        _train(context)
+
+
+def _train(context: StageContext) -> None:
+    layout, params = context.layout, context.params
+    name = context.item or ""
+    inputs = stage_inputs(find_stage(NAME), context)
+    dataset, space = open_dataset(layout.dataset), params.space.build()
+    phase = phase_of(name, params.phases[name], space)
+    supernet = _starting_supernet(context, space, dataset).to(_device())
+    evaluator = _evaluator(supernet, dataset, params.training)
+    teacher = _teacher(context, supernet, dataset)
+    trained = _trained_expand_ratios(context)
+    if trained and set(params.phases[name].expand_ratios) - set(trained):
+        sort_channels(supernet, trained_expand_ratios=trained)
+
+    digests = [digest_input(path) for path in inputs["inputs"]]
+    scratch = layout.scratch(NAME, digest_json([name, inputs["params"], digests]))
+    history = train_phase(
+        supernet,
+        phase,
+        images=TrainingImages(split=dataset.split("train"), mean=dataset.mean, std=dataset.std),
+        recipe=recipe_of(params.training),
+        teacher=teacher,
+        hooks=Hooks(
+            validate=_validation(evaluator, phase),
+            checkpoints=Checkpoints(scratch, interval_s=60 * params.training.checkpoint_minutes),
+            reporter=context.reporter,
+        ),
+    )
+    # For whoever runs the supernet itself in evaluation mode; subnets are calibrated anyway.
+    store_statistics(supernet, evaluator.calibrated_subnet(space.largest))
+    with write_artifact(layout.supernet(name), **inputs) as writer:
+        save_supernet(supernet.cpu(), writer.folder / layout.supernet_weights(name).name)
+        columns = _history_columns(history)
+        write_table(writer.folder / layout.supernet_history(name).name, HISTORY_SCHEMA, columns)
+        writer.summary |= {key: values[-1] for key, values in columns.items()}
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def recipe_of(training: TrainingParams) -> Recipe:
+    """Return what all phases share, from the section of params.yaml."""
+    return Recipe(
+        batch_size=training.batch_size,
+        momentum=training.momentum,
+        weight_decay=training.weight_decay,
+        label_smoothing=training.label_smoothing,
+        distillation_weight=training.distillation_weight,
+        augmentation=training.augmentation,
+        seed=training.seed,
+    )
+
+
+def phase_of(name: str, params: PhaseParams, space: SearchSpace) -> Phase:
+    """Return a phase, from its entry in params.yaml."""
+    elastic = space.restrict(
+        depths=params.depths,
+        kernel_sizes=params.kernel_sizes,
+        expand_ratios=params.expand_ratios,
+    )
+    return Phase(
+        name=name,
+        archs=Sampled(space=elastic, per_step=params.subnets_per_step),
+        schedule=Schedule(
+            epochs=params.epochs,
+            warmup_epochs=params.warmup_epochs,
+            learning_rate=params.learning_rate,
+        ),
+    )
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _starting_supernet(context: StageContext, space: SearchSpace, dataset: Dataset) -> Supernet:
+    """Load the previous phase's supernet, or build one with random weights for the first."""
+    training = context.params.training
+    previous = context.params.previous_phase(context.item or "")
+    if previous is None:
+        return build_supernet(
+            space,
+            num_classes=dataset.num_classes,
+            dropout=training.dropout,
+            seed=derive_seed(training.seed, "weights"),
+        )
+    path = context.layout.supernet_weights(previous)
+    supernet = load_supernet(path)
+    if supernet.space != space or supernet.num_classes != dataset.num_classes:
+        raise ManifestMismatchError(
+            f"{path} must hold a supernet of the space in params.yaml and of "
+            f"{dataset.num_classes} classes; it is of another space or of "
+            f"{supernet.num_classes} classes. Run the phase again: "
+            f"ofa-pipeline stage {NAME} --item {previous}"
+        )
+    supernet.dropout = training.dropout
+    return supernet
+
+
+def _trained_expand_ratios(context: StageContext) -> Sequence[float]:
+    """Return the expand ratios that the phases so far have trained; none before the first.
+
+    They are read from the previous artifact: what was trained, not what params.yaml says now.
+    """
+    previous = context.params.previous_phase(context.item or "")
+    if previous is None:
+        return ()
+    command = f"ofa-pipeline stage {NAME} --item {previous}"
+    manifest = Manifest.read(context.layout.supernet(previous), made_by=command)
+    ratios: Sequence[float] = manifest.params[f"phases.{previous}"]["expand_ratios"]
+    return ratios
+
+
+def _evaluator(supernet: Supernet, dataset: Dataset, training: TrainingParams) -> SubnetEvaluator:
+    return SubnetEvaluator(
+        supernet=supernet,
+        calibration=dataset.split("calibration"),
+        evaluation=dataset.split("selection"),
+        mean=dataset.mean,
+        std=dataset.std,
+        batch_size=EVALUATION_BATCH_SIZE,
+        calibration_images=training.calibration_images,
+        evaluation_images=training.validation_images,
+        device=_device(),
+    )
+
+
+def _teacher(context: StageContext, supernet: Supernet, dataset: Dataset) -> Teacher | None:
+    """Return the previous phase's largest subnet; the first phase has no teacher."""
+    training = context.params.training
+    if context.params.previous_phase(context.item or "") is None:
+        return None
+    largest = extract_subnet(supernet, supernet.space.largest)
+    return CalibratedTeacher(largest, _evaluator(supernet, dataset, training))
+
+
+def _validation(evaluator: SubnetEvaluator, phase: Phase) -> Callable[[], Mapping[str, float]]:
+    """Return what measures the largest subnet of all and the smallest of the phase."""
+    assert isinstance(phase.archs, Sampled)
+    archs = {
+        "accuracy_top1_largest": evaluator.supernet.space.largest,
+        "accuracy_top1_smallest": phase.archs.space.smallest,
+    }
+    return lambda: {name: evaluator.evaluate(arch).accuracy_top1 for name, arch in archs.items()}
+
+
+def _history_columns(history: Sequence[EpochRecord]) -> dict[str, list[object]]:
+    rows = [
+        {
+            "phase": record.phase,
+            "epoch": record.epoch,
+            "learning_rate": record.learning_rate,
+            "loss": record.loss,
+            **record.metrics,
+        }
+        for record in history
+    ]
+    return {name: [row[name] for row in rows] for name in HISTORY_SCHEMA.names}

@@ -1,0 +1,43 @@
+"""What a step minimizes.
+
+Legend: N batch, K classes.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def soft_cross_entropy(logits: Tensor, target_logits: Tensor) -> Tensor:
+    """Return the cross-entropy against a teacher's softmax, averaged over the batch.
+
+    Args:
+        logits: Of the student, shape (N, K).
+        target_logits: Of the teacher, shape (N, K); no gradient flows into them.
+
+    Source:
+        Hinton et al. 2015 (arXiv:1503.02531), section 2, at temperature 1 as the reference does.
+    """
+    return F.cross_entropy(logits, target_logits.detach().softmax(dim=1))
+
+
+def training_loss(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    label_smoothing: float,
+    teacher_logits: Tensor | None = None,
+    distillation_weight: float = 0.0,
+) -> Tensor:
+    """Return smoothed cross-entropy, plus the weighted distillation loss if there is a teacher.
+
+    Args:
+        logits: Shape (N, K).
+        labels: Class indices, shape (N,).
+        label_smoothing: Share of the target spread over all classes.
+        teacher_logits: Shape (N, K); None without a teacher.
+        distillation_weight: Factor of the distillation loss.
+    """
+    loss = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    if teacher_logits is None or distillation_weight == 0:
+        return loss
+    return loss + distillation_weight * soft_cross_entropy(logits, teacher_logits)
