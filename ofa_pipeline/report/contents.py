@@ -31,7 +31,11 @@ class DatasetFacts:
     class_names: tuple[str, ...]
     num_images: Mapping[str, int]
     """By split."""
-    num_quarantined: int
+    image_size_px: int
+    """Shorter side, as stored."""
+    num_unreadable: int
+    num_copies: int
+    """Training images left out because a held-out image has the same pixels."""
     digest: str
     file: str
 
@@ -91,10 +95,12 @@ class PredictorFacts:
     kendall_tau_top_decile: float
     coverage: float
     """Share of subnets within the central 90 % interval of their prediction."""
+    regret: float
+    """What the best of five verified subnets falls short of the best, mean over budgets."""
     noise_std: float
     """Of the measured top-1 between calibration draws."""
     learning_curve: tuple[LearningPoint, ...]
-    file: str
+    files: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ def metrics(contents: ReportContents) -> dict[str, Any]:
         "dataset": {
             "num_classes": len(contents.dataset.class_names),
             "num_images": dict(contents.dataset.num_images),
-            "num_quarantined": contents.dataset.num_quarantined,
+            "num_unreadable": contents.dataset.num_unreadable,
         },
         "supernet": {
             "accuracy_top1_selection_largest": _rounded(last.accuracy_largest),
@@ -53,6 +53,7 @@ def _predictor_metrics(facts: PredictorFacts) -> dict[str, float]:
         "rmse": _rounded(facts.rmse),
         "kendall_tau": _rounded(facts.kendall_tau),
         "kendall_tau_top_decile": _rounded(facts.kendall_tau_top_decile),
+        "regret_of_5_verified": _rounded(facts.regret),
         "coverage_90": _rounded(facts.coverage),
         "label_noise_std": _rounded(facts.noise_std),
     }

@@ -24,12 +24,25 @@ from ofa_pipeline.report.contents import (
     PhaseFacts,
     PickFacts,
     PredictorFacts,
+    ReportContents,
 )
 
 SQUARE = 400.0
 """Height that makes the plot area of a scatter about square."""
 TOLERANCE = 0.10
 """Relative error of a latency estimate that counts as good."""
+
+
+def draw_all(contents: ReportContents) -> dict[str, str]:
+    """Return every chart by its name."""
+    charts = {
+        "training": training_chart(contents.phases),
+        "predictor": predictor_chart(contents.predictor),
+    }
+    for device in contents.devices:
+        charts[f"pareto-{device.name}"] = pareto_chart(device)
+        charts[f"latency-{device.name}"] = latency_chart(device.name, device.latency)
+    return charts
 
 
 def training_chart(phases: Sequence[PhaseFacts]) -> str:

@@ -1,9 +1,7 @@
 """The HTML page: one file that needs nothing beside it."""
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -12,7 +10,6 @@ from ofa_pipeline.report import figures
 from ofa_pipeline.report.contents import (
     CONFIDENCE,
     ConfusionFacts,
-    DeviceFacts,
     ReportContents,
     SubnetFacts,
 )
@@ -100,8 +97,8 @@ def render_page(contents: ReportContents) -> str:
     small = confusion is not None and len(confusion.class_names) <= MATRIX_CLASSES
     return environment.get_template("report.html.j2").render(
         contents=contents,
-        css=_trusted(_style_sheet()),
-        charts=_charts(contents),
+        css=_trusted(_style_sheet("chart.css") + _style_sheet("page.css")),
+        charts={name: _trusted(chart) for name, chart in figures.draw_all(contents).items()},
         confidence=CONFIDENCE,
         tiles=key_figures(contents),
         split_uses=SPLIT_USES,
@@ -191,21 +188,6 @@ def _cell(count: int, *, share: float, is_hit: bool) -> Cell:
     return Cell(count=count, style="hit" if is_hit else "miss", share=f"{shade:.3f}")
 
 
-def _charts(contents: ReportContents) -> dict[str, Any]:
-    return {
-        "training": _trusted(figures.training_chart(contents.phases)),
-        "predictor": _trusted(figures.predictor_chart(contents.predictor)),
-        "pareto": _each(contents.devices, figures.pareto_chart),
-        "latency": _each(
-            contents.devices, lambda device: figures.latency_chart(device.name, device.latency)
-        ),
-    }
-
-
-def _each(devices: Iterable[DeviceFacts], draw: Callable[[DeviceFacts], str]) -> dict[str, Markup]:
-    return {device.name: _trusted(draw(device)) for device in devices}
-
-
 def _parity_columns(contents: ReportContents) -> list[ParityColumn]:
     """Return a column for each figure that at least one subnet has."""
     known = (
@@ -224,5 +206,15 @@ def _trusted(text: str) -> Markup:
     return Markup(text)  # noqa: S704
 
 
-def _style_sheet() -> str:
-    return (resources.files("ofa_pipeline.report") / "templates" / "report.css").read_text()
+def standalone_chart(chart: str) -> str:
+    """Return a chart of `figures` as an SVG file of its own, for slides and other pages."""
+    start, rest = chart.split(">", 1)
+    style = _style_sheet("chart.css")
+    return (
+        f'{start} xmlns="http://www.w3.org/2000/svg"><style>{style}</style>'
+        f'<rect width="100%" height="100%" fill="var(--panel)"/>{rest}\n'
+    )
+
+
+def _style_sheet(name: str) -> str:
+    return (resources.files("ofa_pipeline.report") / "templates" / name).read_text()

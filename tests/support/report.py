@@ -49,7 +49,9 @@ def sample_contents(seed: int = 0) -> ReportContents:
             source="fashion_mnist_sample",
             class_names=CLASSES,
             num_images={"train": 6000, "calibration": 720, "selection": 2640, "test": 2640},
-            num_quarantined=0,
+            image_size_px=28,
+            num_unreadable=0,
+            num_copies=3,
             digest=DIGEST,
             file="artifacts/dataset/manifest.json",
         ),
@@ -114,12 +116,16 @@ def _predictor(rng: np.random.Generator) -> PredictorFacts:
         kendall_tau=0.84,
         kendall_tau_top_decile=0.42,
         coverage=0.91,
+        regret=0.0007,
         noise_std=0.0011,
         learning_curve=tuple(
             LearningPoint(num_samples=count, rmse=0.012 / count**0.4, kendall_tau=0.6 + count / 400)
             for count in (20, 40, 60, 80)
         ),
-        file="artifacts/predictor/report.json",
+        files=(
+            "artifacts/predictor/cross_validation.parquet",
+            "artifacts/predictor/report.json",
+        ),
     )
 
 

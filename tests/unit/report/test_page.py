@@ -1,10 +1,18 @@
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import pytest
 
-from ofa_pipeline.report.page import confusion_rows, key_figures, most_confused, render_page
+from ofa_pipeline.report.figures import draw_all
+from ofa_pipeline.report.page import (
+    confusion_rows,
+    key_figures,
+    most_confused,
+    render_page,
+    standalone_chart,
+)
 from tests.support.report import sample_contents
 
 VOID = {"meta", "link", "br"}
@@ -90,7 +98,7 @@ def test_page_names_every_subnet_with_its_figures(page):
 
 
 def test_page_names_the_files_that_its_numbers_come_from(page):
-    assert "artifacts/predictor/report.json" in page
+    assert "artifacts/predictor/{cross_validation.parquet,report.json}" in page
     assert "artifacts/search/cpu-pytorch/front.parquet" in page
 
 
@@ -157,3 +165,10 @@ def test_key_figures_name_the_best_and_the_fastest():
     assert best.value.startswith("89.00")
     assert fastest.value == "0.202 ms"
     assert within.value == "6 of 6"
+
+
+def test_chart_stands_alone_as_an_svg_file():
+    chart = draw_all(sample_contents())["pareto-cpu-pytorch"]
+    root = ElementTree.fromstring(standalone_chart(chart))
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert "--measured" in root[0].text

@@ -1,0 +1,170 @@
+"""Reads what a report says of data, training and predictor from their artifacts."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from ofa_pipeline.arch import SearchSpace
+from ofa_pipeline.artifacts import MANIFEST_NAME, Manifest, read_json
+from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
+from ofa_pipeline.report.contents import (
+    ArtifactFacts,
+    DatasetFacts,
+    EpochFacts,
+    LearningPoint,
+    PhaseFacts,
+    PredictorFacts,
+)
+from ofa_pipeline.tables import CROSS_VALIDATION_SCHEMA, HISTORY_SCHEMA, read_table
+
+_ELASTIC = ("depths", "kernel_sizes", "expand_ratios", "width_multipliers")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """An artifact to read, and how it is named and made again."""
+
+    folder: Path
+    root: Path
+    """The workspace: files are named relative to it."""
+    made_by: str
+    """The command that produces the artifact."""
+
+    def path(self, name: str) -> Path:
+        """Return a file of the artifact."""
+        return self.folder / name
+
+    def name(self, *parts: str) -> str:
+        """Return the name of a file of the artifact, or of the artifact itself."""
+        return self.folder.joinpath(*parts).relative_to(self.root).as_posix()
+
+    def manifest(self) -> Manifest:
+        """Read the manifest."""
+        return Manifest.read(self.folder, made_by=self.made_by)
+
+    @contextmanager
+    def explained(self, file: str) -> Iterator[None]:
+        """Turn what goes wrong with the content of a file into an error that says so.
+
+        Raises:
+            ManifestMismatchError: If a key is missing or a value has another type.
+        """
+        try:
+            yield
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise ManifestMismatchError(
+                f"{self.path(file)} does not hold what a report needs ({error!r}). "
+                f"Produce it again with: {self.made_by}"
+            ) from error
+
+
+def load_dataset(source: Source) -> DatasetFacts:
+    """Read the facts of the prepared dataset."""
+    manifest = source.manifest()
+    classes = read_json(source.path("classes.json"), made_by=source.made_by)
+    summary = manifest.summary
+    with source.explained(MANIFEST_NAME):
+        return DatasetFacts(
+            source=manifest.params["dataset"]["source"],
+            class_names=tuple(classes["class_names"]),
+            image_size_px=summary["image_size_px"],
+            num_images=dict(summary["num_images"]),
+            num_unreadable=summary["num_unreadable"],
+            num_copies=summary["num_copies_left_out"],
+            digest=manifest.digest,
+            file=source.name(MANIFEST_NAME),
+        )
+
+
+def load_phase(source: Source, *, name: str) -> PhaseFacts:
+    """Read the facts of one phase of training."""
+    manifest = source.manifest()
+    rows = read_table(source.path("history.parquet"), HISTORY_SCHEMA).to_pylist()
+    with source.explained(MANIFEST_NAME):
+        params = manifest.params[f"phases.{name}"]
+        return PhaseFacts(
+            name=name,
+            elastic={key: params[key] for key in _ELASTIC if key in params},
+            learning_rate=params["learning_rate"],
+            subnets_per_step=params["subnets_per_step"],
+            epochs=tuple(
+                EpochFacts(
+                    epoch=row["epoch"],
+                    train_loss=row["loss"],
+                    accuracy_smallest=row["accuracy_top1_smallest"],
+                    accuracy_largest=row["accuracy_top1_largest"],
+                )
+                for row in rows
+            ),
+            digest=manifest.digest,
+            file=source.name("history.parquet"),
+        )
+
+
+def load_space(source: Source) -> SearchSpace:
+    """Read the search space from the header of a supernet's weights.
+
+    Raises:
+        MissingArtifactError: If the file is not there.
+        ManifestMismatchError: If it is not a supernet.
+    """
+    path = source.path("supernet.safetensors")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+    except FileNotFoundError as error:
+        raise MissingArtifactError(
+            f"{path} is missing. Produce it with: {source.made_by}"
+        ) from error
+    except SafetensorError as error:
+        raise ManifestMismatchError(
+            f"{path} is not a safetensors file ({error}). Produce it again with: {source.made_by}"
+        ) from error
+    with source.explained(path.name):
+        return SearchSpace.from_dict(json.loads(metadata["space"]))
+
+
+def load_predictor(source: Source) -> PredictorFacts:
+    """Read the cross-validated report of the accuracy predictor."""
+    report = read_json(source.path("report.json"), made_by=source.made_by)
+    table = read_table(source.path("cross_validation.parquet"), CROSS_VALIDATION_SCHEMA)
+    with source.explained("report.json"):
+        return PredictorFacts(
+            kind=report["kind"],
+            measured=tuple(table["accuracy_top1"].to_pylist()),
+            predicted=tuple(table["accuracy_top1_estimated"].to_pylist()),
+            predicted_std=tuple(table["accuracy_std_estimated"].to_pylist()),
+            arch_ids=tuple(table["arch_id"].to_pylist()),
+            rmse=report["rmse_points"] / 100,
+            kendall_tau=report["tau"],
+            kendall_tau_top_decile=report["tau_top_decile"],
+            coverage=report["coverage"],
+            regret=report["regret_points"]["5"] / 100,
+            noise_std=report["label_noise_points"] / 100,
+            learning_curve=tuple(
+                LearningPoint(
+                    num_samples=point["num_samples"],
+                    rmse=point["rmse_points"] / 100,
+                    kendall_tau=point["tau"],
+                )
+                for point in report["learning_curve"]
+            ),
+            files=(source.name("cross_validation.parquet"), source.name("report.json")),
+        )
+
+
+def load_lineage(sources: list[Source]) -> tuple[ArtifactFacts, ...]:
+    """Read what each artifact was made from."""
+    facts = []
+    for source in sources:
+        manifest = source.manifest()
+        facts.append(
+            ArtifactFacts(
+                path=source.name(), digest=manifest.digest, made_from=tuple(manifest.inputs)
+            )
+        )
+    return tuple(facts)
