@@ -206,7 +206,9 @@ def write_artifact(
     workspace = root.parent
     digests = {path.relative_to(workspace).as_posix(): digest_input(path) for path in inputs}
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.writing."))
+    _remove_abandoned(folder)
+    prefix = f".{folder.name}.writing.{os.getpid()}."
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=prefix))
     temporary.chmod(0o755)
     writer = ArtifactWriter(temporary)
     try:
@@ -225,12 +227,30 @@ def write_artifact(
             summary=writer.summary,
         )
         write_json(temporary / MANIFEST_NAME, asdict(manifest))
-        if folder.exists():
-            shutil.rmtree(folder)
-        temporary.rename(folder)
-    except BaseException:
+        _put_in_place(temporary, folder)
+    except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno and not error.filename:
+            error.filename = str(folder)  # a full disk does not say which
         raise
+
+
+def _put_in_place(temporary: Path, folder: Path) -> None:
+    """Rename a finished folder over an older one, which is whole until that instant."""
+    outdated = temporary.with_name(f"{temporary.name}.outdated")
+    if folder.exists():
+        folder.rename(outdated)
+    temporary.rename(folder)
+    shutil.rmtree(outdated, ignore_errors=True)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what killed writers of an artifact left beside it."""
+    prefix = f".{folder.name}.writing."
+    for path in folder.parent.glob(f"{prefix}*"):
+        pid = path.name.removeprefix(prefix).partition(".")[0]
+        if pid == str(os.getpid()) or not pid.isdigit() or not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 @dataclass(slots=True)
