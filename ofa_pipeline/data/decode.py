@@ -7,11 +7,12 @@ frame counts.
 
 import io
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from ofa_pipeline.errors import DatasetError
 
@@ -35,8 +36,12 @@ DECODE_ERRORS = (
 """What Pillow raises for content that it cannot read."""
 WHITE = (255, 255, 255, 255)
 EIGHT_BITS, SIXTEEN_BITS = 255, 65535
-PNG_DEPTH_OFFSET = 24
-"""Of the byte of a PNG file that says how many bits a channel has."""
+PNG_DEPTH_OFFSET, BITS = 24, 8
+"""Where a PNG file says how many bits a channel has, and how many it should have."""
+ORIENTATION_TAG, UPRIGHT = 0x0112, 1
+"""Of EXIF."""
+BALLAST_BYTES = 4096
+"""Of a file beyond its raw pixels: with more, it is encoded again."""
 
 
 def read_image(path: Path) -> Pixels:
@@ -58,8 +63,28 @@ def read_image(path: Path) -> Pixels:
         raise DatasetError(f"{path}: {error}") from error
 
 
-def decode_image(content: bytes, *, at_least_px: int | None = None) -> Image.Image:
-    """Decode an image to mode ``L`` or ``RGB``.
+@dataclass(frozen=True, slots=True)
+class DecodedImage:
+    """An image, and whether its file is as good a place for it as any."""
+
+    image: Image.Image
+    """Mode ``L`` or ``RGB``, upright."""
+    is_plain: bool
+    """The file is a JPEG or PNG of exactly these pixels, and of little else."""
+
+
+def decode_image(content: bytes) -> Image.Image:
+    """Decode an image file to mode ``L`` or ``RGB``, upright.
+
+    Raises:
+        DatasetError: If the content is not an image, is cut off, is larger than `MAX_PIXELS`, or
+            has pixels without an agreed range.
+    """
+    return _decode(content, None)[1]
+
+
+def decode_source_image(content: bytes, *, at_least_px: int) -> DecodedImage:
+    """Decode an image file of a source.
 
     Args:
         content: Of an image file in any format that Pillow reads.
@@ -70,13 +95,19 @@ def decode_image(content: bytes, *, at_least_px: int | None = None) -> Image.Ima
         DatasetError: If the content is not an image, is cut off, is larger than `MAX_PIXELS`, or
             has pixels without an agreed range.
     """
+    file, pixels = _decode(content, at_least_px)
+    return DecodedImage(pixels, _is_plain(file, pixels, content))
+
+
+def _decode(content: bytes, at_least_px: int | None) -> tuple[ImageFile.ImageFile, Image.Image]:
+    """Return the file, closed, and its pixels."""
     try:
         with Image.open(io.BytesIO(content)) as image:
             _check_size(image)
             if at_least_px is not None and image.format == "JPEG":
                 image.draft(None, (2 * at_least_px, 2 * at_least_px))
             image.load()
-            return _to_eight_bits(ImageOps.exif_transpose(image))
+            return image, _to_eight_bits(ImageOps.exif_transpose(image))
     except DatasetError:
         raise
     except UnidentifiedImageError as error:
@@ -121,6 +152,19 @@ def _scale_sixteen_bits(image: Image.Image) -> Image.Image:
         )
     ratio = SIXTEEN_BITS // EIGHT_BITS
     return Image.fromarray(((values + ratio // 2) // ratio).astype(np.uint8))
+
+
+def _is_plain(file: ImageFile.ImageFile, pixels: Image.Image, content: bytes) -> bool:
+    width, height = file.size
+    return (
+        file.format in {"JPEG", "PNG"}
+        and file.mode == pixels.mode
+        and (file.format == "JPEG" or content[PNG_DEPTH_OFFSET] == BITS)
+        and "transparency" not in file.info
+        and file.getexif().get(ORIENTATION_TAG, UPRIGHT) == UPRIGHT
+        and not getattr(file, "is_animated", False)
+        and len(content) < BALLAST_BYTES + len(file.getbands()) * width * height
+    )
 
 
 def rgb_pixels(image: Image.Image) -> Pixels:
@@ -168,33 +212,11 @@ def square_pixels(content: bytes, side_px: int) -> Pixels:
     return rgb_pixels(image)
 
 
-def encode_for_storage(image: Image.Image, content: bytes, *, resized: bool) -> bytes:
-    """Return the bytes to store.
-
-    The file's own bytes stay when they hold just these pixels and little else; otherwise PNG,
-    or JPEG for large images that were resized anyway.
-
-    Args:
-        image: What `decode_image` returned, perhaps resized.
-        content: What it was decoded from.
-        resized: Whether it was resized.
-    """
-    if not resized and _is_plain(content, image):
-        return content
+def encode(image: Image.Image, *, lossless: bool) -> bytes:
+    """Return an image as a PNG, or as a JPEG when it need not be lossless and is large."""
     buffer = io.BytesIO()
-    if resized and min(image.size) > LOSSLESS_UP_TO_PX:
+    if not lossless and min(image.size) > LOSSLESS_UP_TO_PX:
         image.save(buffer, format="JPEG", quality=JPEG_QUALITY, subsampling=0)
     else:
         image.save(buffer, format="PNG", compress_level=6)
     return buffer.getvalue()
-
-
-def _is_plain(content: bytes, image: Image.Image) -> bool:
-    """Say whether a file holds exactly the decoded pixels: same mode, upright, no ballast."""
-    with Image.open(io.BytesIO(content)) as stored:
-        same = stored.mode == image.mode and stored.size == image.size
-        plain = "transparency" not in stored.info and stored.getexif().get(0x0112, 1) == 1
-        deep = stored.format == "PNG" and content[PNG_DEPTH_OFFSET] > 8  # noqa: PLR2004 - bits
-        known = stored.format in {"JPEG", "PNG"} and not getattr(stored, "is_animated", False)
-    ballast = len(content) > 4096 + 4 * image.size[0] * image.size[1] * len(image.getbands())
-    return same and plain and known and not deep and not ballast

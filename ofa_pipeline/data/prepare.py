@@ -20,8 +20,8 @@ import numpy as np
 from ofa_pipeline.artifacts import write_json
 from ofa_pipeline.data.decode import (
     center_square,
-    decode_image,
-    encode_for_storage,
+    decode_source_image,
+    encode,
     rgb_pixels,
     shrink,
 )
@@ -224,14 +224,16 @@ def _decode_task(images: list[SourceImage], options: DatasetOptions) -> list[_De
 def _decode(image: SourceImage, options: DatasetOptions) -> _Decoded | _Excluded:
     try:
         content = image.read()
-        decoded = decode_image(content, at_least_px=options.image_size_px)
+        decoded = decode_source_image(content, at_least_px=options.image_size_px)
     except DatasetError as error:
         return _Excluded(image.path, image.label, str(error))
     except OSError as error:
         reason = f"the file cannot be read: {error.strerror or error}"
         return _Excluded(image.path, image.label, reason)
-    kept = shrink(decoded, options.image_size_px)
-    stored = encode_for_storage(kept, content, resized=kept is not decoded)
+    kept = shrink(decoded.image, options.image_size_px)
+    is_resized = kept is not decoded.image
+    as_it_is = decoded.is_plain and not is_resized
+    stored = content if as_it_is else encode(kept, lossless=not is_resized)
     pixels = rgb_pixels(kept)
     key = options.seed.to_bytes(8, "little")
     digest = hashlib.blake2b(str(pixels.shape).encode(), key=key, digest_size=DIGEST_BYTES)
