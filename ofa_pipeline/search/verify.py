@@ -16,8 +16,8 @@ from ofa_pipeline.errors import InfeasibleConstraintError
 from ofa_pipeline.predictor import AccuracyPredictor
 from ofa_pipeline.progress import SILENT, Reporter
 from ofa_pipeline.search.evolution import EvolutionSettings
-from ofa_pipeline.search.front import Estimates, SearchResult, search_front
-from ofa_pipeline.search.objectives import Score
+from ofa_pipeline.search.front import BudgetFinding, Estimates, SearchResult, search_front
+from ofa_pipeline.search.objectives import Objective, Score, find_cheapest
 from ofa_pipeline.search.population import Scored
 
 Role = Literal["exploit", "explore"]
@@ -25,6 +25,7 @@ Role = Literal["exploit", "explore"]
 _OPTIMISM = 2.0  # standard deviations that exploration adds to the mean
 _TIE_REACH = 1.96 * np.sqrt(2)  # of a difference of two labels, in standard deviations of one
 _TIGHTENING = 0.96  # of the estimated limit of a budget where nothing proposed met it
+_HOPELESS = 0.85  # of the fastest estimate: a limit below it is not worth measuring for
 _RESCUE_ROUNDS = 4  # further rounds for budgets that nothing meets yet
 _NUM_RUNNERS_UP = 3
 
@@ -148,6 +149,7 @@ def predict_verify_refit(
             anything is measured, or by measurement after several attempts.
     """
     loop = _Loop(knowledge, world, budgets_ms, settings)
+    loop.require_feasible(np.random.default_rng(search.seed))
     result, previous = None, None
     while loop.wants_another_round(previous):
         previous = loop.pick_ids()
@@ -187,9 +189,27 @@ class _Loop:
     verified: dict[str, VerifiedSubnet] = field(default_factory=dict)
     correction: float = 1.0
     tightening: list[float] = field(init=False)
+    searched_ms: list[float] = field(default_factory=list)
+    """Limits of the last search, one a budget."""
+    fastest_ms: float = 0.0
+    """By the latency model, before the correction."""
 
     def __post_init__(self) -> None:
         self.tightening = [1.0] * len(self.budgets_ms)
+
+    def require_feasible(self, rng: np.random.Generator) -> None:
+        """Refuse a budget that is out of reach of the fastest subnet, before any measurement."""
+        found = find_cheapest(self.space, Objective("latency_ms", self.knowledge.latency), rng=rng)
+        self.fastest_ms = found.cost
+        smallest = min(self.budgets_ms)
+        if _HOPELESS * found.cost > (1 - self.settings.latency_margin) * smallest:
+            arch = self.space.archs(found.genes)[0]
+            raise InfeasibleConstraintError(
+                f"no subnet of {self.space.space_id} can meet a budget of {smallest:g} ms with a "
+                f"margin of {self.settings.latency_margin:.0%}: the fastest subnet found takes "
+                f"{found.cost:.4g} ms by estimate (arch {arch.arch_id}, {arch}). Raise the budget "
+                "or add smaller choices to the space."
+            )
 
     @property
     def space(self) -> SearchSpace:
@@ -206,8 +226,10 @@ class _Loop:
 
     def limits_ms(self) -> list[float]:
         """Return what the estimated, corrected latency may be for each budget."""
+        # The fastest subnet may always be proposed: estimates err, measurements decide.
+        fastest = self.correction * self.fastest_ms * (1 + 1e-9)
         return [
-            (1 - self.settings.latency_margin) * budget * tightening
+            max((1 - self.settings.latency_margin) * budget * tightening, fastest)
             for budget, tightening in zip(self.budgets_ms, self.tightening, strict=True)
         ]
 
@@ -216,9 +238,10 @@ class _Loop:
 
     def search(self, settings: EvolutionSettings, reporter: Reporter) -> SearchResult:
         reporter.message(f"search round {self.round}")
+        self.searched_ms = self.limits_ms()
         return search_front(
             Estimates(self.space, self.knowledge.predictor.predict, self.estimate_latency),
-            budgets_ms=self.limits_ms(),
+            budgets_ms=self.searched_ms,
             settings=settings,
             reporter=reporter,
             seeds=self.knowledge.genes,
@@ -227,11 +250,16 @@ class _Loop:
     def propose(self, result: SearchResult) -> list[_Proposal]:
         """Choose the subnets to verify, each once even when it serves several budgets."""
         proposals: dict[str, _Proposal] = {}
-        for finding in result.findings:
+        for finding in self.findings(result):
             taken = set(proposals) | set(self.verified)
             for proposal in self._propose_for(finding.candidates, taken):
                 proposals[proposal.arch.arch_id] = proposal
         return list(proposals.values())
+
+    def findings(self, result: SearchResult) -> list[BudgetFinding]:
+        """Return the finding of each budget; limits that fell together share one."""
+        by_limit = {finding.budget: finding for finding in result.findings}
+        return [by_limit[limit] for limit in self.searched_ms]
 
     def _propose_for(self, candidates: Scored, taken: set[str]) -> list[_Proposal]:
         archs = self.space.archs(candidates.genes)
@@ -301,7 +329,7 @@ class _Loop:
     def picks(self, result: SearchResult) -> tuple[Pick, ...]:
         tie = _TIE_REACH * self.settings.accuracy_noise
         picks = []
-        for budget, finding in zip(self.budgets_ms, result.findings, strict=True):
+        for budget, finding in zip(self.budgets_ms, self.findings(result), strict=True):
             ranked = self.ranked(budget)
             if not ranked:
                 raise InfeasibleConstraintError(self._explain(budget))

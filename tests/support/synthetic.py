@@ -1,0 +1,58 @@
+"""A small space with known accuracy and latency, so that a search can be checked."""
+
+import numpy as np
+
+from ofa_pipeline.arch import FloatArray, Genes, SearchSpace
+from ofa_pipeline.spaces import mobilenet_v3_small_images
+
+RESOLUTIONS_PX = (16, 20, 24, 28)
+
+
+def small_space(
+    *,
+    resolutions_px: tuple[int, ...] = RESOLUTIONS_PX,
+    num_groups: int = 3,
+    depths: tuple[int, ...] = (1, 2, 3),
+) -> SearchSpace:
+    """Return a space of the demo's kind."""
+    return mobilenet_v3_small_images(
+        stem_stride=2,
+        stem_channels=16,
+        group_channels=[24, 40, 64][:num_groups],
+        group_strides=[1, 2, 2][:num_groups],
+        head_channels=(192, 256),
+        resolutions_px=resolutions_px,
+        depths=depths,
+        kernel_sizes=(3, 5, 7),
+        expand_ratios=(2.0, 3.0, 4.0),
+    )
+
+
+def true_accuracy(space: SearchSpace, genes: Genes) -> FloatArray:
+    """Return a smooth accuracy with diminishing returns, as real subnets have it."""
+    values = space.values(genes)
+    weights = np.linspace(1.0, 2.0, space.num_blocks)
+    kernels = ((values["kernel_size"] / 7) * weights).sum(axis=1)
+    expands = (np.sqrt(values["expand_ratio"] / 4) * weights).sum(axis=1)
+    size = values["resolution"][:, 0] / space.resolutions_px[-1]
+    capacity = (0.3 * kernels + expands) / weights.sum()
+    accuracy: FloatArray = 0.70 + 0.2 * (1 - np.exp(-2 * capacity * size**0.5))
+    return accuracy
+
+
+def true_latency_ms(space: SearchSpace, genes: Genes) -> FloatArray:
+    """Return a latency that is a sum over blocks at each resolution."""
+    values = space.values(genes)
+    area = (values["resolution"][:, 0] / space.resolutions_px[-1]) ** 2
+    weights = np.linspace(1.5, 0.5, space.num_blocks)
+    work = values["expand_ratio"] * (1 + 0.1 * values["kernel_size"]) * weights
+    latency: FloatArray = 0.2 + 0.05 * area * work.sum(axis=1)
+    return latency
+
+
+def labeled_sample(space: SearchSpace, count: int, *, seed: int) -> tuple[Genes, FloatArray]:
+    """Return random subnets with noisy measured accuracy."""
+    rng = np.random.default_rng(seed)
+    genes = space.sample(rng, count)
+    noisy = true_accuracy(space, genes) + rng.normal(0, 0.0005, count)
+    return genes, np.clip(noisy, 0, 1)
