@@ -13,6 +13,7 @@
     |-- InfeasibleConstraintError       no architecture meets the budget
     |-- NotEnoughBatchesError           an iterator of images that ended too early
     |-- TrainingDivergedError           a loss or a weight that is not finite
+    |-- ExportError                     a file that answers otherwise than its network
     |-- DeviceError                     a device or runtime that is not usable here
     `-- RegistryError                   the model registry refused, or holds something foreign
 
@@ -65,6 +66,10 @@ class NotEnoughBatchesError(OfaPipelineError):
 
 class TrainingDivergedError(OfaPipelineError):
     """A loss or a weight became infinite or not a number."""
+
+
+class ExportError(OfaPipelineError):
+    """An exported file does not answer as the network that it was made from."""
 
 
 class DeviceError(OfaPipelineError):

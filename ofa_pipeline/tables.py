@@ -133,6 +133,16 @@ EVALUATIONS_SCHEMA = pa.schema(
 )
 """One row a verified subnet, in the order of verification; the role is exploit or explore."""
 
+PREDICTIONS_SCHEMA = pa.schema(
+    [
+        column("arch_id", pa.string()),
+        column("image", pa.int64(), unit="position in the test split", kind="given"),
+        column("label", pa.int64(), unit="class index", kind="given"),
+        column("predicted", pa.int64(), unit="class index", kind="measured"),
+    ]
+)
+"""One row a shipped subnet and test image."""
+
 
 def arch_columns(
     archs: Sequence[Arch], *, macs: Iterable[int], num_params: Iterable[int]
