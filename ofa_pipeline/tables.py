@@ -92,6 +92,21 @@ ACCURACY_SCHEMA = pa.schema(
 """One row a subnet and draw of calibration images; draw 0 is what subnets are compared with,
 further draws of the same subnet show the label noise."""
 
+LATENCY_SCHEMA = pa.schema(
+    [
+        *ARCH_COLUMNS,
+        column("p50_ms", pa.float64(), unit="milliseconds a call", kind="measured"),
+        column("p95_ms", pa.float64(), unit="milliseconds a call", kind="measured"),
+        column("ci_low_ms", pa.float64(), unit="milliseconds a call", kind="measured"),
+        column("ci_high_ms", pa.float64(), unit="milliseconds a call", kind="measured"),
+        column("num_runs", pa.int64(), unit="timed calls", kind="given"),
+        column("latency_ms_estimated", pa.float64(), unit="milliseconds a call", kind="estimated"),
+        column("role", pa.string()),
+    ]
+)
+"""One row a measurement of a subnet: what the model is fitted to (fit), what it is checked on
+(holdout), the reference network (reference), the same subnets once more (repeat)."""
+
 _ESTIMATED_ACCURACY = (
     column("accuracy_top1_estimated", pa.float64(), unit="fraction", kind="estimated"),
     column("accuracy_std_estimated", pa.float64(), unit="fraction", kind="estimated"),
