@@ -1,6 +1,6 @@
 """From a network to what a runtime loads: the inference form, and ONNX files."""
 
-import io
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,19 +46,20 @@ def onnx_bytes(network: "nn.Module", *, resolution_px: int, batch_size: int | No
 
     dynamic = {INPUT_NAME: {0: "batch"}, OUTPUT_NAME: {0: "batch"}} if batch_size is None else None
     images = torch.zeros(batch_size or 1, 3, resolution_px, resolution_px)
-    buffer = io.BytesIO()
-    torch.onnx.export(
-        inference_form(network).cpu(),
-        (images,),
-        buffer,
-        # The TorchScript exporter: 15 times faster than its successor, and needs no onnxscript.
-        dynamo=False,
-        opset_version=OPSET,
-        input_names=[INPUT_NAME],
-        output_names=[OUTPUT_NAME],
-        dynamic_axes=dynamic,
-    )
-    return buffer.getvalue()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        torch.onnx.export(
+            inference_form(network).cpu(),
+            (images,),
+            path,
+            # The TorchScript exporter: 15 times faster than its successor, without onnxscript.
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=[INPUT_NAME],
+            output_names=[OUTPUT_NAME],
+            dynamic_axes=dynamic,
+        )
+        return path.read_bytes()
 
 
 def export_onnx(

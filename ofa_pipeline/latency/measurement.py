@@ -33,6 +33,8 @@ class LatencyMeasurement:
     """Timed calls that do not count because the machine was not quiet meanwhile."""
     reference_ms: float
     """Latency of the reference network that the ratios were multiplied with."""
+    reference_p10_ms: float
+    """10 of 100 visits to the reference network were faster than this meanwhile."""
     slowdown: float
     """Median latency of the reference network meanwhile, over `reference_ms`."""
     is_contended: bool

@@ -34,9 +34,9 @@ PRECISION = 0.01
 PATIENCE_S = 0.5
 """No further sessions after this time, whatever the precision."""
 CALIBRATION_S = 1.5
-"""How long a reference network without a known latency is watched."""
-CALIBRATION_QUANTILE = 0.1
-"""Of its visits: the latency of the quiet machine."""
+"""How long a reference network without a known latency is watched at first."""
+QUIET_QUANTILE = 0.1
+"""Of the visits to the reference network: its latency on the quiet machine."""
 MAX_PREEMPTION = 1.02
 """Wall time of a visit over its CPU time; above it, another process had the core."""
 QUIET = 1.08
@@ -113,6 +113,7 @@ class LatencyMeter:
         self._visits_a_session = max(timed_runs // NUM_SESSIONS, 1)
         self._reference = runtime.prepare(reference.network, resolution_px=reference.resolution_px)
         self._reference_ms = reference.latency_ms
+        self._is_calibrated_elsewhere = reference.latency_ms is not None
 
     @property
     def runtime(self) -> Runtime:
@@ -121,13 +122,14 @@ class LatencyMeter:
 
     @property
     def reference_ms(self) -> float:
-        """Latency of the reference network on the quiet machine; measured when first asked for."""
+        """Latency of the reference network on the quiet machine.
+
+        Unless it was given, it is measured when first asked for, and lowered when the machine
+        turns out to be quieter than it was then.
+        """
         if self._reference_ms is None:
             seen = self._compare(self._reference, is_done=lambda _: False, patience_s=CALIBRATION_S)
-            visits = [c.before.median_ms for c in seen if not c.is_preempted] or [
-                c.before.median_ms for c in seen
-            ]
-            self._reference_ms = float(np.quantile(visits, CALIBRATION_QUANTILE))
+            self._reference_ms = _reference_p10_ms(seen)
         return self._reference_ms
 
     def measure(self, network: "nn.Module | Path", *, resolution_px: int) -> LatencyMeasurement:
@@ -148,7 +150,10 @@ class LatencyMeter:
             is_done=lambda found: _is_precise(found, reference_ms),
             patience_s=PATIENCE_S,
         )
-        return _summarize(comparisons, reference_ms)
+        measurement = _summarize(comparisons, reference_ms)
+        if not self._is_calibrated_elsewhere:
+            self._reference_ms = min(reference_ms, measurement.reference_p10_ms)
+        return measurement
 
     def measure_file(self, path: Path, *, resolution_px: int) -> LatencyMeasurement:
         """Measure a file as it is: what is measured is what ships.
@@ -256,6 +261,12 @@ def _summarize(comparisons: list[_Comparison], reference_ms: float) -> LatencyMe
         num_runs=len(ratios),
         num_dropped_runs=num_calls - len(ratios),
         reference_ms=reference_ms,
+        reference_p10_ms=_reference_p10_ms(comparisons),
         slowdown=seen_ms / reference_ms,
         is_contended=len(_quiet(comparisons, reference_ms)) < MIN_QUIET_VISITS,
     )
+
+
+def _reference_p10_ms(comparisons: list[_Comparison]) -> float:
+    calm = [c for c in comparisons if not c.is_preempted] or comparisons
+    return float(np.quantile([c.before.median_ms for c in calm], QUIET_QUANTILE))

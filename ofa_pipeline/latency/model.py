@@ -1,0 +1,177 @@
+"""Latency model: a few physical totals explain the latency of a whole network."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.optimize import nnls
+from scipy.stats import kendalltau
+
+from ofa_pipeline.arch import FloatArray, Genes, SearchSpace
+from ofa_pipeline.artifacts import read_json, write_json
+from ofa_pipeline.cost import latency_features
+from ofa_pipeline.errors import DeviceError, ManifestMismatchError
+
+MODEL_NAME = "model.json"
+MIN_SUBNETS = 5
+NUM_FOLDS = 10
+PENALTIES = tuple(float(value) for value in np.logspace(-4, 1, 16))
+"""Ridge penalties to choose from, per sample."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyModelReport:
+    """How well estimates fit measurements that the model did not learn from."""
+
+    num_subnets: int
+    mape: float
+    """Mean absolute error over the measured latency, a fraction."""
+    share_within_5_percent: float
+    share_within_10_percent: float
+    kendall_tau: float
+    max_error: float
+    """Largest absolute error over the measured latency, a fraction."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyModel:
+    """Latency as a sum of physical totals, each with a cost that is not negative.
+
+    More work never takes less time, so the model can be trusted to extrapolate, and a search
+    cannot exploit a coefficient of the wrong sign.
+    """
+
+    space_digest: str
+    num_classes: int
+    costs_ms: Mapping[str, float]
+    """Milliseconds a unit of each total."""
+    fixed_ms: float
+    """Milliseconds a call."""
+
+    @classmethod
+    def fit(
+        cls, space: SearchSpace, genes: Genes, latency_ms: FloatArray, *, num_classes: int
+    ) -> "LatencyModel":
+        """Fit to measured subnets: non-negative ridge on relative errors.
+
+        The ridge penalty is the one with the least cross-validated error.
+
+        Args:
+            space: Of the subnets.
+            genes: Shape (subnets, genes), at least five.
+            latency_ms: Measured, shape (subnets,).
+            num_classes: Length of the logits.
+
+        Raises:
+            DeviceError: If there are too few subnets, or a latency is not positive.
+        """
+        if len(genes) < MIN_SUBNETS or not (latency_ms > 0).all():
+            raise DeviceError(
+                f"a latency model needs at least {MIN_SUBNETS} subnets with positive latencies, "
+                f"got {len(genes)}: {np.round(latency_ms, 4).tolist()}"
+            )
+        names, totals = latency_features(space, genes, num_classes=num_classes)
+        rows = np.column_stack([np.ones(len(totals)), totals])
+        errors = [_validation_error(rows, latency_ms, penalty) for penalty in PENALTIES]
+        costs = _fit_costs(rows, latency_ms, penalty=PENALTIES[int(np.argmin(errors))])
+        return cls(
+            space_digest=space.digest,
+            num_classes=num_classes,
+            costs_ms=dict(zip(names, costs[1:].tolist(), strict=True)),
+            fixed_ms=float(costs[0]),
+        )
+
+    def predict(self, space: SearchSpace, genes: Genes) -> FloatArray:
+        """Estimate the latency of subnets in milliseconds a call, shape (subnets,).
+
+        Raises:
+            DeviceError: If the model was fitted to another space.
+        """
+        if space.digest != self.space_digest:
+            raise DeviceError(
+                f"the latency model was fitted to a space with digest {self.space_digest}, got "
+                f"{space.space_id} with {space.digest}. Run the stage profile_latency again."
+            )
+        names, totals = latency_features(space, genes, num_classes=self.num_classes)
+        costs = np.array([self.costs_ms[name] for name in names])
+        estimated: FloatArray = self.fixed_ms + totals @ costs
+        return estimated
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        return {
+            "space_digest": self.space_digest,
+            "num_classes": self.num_classes,
+            "costs_ms": dict(self.costs_ms),
+            "fixed_ms": self.fixed_ms,
+        }
+
+
+def report_errors(measured_ms: FloatArray, estimated_ms: FloatArray) -> LatencyModelReport:
+    """Compare estimates with measurements; shape (subnets,) both, at least two."""
+    errors = np.abs(estimated_ms - measured_ms) / measured_ms
+    return LatencyModelReport(
+        num_subnets=len(errors),
+        mape=float(errors.mean()),
+        share_within_5_percent=_share_within(errors, percent=5),
+        share_within_10_percent=_share_within(errors, percent=10),
+        kendall_tau=float(kendalltau(measured_ms, estimated_ms).statistic),
+        max_error=float(errors.max()),
+    )
+
+
+def _share_within(errors: FloatArray, *, percent: float) -> float:
+    return float((errors <= percent / 100).mean())
+
+
+def save_latency_model(
+    model: LatencyModel, folder: Path, *, report: Mapping[str, Any] | None = None
+) -> None:
+    """Write a model, and what is to be said about it, as ``model.json``."""
+    write_json(folder / MODEL_NAME, {"model": model.to_dict(), "report": dict(report or {})})
+
+
+def load_latency_model(folder: Path) -> LatencyModel:
+    """Read the model of a latency artifact.
+
+    Raises:
+        MissingArtifactError: If the file is not there.
+        ManifestMismatchError: If it is not a model.
+    """
+    command = "ofa-pipeline stage profile_latency --item DEVICE"
+    values = read_json(folder / MODEL_NAME, made_by=command)
+    try:
+        return LatencyModel(**values["model"])
+    except (KeyError, TypeError) as error:
+        raise ManifestMismatchError(
+            f"{folder / MODEL_NAME} is not a latency model ({error!r}). "
+            f"Produce it again with: {command}"
+        ) from error
+
+
+def _fit_costs(rows: FloatArray, latency_ms: FloatArray, *, penalty: float) -> FloatArray:
+    """Solve for non-negative costs that minimise squared relative errors plus a ridge penalty.
+
+    Totals are scaled to the same size first, so that the penalty treats them alike; the fixed
+    cost, column 0, is not penalised.
+    """
+    relative = rows / latency_ms[:, None]
+    scale = np.sqrt((relative**2).mean(axis=0))
+    scale[scale == 0] = 1
+    ridge = np.sqrt(penalty * len(rows)) * np.eye(rows.shape[1])[1:]
+    system = np.concatenate([relative / scale, ridge])
+    target = np.concatenate([np.ones(len(rows)), np.zeros(len(ridge))])
+    solution: FloatArray = nnls(system, target)[0] / scale
+    return solution
+
+
+def _validation_error(rows: FloatArray, latency_ms: FloatArray, penalty: float) -> float:
+    """Return the mean squared relative error of leave-some-out cross-validation."""
+    folds = np.arange(len(rows)) % min(len(rows), NUM_FOLDS)
+    errors = np.empty(len(rows))
+    for fold in range(folds.max() + 1):
+        costs = _fit_costs(rows[folds != fold], latency_ms[folds != fold], penalty=penalty)
+        errors[folds == fold] = rows[folds == fold] @ costs / latency_ms[folds == fold] - 1
+    return float((errors**2).mean())

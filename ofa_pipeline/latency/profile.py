@@ -1,0 +1,202 @@
+"""The latency profile of a device: what later stages need to estimate and to measure."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ofa_pipeline.arch import Arch, SearchSpace
+from ofa_pipeline.artifacts import read_json, write_json
+from ofa_pipeline.errors import DeviceError, ManifestMismatchError
+from ofa_pipeline.latency.devices import DeviceCard
+from ofa_pipeline.latency.meter import LatencyMeter, ReferenceNetwork
+from ofa_pipeline.latency.model import LatencyModel, load_latency_model
+from ofa_pipeline.latency.runtimes import Runtime
+
+if TYPE_CHECKING:
+    from ofa_pipeline.supernet import Subnet
+
+CARD_NAME = "card.json"
+MADE_BY = "ofa-pipeline stage profile_latency --item DEVICE"
+BUDGET_STEPS = 100
+"""A budget is rounded up to a round number at most this part of the range away."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyProfile:
+    """What profiling a device found."""
+
+    card: DeviceCard
+    model: LatencyModel
+    reference: Arch
+    """The network that everything is compared with on this device."""
+    reference_ms: float
+    """Its latency on the quiet machine."""
+    smallest_ms: float
+    """Measured latency of the smallest subnet of the space."""
+    largest_ms: float
+
+    def meter(
+        self,
+        runtime: Runtime,
+        space: SearchSpace,
+        *,
+        warmup_runs: int = 5,
+        timed_runs: int = 60,
+    ) -> LatencyMeter:
+        """Return a meter whose figures may be compared with those of the profile.
+
+        Args:
+            runtime: Of the device, on this machine.
+            space: That the device was profiled for.
+            warmup_runs: Calls after loading that do not count.
+            timed_runs: Visits to a network, at least.
+
+        Raises:
+            DeviceError: If this machine is not the device that was profiled.
+        """
+        differences = self.card.differences(runtime.card)
+        if differences:
+            raise DeviceError(
+                "this machine is not the device that was profiled: "
+                f"{'; '.join(differences)}. Run the stage profile_latency again here."
+            )
+        network = build_measured_subnet(space, self.reference, num_classes=self.model.num_classes)
+        reference = ReferenceNetwork(
+            network=network,
+            resolution_px=self.reference.resolution_px,
+            latency_ms=self.reference_ms,
+        )
+        return LatencyMeter(runtime, reference, warmup_runs=warmup_runs, timed_runs=timed_runs)
+
+    def budgets_ms(
+        self, budgets_ms: Sequence[float] | None, budget_fractions: Sequence[float] | None
+    ) -> tuple[float, ...]:
+        """Return the budgets of the device in milliseconds, see `resolve_budgets_ms`."""
+        return resolve_budgets_ms(
+            budgets_ms,
+            budget_fractions,
+            smallest_ms=self.smallest_ms,
+            largest_ms=self.largest_ms,
+        )
+
+
+def save_profile_card(
+    profile: LatencyProfile, folder: Path, *, settings: dict[str, Any] | None = None
+) -> None:
+    """Write ``card.json``: the device, the reference network, the range of the space.
+
+    Args:
+        profile: The model is written by `save_latency_model`.
+        folder: Of the latency artifact.
+        settings: More that describes how the device was measured.
+    """
+    values = {
+        "device": profile.card.to_dict(),
+        "fingerprint": profile.card.fingerprint,
+        "reference": {"arch": profile.reference.to_dict(), "latency_ms": profile.reference_ms},
+        "smallest_ms": profile.smallest_ms,
+        "largest_ms": profile.largest_ms,
+        "measurement": settings or {},
+    }
+    write_json(folder / CARD_NAME, values)
+
+
+def load_latency_profile(folder: Path) -> LatencyProfile:
+    """Read the artifact of the stage profile_latency.
+
+    Raises:
+        MissingArtifactError: If a file is not there.
+        ManifestMismatchError: If a file is not what the stage writes.
+    """
+    values = read_json(folder / CARD_NAME, made_by=MADE_BY)
+    try:
+        return LatencyProfile(
+            card=DeviceCard.from_dict(values["device"]),
+            model=load_latency_model(folder),
+            reference=Arch.from_dict(values["reference"]["arch"]),
+            reference_ms=float(values["reference"]["latency_ms"]),
+            smallest_ms=float(values["smallest_ms"]),
+            largest_ms=float(values["largest_ms"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise ManifestMismatchError(
+            f"{folder / CARD_NAME} is not a device card ({error!r}). Produce it again with: "
+            f"{MADE_BY}"
+        ) from error
+
+
+def resolve_budgets_ms(
+    budgets_ms: Sequence[float] | None,
+    budget_fractions: Sequence[float] | None,
+    *,
+    smallest_ms: float,
+    largest_ms: float,
+) -> tuple[float, ...]:
+    """Return budgets in milliseconds, from milliseconds or from fractions of the device's range.
+
+    Args:
+        budgets_ms: Returned as they are.
+        budget_fractions: Of the way from the smallest to the largest subnet; rounded up to a
+            round number within a hundredth of the way.
+        smallest_ms: Latency of the smallest subnet.
+        largest_ms: Latency of the largest subnet.
+
+    Raises:
+        DeviceError: If the largest subnet is not slower than the smallest, or not exactly one
+            kind of budget is given.
+    """
+    if (budgets_ms is None) == (budget_fractions is None):
+        raise DeviceError("a device must have budgets_ms or budget_fractions, one of them")
+    if budgets_ms is not None:
+        return tuple(budgets_ms)
+    assert budget_fractions is not None
+    if largest_ms <= smallest_ms:
+        raise DeviceError(
+            f"the largest subnet must be slower than the smallest, got {largest_ms:g} ms and "
+            f"{smallest_ms:g} ms. Profile the device again on a quiet machine."
+        )
+    step = 10 ** math.floor(math.log10((largest_ms - smallest_ms) / BUDGET_STEPS))
+    digits = -round(math.log10(step))
+    exact = [smallest_ms + part * (largest_ms - smallest_ms) for part in budget_fractions]
+    return tuple(round(math.ceil(value / step - 1e-9) * step, digits) for value in exact)
+
+
+def reference_arch(space: SearchSpace) -> Arch:
+    """Return the architecture in the middle of every choice: what others are compared with."""
+    middle = (space.num_choices - 1) // 2
+    return space.archs(space.canonicalize(middle[None].astype("int8")))[0]
+
+
+def build_measured_subnet(space: SearchSpace, arch: Arch, *, num_classes: int) -> "Subnet":
+    """Build a subnet to be timed: random weights, and statistics that fit them.
+
+    Latency does not depend on the weights, with one exception: numbers below 1e-38 (denormals)
+    take a processor many times longer. Random weights can shrink the activations of a deep
+    network to them layer by layer; batch norm with the statistics of one batch of noise keeps
+    every layer's output near one, as training does.
+
+    Args:
+        space: The space that the architecture is of.
+        arch: The architecture.
+        num_classes: Length of the logits.
+    """
+    import torch
+    from torch import nn
+
+    from ofa_pipeline.latency.runtimes import noise_images
+    from ofa_pipeline.supernet import build_subnet
+
+    subnet = build_subnet(space, arch, num_classes=num_classes)
+    norms = [module for module in subnet.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+        norm.train()
+    with torch.no_grad():
+        subnet(torch.from_numpy(noise_images(4, arch.resolution_px)))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()
+    return subnet
