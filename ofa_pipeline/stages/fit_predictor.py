@@ -9,7 +9,7 @@ import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
 from ofa_pipeline.arch import FloatArray, SearchSpace
-from ofa_pipeline.artifacts import write_artifact, write_json
+from ofa_pipeline.artifacts import read_json, write_artifact, write_json
 from ofa_pipeline.params import PredictorParams
 from ofa_pipeline.predictor import (
     LabeledSubnets,
@@ -18,7 +18,6 @@ from ofa_pipeline.predictor import (
     choose,
     labeled_subnets,
     learning_curve,
-    pooled_noise,
     save_predictor,
     validate_kinds,
 )
@@ -34,6 +33,7 @@ from ofa_pipeline.tables import (
 )
 
 NAME = "fit_predictor"
+_COLLECT = "ofa-pipeline stage collect_accuracy"
 COMPARED_DRAW = 0
 """Of calibration images: what subnets are compared with."""
 
@@ -46,10 +46,10 @@ def run(context: StageContext) -> None:
 
 
 def _run(context: StageContext) -> None:
-    params = context.params.predictor
+    layout, params = context.layout, context.params.predictor
     space = context.params.space.build()
-    table = read_table(context.layout.accuracy / "accuracy.parquet", ACCURACY_SCHEMA)
-    noise = label_noise(table)
+    table = read_table(layout.accuracy / "accuracy.parquet", ACCURACY_SCHEMA)
+    noise = float(read_json(layout.accuracy / "noise.json", made_by=_COLLECT)["calibration_std"])
     subnets, compared = compared_subnets(space, table)
     validations = validate_kinds(
         subnets,
@@ -63,8 +63,7 @@ def _run(context: StageContext) -> None:
     predictor.fit(subnets.genes, subnets.accuracy)
     report = _report(validations, chosen, noise=noise)
     report["learning_curve"] = _learning_curve(subnets, chosen, params, context.reporter)
-    folder = context.layout.predictor
-    with write_artifact(folder, **stage_inputs(find_stage(NAME), context)) as writer:
+    with write_artifact(layout.predictor, **stage_inputs(find_stage(NAME), context)) as writer:
         save_predictor(predictor, writer.folder)
         write_json(writer.folder / "report.json", report)
         _write_validation(writer.folder / "cross_validation.parquet", chosen, space, compared)
@@ -80,16 +79,6 @@ def _run(context: StageContext) -> None:
         f"{chosen.kind}: cross-validated RMSE {chosen.report.rmse_points:.2f} points, "
         f"tau {chosen.report.tau:.2f}; label noise {100 * noise:.2f} points"
     )
-
-
-def label_noise(table: pa.Table) -> float:
-    """Return the standard deviation of a measured accuracy between calibration draws."""
-    labels: dict[str, list[float]] = {}
-    for arch_id, accuracy in zip(
-        table["arch_id"].to_pylist(), table["accuracy_top1"].to_pylist(), strict=True
-    ):
-        labels.setdefault(arch_id, []).append(accuracy)
-    return pooled_noise([np.array(values) for values in labels.values()])
 
 
 def compared_subnets(space: SearchSpace, table: pa.Table) -> tuple[LabeledSubnets, pa.Table]:
