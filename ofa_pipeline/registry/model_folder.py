@@ -5,7 +5,7 @@ from importlib import metadata
 from pathlib import Path
 
 PYFUNC_CODE = Path(__file__).with_name("pyfunc_model.py")
-REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas")
+REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow")
 """What the model needs where it runs; pinned to what it was made with."""
 
 

@@ -1,7 +1,33 @@
-"""From a pick of the search to a bundle that ships."""
+"""From a pick of the search to a bundle that ships.
 
-from pathlib import Path
+Only what uses bundles is imported here, so that it needs no torch; `tuning` and `parity`, which
+make them, are imported where they are used.
+"""
 
-CLASSIFY_CODE = Path(__file__).with_name("classify.py")
+from ofa_pipeline.specialize.bundle import (
+    CLASSIFY_CODE,
+    INDEX_FILE,
+    PREDICTIONS_FILE,
+    Bundle,
+    bundle_digest,
+    load_bundle,
+    write_bundle,
+)
+from ofa_pipeline.specialize.certificate import Certificate, Certifier, Verdict
+from ofa_pipeline.specialize.classify import Classifier
+from ofa_pipeline.specialize.lineage import trace_lineage
 
-__all__ = ["CLASSIFY_CODE"]
+__all__ = [
+    "CLASSIFY_CODE",
+    "INDEX_FILE",
+    "PREDICTIONS_FILE",
+    "Bundle",
+    "Certificate",
+    "Certifier",
+    "Classifier",
+    "Verdict",
+    "bundle_digest",
+    "load_bundle",
+    "trace_lineage",
+    "write_bundle",
+]

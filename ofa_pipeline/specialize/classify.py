@@ -1,14 +1,15 @@
-"""Classify images with a bundle: its folder, numpy and ONNX Runtime are all that it takes.
+"""Classify images with a bundle: its folder, numpy, Pillow and ONNX Runtime are all it takes.
 
 Every bundle carries a copy of this file, so that it works where this package is not installed::
 
-    python classify.py IMAGE...        # needs Pillow, too
+    python classify.py IMAGE...
 
     from classify import Classifier
     Classifier(folder).predict(images)  # uint8 (N, H, W, 3) -> probabilities (N, classes)
 """
 
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -18,6 +19,11 @@ from numpy.typing import ArrayLike, NDArray
 FloatArray = NDArray[np.float32]
 IMAGE_DIMENSIONS = 3
 """Height, width, channels."""
+LARGE_IMAGE_PX = 128
+"""From this side on, images are resized and cropped as on ImageNet; below, only resized."""
+CROP_FRACTION = 0.875
+BATCH_SIZE = 256
+"""Images a call of the network, at most."""
 
 
 class Classifier:
@@ -36,8 +42,9 @@ class Classifier:
         description = json.loads((folder / "subnet.json").read_text())
         self.class_names: list[str] = description["class_names"]
         self.resolution_px: int = description["arch"]["resolution_px"]
-        self._mean = np.array(description["mean"], dtype=np.float32)[:, None, None]
-        self._std = np.array(description["std"], dtype=np.float32)[:, None, None]
+        self.image_size_px: int = description["image_size_px"]
+        self._mean = np.array(description["mean"], dtype=np.float32)[:, None, None] * 255
+        self._std = np.array(description["std"], dtype=np.float32)[:, None, None] * 255
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -46,8 +53,6 @@ class Classifier:
         )
         [graph_input] = self._session.get_inputs()
         self._input_name: str = graph_input.name
-        size = graph_input.shape[0]
-        self._batch_size: int | None = size if isinstance(size, int) else None
 
     def predict(self, images: ArrayLike) -> FloatArray:
         """Return the probability of every class.
@@ -67,7 +72,10 @@ class Classifier:
         return probabilities
 
     def prepare(self, images: ArrayLike) -> FloatArray:
-        """Resize and normalize images as in the evaluation.
+        """Crop, resize and normalize images as in the evaluation.
+
+        The middle square is resized to the size that the dataset was stored at, and from there
+        to the network's resolution.
 
         Args:
             images: As in `predict`.
@@ -88,59 +96,70 @@ class Classifier:
             )
         if 0 in pixels.shape[1:3]:
             raise ValueError(f"images must have at least one pixel, got shape {pixels.shape}")
-        planes = pixels.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
+        squares = _stored_size(pixels, self.image_size_px)
+        planes = squares.transpose(0, 3, 1, 2).astype(np.float32)
         return (resize(planes, self.resolution_px) - self._mean) / self._std
 
     def logits(self, prepared: FloatArray) -> FloatArray:
-        """Run the network on what `prepare` returned, in the batches that it was exported for.
+        """Run the network on what `prepare` returned.
 
         Returns:
             Shape (N, classes).
         """
-        size = self._batch_size or max(len(prepared), 1)
         parts = [
-            self._run(prepared[start : start + size], size)
-            for start in range(0, len(prepared), size)
+            self._session.run(None, {self._input_name: prepared[start : start + BATCH_SIZE]})[0]
+            for start in range(0, len(prepared), BATCH_SIZE)
         ]
         return np.concatenate(parts) if parts else np.zeros((0, len(self.class_names)), np.float32)
 
-    def _run(self, batch: FloatArray, size: int) -> FloatArray:
-        count = len(batch)
-        if count < size:
-            padding = np.zeros((size - count, *batch.shape[1:]), dtype=np.float32)
-            batch = np.concatenate([batch, padding])
-        output: FloatArray = self._session.run(None, {self._input_name: batch})[0]
-        return output[:count]
+
+def _stored_size(images: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
+    """Return the middle square of each image, resized to `side_px` with Pillow."""
+    height, width = images.shape[1:3]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    squares = images[:, top : top + side, left : left + side]
+    if side == side_px:
+        return squares
+    from PIL import Image
+
+    bilinear = Image.Resampling.BILINEAR
+    resized = [Image.fromarray(square).resize((side_px, side_px), bilinear) for square in squares]
+    return np.array([np.asarray(image) for image in resized], dtype=np.uint8).reshape(
+        len(resized), side_px, side_px, 3
+    )
 
 
 def resize(planes: FloatArray, resolution_px: int) -> FloatArray:
-    """Resize to a square: bilinear, antialiased when it shrinks, as PyTorch's interpolate does.
+    """Resize square images as in the evaluation: bilinear, antialiased.
+
+    Small images are resized whole. Large ones are resized to ``ceil(r / 0.875)`` and the middle
+    ``r`` is kept, as for ImageNet.
 
     Args:
-        planes: Shape (N, C, H, W).
-        resolution_px: Height and width of the result.
+        planes: Shape (N, C, H, H).
+        resolution_px: Height and width of the result, r.
 
     Returns:
         Shape (N, C, resolution, resolution).
     """
-    height, width = planes.shape[2:]
-    resized = planes
-    if width != resolution_px:
-        resized = resized @ _resize_weights(width, resolution_px).T
-    if height != resolution_px:
-        resized = _resize_weights(height, resolution_px) @ resized
-    return resized
-
-
-def _resize_weights(size: int, new_size: int) -> FloatArray:
-    """Return the weight of each old pixel in each new one, shape (new_size, size)."""
-    scale = size / new_size
-    support = max(scale, 1.0)
-    centers = (np.arange(new_size) + 0.5) * scale
-    distances = np.arange(size) + 0.5 - centers[:, None]
-    weights = np.clip(1 - np.abs(distances) / support, 0, None)
-    normalized: FloatArray = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-    return normalized
+    side = planes.shape[-1]
+    start, length = 0.0, float(side)
+    if side >= LARGE_IMAGE_PX:
+        resized = math.ceil(resolution_px / CROP_FRACTION)
+        start = side * round((resized - resolution_px) / 2) / resized
+        length = side * resolution_px / resized
+    if side == length == resolution_px:
+        return planes
+    step = length / resolution_px
+    centers = start + (np.arange(resolution_px) + 0.5) * step
+    positions = np.arange(side) + 0.5
+    inside = (positions > start) & (positions < start + length)
+    distance = np.abs(positions - centers[:, None]) / max(step, 1.0)
+    triangle = np.clip(1 - distance, 0, None) * inside
+    weights = (triangle / triangle.sum(axis=1, keepdims=True)).astype(np.float32)
+    resampled: FloatArray = weights @ (planes @ weights.T)
+    return resampled
 
 
 def main(paths: list[str]) -> None:

@@ -93,6 +93,7 @@ def write_bundle(folder: Path, *, resolution_px: int = 8) -> Path:
         {
             "class_names": list(CLASS_NAMES),
             "arch": {"resolution_px": resolution_px},
+            "image_size_px": 16,
             "mean": [0.5, 0.5, 0.5],
             "std": [0.25, 0.25, 0.25],
         },

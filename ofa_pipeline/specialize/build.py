@@ -1,0 +1,124 @@
+"""Builds subnets: weights, exported file, parity, accuracy on test; each once, even when killed."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from ofa_pipeline.arch import Arch, IntArray
+from ofa_pipeline.artifacts import read_json, write_json
+from ofa_pipeline.evaluation import ResizedImages
+from ofa_pipeline.latency import export_onnx
+from ofa_pipeline.specialize.bundle import ONNX_FILE, WEIGHTS_FILE
+from ofa_pipeline.specialize.parity import answer_twice, require_parity, top_k_accuracy
+from ofa_pipeline.specialize.tuning import Tuner
+from ofa_pipeline.supernet import Subnet, fold_batch_norm, save_subnet
+from ofa_pipeline.training import Hooks
+
+Shipped = Literal["network", "onnx"]
+"""Which form the device runs, and so is evaluated and measured: PyTorch's, or the ONNX file."""
+FACTS_FILE = "facts.json"
+PREDICTED_FILE = "predicted.npy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestAccuracy:
+    """Of what ships, on test images."""
+
+    accuracy_top1: float
+    accuracy_top5: float
+    num_images: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BuiltSubnet:
+    """A subnet that is ready to be measured and bundled."""
+
+    arch: Arch
+    folder: Path
+    """With weights and ONNX file."""
+    test: TestAccuracy
+    tuning: dict[str, Any]
+    """See `TuningFigures`."""
+    parity: dict[str, Any]
+    """See `Parity`."""
+    predicted: IntArray
+    """Class of each test image, shape (N,)."""
+
+
+class SubnetBuilder:
+    """Builds subnets of one supernet for one device."""
+
+    def __init__(
+        self,
+        tuner: Tuner,
+        test: ResizedImages,
+        *,
+        shipped: Shipped,
+        scratch: Path,
+        hooks: Callable[[Arch], Hooks],
+    ) -> None:
+        """Build nothing yet.
+
+        Args:
+            tuner: Makes the weights.
+            test: Test images; they decide nothing.
+            shipped: Which form is evaluated.
+            scratch: Where finished subnets are kept; named after everything they depend on.
+            hooks: Checkpoints and progress of the fine-tuning of an architecture.
+        """
+        self._tuner = tuner
+        self._test = test
+        self._shipped = shipped
+        self._scratch = scratch
+        self._hooks = hooks
+
+    def build(self, arch: Arch) -> BuiltSubnet:
+        """Build a subnet, or return it as an earlier, interrupted run built it.
+
+        Raises:
+            ExportError: If the exported file answers otherwise than the network.
+        """
+        folder = self._scratch / arch.arch_id
+        if not folder.exists():
+            writing = self._scratch / f".{arch.arch_id}.writing"
+            shutil.rmtree(writing, ignore_errors=True)
+            writing.mkdir(parents=True)
+            self._build(arch, writing)
+            writing.rename(folder)
+        facts = read_json(folder / FACTS_FILE, made_by="ofa-pipeline run")
+        return BuiltSubnet(
+            arch=arch,
+            folder=folder,
+            test=TestAccuracy(**facts["test"]),
+            tuning=facts["tuning"],
+            parity=facts["parity"],
+            predicted=np.load(folder / PREDICTED_FILE),
+        )
+
+    def _build(self, arch: Arch, folder: Path) -> None:
+        tuned = self._tuner.tune(arch, hooks=lambda: self._hooks(arch))
+        subnet: Subnet = tuned.subnet.cpu()
+        save_subnet(subnet, folder / WEIGHTS_FILE)
+        export_onnx(subnet, folder / ONNX_FILE, resolution_px=arch.resolution_px)
+        network = fold_batch_norm(subnet).eval().to(memory_format=torch.channels_last)
+        answers = answer_twice(network, folder / ONNX_FILE, self._test.batches(arch.resolution_px))
+        parity = answers.parity()
+        require_parity(parity, what=f"subnet {arch.arch_id}")
+        logits = answers.exported if self._shipped == "onnx" else answers.network
+        np.save(folder / PREDICTED_FILE, logits.argmax(axis=1).astype(np.int64))
+        test = TestAccuracy(
+            accuracy_top1=top_k_accuracy(logits, answers.labels, k=1),
+            accuracy_top5=top_k_accuracy(logits, answers.labels, k=5),
+            num_images=len(answers.labels),
+        )
+        facts = {
+            "test": asdict(test),
+            "tuning": tuned.figures.to_dict(),
+            "parity": parity.to_dict(),
+        }
+        write_json(folder / FACTS_FILE, facts)

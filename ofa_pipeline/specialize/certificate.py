@@ -1,0 +1,79 @@
+"""Latency certificates: what was measured on what, and the verdict against each budget."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median_low
+from typing import Any, Literal, Protocol
+
+NUM_ATTEMPTS = 3
+
+Verdict = Literal["within", "within_noise", "over"]
+"""The confidence interval is within the budget; only the median is; neither is."""
+
+
+class Measurement(Protocol):
+    """A latency measurement, as `ofa_pipeline.latency` makes them."""
+
+    @property
+    def p50_ms(self) -> float:
+        """Median."""
+
+    @property
+    def ci_high_ms(self) -> float:
+        """Upper end of the confidence interval of the median."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain numbers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """The latency of one file on one device."""
+
+    measurement: Measurement
+    """The middle one of the attempts: taking the fastest would flatter it."""
+    attempts_p50_ms: tuple[float, ...]
+    """Medians of all attempts, in order."""
+
+    def verdict(self, budget_ms: float) -> Verdict:
+        """Compare with a budget."""
+        if self.measurement.ci_high_ms <= budget_ms:
+            return "within"
+        return "within_noise" if self.measurement.p50_ms <= budget_ms else "over"
+
+
+class Certifier:
+    """Measures one file, and again when a budget was missed."""
+
+    def __init__(self, measure: Callable[[], Measurement]) -> None:
+        """Measure nothing yet.
+
+        Args:
+            measure: One measurement of the file that ships, in a fresh session.
+        """
+        self._measure = measure
+        self._attempts: list[Measurement] = []
+
+    @property
+    def certificate(self) -> Certificate:
+        """Of the measurements so far; the first is made when there is none."""
+        if not self._attempts:
+            self._attempts.append(self._measure())
+        middle_ms = median_low(attempt.p50_ms for attempt in self._attempts)
+        middle = next(attempt for attempt in self._attempts if attempt.p50_ms == middle_ms)
+        return Certificate(
+            measurement=middle,
+            attempts_p50_ms=tuple(attempt.p50_ms for attempt in self._attempts),
+        )
+
+    def meets(self, budget_ms: float) -> bool:
+        """Tell whether the median is within a budget.
+
+        A first measurement that does not settle it (its interval reaches over the budget) is
+        repeated, and the middle one of all attempts decides.
+        """
+        if self.certificate.verdict(budget_ms) == "within":
+            return True
+        while len(self._attempts) < NUM_ATTEMPTS:
+            self._attempts.append(self._measure())
+        return self.certificate.verdict(budget_ms) != "over"

@@ -1,0 +1,82 @@
+"""Which subnet serves which budget: the pick, or its runner-up when the pick is too slow."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ofa_pipeline.arch import Arch
+from ofa_pipeline.errors import ArchError, InfeasibleConstraintError, ManifestMismatchError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidates:
+    """The subnets that may serve a budget, best first."""
+
+    budget_ms: float
+    archs: tuple[Arch, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The subnet that serves a budget."""
+
+    budget_ms: float
+    arch: Arch
+    rank: int
+    """0 for the pick of the search, 1 for its first runner-up."""
+
+
+def read_candidates(picks: Mapping[str, Any], *, origin: str) -> tuple[Candidates, ...]:
+    """Read what the search wrote.
+
+    Args:
+        picks: Content of ``picks.json``.
+        origin: Where it comes from, for messages.
+
+    Raises:
+        ManifestMismatchError: If it is not that.
+    """
+    try:
+        return tuple(
+            Candidates(
+                budget_ms=float(pick["budget_ms"]),
+                archs=tuple(Arch.from_dict(item["arch"]) for item in [pick, *pick["runners_up"]]),
+            )
+            for pick in picks["picks"]
+        )
+    except (KeyError, TypeError, ArchError) as error:
+        raise ManifestMismatchError(
+            f"{origin} does not hold picks ({error!r}). Run the stage search again."
+        ) from error
+
+
+def choose(
+    candidates: Sequence[Candidates],
+    *,
+    meets: Callable[[Arch, float], bool],
+    describe: Callable[[Arch], str],
+) -> tuple[Choice, ...]:
+    """Give each budget the first of its candidates that meets it by measurement.
+
+    Args:
+        candidates: Of each budget.
+        meets: Measures an architecture against a budget in milliseconds.
+        describe: Latency of an architecture that was measured, for messages.
+
+    Raises:
+        InfeasibleConstraintError: If none of a budget's candidates meets it.
+    """
+    choices = []
+    for of_budget in candidates:
+        for rank, arch in enumerate(of_budget.archs):
+            if meets(arch, of_budget.budget_ms):
+                choices.append(Choice(budget_ms=of_budget.budget_ms, arch=arch, rank=rank))
+                break
+        else:
+            measured = ", ".join(f"{arch.arch_id} {describe(arch)}" for arch in of_budget.archs)
+            raise InfeasibleConstraintError(
+                f"no candidate of the search has latency_ms <= {of_budget.budget_ms:g} as it "
+                f"ships: measured {measured}. Run the stage search again on a quiet machine, "
+                "raise the budget, or raise search.latency_margin."
+            )
+    return tuple(choices)

@@ -1,0 +1,138 @@
+"""Whether the exported file answers as the network that it was made from.
+
+Legend: N images, K classes.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ofa_pipeline.arch import IntArray
+from ofa_pipeline.errors import ExportError
+
+MAX_RELATIVE_DIFFERENCE = 1e-3
+"""Of a logit, over the largest logit. Exports in float32 differ by about 1e-6."""
+MIN_TOP1_AGREEMENT = 0.99
+"""Below it, the difference is no rounding of ties."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """How far two forms of one network are from each other, on the same images."""
+
+    max_abs_difference: float
+    """Largest difference of a logit."""
+    max_relative_difference: float
+    """The same over the largest logit."""
+    top1_agreement: float
+    """Fraction of images with the same most likely class."""
+    num_images: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain numbers, ready for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TwoAnswers:
+    """Logits of the network and of the exported file on the same images."""
+
+    network: NDArray[np.float32]
+    """Shape (N, K)."""
+    exported: NDArray[np.float32]
+    """Shape (N, K)."""
+    labels: IntArray
+    """Shape (N,)."""
+
+    def parity(self) -> Parity:
+        """Compare them."""
+        difference = float(np.abs(self.network - self.exported).max())
+        scale = float(np.abs(self.network).max())
+        agreement = (self.network.argmax(axis=1) == self.exported.argmax(axis=1)).mean()
+        return Parity(
+            max_abs_difference=difference,
+            max_relative_difference=difference / max(scale, 1e-12),
+            top1_agreement=float(agreement),
+            num_images=len(self.labels),
+        )
+
+
+def answer_twice(
+    network: nn.Module, onnx_file: Path, batches: Iterable[tuple[Tensor, Tensor]]
+) -> TwoAnswers:
+    """Run a network and its exported file over the same prepared images.
+
+    Args:
+        network: In inference form.
+        onnx_file: Exported from it.
+        batches: Images (N, 3, r, r) and labels (N,).
+
+    Raises:
+        ExportError: If there is no image to compare on.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(
+        str(onnx_file), options, providers=["CPUExecutionProvider"]
+    )
+    name = session.get_inputs()[0].name
+    device = next(network.parameters()).device
+    ours, exported, labels = [], [], []
+    with torch.inference_mode():
+        for images, truth in batches:
+            ours.append(network(images.to(device)).float().cpu().numpy())
+            exported.append(session.run(None, {name: images.cpu().contiguous().numpy()})[0])
+            labels.append(truth.cpu().numpy())
+    if not labels:
+        raise ExportError("parity needs images to compare on, the test split has none.")
+    return TwoAnswers(
+        network=np.concatenate(ours),
+        exported=np.concatenate(exported),
+        labels=np.concatenate(labels).astype(np.int64),
+    )
+
+
+def require_parity(parity: Parity, *, what: str) -> None:
+    """Check that an export is faithful.
+
+    Args:
+        parity: What was found.
+        what: Was exported, for the message.
+
+    Raises:
+        ExportError: If it is not.
+    """
+    if (
+        parity.max_relative_difference <= MAX_RELATIVE_DIFFERENCE
+        and parity.top1_agreement >= MIN_TOP1_AGREEMENT
+    ):
+        return
+    raise ExportError(
+        f"the ONNX file of {what} must answer as its network (logits within "
+        f"{MAX_RELATIVE_DIFFERENCE:g} of the largest, the same class on "
+        f"{MIN_TOP1_AGREEMENT:.0%} of the images), found a difference of "
+        f"{parity.max_relative_difference:.2g} and {parity.top1_agreement:.2%} on "
+        f"{parity.num_images} test images. Check the versions of torch and onnxruntime with: "
+        "ofa-pipeline doctor"
+    )
+
+
+def top_k_accuracy(logits: NDArray[np.float32], labels: IntArray, *, k: int) -> float:
+    """Return the fraction of images whose class is among the `k` most likely.
+
+    Args:
+        logits: Shape (N, K).
+        labels: Shape (N,).
+        k: At most K counts.
+    """
+    k = min(k, logits.shape[1])
+    likely = np.argpartition(-logits, k - 1, axis=1)[:, :k]
+    return float((likely == labels[:, None]).any(axis=1).mean())

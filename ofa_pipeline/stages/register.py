@@ -1,0 +1,222 @@
+"""Stage ``register``: every bundle of a device into the registry, once."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ofa_pipeline.arch import Arch
+from ofa_pipeline.artifacts import (
+    Layout,
+    Manifest,
+    read_json,
+    verify_artifact,
+    write_artifact,
+    write_json,
+)
+from ofa_pipeline.errors import ManifestMismatchError
+from ofa_pipeline.params import Params
+from ofa_pipeline.registry import (
+    Entry,
+    LatencyFigures,
+    RegisteredSubnet,
+    RunNotes,
+    SubnetRecord,
+    SubnetRegistry,
+    open_registry,
+    registered_model_name,
+)
+from ofa_pipeline.specialize import INDEX_FILE
+from ofa_pipeline.stages import StageContext, find_stage, stage_inputs
+
+NAME = "register"
+RECEIPTS_FILE = "receipts.json"
+LATENCY_KEYS = ("p50_ms", "p95_ms", "ci_low_ms", "ci_high_ms", "num_runs")
+
+
+def run(context: StageContext) -> None:
+    """Register the bundles of one device and write the receipts."""
+    registry = open_registry(context.layout.root, experiment=context.params.registry.experiment)
+    register(context, registry)
+
+
+def register(context: StageContext, registry: SubnetRegistry) -> tuple[RegisteredSubnet, ...]:
+    """Register the bundles of one device in a registry and write the receipts.
+
+    The receipts say what was registered under which name, not where: versions differ between
+    servers, and the same bundles give the same receipts on each.
+
+    Raises:
+        RegistryError: If the registry cannot be reached or refuses.
+        MissingArtifactError: If a bundle is not there.
+        ManifestMismatchError: If a bundle is not as it was written.
+    """
+    layout, device = context.layout, context.item or ""
+    folder = layout.subnets(device)
+    manifest = verify_artifact(folder)
+    prefix = context.params.registry.model_prefix
+    entries = read_entries(folder, model_prefix=prefix)
+    registry.check({entry.record.model_name for entry in entries})
+    registered = registry.register_all(entries, notes=_notes(device, manifest, entries))
+    inputs = stage_inputs(find_stage(NAME), context)
+    with write_artifact(layout.registry(device), **inputs) as writer:
+        receipts = [_receipt(entry) for entry in entries]
+        write_json(writer.folder / RECEIPTS_FILE, {"device": device, "receipts": receipts})
+        writer.summary["num_registered"] = len(receipts)
+    return registered
+
+
+def check_registry(layout: Layout, params: Params) -> str:
+    """Check, before anything is trained, that the registry will take what comes.
+
+    Returns:
+        The URI of the registry.
+
+    Raises:
+        RegistryError: If it cannot be reached, or a model of one of our names is foreign.
+    """
+    registry = open_registry(layout.root, experiment=params.registry.experiment)
+    space_id = params.space.build().space_id
+    prefix = params.registry.model_prefix
+    registry.check(
+        registered_model_name(prefix, space_id=space_id, device=device) for device in params.devices
+    )
+    return registry.tracking_uri
+
+
+def missing_receipts(layout: Layout, params: Params, device: str) -> tuple[str, ...]:
+    """Return the bundles that the receipts of a device claim and the registry lacks.
+
+    Another server, a deleted version, lost files: then the stage has to run again although its
+    inputs are the same. Without receipts nothing is claimed, and the result is empty.
+
+    Args:
+        layout: Of the workspace.
+        params: Name the experiment.
+        device: Of the receipts.
+
+    Raises:
+        RegistryError: If the registry cannot be reached.
+    """
+    path = layout.registry(device) / RECEIPTS_FILE
+    if not path.exists():
+        return ()
+    registry = open_registry(layout.root, experiment=params.registry.experiment)
+    return missing_from(registry, path)
+
+
+def missing_from(registry: SubnetRegistry, receipts: Path) -> tuple[str, ...]:
+    """Return the bundles that receipts claim and a registry lacks."""
+    claimed = _read_receipts(receipts)
+    return tuple(
+        item["bundle"]
+        for item in claimed
+        if registry.find(model_name=item["model_name"], bundle_digest=item["bundle_digest"]) is None
+    )
+
+
+def registered_subnets(layout: Layout, params: Params, device: str) -> tuple[RegisteredSubnet, ...]:
+    """Return the subnets of a device's receipts as the registry has them now, with versions."""
+    registry = open_registry(layout.root, experiment=params.registry.experiment)
+    found = [
+        registry.find(model_name=item["model_name"], bundle_digest=item["bundle_digest"])
+        for item in _read_receipts(layout.registry(device) / RECEIPTS_FILE)
+    ]
+    return tuple(subnet for subnet in found if subnet is not None)
+
+
+def read_entries(folder: Path, *, model_prefix: str) -> tuple[Entry, ...]:
+    """Return what to register from the artifact of the stage specialize.
+
+    Args:
+        folder: With the bundles and their index.
+        model_prefix: Of registered models.
+
+    Raises:
+        MissingArtifactError: If the index is not there.
+        ManifestMismatchError: If it is not as the stage writes it.
+    """
+    path = folder / INDEX_FILE
+    index = read_json(path, made_by="ofa-pipeline stage specialize --item DEVICE")
+    try:
+        return tuple(
+            Entry(
+                record=_record(item, device=index["device"], model_prefix=model_prefix),
+                bundle_folder=folder / item["name"],
+            )
+            for item in index["bundles"]
+        )
+    except (KeyError, TypeError) as error:
+        raise ManifestMismatchError(
+            f"{path} is not an index of bundles ({error!r}). Run the stage specialize again."
+        ) from error
+
+
+def _record(item: Mapping[str, Any], *, device: str, model_prefix: str) -> SubnetRecord:
+    accuracy = item["accuracy"]
+    return SubnetRecord(
+        model_name=registered_model_name(model_prefix, space_id=item["space_id"], device=device),
+        device=device,
+        space_id=item["space_id"],
+        arch=Arch.from_dict(item["arch"]),
+        num_classes=item["num_classes"],
+        budgets_ms=tuple(item["budgets_ms"]),
+        accuracy_top1=accuracy["accuracy_top1"],
+        accuracy_top5=accuracy["accuracy_top5"],
+        num_test_images=accuracy["num_test_images"],
+        accuracy_top1_selection=accuracy["accuracy_top1_selection"],
+        latency={
+            name: LatencyFigures(**{key: figures[key] for key in LATENCY_KEYS})
+            for name, figures in item["latency"].items()
+        },
+        macs=item["cost"]["macs"],
+        num_params=item["cost"]["num_params"],
+        parity_max_abs_difference=item["parity"]["max_abs_difference"],
+        parity_top1_agreement=item["parity"]["top1_agreement"],
+        bundle_digest=item["bundle_digest"],
+        lineage=item["lineage"],
+    )
+
+
+def _receipt(entry: Entry) -> dict[str, Any]:
+    record = entry.record
+    return {
+        "bundle": entry.bundle_folder.name,
+        "bundle_digest": record.bundle_digest,
+        "model_name": record.model_name,
+        "arch_id": record.arch.arch_id,
+        "budgets_ms": list(record.budgets_ms),
+    }
+
+
+def _read_receipts(path: Path) -> list[dict[str, Any]]:
+    receipts: list[dict[str, Any]] = read_json(
+        path, made_by="ofa-pipeline stage register --item DEVICE"
+    )["receipts"]
+    return receipts
+
+
+def _notes(device: str, manifest: Manifest, entries: tuple[Entry, ...]) -> RunNotes:
+    records = [entry.record for entry in entries]
+    return RunNotes(
+        name=f"register {device}",
+        params=dict(_flat(manifest.params)),
+        metrics={
+            "num_subnets": float(len(records)),
+            "accuracy_top1_best": max(record.accuracy_top1 for record in records),
+            "latency_ms_fastest": min(record.latency_ms for record in records),
+        },
+        tags={"ofa.device": device, "ofa.subnets_digest": manifest.digest},
+    )
+
+
+def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return dotted names with short values, as MLflow keeps params."""
+    flat: dict[str, str] = {}
+    for key, value in params.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{name}.")
+        else:
+            flat[name] = value if isinstance(value, str) else json.dumps(value)
+    return flat
