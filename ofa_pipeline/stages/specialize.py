@@ -1,0 +1,285 @@
+"""Stage ``specialize``: from the picks of a device to the bundles that ship."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ofa_pipeline.arch import Arch
+from ofa_pipeline.artifacts import (
+    digest_file,
+    digest_input,
+    digest_json,
+    read_json,
+    write_artifact,
+    write_json,
+)
+from ofa_pipeline.cost import arch_cost
+from ofa_pipeline.data import Dataset, open_dataset
+from ofa_pipeline.errors import ManifestMismatchError
+from ofa_pipeline.evaluation import ResizedImages, calibration_indices
+from ofa_pipeline.latency import LatencyMeter, build_runtime, load_latency_profile
+from ofa_pipeline.specialize import (
+    INDEX_FILE,
+    PREDICTIONS_FILE,
+    Certifier,
+    bundle_digest,
+    trace_lineage,
+    write_bundle,
+)
+from ofa_pipeline.specialize.build import BuiltSubnet, SubnetBuilder
+from ofa_pipeline.specialize.bundle import ONNX_FILE, WEIGHTS_FILE
+from ofa_pipeline.specialize.choice import Choice, choose, read_candidates
+from ofa_pipeline.specialize.tuning import Tuner, TuningPlan
+from ofa_pipeline.stages import StageContext, find_stage, read_paths, stage_inputs
+from ofa_pipeline.stages.collect_accuracy import evaluator_of
+from ofa_pipeline.stages.train_supernet import recipe_of
+from ofa_pipeline.supernet import Supernet, load_supernet
+from ofa_pipeline.tables import PREDICTIONS_SCHEMA, write_table
+from ofa_pipeline.training import (
+    Checkpoints,
+    Hooks,
+    Schedule,
+    TrainingImages,
+    derive_seed,
+    deterministic,
+)
+
+NAME = "specialize"
+SHIPPED_FILES = {"onnxruntime": ONNX_FILE, "pytorch": WEIGHTS_FILE}
+"""What each runtime loads, and so what is measured."""
+
+
+def run(context: StageContext) -> None:
+    """Build, certify and bundle the picks of one device."""
+    device = context.item or ""
+    layout = context.layout
+    inputs = stage_inputs(find_stage(NAME), context)
+    picks_path = layout.search(device) / "picks.json"
+    made_by = f"ofa-pipeline stage search --item {device}"
+    candidates = read_candidates(read_json(picks_path, made_by=made_by), origin=str(picks_path))
+    dataset = open_dataset(layout.dataset)
+    supernet = load_supernet(layout.supernet_weights(context.params.final_phase))
+    _check_supernet(supernet, dataset, context)
+    digests = [digest_input(path) for path in inputs["inputs"]]
+    scratch = layout.scratch(NAME, digest_json([device, inputs["params"], digests]))
+    workshop = _Workshop(context, supernet, dataset, scratch)
+    choices = choose(
+        candidates,
+        meets=lambda arch, budget_ms: workshop.certifier(arch).meets(budget_ms),
+        describe=lambda arch: f"{workshop.certifier(arch).certificate.measurement.p50_ms:.4g} ms",
+    )
+    with write_artifact(layout.subnets(device), **inputs) as writer:
+        bundles = [
+            workshop.write(arch, choices, writer.folder)
+            for arch in dict.fromkeys(choice.arch for choice in choices)
+        ]
+        write_json(
+            writer.folder / INDEX_FILE,
+            {"device": device, "bundles": bundles, "picks": [_pick(item) for item in choices]},
+        )
+        _write_predictions(writer.folder, [workshop.built(c.arch) for c in choices], dataset)
+        writer.summary |= _summary(bundles)
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+class _Workshop:
+    """Builds, measures and bundles the subnets of one device, each once."""
+
+    def __init__(
+        self, context: StageContext, supernet: Supernet, dataset: Dataset, scratch: Path
+    ) -> None:
+        self._context = context
+        self._device = context.item or ""
+        self._dataset = dataset
+        self._space = supernet.space
+        self._settings = context.params.device(self._device).card
+        self._meter = self._build_meter()
+        self._builder = self._build_builder(supernet, scratch)
+        self._built: dict[Arch, BuiltSubnet] = {}
+        self._certifiers: dict[Arch, Certifier] = {}
+
+    def _build_meter(self) -> LatencyMeter:
+        context = self._context
+        profile = load_latency_profile(context.layout.latency(self._device))
+        return profile.meter(
+            build_runtime(self._settings),
+            self._space,
+            warmup_runs=context.params.latency.warmup_runs,
+            timed_runs=context.params.latency.timed_runs,
+        )
+
+    def _build_builder(self, supernet: Supernet, scratch: Path) -> SubnetBuilder:
+        params, dataset = self._context.params, self._dataset
+        special = params.specialize
+        schedule = Schedule(
+            epochs=special.epochs, warmup_epochs=0, learning_rate=special.learning_rate
+        )
+        plan = TuningPlan(
+            images=TrainingImages(split=dataset.split("train"), mean=dataset.mean, std=dataset.std),
+            recipe=replace(
+                recipe_of(params.training), seed=derive_seed(special.seed, "specialize")
+            ),
+            schedule=schedule if special.epochs else None,
+        )
+        return SubnetBuilder(
+            Tuner(evaluator_of(supernet, dataset, params.evaluation), plan=plan),
+            ResizedImages(
+                split=dataset.split("test"),
+                mean=dataset.mean,
+                std=dataset.std,
+                batch_size=params.evaluation.batch_size,
+            ),
+            shipped="onnx" if self._settings.runtime == "onnxruntime" else "network",
+            scratch=scratch,
+            hooks=lambda arch: Hooks(
+                checkpoints=Checkpoints(
+                    scratch / "finetune" / arch.arch_id,
+                    interval_s=60 * params.training.checkpoint_minutes,
+                ),
+                reporter=self._context.reporter,
+            ),
+        )
+
+    def built(self, arch: Arch) -> BuiltSubnet:
+        """Return a subnet with its files."""
+        if arch not in self._built:
+            self._space.check(arch)
+            with deterministic(threads=self._context.params.training.threads):
+                self._built[arch] = self._builder.build(arch)
+        return self._built[arch]
+
+    def certifier(self, arch: Arch) -> Certifier:
+        """Return what measures the file of a subnet that the device runs."""
+        if arch not in self._certifiers:
+            path = self.built(arch).folder / SHIPPED_FILES[self._settings.runtime]
+            self._certifiers[arch] = Certifier(
+                lambda: self._meter.measure_file(path, resolution_px=arch.resolution_px)
+            )
+        return self._certifiers[arch]
+
+    def write(self, arch: Arch, choices: Sequence[Choice], folder: Path) -> dict[str, Any]:
+        """Write a bundle and return its entry in the index."""
+        built = self.built(arch)
+        budgets = sorted(choice.budget_ms for choice in choices if choice.arch == arch)
+        card = self._card(built, budgets)
+        write_bundle(
+            folder / arch.arch_id,
+            files_from=built.folder,
+            subnet=self._subnet(arch),
+            card=card,
+        )
+        digest = bundle_digest(folder / arch.arch_id)
+        keys = ("arch_id", "budgets_ms", "accuracy", "latency", "cost", "parity", "lineage")
+        return {
+            "name": arch.arch_id,
+            "bundle_digest": digest,
+            "arch": arch.to_dict(),
+            "space_id": self._space.space_id,
+            "num_classes": self._dataset.num_classes,
+            **{key: card[key] for key in keys},
+        }
+
+    def _subnet(self, arch: Arch) -> dict[str, Any]:
+        dataset = self._dataset
+        calibration = calibration_indices(
+            dataset.num_images["calibration"],
+            self._context.params.evaluation.calibration_images,
+            draw=0,
+        )
+        return {
+            "arch": arch.to_dict(),
+            "arch_id": arch.arch_id,
+            "space": self._space.to_dict(),
+            "num_classes": dataset.num_classes,
+            "class_names": list(dataset.class_names),
+            "mean": list(dataset.mean),
+            "std": list(dataset.std),
+            "image_size_px": dataset.image_size_px,
+            "calibration": {"split": "calibration", "images": calibration},
+        }
+
+    def _card(self, built: BuiltSubnet, budgets: Sequence[float]) -> dict[str, Any]:
+        certificate = self.certifier(built.arch).certificate
+        shipped = SHIPPED_FILES[self._settings.runtime]
+        cost = arch_cost(self._space, built.arch, num_classes=self._dataset.num_classes)
+        finetuned = built.tuning["accuracy_top1_finetuned"]
+        extracted = built.tuning["accuracy_top1_extracted"]
+        layout, params = self._context.layout, self._context.params
+        return {
+            "arch_id": built.arch.arch_id,
+            "budgets_ms": list(budgets),
+            "accuracy": {
+                "accuracy_top1": built.test.accuracy_top1,
+                "accuracy_top5": built.test.accuracy_top5,
+                "num_test_images": built.test.num_images,
+                "accuracy_top1_selection": finetuned if built.tuning["is_finetuned"] else extracted,
+                "accuracy_top1_selection_extracted": extracted,
+                "accuracy_top1_selection_finetuned": finetuned,
+                "num_selection_images": built.tuning["num_images"],
+                "is_finetuned": built.tuning["is_finetuned"],
+                "evaluated_file": shipped,
+            },
+            "latency": {
+                self._device: {
+                    **certificate.measurement.to_dict(),
+                    "attempts_p50_ms": list(certificate.attempts_p50_ms),
+                    "card": self._meter.runtime.card.to_dict(),
+                    "file": shipped,
+                    "file_digest": digest_file(built.folder / shipped),
+                    "verdicts": [
+                        {"budget_ms": budget, "verdict": certificate.verdict(budget)}
+                        for budget in budgets
+                    ],
+                }
+            },
+            "cost": {"macs": cost.macs, "num_params": cost.num_params},
+            "parity": built.parity,
+            "lineage": trace_lineage(
+                layout.root, read_paths(find_stage(NAME), self._device, params)
+            ),
+        }
+
+
+def _check_supernet(supernet: Supernet, dataset: Dataset, context: StageContext) -> None:
+    space = context.params.space.build()
+    if supernet.space != space or supernet.num_classes != dataset.num_classes:
+        phase = context.params.final_phase
+        raise ManifestMismatchError(
+            f"{context.layout.supernet_weights(phase)} must hold a supernet of the space in "
+            f"params.yaml and of {dataset.num_classes} classes; it is of another space or of "
+            f"{supernet.num_classes} classes. Train it again: ofa-pipeline run"
+        )
+
+
+def _pick(choice: Choice) -> dict[str, Any]:
+    return {
+        "budget_ms": choice.budget_ms,
+        "bundle": choice.arch.arch_id,
+        "rank": choice.rank,
+    }
+
+
+def _write_predictions(folder: Path, built: Sequence[BuiltSubnet], dataset: Dataset) -> None:
+    unique = list({subnet.arch: subnet for subnet in built}.values())
+    labels = dataset.split("test").labels.tolist()
+    count = len(labels)
+    write_table(
+        folder / PREDICTIONS_FILE,
+        PREDICTIONS_SCHEMA,
+        {
+            "arch_id": [subnet.arch.arch_id for subnet in unique for _ in range(count)],
+            "image": [image for _ in unique for image in range(count)],
+            "label": labels * len(unique),
+            "predicted": [int(value) for subnet in unique for value in subnet.predicted],
+        },
+    )
+
+
+def _summary(bundles: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        "num_bundles": len(bundles),
+        "accuracy_top1_best": max(item["accuracy"]["accuracy_top1"] for item in bundles),
+        "num_finetuned": sum(item["accuracy"]["is_finetuned"] for item in bundles),
+    }
