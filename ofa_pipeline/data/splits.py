@@ -55,9 +55,9 @@ def assign_splits(
 ) -> Assignment:
     """Divide the images among the splits.
 
-    Images of a split that the source fixes stay there. The others of each class are divided by
-    the fractions, at least one image a split. Copies never lie in two splits: where one is in a
-    fixed test or selection split, those elsewhere are left out; otherwise all go to train.
+    Images of a split that the source fixes stay there. Copies never lie in two splits: where one
+    is in a fixed test or selection split, those elsewhere are left out; otherwise all go to
+    train. The other images of each class are divided by the fractions, at least one a split.
 
     Args:
         images: The usable images.
@@ -74,18 +74,16 @@ def assign_splits(
     first[1:] = (high[order][1:] != high[order][:-1]) | (low[order][1:] != low[order][:-1])
     group = np.empty(len(order), dtype=np.int64)
     group[order] = np.cumsum(first) - 1
-    split, has_copies = _place_copies(images, group)
+    split = _place_copies(images, group)
     for label in range(len(class_names)):
         members = order[images.labels[order] == label]
-        _divide_class(split, members, has_copies, fractions)
+        _divide(split, members[split[members] == DRAWN], fractions)
         _check_class(split[members], class_names[label])
     return Assignment(split=split, order=order, num_copies=int(len(order) - first.sum()))
 
 
-def _place_copies(
-    images: Candidates, group: NDArray[np.int64]
-) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
-    """Return the splits that are settled, and which images have copies."""
+def _place_copies(images: Candidates, group: NDArray[np.int64]) -> NDArray[np.int8]:
+    """Return the splits, settled for images that are fixed or have copies, others `DRAWN`."""
     split = images.fixed.copy()
     has_copies = np.bincount(group)[group] > 1
     held_out = np.full(int(group.max()) + 1 if len(group) else 0, DRAWN, dtype=np.int8)
@@ -93,25 +91,19 @@ def _place_copies(
     home = held_out[group]
     split[(home >= 0) & (split != home)] = LEFT_OUT
     split[has_copies & (home < 0)] = TRAIN
-    return split, has_copies
+    return split
 
 
-def _divide_class(
-    split: NDArray[np.int8],
-    members: NDArray[np.int64],
-    has_copies: NDArray[np.bool_],
-    fractions: Mapping[SplitName, float],
+def _divide(
+    split: NDArray[np.int8], members: NDArray[np.int64], fractions: Mapping[SplitName, float]
 ) -> None:
-    """Fill in the open entries of a class, whose members come in random order."""
-    open_members = members[split[members] == DRAWN]
-    in_train = members[has_copies[members] & (split[members] == TRAIN)]
-    total = len(open_members) + len(in_train)
+    """Fill in the splits of the open images of a class, given in random order."""
     start = 0
     for name, fraction in fractions.items():
-        count = max(1, int(fraction * total + 0.5))
-        split[open_members[start : start + count]] = SPLIT_NAMES.index(name)
+        count = max(1, int(fraction * len(members) + 0.5))
+        split[members[start : start + count]] = SPLIT_NAMES.index(name)
         start += count
-    split[open_members[start:]] = TRAIN
+    split[members[start:]] = TRAIN
 
 
 def _check_class(splits: NDArray[np.int8], name: str) -> None:

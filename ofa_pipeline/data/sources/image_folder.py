@@ -105,10 +105,10 @@ class ImageFolderSource:
 
 def _find_parts(root: Path) -> list[_Part]:
     """Return the split folders, train first; the root alone where there are none."""
-    with_classes = {name: root / name for name in _folders(root) if _folders(root / name)}
-    train = [path for name, path in with_classes.items() if name.lower() in TRAIN_NAMES]
-    test = [path for name, path in with_classes.items() if name.lower() in TEST_NAMES]
-    validation = [path for name, path in with_classes.items() if name.lower() in VALIDATION_NAMES]
+    train, test, validation = (
+        [root / name for name in _folders(root) if name.lower() in names and _folders(root / name)]
+        for names in (TRAIN_NAMES, TEST_NAMES, VALIDATION_NAMES)
+    )
     if not train:
         return [_Part(root, None)]
     if not test and not validation:
@@ -120,23 +120,29 @@ def _find_parts(root: Path) -> list[_Part]:
 
 
 def _folders(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
-        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+    return [path.name for path in _visible(folder) if path.is_dir()]
 
 
 def _files(folder: Path) -> list[Path]:
-    with os.scandir(folder) as entries:
-        names = sorted(e.name for e in entries if e.is_file() and not e.name.startswith("."))
-    return [folder / name for name in names]
+    return [path for path in _visible(folder) if not path.is_dir()]
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def _walk(folder: Path) -> Iterator[Path]:
     """Yield the files of a folder and of those in it, in order of their names."""
-    for current, folders, files in os.walk(folder):
+    for current, folders, files in os.walk(folder, onerror=_raise):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if not name.startswith("."):
                 yield Path(current) / name
+
+
+def _raise(error: OSError) -> None:
+    """Make `os.walk` stop at a folder that may not be read, which it would skip."""
+    raise error
 
 
 def _shown(path: Path) -> str:
