@@ -127,7 +127,11 @@ class LatencyFacts:
     card: Mapping[str, object]
     """Hardware, runtime and settings."""
     samples: tuple[LatencySample, ...]
-    file: str
+    noise_cv: float
+    """Standard deviation over the mean of repeated measurements of a subnet."""
+    num_contended: int
+    """Measurements on a machine that was never quiet."""
+    files: tuple[str, ...]
 
     def errors(self, role: str = "holdout") -> tuple[float, ...]:
         """Return the relative errors of the estimates, without signs, ascending."""
@@ -157,7 +161,8 @@ class PickFacts:
     latency_ms: float
     accuracy_top1: float
     """On selection images."""
-    accuracy_interval: Interval
+    num_tied: int
+    """Other verified subnets of the budget that differ by less than the noise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +174,17 @@ class SearchFacts:
     verified: tuple[FrontPoint, ...]
     """Measured on selection images and on the device."""
     picks: tuple[PickFacts, ...]
-    file: str
+    noise_std: float
+    """Of a measured top-1 between calibration draws."""
+    num_rounds: int
+    """Of predict, verify, refit."""
+    is_stable: bool
+    """Whether the last round changed no pick."""
+    accuracy_rmse: float
+    """Of the estimates of the verified subnets."""
+    latency_mape: float
+    """Mean relative error of the estimates of the verified subnets."""
+    files: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,19 +200,33 @@ class SubnetFacts:
     """On test images."""
     accuracy_interval: Interval
     num_test_images: int
+    accuracy_selection_extracted: float
+    """On selection images, before fine-tuning."""
+    accuracy_selection: float
+    """On selection images, as it ships."""
     p50_ms: float
     p50_interval: Interval
     p95_ms: float
     num_runs: int
+    is_contended: bool
+    """Whether the machine was never quiet meanwhile: the latency is rough then."""
+    verdict: str
+    """``within``, ``within_noise`` (only the median is) or ``over``: the worst of its budgets."""
+    shipped_file: str
+    """Of the bundle: what the device runs, and what was measured."""
     macs: int
     num_params: int
-    within_budget: bool
-    parity: Mapping[str, float]
-    """How far the exported file is from the network that was evaluated."""
-    version: int | None
-    """In the model registry, where the receipts tell it."""
+    parity_max_abs_difference: float
+    """Largest difference of a logit between the network and the exported file."""
+    parity_top1_agreement: float
+    """Fraction of test images with the same answer of both."""
     digest: str
     file: str
+
+    @property
+    def within_budget(self) -> bool:
+        """Whether the median is within every budget."""
+        return self.verdict != "over"
 
     @property
     def budget_share(self) -> float:

@@ -146,7 +146,7 @@ def pareto_chart(device: DeviceFacts) -> str:
                 style="estimated",
             ),
             _verified_points(search.verified),
-            _pick_points(search.picks),
+            _pick_points(search.picks, noise=search.noise_std),
         ],
         x=linear_axis(
             [*budgets, *(point.latency_ms for point in shown)], label="p50 latency (ms a call)"
@@ -206,7 +206,7 @@ def _verified_points(points: Sequence[FrontPoint]) -> Points:
     )
 
 
-def _pick_points(picks: Sequence[PickFacts]) -> Points:
+def _pick_points(picks: Sequence[PickFacts], *, noise: float) -> Points:
     return Points(
         x=[pick.latency_ms for pick in picks],
         y=[100 * pick.accuracy_top1 for pick in picks],
@@ -218,7 +218,8 @@ def _pick_points(picks: Sequence[PickFacts]) -> Points:
             for pick in picks
         ],
         y_ranges=[
-            (100 * pick.accuracy_interval.low, 100 * pick.accuracy_interval.high) for pick in picks
+            (100 * (pick.accuracy_top1 - 2 * noise), 100 * (pick.accuracy_top1 + 2 * noise))
+            for pick in picks
         ],
     )
 

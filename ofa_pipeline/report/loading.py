@@ -1,15 +1,12 @@
 """Reads what a report says of data, training and predictor from their artifacts."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 
 from safetensors import SafetensorError, safe_open
 
 from ofa_pipeline.arch import SearchSpace
-from ofa_pipeline.artifacts import MANIFEST_NAME, Manifest, read_json
+from ofa_pipeline.artifacts import MANIFEST_NAME, read_json
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
 from ofa_pipeline.report.contents import (
     ArtifactFacts,
@@ -19,47 +16,10 @@ from ofa_pipeline.report.contents import (
     PhaseFacts,
     PredictorFacts,
 )
+from ofa_pipeline.report.source import Source
 from ofa_pipeline.tables import CROSS_VALIDATION_SCHEMA, HISTORY_SCHEMA, read_table
 
 _ELASTIC = ("depths", "kernel_sizes", "expand_ratios", "width_multipliers")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """An artifact to read, and how it is named and made again."""
-
-    folder: Path
-    root: Path
-    """The workspace: files are named relative to it."""
-    made_by: str
-    """The command that produces the artifact."""
-
-    def path(self, name: str) -> Path:
-        """Return a file of the artifact."""
-        return self.folder / name
-
-    def name(self, *parts: str) -> str:
-        """Return the name of a file of the artifact, or of the artifact itself."""
-        return self.folder.joinpath(*parts).relative_to(self.root).as_posix()
-
-    def manifest(self) -> Manifest:
-        """Read the manifest."""
-        return Manifest.read(self.folder, made_by=self.made_by)
-
-    @contextmanager
-    def explained(self, file: str) -> Iterator[None]:
-        """Turn what goes wrong with the content of a file into an error that says so.
-
-        Raises:
-            ManifestMismatchError: If a key is missing or a value has another type.
-        """
-        try:
-            yield
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise ManifestMismatchError(
-                f"{self.path(file)} does not hold what a report needs ({error!r}). "
-                f"Produce it again with: {self.made_by}"
-            ) from error
 
 
 def load_dataset(source: Source) -> DatasetFacts:
@@ -157,7 +117,7 @@ def load_predictor(source: Source) -> PredictorFacts:
         )
 
 
-def load_lineage(sources: list[Source]) -> tuple[ArtifactFacts, ...]:
+def load_lineage(sources: Sequence[Source]) -> tuple[ArtifactFacts, ...]:
     """Read what each artifact was made from."""
     facts = []
     for source in sources:

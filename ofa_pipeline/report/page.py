@@ -11,7 +11,6 @@ from ofa_pipeline.report.contents import (
     CONFIDENCE,
     ConfusionFacts,
     ReportContents,
-    SubnetFacts,
 )
 from ofa_pipeline.report.text import FILTERS, show_ms, show_percent
 
@@ -23,6 +22,12 @@ SPLIT_USES = {
     "calibration": "batch-norm statistics of each subnet",
     "selection": "comparing and choosing subnets",
     "test": "the accuracy of what ships, nothing else",
+}
+
+VERDICTS = {
+    "within": "within",
+    "within_noise": "within, by less than the noise",
+    "over": "over",
 }
 
 
@@ -66,22 +71,6 @@ class Confusion:
     """Of the true class."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParityColumn:
-    """One figure of the comparison of the exported file with the network."""
-
-    name: str
-    label: str
-    unit: str
-
-    def show(self, subnet: SubnetFacts) -> str:
-        """Return the figure of a subnet, or a dash."""
-        value = subnet.parity.get(self.name)
-        if value is None:
-            return "-"
-        return show_percent(value) if self.unit.startswith("%") else f"{value:.2g}"
-
-
 def render_page(contents: ReportContents) -> str:
     """Return the page as HTML: the same contents give the same text."""
     environment = Environment(
@@ -104,7 +93,7 @@ def render_page(contents: ReportContents) -> str:
         split_uses=SPLIT_USES,
         matrix=confusion_rows(confusion) if confusion and small else (),
         confusions=most_confused(confusion) if confusion else (),
-        parity_columns=_parity_columns(contents),
+        verdicts=VERDICTS,
         phase_files=[phase.file for phase in contents.phases],
         subnet_files=[subnet.file for subnet in contents.subnets],
     )
@@ -186,19 +175,6 @@ def _cell(count: int, *, share: float, is_hit: bool) -> Cell:
         return Cell(count=0, style="none", share="")
     shade = share if is_hit else share**0.5
     return Cell(count=count, style="hit" if is_hit else "miss", share=f"{shade:.3f}")
-
-
-def _parity_columns(contents: ReportContents) -> list[ParityColumn]:
-    """Return a column for each figure that at least one subnet has."""
-    known = (
-        ParityColumn(name="max_abs_difference", label="largest difference of a logit", unit=""),
-        ParityColumn(name="top1_agreement", label="same answer", unit="% of test images"),
-    )
-    return [
-        column
-        for column in known
-        if any(column.name in subnet.parity for subnet in contents.subnets)
-    ]
 
 
 def _trusted(text: str) -> Markup:

@@ -99,7 +99,8 @@ def test_page_names_every_subnet_with_its_figures(page):
 
 def test_page_names_the_files_that_its_numbers_come_from(page):
     assert "artifacts/predictor/{cross_validation.parquet,report.json}" in page
-    assert "artifacts/search/cpu-pytorch/front.parquet" in page
+    assert "artifacts/search/{cpu-onnxruntime,cpu-pytorch}" not in page
+    assert "artifacts/search/cpu-pytorch/{front.parquet,picks.json}" in page
 
 
 def test_text_from_outside_cannot_become_markup():
@@ -113,7 +114,7 @@ def test_text_from_outside_cannot_become_markup():
 def test_subnet_over_its_budget_is_shown_as_such_and_the_summary_claims_less(page):
     contents = sample_contents()
     device = contents.devices[0]
-    over = replace(device.subnets[0], within_budget=False)
+    over = replace(device.subnets[0], verdict="over")
     changed = replace(device, subnets=(over, *device.subnets[1:]))
     other = render_page(replace(contents, devices=(changed, contents.devices[1])))
     assert 'class="bad">over' in other

@@ -1,0 +1,119 @@
+"""From the folders of a workspace's artifacts to the contents of a report."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ofa_pipeline.report.contents import DeviceFacts, ReportContents
+from ofa_pipeline.report.loading import (
+    load_dataset,
+    load_lineage,
+    load_phase,
+    load_predictor,
+    load_space,
+)
+from ofa_pipeline.report.loading_devices import (
+    load_confusion,
+    load_latency,
+    load_model_name,
+    load_search,
+    load_subnets,
+)
+from ofa_pipeline.report.source import Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceFolders:
+    """Artifact folders of one device."""
+
+    latency: Path
+    search: Path
+    subnets: Path
+    registry: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportFolders:
+    """Every artifact folder that a report is about."""
+
+    root: Path
+    """The workspace: files are named relative to it."""
+    dataset: Path
+    phases: Mapping[str, Path]
+    """By name, in the order of training; at least one."""
+    accuracy: Path
+    predictor: Path
+    devices: Mapping[str, DeviceFolders]
+    """By name; at least one."""
+
+
+def load_contents(folders: ReportFolders, *, title: str) -> ReportContents:
+    """Read everything that a report says.
+
+    Args:
+        folders: Where the artifacts lie.
+        title: Of the page.
+
+    Raises:
+        MissingArtifactError: If an artifact or one of its files is not there.
+        ManifestMismatchError: If a file does not hold what its stage writes.
+    """
+    sources = _sources(folders)
+    phases = [sources[f"train_supernet {name}"] for name in folders.phases]
+    dataset = load_dataset(sources["prepare_dataset"])
+    space = load_space(phases[-1])
+    contents = ReportContents(
+        title=title,
+        space_id=space.space_id,
+        num_archs=float(space.num_archs),
+        dataset=dataset,
+        phases=tuple(
+            load_phase(source, name=name)
+            for source, name in zip(phases, folders.phases, strict=True)
+        ),
+        predictor=load_predictor(sources["fit_predictor"]),
+        devices=tuple(_load_device(sources, name) for name in folders.devices),
+        confusion=None,
+        artifacts=load_lineage(tuple(sources.values())),
+    )
+    best = contents.best
+    confusion = load_confusion(
+        sources[f"specialize {best.device}"], subnet=best, class_names=dataset.class_names
+    )
+    return replace(contents, confusion=confusion)
+
+
+def _load_device(sources: Mapping[str, Source], name: str) -> DeviceFacts:
+    return DeviceFacts(
+        name=name,
+        latency=load_latency(sources[f"profile_latency {name}"]),
+        search=load_search(sources[f"search {name}"]),
+        subnets=load_subnets(sources[f"specialize {name}"], device=name),
+        model_name=load_model_name(sources[f"register {name}"]),
+    )
+
+
+def _sources(folders: ReportFolders) -> dict[str, Source]:
+    """Return every artifact by the stage that makes it, and its item."""
+    return {
+        stage: Source(folder=folder, root=folders.root, made_by=_command(stage))
+        for stage, folder in _stages(folders)
+    }
+
+
+def _stages(folders: ReportFolders) -> Iterator[tuple[str, Path]]:
+    yield "prepare_dataset", folders.dataset
+    for phase, folder in folders.phases.items():
+        yield f"train_supernet {phase}", folder
+    yield "collect_accuracy", folders.accuracy
+    yield "fit_predictor", folders.predictor
+    for device, found in folders.devices.items():
+        yield f"profile_latency {device}", found.latency
+        yield f"search {device}", found.search
+        yield f"specialize {device}", found.subnets
+        yield f"register {device}", found.registry
+
+
+def _command(stage: str) -> str:
+    name, _, item = stage.partition(" ")
+    return f"ofa-pipeline stage {name}" + (f" --item {item}" if item else "")

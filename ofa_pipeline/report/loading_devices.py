@@ -1,0 +1,191 @@
+"""Reads what a report says of devices from their artifacts: latency, search, subnets."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ofa_pipeline.arch import Arch
+from ofa_pipeline.artifacts import read_json
+from ofa_pipeline.errors import ManifestMismatchError
+from ofa_pipeline.report.contents import (
+    ConfusionFacts,
+    FrontPoint,
+    Interval,
+    LatencyFacts,
+    LatencySample,
+    PickFacts,
+    SearchFacts,
+    SubnetFacts,
+    proportion_interval,
+)
+from ofa_pipeline.report.source import Source
+from ofa_pipeline.tables import (
+    EVALUATIONS_SCHEMA,
+    FRONT_SCHEMA,
+    LATENCY_SCHEMA,
+    PREDICTIONS_SCHEMA,
+    read_table,
+)
+
+_VERDICTS = ("within", "within_noise", "over")
+"""From best to worst."""
+
+
+def load_latency(source: Source) -> LatencyFacts:
+    """Read the samples of a latency model and the device card."""
+    card = read_json(source.path("card.json"), made_by=source.made_by)
+    model = read_json(source.path("model.json"), made_by=source.made_by)
+    rows = read_table(source.path("samples.parquet"), LATENCY_SCHEMA).to_pylist()
+    with source.explained("card.json"):
+        device = dict(card["device"])
+    with source.explained("model.json"):
+        noise = model["report"]["noise"]
+        return LatencyFacts(
+            card=device,
+            samples=tuple(
+                LatencySample(
+                    arch_id=row["arch_id"],
+                    role=row["role"],
+                    measured_ms=row["p50_ms"],
+                    interval=Interval(low=row["ci_low_ms"], high=row["ci_high_ms"]),
+                    estimated_ms=row["latency_ms_estimated"],
+                )
+                for row in rows
+            ),
+            noise_cv=noise["cv"],
+            num_contended=noise["num_contended"],
+            files=tuple(source.name(name) for name in ("samples.parquet", "model.json")),
+        )
+
+
+def load_search(source: Source) -> SearchFacts:
+    """Read the front, the verified subnets and the picks of a device."""
+    document = read_json(source.path("picks.json"), made_by=source.made_by)
+    front = read_table(source.path("front.parquet"), FRONT_SCHEMA).to_pylist()
+    verified = read_table(source.path("evaluations.parquet"), EVALUATIONS_SCHEMA).to_pylist()
+    with source.explained("picks.json"):
+        return SearchFacts(
+            front=tuple(
+                FrontPoint(
+                    arch_id=row["arch_id"],
+                    latency_ms=row["latency_ms_estimated"],
+                    accuracy_top1=row["accuracy_top1_estimated"],
+                )
+                for row in front
+            ),
+            verified=tuple(
+                FrontPoint(
+                    arch_id=row["arch_id"],
+                    latency_ms=row["p50_ms"],
+                    accuracy_top1=row["accuracy_top1_selection"],
+                )
+                for row in verified
+            ),
+            picks=tuple(_pick(pick) for pick in document["picks"]),
+            noise_std=document["accuracy_noise_points"] / 100,
+            num_rounds=document["num_rounds"],
+            is_stable=document["is_stable"],
+            accuracy_rmse=document["verification"]["accuracy_rmse_points"] / 100,
+            latency_mape=document["verification"]["latency_mape_percent"] / 100,
+            files=tuple(
+                source.name(name) for name in ("front.parquet", "evaluations.parquet", "picks.json")
+            ),
+        )
+
+
+def load_subnets(source: Source, *, device: str) -> tuple[SubnetFacts, ...]:
+    """Read the bundles of a device, the fastest first.
+
+    Raises:
+        ManifestMismatchError: If there is none.
+    """
+    index = read_json(source.path("bundles.json"), made_by=source.made_by)
+    with source.explained("bundles.json"):
+        subnets = [_subnet(source, entry, device=device) for entry in index["bundles"]]
+    if not subnets:
+        raise ManifestMismatchError(
+            f"{source.path('bundles.json')} must hold at least one bundle, it holds none. "
+            f"Produce it again with: {source.made_by}"
+        )
+    return tuple(sorted(subnets, key=lambda subnet: (subnet.p50_ms, subnet.name)))
+
+
+def load_model_name(source: Source) -> str:
+    """Read the name that a device's subnets are registered under; empty when there are none."""
+    document = read_json(source.path("receipts.json"), made_by=source.made_by)
+    with source.explained("receipts.json"):
+        names = {str(receipt["model_name"]) for receipt in document["receipts"]}
+        return ", ".join(sorted(names))
+
+
+def load_confusion(
+    source: Source, *, subnet: SubnetFacts, class_names: Sequence[str]
+) -> ConfusionFacts:
+    """Count what a subnet takes for what, from its predictions on the test images.
+
+    Raises:
+        ManifestMismatchError: If there are no predictions of the subnet, or a class is unknown.
+    """
+    path = source.path("predictions.parquet")
+    rows = read_table(path, PREDICTIONS_SCHEMA).to_pylist()
+    arch_id = subnet.arch.arch_id
+    pairs = Counter((row["label"], row["predicted"]) for row in rows if row["arch_id"] == arch_id)
+    classes = range(len(class_names))
+    counts = tuple(tuple(pairs[true, predicted] for predicted in classes) for true in classes)
+    found = sum(map(sum, counts))
+    if not found or found != pairs.total():
+        raise ManifestMismatchError(
+            f"{path} must hold predictions of subnet {arch_id} for {len(class_names)} classes, "
+            f"found {pairs.total()}, {found} of them of these classes. "
+            f"Produce it again with: {source.made_by}"
+        )
+    return ConfusionFacts(
+        subnet=subnet,
+        class_names=tuple(class_names),
+        counts=counts,
+        file=source.name("predictions.parquet"),
+    )
+
+
+def _pick(pick: Mapping[str, Any]) -> PickFacts:
+    return PickFacts(
+        budget_ms=pick["budget_ms"],
+        arch_id=pick["arch_id"],
+        latency_ms=pick["latency_ms"],
+        accuracy_top1=pick["accuracy_top1_selection"],
+        num_tied=pick["num_tied"],
+    )
+
+
+def _subnet(source: Source, entry: Mapping[str, Any], *, device: str) -> SubnetFacts:
+    """Read the card of a bundle; `entry` is its line in the index."""
+    name = str(entry["name"])
+    card = read_json(source.path(name) / "card.json", made_by=source.made_by)
+    with source.explained(f"{name}/card.json"):
+        accuracy, latency, parity = card["accuracy"], card["latency"][device], card["parity"]
+        return SubnetFacts(
+            device=device,
+            name=name,
+            budgets_ms=tuple(card["budgets_ms"]),
+            arch=Arch.from_dict(entry["arch"]),
+            accuracy_top1=accuracy["accuracy_top1"],
+            accuracy_interval=proportion_interval(
+                accuracy["accuracy_top1"], count=accuracy["num_test_images"]
+            ),
+            num_test_images=accuracy["num_test_images"],
+            accuracy_selection_extracted=accuracy["accuracy_top1_selection_extracted"],
+            accuracy_selection=accuracy["accuracy_top1_selection"],
+            p50_ms=latency["p50_ms"],
+            p50_interval=Interval(low=latency["ci_low_ms"], high=latency["ci_high_ms"]),
+            p95_ms=latency["p95_ms"],
+            num_runs=latency["num_runs"],
+            is_contended=latency["is_contended"],
+            verdict=max((item["verdict"] for item in latency["verdicts"]), key=_VERDICTS.index),
+            shipped_file=latency["file"],
+            macs=card["cost"]["macs"],
+            num_params=card["cost"]["num_params"],
+            parity_max_abs_difference=parity["max_abs_difference"],
+            parity_top1_agreement=parity["top1_agreement"],
+            digest=entry["bundle_digest"],
+            file=source.name(name, "card.json"),
+        )

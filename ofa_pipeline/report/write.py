@@ -1,0 +1,31 @@
+"""Writes the files of a report."""
+
+from pathlib import Path
+
+from ofa_pipeline.artifacts import write_bytes, write_json
+from ofa_pipeline.report.contents import ReportContents
+from ofa_pipeline.report.exports import metrics, plot_tables
+from ofa_pipeline.report.figures import draw_all
+from ofa_pipeline.report.page import render_page, standalone_chart
+
+PAGE_FILE = "report.html"
+METRICS_FILE = "metrics.json"
+PLOTS_FOLDER = "plots"
+FIGURES_FOLDER = "figures"
+
+
+def write_report(contents: ReportContents, folder: Path) -> None:
+    """Write the page, the metrics, the plot tables and the charts.
+
+    The same contents give the same bytes: no clock, host name or random id is in them.
+
+    Args:
+        contents: What the report says.
+        folder: Gets ``report.html``, ``metrics.json``, ``plots/*.csv`` and ``figures/*.svg``.
+    """
+    write_bytes(folder / PAGE_FILE, render_page(contents).encode())
+    write_json(folder / METRICS_FILE, metrics(contents))
+    for name, text in plot_tables(contents).items():
+        write_bytes(folder / PLOTS_FOLDER / name, text.encode())
+    for name, chart in draw_all(contents).items():
+        write_bytes(folder / FIGURES_FOLDER / f"{name}.svg", standalone_chart(chart).encode())
