@@ -54,15 +54,13 @@ def resize_normalize(
         Once-for-All's ImageNet transform: ``Resize(ceil(r / 0.875)), CenterCrop(r)``.
     """
     side = images.shape[-1]
-    crop, start = float(side), 0.0
+    resized_px, start = resolution_px, 0
     if side >= LARGE_IMAGE_PX:
-        resized = math.ceil(resolution_px / CROP_FRACTION)
-        crop = side * resolution_px / resized
-        start = side * round((resized - resolution_px) / 2) / resized
-    box = torch.tensor([[start, crop]])
+        resized_px = math.ceil(resolution_px / CROP_FRACTION)
+        start = round((resized_px - resolution_px) / 2)
     with torch.no_grad(), _full_precision(images):
-        pixels = _resample(images, rows=box, columns=box, resolution_px=resolution_px)
-        return _normalize(pixels, mean, std)
+        matrix = _whole_image(images, resized_px)[:, start : start + resolution_px]
+        return _normalize(_resample(images, down=matrix, across=matrix), mean, std)
 
 
 def augment(
@@ -98,19 +96,16 @@ def augment(
     """
     with torch.no_grad(), _full_precision(images):
         if kind == "crop_flip":
+            matrix = _whole_image(images, resolution_px)
             shifted = _shift_and_flip(images, generator)
-            whole = torch.tensor([[0.0, float(images.shape[-1])]])
-            pixels = _resample(shifted, rows=whole, columns=whole, resolution_px=resolution_px)
-            return _normalize(pixels, mean, std)
-        rows, columns = random_boxes(len(images), images.shape[-1], generator)
+            return _normalize(_resample(shifted, down=matrix, across=matrix), mean, std)
+        side, device = images.shape[-1], images.device
+        rows, columns = random_boxes(len(images), side, generator)
         flipped = torch.rand(len(images), generator=generator) < 0.5  # noqa: PLR2004 - one in two
-        pixels = _resample(
-            images,
-            rows=rows,
-            columns=columns,
-            resolution_px=resolution_px,
-            flipped=flipped,
-        )
+        down = _filter_matrices(rows.to(device), side, resolution_px)
+        across = _filter_matrices(columns.to(device), side, resolution_px)
+        across = torch.where(flipped.to(device)[:, None, None], across.flip(1), across)
+        pixels = _resample(images, down=down, across=across)
         return _normalize(_jitter_color(pixels, generator), mean, std)
 
 
@@ -157,46 +152,40 @@ def _shift_and_flip(images: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(mirrored, crops.flip(-1), crops)
 
 
-def _resample(
-    images: Tensor,
-    *,
-    rows: Tensor,
-    columns: Tensor,
-    resolution_px: int,
-    flipped: Tensor | None = None,
-) -> Tensor:
-    """Resize a box of each image, antialiased. The boxes lie on the CPU.
+def _resample(images: Tensor, *, down: Tensor, across: Tensor) -> Tensor:
+    """Multiply images from both sides.
 
     Args:
         images: uint8, shape (N, 3, H, W).
-        rows: First pixel and number of pixels of each box, shape (N or 1, 2).
-        columns: The same of its columns.
-        resolution_px: Side of the result, r.
-        flipped: Which images to mirror, shape (N,).
+        down: Weights of rows, shape (N or 1, r, H).
+        across: Weights of columns, shape (N or 1, r, W).
 
     Returns:
         float32 in [0, 255], shape (N, 3, r, r).
     """
-    height, width = images.shape[-2:]
     pixels = images.float()
-    whole = len(rows) == 1 and rows.tolist() == [[0.0, resolution_px]]
-    if whole and flipped is None and height == width == resolution_px:
-        return pixels
-    down = _filter_matrix(rows.to(images.device), height, resolution_px)[:, None]
-    across = _filter_matrix(columns.to(images.device), width, resolution_px)
-    if flipped is not None:
-        mirrored = flipped.to(images.device)[:, None, None]
-        across = torch.where(mirrored, across.flip(1), across)
-    if len(down) == 1:
-        return down[0, 0] @ (pixels @ across[0].T)
-    return down @ (pixels @ across[:, None].transpose(-1, -2))
+    if len(down) == len(across) == 1:
+        return down[0] @ (pixels @ across[0].T)
+    return down[:, None] @ (pixels @ across[:, None].transpose(-1, -2))
 
 
-def _filter_matrix(boxes: Tensor, size: int, resolution_px: int) -> Tensor:
+def _whole_image(images: Tensor, resolution_px: int) -> Tensor:
+    """Return the weights that resize whole images, shape (1, r, H)."""
+    side = images.shape[-1]
+    box = torch.tensor([[0.0, float(side)]])
+    return _filter_matrices(box, side, resolution_px).to(images.device)
+
+
+def _filter_matrices(boxes: Tensor, size: int, resolution_px: int) -> Tensor:
     """Return the weights of each input pixel in each output pixel, shape (N, r, size).
 
-    A triangle around the centre of the output pixel, as wide as the step between output pixels
+    A triangle around the centre of the output pixel, as wide as two steps between output pixels
     and at least two input pixels, cut off at the edges of the box.
+
+    Args:
+        boxes: First pixel and number of pixels of each box, shape (N, 2).
+        size: Pixels of the image, along the axis.
+        resolution_px: Pixels that the box becomes, r.
 
     Source:
         ``Pillow/src/libImaging/Resample.c``, ``precompute_coeffs`` with the bilinear filter.

@@ -1,0 +1,227 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ofa_pipeline.data import augment, resize_normalize
+from ofa_pipeline.data.transforms import random_boxes
+from tests.support.images import noise
+
+PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+
+
+def batch(count, *, side, seed=0):
+    pixels = [noise(seed + index, height=side, width=side) for index in range(count)]
+    return torch.from_numpy(np.stack(pixels).transpose(0, 3, 1, 2).copy())
+
+
+def resized_by_pillow(images, side):
+    pixels = [
+        np.asarray(Image.fromarray(i.permute(1, 2, 0).numpy()).resize((side, side), 2))
+        for i in images
+    ]
+    return torch.from_numpy(np.stack(pixels).transpose(0, 3, 1, 2).copy()).float()
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize(("side", "resolution_px"), [(28, 16), (28, 20), (32, 28), (28, 40)])
+def test_resize_equals_pillow_up_to_its_rounding(side, resolution_px):
+    images = batch(3, side=side)
+    found = resize_normalize(images, resolution_px=resolution_px, **PLAIN) * 255
+    expected = resized_by_pillow(images, resolution_px)
+    assert (found - expected).abs().max() <= 1.01
+
+
+@pytest.mark.parametrize(("side", "resolution_px"), [(28, 16), (32, 28), (28, 40)])
+def test_resize_equals_torch(side, resolution_px):
+    images = batch(3, side=side)
+    found = resize_normalize(images, resolution_px=resolution_px, **PLAIN) * 255
+    expected = torch.nn.functional.interpolate(
+        images.float(), size=(resolution_px,) * 2, mode="bilinear", antialias=True
+    )
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-3)
+
+
+def test_resize_to_the_same_size_keeps_every_pixel():
+    images = batch(2, side=16)
+    found = resize_normalize(images, resolution_px=16, **PLAIN)
+    torch.testing.assert_close(found * 255, images.float(), rtol=0, atol=1e-4)
+
+
+def test_images_are_left_as_they_were():
+    images = batch(2, side=16)
+    before = images.clone()
+    resize_normalize(images, resolution_px=16, mean=(0.5,) * 3, std=(0.2,) * 3)
+    augment(images, kind="crop_flip", resolution_px=16, generator=generator(), **PLAIN)
+    augment(images, kind="random_resized_crop", resolution_px=16, generator=generator(), **PLAIN)
+    assert torch.equal(images, before)
+
+
+def test_normalized_pixels_have_the_mean_and_deviation_taken_away():
+    images = torch.full((1, 3, 4, 4), 51, dtype=torch.uint8)
+    found = resize_normalize(images, resolution_px=4, mean=(0.1, 0.2, 0.3), std=(0.1, 0.2, 0.4))
+    expected = torch.tensor([1.0, 0.0, -0.25])
+    torch.testing.assert_close(found[0, :, 0, 0], expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("resolution_px", [128, 160, 224])
+def test_large_images_are_resized_and_cropped_as_on_imagenet(resolution_px):
+    images = batch(1, side=256)
+    found = resize_normalize(images, resolution_px=resolution_px, **PLAIN) * 255
+    resized = math.ceil(resolution_px / 0.875)
+    start = round((resized - resolution_px) / 2)
+    end = start + resolution_px
+    expected = resized_by_pillow(images, resized)[:, :, start:end, start:end]
+    assert (found - expected).abs().max() <= 1.01
+
+
+@pytest.mark.parametrize("kind", ["crop_flip", "random_resized_crop"])
+def test_equal_seeds_give_equal_images(kind):
+    images = batch(8, side=16)
+    arguments = {"kind": kind, "resolution_px": 12, **PLAIN}
+    one = augment(images, generator=generator(1), **arguments)
+    assert one.shape == (8, 3, 12, 12)
+    assert one.dtype == torch.float32
+    assert torch.equal(one, augment(images, generator=generator(1), **arguments))
+    assert not torch.equal(one, augment(images, generator=generator(2), **arguments))
+
+
+def test_crop_flip_shifts_and_mirrors_each_image_by_itself():
+    image = batch(1, side=16)
+    found = augment(
+        image.expand(250, -1, -1, -1),
+        kind="crop_flip",
+        resolution_px=16,
+        generator=generator(),
+        **PLAIN,
+    )
+    padded = torch.nn.functional.pad(image[0], [2] * 4).float() / 255
+    seen = set()
+    for result in found:
+        matches = [
+            (top, left, flip)
+            for top in range(5)
+            for left in range(5)
+            for flip in (False, True)
+            if torch.allclose(
+                result.flip(-1) if flip else result,
+                padded[:, top : top + 16, left : left + 16],
+                atol=1e-6,
+            )
+        ]
+        assert len(matches) == 1
+        seen.update(matches)
+    assert len(seen) == 50
+
+
+def test_crop_flip_shifts_by_an_eighth_of_the_side():
+    image = torch.zeros(300, 3, 32, 32, dtype=torch.uint8)
+    image[:, :, 16, 16] = 255
+    found = augment(image, kind="crop_flip", resolution_px=32, generator=generator(), **PLAIN)
+    rows = found[:, 0].amax(dim=2).argmax(dim=1)
+    assert (int(rows.min()), int(rows.max())) == (12, 20)
+
+
+def test_crop_flip_is_augmented_at_native_size_and_then_resized():
+    images = batch(6, side=16)
+    native = augment(images, kind="crop_flip", resolution_px=16, generator=generator(3), **PLAIN)
+    found = augment(images, kind="crop_flip", resolution_px=10, generator=generator(3), **PLAIN)
+    expected = resize_normalize((native * 255).round().byte(), resolution_px=10, **PLAIN)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_random_boxes_follow_torchvision():
+    transforms = pytest.importorskip("torchvision.transforms")
+    rows, columns = random_boxes(1000, 64, generator())
+    torch.manual_seed(0)
+    image = torch.empty(3, 64, 64)
+    drawn = torch.tensor(
+        [
+            transforms.RandomResizedCrop.get_params(image, [0.08, 1.0], [3 / 4, 4 / 3])
+            for _ in range(1000)
+        ]
+    ).float()
+    ours = torch.stack([rows[:, 0], columns[:, 0], rows[:, 1], columns[:, 1]], dim=1)
+    error = 4 * drawn.std(dim=0) / math.sqrt(500)
+    assert ((ours.mean(dim=0) - drawn.mean(dim=0)).abs() < error).all()
+    assert ((ours.std(dim=0) - drawn.std(dim=0)).abs() < error).all()
+
+
+def test_random_boxes_lie_within_the_image():
+    rows, columns = random_boxes(5000, 20, generator())
+    for boxes in (rows, columns):
+        assert (boxes[:, 0] >= 0).all()
+        assert (boxes.sum(dim=1) <= 20).all()
+        assert (boxes[:, 1] >= 1).all()
+
+
+def test_random_boxes_of_one_pixel_are_that_pixel():
+    rows, columns = random_boxes(10, 1, generator())
+    assert rows.tolist() == columns.tolist() == [[0.0, 1.0]] * 10
+
+
+def test_random_resized_crop_equals_the_crop_resized(monkeypatch):
+    images = batch(4, side=24)
+    rows = torch.tensor([[0.0, 24.0], [3.0, 12.0], [10.0, 14.0], [5.0, 7.0]])
+    columns = torch.tensor([[0.0, 24.0], [1.0, 16.0], [8.0, 9.0], [5.0, 8.0]])
+    monkeypatch.setattr("ofa_pipeline.data.transforms.random_boxes", lambda *_: (rows, columns))
+    monkeypatch.setattr("ofa_pipeline.data.transforms._jitter_color", lambda pixels, _: pixels)
+    found = augment(
+        images, kind="random_resized_crop", resolution_px=12, generator=generator(), **PLAIN
+    )
+    for index, image in enumerate(images):
+        (top, height), (left, width) = rows[index].int().tolist(), columns[index].int().tolist()
+        crop = image[None, :, top : top + height, left : left + width].float()
+        expected = torch.nn.functional.interpolate(
+            crop, size=(12, 12), mode="bilinear", antialias=True
+        )[0]
+        differences = [
+            (candidate * 255 - expected).abs().max().item()
+            for candidate in (found[index], found[index].flip(-1))
+        ]
+        assert min(differences) < 1e-3
+
+
+def test_color_jitter_keeps_gray_gray_and_pixels_in_range():
+    gray = batch(50, side=8)[:, :1].expand(-1, 3, -1, -1)
+    found = augment(
+        gray, kind="random_resized_crop", resolution_px=8, generator=generator(), **PLAIN
+    )
+    torch.testing.assert_close(found[:, 0], found[:, 1], rtol=0, atol=1e-5)
+    assert found.min() >= 0
+    assert found.max() <= 1
+
+
+def test_color_jitter_stays_within_its_limits():
+    images = torch.full((500, 3, 4, 4), 100, dtype=torch.uint8)
+    found = augment(
+        images, kind="random_resized_crop", resolution_px=4, generator=generator(), **PLAIN
+    )
+    factor = found[:, 0, 0, 0] * 255 / 100
+    assert 1 - 32 / 255 <= factor.min() < 0.9
+    assert 1 + 32 / 255 >= factor.max() > 1.1
+
+
+def test_mixed_precision_around_it_changes_nothing():
+    images = batch(2, side=16)
+    arguments = {"kind": "random_resized_crop", "resolution_px": 12, **PLAIN}
+    plain = augment(images, generator=generator(), **arguments)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = augment(images, generator=generator(), **arguments)
+    assert torch.equal(plain, mixed)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("kind", ["crop_flip", "random_resized_crop"])
+def test_augmentation_is_the_same_on_cpu_and_gpu(kind):
+    images = batch(8, side=32)
+    arguments = {"kind": kind, "resolution_px": 24, **PLAIN}
+    on_cpu = augment(images, generator=generator(), **arguments)
+    on_gpu = augment(images.cuda(), generator=generator(), **arguments)
+    torch.testing.assert_close(on_gpu.cpu(), on_cpu, rtol=0, atol=1e-4)
