@@ -1,8 +1,10 @@
-"""Ask DVC to bring one stage up to date: `python -m flows.dvc_child ADDRESS [--force]`.
+"""DVC, asked over a pipe: `python -m flows.dvc_child PARENT_PID ANSWERS_FD`.
 
-A process of its own, because DVC holds locks and changes the process it runs in. It ends with
-whoever started it: told to end, or left alone, it tells the stage, which saves and ends.
-The last line of its standard output is the answer in JSON.
+One process serves a whole run, because DVC takes longer to import than to find out that a stage
+has nothing to do. It reads one JSON request a line on standard input, ``{"stages": [...],
+"do": "reproduce" | "force" | "status"}``, and answers one line on ANSWERS_FD.
+
+It ends with its parent: told to end, or left alone, it tells the stage, which saves and ends.
 """
 
 import ctypes
@@ -13,48 +15,48 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 EXIT_FAILED = 1
 EXIT_BUSY = 3
 _PR_SET_PDEATHSIG = 1
 
 
-def main(arguments: list[str]) -> int:
-    """Reproduce a stage, or with ``--status`` say which of the named stages are not current.
+def main(parent_pid: int, answers: int) -> None:
+    """Answer requests until there are no more."""
+    _end_with_parent(parent_pid)
+    with os.fdopen(answers, "w") as out:
+        for line in sys.stdin:
+            out.write(json.dumps(answer(json.loads(line))) + "\n")
+            out.flush()
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """Do what is asked.
 
     Returns:
-        0, the exit code of the stage's command, or one of ours.
+        ``changed``: the stages that were run or restored, or for ``status`` would be;
+        ``exit_code``: 0, of the stage's command, or one of ours; ``error``: what DVC says.
     """
-    _end_with_parent(int(arguments[0]))
-    force, status = "--force" in arguments, "--status" in arguments
-    addresses = [word for word in arguments[1:] if not word.startswith("--")]
     from dvc.exceptions import DvcException
     from dvc.lock import LockError
     from dvc.repo import Repo
 
+    changed: list[str] = []
+    error_text, code = "", 0
     try:
         with Repo(str(Path.cwd())) as repo:
-            if status:
-                _answer(changed=sorted(repo.status(targets=addresses)))
+            if request["do"] == "status":
+                changed = sorted(repo.status(targets=request["stages"]))
             else:
-                done = repo.reproduce(addresses, single_item=True, force=force)
-                _answer(changed=[stage.addressing for stage in done])
+                force = request["do"] == "force"
+                done = repo.reproduce(request["stages"], single_item=True, force=force)
+                changed = [stage.addressing for stage in done]
     except LockError as error:
-        _answer(error=str(error))
-        return EXIT_BUSY
+        error_text, code = str(error), EXIT_BUSY
     except DvcException as error:
-        causes = _causes(error)
-        _answer(error=": ".join(causes))
-        code = re.search(r"exited with (-?\d+)$", causes[-1])
-        if code is None:
-            return EXIT_FAILED
-        # -N: killed by signal N, which a shell reports as 128 + N.
-        return int(code[1]) if int(code[1]) >= 0 else 128 - int(code[1])
-    return 0
-
-
-def _answer(*, changed: list[str] | None = None, error: str = "") -> None:
-    sys.stdout.write("\n" + json.dumps({"changed": changed or [], "error": error}) + "\n")
+        error_text, code = ": ".join(_causes(error)), _exit_code_of(error)
+    return {"changed": changed, "exit_code": code, "error": error_text}
 
 
 def _causes(error: BaseException | None) -> list[str]:
@@ -65,12 +67,22 @@ def _causes(error: BaseException | None) -> list[str]:
     return texts
 
 
+def _exit_code_of(error: BaseException) -> int:
+    """Return the exit code of a stage's command, which DVC mentions in a text only."""
+    found = re.search(r"exited with (-?\d+)$", _causes(error)[-1])
+    if found is None:
+        return EXIT_FAILED
+    # -N: killed by signal N, which a shell reports as 128 + N.
+    return int(found[1]) if int(found[1]) >= 0 else 128 - int(found[1])
+
+
 def _end_with_parent(parent_pid: int) -> None:
-    """On SIGTERM, and when the parent dies, end the stage; DVC then ends by itself."""
+    """On SIGTERM, and when the parent dies, end the stage; DVC then finds that it failed."""
 
     def pass_on(_: int, __: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, lambda *_: None)
         os.killpg(0, signal.SIGTERM)
+        signal.signal(signal.SIGTERM, pass_on)
 
     signal.signal(signal.SIGTERM, pass_on)
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -79,4 +91,4 @@ def _end_with_parent(parent_pid: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,24 +1,13 @@
-"""One Prefect task a stage. DVC judges whether there is anything to do; nothing else calls DVC.
+"""One Prefect task a stage. DVC judges whether there is anything to do; nothing else asks DVC.
 
-The task starts `flows.dvc_child`, follows the stage's events on a named pipe, and turns them
-into Prefect's progress and log. Prefect's own result cache stays off: there is one judge.
+Prefect's own result cache stays off: there is one judge.
 """
 
-import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar, copy_context
+from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import prefect.runtime
 from prefect import task
@@ -28,12 +17,12 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.logging import get_run_logger
 from prefect.tasks import Task
 
+from flows.judge import Judge, StageFailedError, Watcher
+from flows.receipts import missing_receipts
 from ofa_pipeline.cli.display import Display, duration_text, progress_text
-from ofa_pipeline.cli.events import PIPE_VARIABLE, StageEvent
-from ofa_pipeline.cli.output import EXIT_BUSY, EXIT_INTERRUPTED, EXIT_TERMINATED
-from ofa_pipeline.errors import OfaPipelineError
+from ofa_pipeline.cli.events import StageEvent
+from ofa_pipeline.cli.output import EXIT_BUSY
 from ofa_pipeline.progress import ProgressEvent
-from ofa_pipeline.workspace import RUN_PID_VARIABLE
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -43,21 +32,8 @@ OutcomeKind = Literal["ran", "restored", "skipped"]
 DISPLAY: ContextVar[Display | None] = ContextVar("DISPLAY", default=None)
 """Where people watch; Prefect's log and artifacts get the same either way."""
 
-MACHINE = threading.Lock()
-"""One stage at a time: whatever runs beside a latency measurement is in the measurement."""
-
 _PROGRESS_EVERY_S = 5.0
-_PATIENCE_S = 120.0
-_KILLED = 128 + signal.SIGKILL
-
-
-class StageFailedError(OfaPipelineError):
-    """A stage ended with an error; the message is the stage's own."""
-
-    def __init__(self, message: str, *, exit_code: int) -> None:
-        """Keep the exit code, which says what kind of error it was."""
-        super().__init__(message)
-        self.exit_code = exit_code
+_KILLED = 128 + 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,29 +82,40 @@ def _name_of_run() -> str:
     retry_delay_seconds=[5, 30],
     retry_condition_fn=is_worth_retrying,
 )
-def run_stage(root: Path, stage: str, item: str | None = None, *, force: bool = False) -> Outcome:
-    """Bring one stage of a workspace up to date.
+def run_stage(judge: Judge, stage: str, item: str | None = None) -> Outcome:
+    """Bring one stage of the judge's workspace up to date.
 
     Args:
-        root: The workspace, held by this run.
+        judge: Of the workspace, held by this run.
         stage: Name of a row of `STAGES`.
         item: Phase or device, where the stage has them.
-        force: Run it even when nothing changed.
 
     Raises:
         StageFailedError: If it fails; with the stage's own words.
     """
     address = address_of(stage, item)
+    outcome = bring_up_to_date(judge, address)
+    if stage == "register" and item is not None and missing_receipts(judge.root, item):
+        # DVC sees files only: the registry is another one than the receipts were written for.
+        get_run_logger().info("the registry lacks what the receipts of %s claim", item)
+        return bring_up_to_date(judge, address, force=True)
+    return outcome
+
+
+def bring_up_to_date(judge: Judge, address: str, *, force: bool = False) -> Outcome:
+    """Ask for a stage inside a task; with `force`, also when nothing changed.
+
+    Raises:
+        StageFailedError: If it fails.
+    """
     display = DISPLAY.get()
     watcher = _TaskWatcher(address, display)
     start = time.monotonic()
     try:
-        with MACHINE:
-            answer = call_dvc(root, [address, *(["--force"] if force else [])], watcher)
+        changed = judge.ask("force" if force else "reproduce", [address], watcher)
     finally:
         watcher.finish()
-    changed = answer["changed"]
-    kind: OutcomeKind = "skipped" if not changed else "ran" if watcher.has_started else "restored"
+    kind: OutcomeKind = "ran" if watcher.has_started else "restored" if changed else "skipped"
     outcome = Outcome(address=address, kind=kind, duration_s=time.monotonic() - start)
     get_run_logger().info(outcome.text)
     if display:
@@ -136,163 +123,33 @@ def run_stage(root: Path, stage: str, item: str | None = None, *, force: bool = 
     return outcome
 
 
-def stale_stages(root: Path, addresses: list[str]) -> list[str]:
-    """Return which of some stages DVC would run again.
-
-    Raises:
-        StageFailedError: If DVC cannot tell.
-    """
-    changed = call_dvc(root, ["--status", *addresses], Watcher("status"))["changed"]
-    return [str(address) for address in changed]
-
-
-def call_dvc(root: Path, arguments: list[str], watcher: "Watcher") -> dict[str, Any]:
-    """Run `flows.dvc_child` in a workspace and return its answer.
-
-    Raises:
-        StageFailedError: If DVC or the stage fails.
-        KeyboardInterrupt: After the stage has saved its state.
-    """
-    with _event_pipe(watcher) as pipe, tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "flows.dvc_child", str(os.getpid()), *arguments],
-            cwd=root,
-            env=_environment(pipe),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C comes from us, once, so that the stage can save
-        )
-        _wait_for(process)
-        output.seek(0)
-        return _answer_of(process, output, watcher)
-
-
-def _answer_of(
-    process: "subprocess.Popen[bytes]", output: IO[str], watcher: "Watcher"
-) -> dict[str, Any]:
-    said = output.read().strip().splitlines()
-    try:
-        answer: dict[str, Any] = json.loads(said[-1])
-    except (IndexError, json.JSONDecodeError):
-        answer = {"error": "\n".join(said[-20:]) or "DVC ended without an answer"}
-    if process.returncode == 0:
-        return answer
-    failure = watcher.failure
-    if failure is not None:
-        raise StageFailedError(f"{watcher.address}: {failure.error}", exit_code=failure.exit_code)
-    code = process.returncode % 256 if process.returncode > 0 else 128 - process.returncode
-    if code in (EXIT_INTERRUPTED, EXIT_TERMINATED):
-        raise StageFailedError(
-            f"{watcher.address} was stopped. Run again to go on from there.", exit_code=code
-        )
-    details = "".join(f"\n    {line}" for line in said[-20:-1])
-    raise StageFailedError(f"{watcher.address}: {answer['error']}{details}", exit_code=code)
-
-
-def _wait_for(process: "subprocess.Popen[bytes]") -> None:
-    """Wait for the end; when this run is told to stop, tell the stage and wait until it saved."""
-    try:
-        process.wait()
-    except BaseException as error:
-        number = signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM
-        _signal_group(process, number)
-        try:
-            process.wait(timeout=_PATIENCE_S)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
-            _signal_group(process, signal.SIGKILL)
-        raise
-
-
-def _signal_group(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
-    try:
-        os.killpg(process.pid, number)
-    except ProcessLookupError:
-        return  # it has just ended
-
-
-def _environment(pipe: Path) -> dict[str, str]:
-    """Return the environment of DVC and the stage: our interpreter's commands come first."""
-    commands = str(Path(sys.executable).parent)
-    return {
-        **os.environ,
-        "PATH": os.pathsep.join([commands, os.environ.get("PATH", "")]),
-        PIPE_VARIABLE: str(pipe),
-        RUN_PID_VARIABLE: str(os.getpid()),
-    }
-
-
-@contextmanager
-def _event_pipe(watcher: "Watcher") -> Iterator[Path]:
-    """Make a named pipe whose events go to the watcher while the body runs."""
-    with tempfile.TemporaryDirectory(prefix="ofa-") as folder:
-        path = Path(folder) / "events"
-        os.mkfifo(path)
-        # Opened for both: the reader never sees an end before we close it ourselves.
-        reader = os.open(path, os.O_RDWR)
-        # In the task's context: Prefect files log lines and artifacts under the task run.
-        thread = threading.Thread(
-            target=copy_context().run, args=(_read_events, reader, watcher), daemon=True
-        )
-        thread.start()
-        try:
-            yield path
-        finally:
-            os.write(reader, _END)
-            thread.join()
-            os.close(reader)
-
-
-_END = b"\x00\n"
-
-
-def _read_events(reader: int, watcher: "Watcher") -> None:
-    with os.fdopen(os.dup(reader), "rb") as lines:
-        for line in lines:
-            if line == _END:
-                return
-            event = StageEvent.from_line(line)
-            if event is not None:
-                watcher.receive(event)
-
-
-class Watcher:
-    """Turns the events of one stage into what people see."""
-
-    def __init__(self, address: str) -> None:
-        self.address = address
-        self.has_started = False
-        self.failure: StageEvent | None = None
-
-    def receive(self, event: StageEvent) -> None:
-        """Take note of an event."""
-        if event.kind == "started":
-            self.has_started = True
-        elif event.kind == "failed":
-            self.failure = event
-        else:
-            self.progress(event.progress)
-
-    def progress(self, event: ProgressEvent) -> None:
-        """Show progress; nobody watches here."""
-
-    def finish(self) -> None:
-        """End what was shown."""
-
-
 class _TaskWatcher(Watcher):
     """Shows progress on the terminal, in Prefect's log and as a progress artifact."""
 
     def __init__(self, address: str, display: Display | None) -> None:
-        super().__init__(address)
+        super().__init__()
+        self._address = address
         self._display = display
         self._logger = get_run_logger()
+        # Events arrive in another thread: Prefect files what is made there under this task.
+        self._context: Context = copy_context()
         self._artifact: UUID | None = None
         self._next_update = 0.0
 
-    def progress(self, event: ProgressEvent) -> None:
+    def receive(self, event: StageEvent) -> None:
+        super().receive(event)
+        if event.kind == "progress":
+            self._context.run(self._show, event.progress)
+
+    def finish(self) -> None:
         if self._display:
-            self._display.show(self.address, event)
+            self._display.finish(self._address)
+        if self._artifact is not None:
+            self._update(100.0, "done")
+
+    def _show(self, event: ProgressEvent) -> None:
+        if self._display:
+            self._display.show(self._address, event)
         if event.total == 0:
             figures = "".join(f", {name} {value:.4g}" for name, value in event.metrics.items())
             self._logger.info("%s%s", event.label, figures)
@@ -300,15 +157,9 @@ class _TaskWatcher(Watcher):
             self._next_update = time.monotonic() + _PROGRESS_EVERY_S
             self._update(100 * event.done / event.total, f"{event.label}: {progress_text(event)}")
 
-    def finish(self) -> None:
-        if self._display:
-            self._display.finish(self.address)
-        if self._artifact is not None:
-            self._update(100.0, "done")
-
     def _update(self, percent: float, text: str) -> None:
         if self._artifact is None:
-            key = re.sub("[^a-z0-9]+", "-", self.address)
+            key = re.sub("[^a-z0-9]+", "-", self._address)
             created = create_progress_artifact(percent, key=key, description=text)
             self._artifact = cast("UUID", created)  # a coroutine only inside async code
         else:

@@ -31,7 +31,7 @@ _POLL_S = 0.1
 
 @contextmanager
 def hold_workspace(root: Path, *, role: str) -> Iterator[None]:
-    """Keep other runs out of a workspace while the body runs.
+    """Keep other runs out of a workspace while the body runs; what it starts is let through.
 
     Args:
         root: The workspace.
@@ -40,8 +40,18 @@ def hold_workspace(root: Path, *, role: str) -> Iterator[None]:
     Raises:
         WorkspaceBusyError: If another run holds it, or a stage that does not leave in time.
     """
+    if _belongs_to_holder(root):
+        yield  # this process holds it already
+        return
     with _hold(root, "workspace", role=role):
-        yield
+        before = os.environ.get(RUN_PID_VARIABLE)
+        os.environ[RUN_PID_VARIABLE] = str(os.getpid())
+        try:
+            yield
+        finally:
+            os.environ.pop(RUN_PID_VARIABLE)
+            if before is not None:
+                os.environ[RUN_PID_VARIABLE] = before
 
 
 @contextmanager

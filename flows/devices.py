@@ -1,0 +1,45 @@
+"""Add a device, or new budgets for one: search and specialise, without training."""
+
+from prefect import flow
+
+from flows.checks import check_before_work
+from flows.judge import Watcher
+from flows.pipeline import judged, serve_devices
+from flows.stages import address_of, run_stage
+from ofa_pipeline.errors import ManifestMismatchError
+from ofa_pipeline.params import Params, load_params
+
+
+@flow(name="add-device", validate_parameters=False)
+def add_devices(workspace: str, devices: list[str]) -> None:
+    """Serve some devices of params.yaml from the supernet that is there.
+
+    Args:
+        workspace: Folder with params.yaml; held by the process that runs this.
+        devices: Names in params.yaml.
+
+    Raises:
+        ManifestMismatchError: If the supernet, or what was measured on it, is not up to date:
+            this flow never trains.
+    """
+    with judged(workspace) as judge:
+        params = load_params(judge.root / "params.yaml")
+        for device in devices:
+            params.device(device)
+        check_before_work(judge.root, params)
+        stale = judge.ask("status", shared_addresses(params), Watcher())
+        if stale:
+            raise ManifestMismatchError(
+                f"a device is added to a supernet that is up to date, but {', '.join(stale)} would "
+                "have to run first. Run the whole pipeline: ofa-pipeline run"
+            )
+        serve_devices(judge, devices)
+        registered = [address_of("register", device) for device in params.devices]
+        if not judge.ask("status", registered, Watcher()):
+            run_stage(judge, "report")
+
+
+def shared_addresses(params: Params) -> list[str]:
+    """Return the stages that all devices share: what is done once for all."""
+    phases = [address_of("train_supernet", phase) for phase in params.phases]
+    return ["prepare_dataset", *phases, "collect_accuracy", "fit_predictor"]

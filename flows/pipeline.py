@@ -1,0 +1,100 @@
+"""The whole story: train once, then hand every device its own subnets."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture
+
+from flows.checks import check_before_work
+from flows.crashes import mark_crashed_runs
+from flows.judge import Judge, StageFailedError
+from flows.stages import Outcome, run_stage
+from ofa_pipeline.params import load_params
+from ofa_pipeline.workspace import choose_version_control, hold_workspace
+
+DEVICE_STAGES = ("profile_latency", "search", "specialize", "register")
+
+
+@flow(name="once-for-all", validate_parameters=False)
+def pipeline(workspace: str) -> None:
+    """Bring every artifact of a workspace up to date, from the images to the registry.
+
+    Args:
+        workspace: Folder with params.yaml; held by the process that runs this.
+    """
+    with judged(workspace) as judge:
+        root = judge.root
+        params = load_params(root / "params.yaml")
+        check_before_work(root, params)
+
+        run_stage(judge, "prepare_dataset")
+        for phase in params.phases:
+            run_stage(judge, "train_supernet", phase)
+        run_stage(judge, "collect_accuracy")
+        run_stage(judge, "fit_predictor")
+
+        serve_devices(judge, params.devices)
+        run_stage(judge, "report")
+
+
+@contextmanager
+def judged(workspace: str) -> Iterator[Judge]:
+    """Hold a workspace and start its judge; an earlier run that seems alive was killed.
+
+    Raises:
+        WorkspaceBusyError: If another run holds the workspace.
+    """
+    root = Path(workspace)
+    with hold_workspace(root, role="run"):
+        choose_version_control(root)
+        mark_crashed_runs(root)
+        with Judge(root) as judge:
+            yield judge
+
+
+def serve_devices(judge: Judge, devices: Iterable[str]) -> None:
+    """Search, specialise and register for every device; one that fails does not stop the others.
+
+    Raises:
+        StageFailedError: If a device failed; names every one.
+    """
+    chains = {device: _submit_chain(judge, device) for device in devices}
+    try:
+        states = [future.state for chain in chains.values() for future in _finished(chain)]
+    except BaseException as error:
+        judge.stop(error)
+        raise
+    failures = [failure for state in states if (failure := _own_failure(state)) is not None]
+    if failures:
+        raise StageFailedError(
+            "\n".join(str(failure) for failure in failures), exit_code=failures[0].exit_code
+        )
+
+
+def _submit_chain(judge: Judge, device: str) -> list[PrefectFuture[Outcome]]:
+    chain: list[PrefectFuture[Outcome]] = []
+    for stage in DEVICE_STAGES:
+        chain.append(
+            run_stage.submit(judge, stage, device, return_state=False, wait_for=chain[-1:])
+        )
+    return chain
+
+
+def _finished(chain: list[PrefectFuture[Outcome]]) -> list[PrefectFuture[Outcome]]:
+    for future in chain:
+        future.wait()
+    return chain
+
+
+def _own_failure(state: State[Any]) -> StageFailedError | None:
+    """Return why a task failed; None when it did not, or only because of the one before it."""
+    if state.is_completed() or state.name == "NotReady":
+        return None
+    error = state.result(raise_on_failure=False)
+    if isinstance(error, StageFailedError):
+        return error
+    return StageFailedError(f"{state.message or state.name}", exit_code=1)

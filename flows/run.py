@@ -1,0 +1,81 @@
+"""`python -m flows.run`: one run of the pipeline, here and now; `ofa-pipeline run` starts this."""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+from flows.environment import set_up_prefect
+from ofa_pipeline.artifacts import Layout
+from ofa_pipeline.cli.display import Display, duration_text
+from ofa_pipeline.cli.output import exit_code_of, report_error, stderr, stdout
+from ofa_pipeline.params import Params, load_params
+from ofa_pipeline.workspace import hold_workspace
+
+
+def main(arguments: list[str]) -> int:
+    """Run the pipeline in a workspace and show what came out.
+
+    Returns:
+        One of the exit codes of `ofa-pipeline --help`.
+    """
+    options = _parse(arguments)
+    root = options.workspace.resolve()
+    try:
+        params = load_params(root / "params.yaml")
+        for device in options.device:
+            params.device(device)
+        set_up_prefect(root, os.environ)
+        with hold_workspace(root, role="run"):
+            start = time.monotonic()
+            _run_flow(root, options.device)
+            _show_results(root, params, duration_s=time.monotonic() - start)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the boundary to the user
+        report_error(error, debug=options.debug)
+        return getattr(error, "exit_code", None) or exit_code_of(error)
+    return 0
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m flows.run", description=__doc__)
+    parser.add_argument("--workspace", type=Path, default=Path())
+    parser.add_argument("--device", action="append", default=[])
+    parser.add_argument("--debug", action="store_true")
+    return parser.parse_args(arguments)
+
+
+def _run_flow(root: Path, devices: list[str]) -> None:
+    stderr.print("starting Prefect ...", style="dim")
+    from prefect import tags
+
+    from flows.crashes import workspace_tag
+    from flows.devices import add_devices
+    from flows.pipeline import pipeline
+    from flows.stages import DISPLAY
+
+    with tags(workspace_tag(root)), Display(stderr) as display:
+        token = DISPLAY.set(display)
+        try:
+            if devices:
+                add_devices(str(root), devices)
+            else:
+                pipeline(str(root))
+        finally:
+            DISPLAY.reset(token)
+
+
+def _show_results(root: Path, params: Params, *, duration_s: float) -> None:
+    from flows.receipts import registered_subnets
+    from ofa_pipeline.cli.subnets import subnet_table
+    from ofa_pipeline.registry import open_registry
+
+    registry = open_registry(root, experiment=params.registry.experiment)
+    stdout.print(subnet_table(registered_subnets(root, params.devices, registry)))
+    report = Layout(root).report / "report.html"
+    stdout.print(f"report: {report}", highlight=False, soft_wrap=True)
+    stdout.print(f"done in {duration_text(duration_s)}", highlight=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

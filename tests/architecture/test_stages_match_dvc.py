@@ -1,0 +1,104 @@
+"""`dvc.yaml` says the same as `STAGES`, and names the code that each stage runs."""
+
+import re
+from pathlib import Path
+
+import grimp
+import pytest
+import yaml
+
+from ofa_pipeline.params import load_params
+from ofa_pipeline.stages import STAGES, Stage, find_stage
+
+ROOT = Path(__file__).parents[2]
+GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+
+# Modules that carry values about and compute none: a change there cannot change a result
+# without breaking loudly (docs/adr/0061-code-is-a-dependency.md).
+PLUMBING = {"errors", "progress", "params", "artifacts", "workspace", "stages"}
+
+TO_DVC = {
+    "{item}": "${key}",
+    "{final}": "${final_phase}",
+    "supernet/{previous}": "${item.start_from}",
+    "/{phase}": "",
+    "/{device}": "",
+}
+
+
+def block(stage: Stage) -> dict:
+    entry = GRAPH["stages"][stage.name]
+    return entry["do"] if stage.item_kind else entry
+
+
+def in_dvc_words(text: str) -> str:
+    for ours, theirs in TO_DVC.items():
+        text = text.replace(ours, theirs)
+    return text
+
+
+def deps(stage: Stage, *, code: bool) -> list[str]:
+    return [path for path in block(stage)["deps"] if path.startswith("ofa_pipeline/") is code]
+
+
+def test_stages_come_in_the_order_of_the_table():
+    assert list(GRAPH["stages"]) == [stage.name for stage in STAGES]
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+class TestStage:
+    def test_loops_over_its_phases_or_devices(self, stage):
+        loop = GRAPH["stages"][stage.name].get("foreach")
+        assert loop == ({"phase": "${phases}", "device": "${devices}"}.get(stage.item_kind))
+
+    def test_command_is_the_one_at_the_keyboard(self, stage):
+        command = block(stage)["cmd"].removeprefix('PATH="$PATH:.venv/bin" ')
+        item = " --item ${key}" if stage.item_kind else ""
+        assert command == f"ofa-pipeline stage {stage.name}{item}"
+
+    def test_reads_what_the_table_says(self, stage):
+        assert deps(stage, code=False) == [in_dvc_words(path) for path in stage.reads]
+
+    def test_writes_what_the_table_says(self, stage):
+        assert block(stage)["outs"] == [in_dvc_words(stage.writes)]
+
+    def test_gets_the_params_that_the_table_says(self, stage):
+        assert block(stage)["params"] == [in_dvc_words(name) for name in stage.params]
+
+    def test_description_is_the_summary_of_the_table(self, stage):
+        assert block(stage)["desc"] == stage.summary
+
+
+@pytest.fixture(scope="module")
+def imports():
+    return grimp.build_graph("ofa_pipeline", exclude_type_checking_imports=True)
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_stage_depends_on_the_code_that_it_runs(stage, imports):
+    module = f"ofa_pipeline.stages.{stage.name}"
+    rooms = {
+        found.split(".")[1]
+        for found in imports.find_upstream_modules(module)
+        if found != "ofa_pipeline"
+    }
+    expected = {
+        f"ofa_pipeline/{room}"
+        if (ROOT / "ofa_pipeline" / room).is_dir()
+        else f"ofa_pipeline/{room}.py"
+        for room in rooms - PLUMBING
+    }
+    assert set(deps(stage, code=True)) == {*expected, f"ofa_pipeline/stages/{stage.name}.py"}
+    assert deps(stage, code=True) == sorted(deps(stage, code=True))
+
+
+def test_every_template_of_dvc_is_known_to_params():
+    params = load_params(ROOT / "params.yaml")
+    named = set(re.findall(r"\$\{(\w+)", (ROOT / "dvc.yaml").read_text()))
+    assert named - {"key", "item"} <= set(type(params).model_fields)
+
+
+def test_report_writes_what_dvc_shows():
+    files = [*GRAPH["metrics"]]
+    files += [file for plot in GRAPH["plots"] for value in plot.values() for file in value["y"]]
+    assert all(file.startswith(find_stage("report").writes + "/") for file in files)
