@@ -13,7 +13,7 @@ from ofa_pipeline.latency.devices import (
 )
 from ofa_pipeline.latency.export import export_onnx, inference_form
 from ofa_pipeline.latency.measurement import LatencyMeasurement
-from ofa_pipeline.latency.meter import LatencyMeter, ReferenceNetwork
+from ofa_pipeline.latency.meter import Clock, LatencyMeter, ReferenceNetwork, quiet_reference_ms
 from ofa_pipeline.latency.model import (
     LatencyModel,
     LatencyModelReport,
@@ -32,6 +32,7 @@ from ofa_pipeline.latency.profile import (
 from ofa_pipeline.latency.runtimes import LoadedNetwork, PreparedNetwork, Runtime, build_runtime
 
 __all__ = [
+    "Clock",
     "DeviceCard",
     "DeviceSettings",
     "LatencyMeasurement",
@@ -53,6 +54,7 @@ __all__ = [
     "load_latency_model",
     "load_latency_profile",
     "probe_runtimes",
+    "quiet_reference_ms",
     "reference_arch",
     "report_errors",
     "resolve_budgets_ms",

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 from filelock import FileLock
 
-OBSERVATION_S = 0.05
+OBSERVATION_S = 0.03
 """How long the load of the cores is watched before one is chosen."""
 
 

@@ -28,6 +28,7 @@ from ofa_pipeline.latency import (
     build_measured_subnet,
     build_runtime,
     design_subnets,
+    quiet_reference_ms,
     reference_arch,
     report_errors,
     save_latency_model,
@@ -43,8 +44,6 @@ Role = Literal["reference", "fit", "holdout", "repeat"]
 NUM_REPEATED_SUBNETS = 4
 NUM_REPEATS = 2
 """Further measurements of each of them, after all others: the noise of a measurement."""
-QUIET_QUANTILE = 0.25
-"""Of the reference network's latency over the stage: what times are given in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,8 +173,8 @@ def _measure(
             rows.write(json.dumps(row) + "\n")
             rows.flush()
             tracker.advance(latency_ms=known[task.key].p50_ms)
-    seen = [known[task.key].reference_p10_ms for task in tasks]
-    reference_ms = float(np.quantile(seen, QUIET_QUANTILE))
+    # One scale for all, also for what was measured before an interruption.
+    reference_ms = quiet_reference_ms([known[task.key].reference_p10_ms for task in tasks])
     return [Sample(task=task, measurement=known[task.key].rescaled(reference_ms)) for task in tasks]
 
 
