@@ -7,10 +7,11 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.errors import OfaPipelineError
 from ofa_pipeline.latency.devices import describe_device
 from ofa_pipeline.params import Params
-from ofa_pipeline.registry import open_registry, registered_model_name
+from ofa_pipeline.stages.register import check_registry
 
 MIN_FREE_BYTES = 500 * 2**20
 
@@ -25,12 +26,7 @@ def check_before_work(root: Path, params: Params) -> None:
     check_disk(root)
     for device in params.devices.values():
         describe_device(device.card)
-    space_id = params.space.build().space_id
-    names = [
-        registered_model_name(params.registry.model_prefix, space_id=space_id, device=device)
-        for device in params.devices
-    ]
-    open_registry(root, experiment=params.registry.experiment).check(names)
+    check_registry(Layout(root), params)
 
 
 def check_disk(root: Path) -> None:

@@ -66,13 +66,15 @@ def _run_flow(root: Path, devices: list[str]) -> None:
 
 
 def _show_results(root: Path, params: Params, *, duration_s: float) -> None:
-    from flows.receipts import registered_subnets
     from ofa_pipeline.cli.subnets import subnet_table
-    from ofa_pipeline.registry import open_registry
+    from ofa_pipeline.stages.register import registered_subnets
 
-    registry = open_registry(root, experiment=params.registry.experiment)
-    stdout.print(subnet_table(registered_subnets(root, params.devices, registry)))
-    report = Layout(root).report / "report.html"
+    layout = Layout(root)
+    found = [
+        subnet for device in params.devices for subnet in registered_subnets(layout, params, device)
+    ]
+    stdout.print(subnet_table(found))
+    report = layout.report / "report.html"
     stdout.print(f"report: {report}", highlight=False, soft_wrap=True)
     stdout.print(f"done in {duration_text(duration_s)}", highlight=False)
 

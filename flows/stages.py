@@ -7,6 +7,7 @@ import re
 import time
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import prefect.runtime
@@ -18,11 +19,13 @@ from prefect.logging import get_run_logger
 from prefect.tasks import Task
 
 from flows.judge import Judge, StageFailedError, Watcher
-from flows.receipts import missing_receipts
+from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli.display import Display, duration_text, progress_text
 from ofa_pipeline.cli.events import StageEvent
 from ofa_pipeline.cli.output import EXIT_BUSY
+from ofa_pipeline.params import load_params
 from ofa_pipeline.progress import ProgressEvent
+from ofa_pipeline.stages.register import missing_receipts
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -95,11 +98,15 @@ def run_stage(judge: Judge, stage: str, item: str | None = None) -> Outcome:
     """
     address = address_of(stage, item)
     outcome = bring_up_to_date(judge, address)
-    if stage == "register" and item is not None and missing_receipts(judge.root, item):
+    if stage == "register" and item is not None and _lacks_receipts(judge.root, item):
         # DVC sees files only: the registry is another one than the receipts were written for.
         get_run_logger().info("the registry lacks what the receipts of %s claim", item)
         return bring_up_to_date(judge, address, force=True)
     return outcome
+
+
+def _lacks_receipts(root: Path, device: str) -> bool:
+    return bool(missing_receipts(Layout(root), load_params(root / "params.yaml"), device))
 
 
 def bring_up_to_date(judge: Judge, address: str, *, force: bool = False) -> Outcome:
