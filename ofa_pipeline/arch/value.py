@@ -73,11 +73,11 @@ class Arch:
             raise ArchError(f"not an architecture: {error} (got {dict(values)})") from error
 
     def __str__(self) -> str:
-        """Return a short readable form, for example ``r28 d2-3 k3.5-3.3.7 e3.4-6.6.6``."""
+        """Return a short readable form, for example ``r28 d2-3 k3,5-3,3,7 e3,4-6,6,6``."""
         ends = np.cumsum(self.depths)
         spans = list(zip(ends - np.array(self.depths), ends, strict=True))
-        kernels = "-".join(".".join(map(str, self.kernel_sizes[a:b])) for a, b in spans)
-        expands = "-".join(".".join(f"{v:g}" for v in self.expand_ratios[a:b]) for a, b in spans)
+        kernels = "-".join(",".join(map(str, self.kernel_sizes[a:b])) for a, b in spans)
+        expands = "-".join(",".join(f"{v:g}" for v in self.expand_ratios[a:b]) for a, b in spans)
         widths = "".join(f" w{w:g}" for w in self.width_multipliers)
         depths = "-".join(map(str, self.depths))
         return f"r{self.resolution_px} d{depths} k{kernels} e{expands}{widths}"

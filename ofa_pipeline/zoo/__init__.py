@@ -12,9 +12,12 @@ from ofa_pipeline.zoo.download import (
     specialized_file,
     supernet_file,
 )
+from ofa_pipeline.zoo.net_config import read_net_config
+from ofa_pipeline.zoo.net_config_writer import NetworkSpec, write_net_config
 
 __all__ = [
     "SPECIALIZED_FILES",
+    "NetworkSpec",
     "PublishedNetwork",
     "RemoteFile",
     "cache_folder",
@@ -23,7 +26,9 @@ __all__ = [
     "import_file",
     "published_network",
     "published_networks",
+    "read_net_config",
     "read_record",
     "specialized_file",
     "supernet_file",
+    "write_net_config",
 ]
