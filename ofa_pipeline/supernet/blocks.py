@@ -18,7 +18,7 @@ def activate(x: Tensor, activation: Activation | None) -> Tensor:
     """Apply an activation with torch's own kernels; None leaves the features alone."""
     match activation:
         case "relu":
-            return F.relu(x)
+            return F.relu_(x)  # in place: spares fresh memory, and its gradient needs the output
         case "relu6":
             return F.relu6(x)
         case "h_swish":

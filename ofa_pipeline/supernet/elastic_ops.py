@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ofa_pipeline.arch import squeezed_channels
+from ofa_pipeline.supernet.depthwise import depthwise_conv2d
 
 
 def prefix(tensor: Tensor, *sizes: int) -> Tensor:
@@ -88,9 +89,7 @@ class ElasticDepthwiseConv(nn.Module):
 
     def forward(self, x: Tensor, *, kernel_size: int) -> Tensor:
         """Convolve each channel of (N, C, H, W) with its own kernel."""
-        channels = x.shape[1]
-        weight = self.kernel(channels, kernel_size)
-        return F.conv2d(x, weight, stride=self.stride, padding=kernel_size // 2, groups=channels)
+        return depthwise_conv2d(x, self.kernel(x.shape[1], kernel_size), stride=self.stride)
 
 
 class ElasticBatchNorm(nn.Module):
