@@ -1,0 +1,309 @@
+"""A workspace with made-up artifacts of every stage, as the stages write them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from safetensors.numpy import save_file
+
+from ofa_pipeline.arch import Arch, SearchSpace
+from ofa_pipeline.artifacts import Layout, write_artifact, write_json
+from ofa_pipeline.report import DeviceFolders, ReportFolders
+from ofa_pipeline.spaces import mobilenet_v3_small_images
+from ofa_pipeline.tables import (
+    CROSS_VALIDATION_SCHEMA,
+    EVALUATIONS_SCHEMA,
+    FRONT_SCHEMA,
+    HISTORY_SCHEMA,
+    LATENCY_SCHEMA,
+    PREDICTIONS_SCHEMA,
+    arch_columns,
+    write_table,
+)
+
+PHASES = ("largest", "kernel")
+DEVICES = ("cpu-onnxruntime", "cpu-pytorch")
+CLASS_NAMES = ("cat", "dog")
+NUM_TEST_IMAGES = 4
+
+SPACE: SearchSpace = mobilenet_v3_small_images(
+    resolutions_px=(16, 20),
+    depths=(1, 2),
+    kernel_sizes=(3, 5),
+    expand_ratios=(2, 3),
+    stem_stride=1,
+    stem_channels=8,
+    group_channels=(8, 16),
+    group_strides=(1, 2),
+    head_channels=(16, 16),
+)
+
+
+def write_report_workspace(root: Path) -> ReportFolders:
+    """Write small artifacts of every stage but the report, and return where they lie."""
+    layout = Layout(root)
+    _write_dataset(layout)
+    for phase in PHASES:
+        _write_phase(layout, phase)
+    _write(layout, layout.accuracy, "collect_accuracy", {})
+    _write_predictor(layout)
+    for device in DEVICES:
+        _write_latency(layout, device)
+        _write_search(layout, device)
+        _write_subnets(layout, device)
+        receipts = [{"model_name": f"ofa-{device}", "bundle": "a"}]
+        document = {"receipts.json": {"device": device, "receipts": receipts}}
+        _write(layout, layout.registry(device), "register", document, inputs=[layout.dataset])
+    return ReportFolders(
+        root=root,
+        dataset=layout.dataset,
+        phases={phase: layout.supernet(phase) for phase in PHASES},
+        accuracy=layout.accuracy,
+        predictor=layout.predictor,
+        devices={
+            device: DeviceFolders(
+                latency=layout.latency(device),
+                search=layout.search(device),
+                subnets=layout.subnets(device),
+                registry=layout.registry(device),
+            )
+            for device in DEVICES
+        },
+    )
+
+
+def archs() -> list[Arch]:
+    """Return six different architectures, the first the smallest, the last the largest."""
+    genes = SPACE.sample(np.random.default_rng(0), 4)
+    return [SPACE.smallest, *SPACE.archs(genes), SPACE.largest]
+
+
+def _write(
+    layout: Layout,
+    folder: Path,
+    stage: str,
+    documents: Mapping[str, Any],
+    *,
+    tables: Mapping[str, tuple[pa.Schema, Mapping[str, Any]]] | None = None,
+    params: Mapping[str, Any] | None = None,
+    summary: Mapping[str, Any] | None = None,
+    inputs: Sequence[Path] = (),
+) -> None:
+    with write_artifact(
+        folder, stage=stage, item=None, params=params or {}, inputs=inputs
+    ) as writer:
+        for name, document in documents.items():
+            write_json(writer.folder / name, document)
+        for name, (schema, columns) in (tables or {}).items():
+            write_table(writer.folder / name, schema, columns)
+        if stage == "train_supernet":
+            metadata = {"space": json.dumps(SPACE.to_dict())}
+            weights = {"weight": np.zeros(1, dtype=np.float32)}
+            save_file(weights, writer.folder / "supernet.safetensors", metadata)
+        writer.summary |= summary or {}
+
+
+def _write_dataset(layout: Layout) -> None:
+    splits = {"train": 10, "calibration": 2, "selection": 4, "test": NUM_TEST_IMAGES}
+    _write(
+        layout,
+        layout.dataset,
+        "prepare_dataset",
+        {"classes.json": {"class_names": CLASS_NAMES}},
+        params={"dataset": {"source": "image_folder:pets"}},
+        summary={
+            "num_images": splits,
+            "image_size_px": 20,
+            "num_unreadable": 1,
+            "num_copies_left_out": 2,
+        },
+    )
+
+
+def _write_phase(layout: Layout, phase: str) -> None:
+    params = {
+        "depths": [1, 2],
+        "kernel_sizes": [3],
+        "expand_ratios": [2],
+        "learning_rate": 0.1,
+        "subnets_per_step": 2,
+    }
+    history = {
+        "phase": [phase, phase],
+        "epoch": [1, 2],
+        "learning_rate": [0.1, 0.0],
+        "loss": [0.7, 0.6],
+        "accuracy_top1_largest": [0.7, 0.8],
+        "accuracy_top1_smallest": [0.6, 0.7],
+    }
+    _write(
+        layout,
+        layout.supernet(phase),
+        "train_supernet",
+        {},
+        tables={"history.parquet": (HISTORY_SCHEMA, history)},
+        params={f"phases.{phase}": params},
+        inputs=[layout.dataset],
+    )
+
+
+def _write_predictor(layout: Layout) -> None:
+    report = {
+        "kind": "kernel_ridge",
+        "rmse_points": 0.5,
+        "tau": 0.8,
+        "tau_top_decile": 0.4,
+        "coverage": 0.9,
+        "regret_points": {"1": 0.3, "5": 0.1, "10": 0.0},
+        "label_noise_points": 0.2,
+        "learning_curve": [{"num_samples": 4, "rmse_points": 0.9, "tau": 0.5}],
+    }
+    columns = {
+        **_arch_columns(),
+        "accuracy_top1": np.linspace(0.6, 0.7, 6),
+        "accuracy_top1_estimated": np.linspace(0.61, 0.69, 6),
+        "accuracy_std_estimated": [0.01] * 6,
+        "fold": [0, 1, 0, 1, 0, 1],
+    }
+    _write(
+        layout,
+        layout.predictor,
+        "fit_predictor",
+        {"report.json": report},
+        tables={"cross_validation.parquet": (CROSS_VALIDATION_SCHEMA, columns)},
+        inputs=[layout.accuracy],
+    )
+
+
+def _write_latency(layout: Layout, device: str) -> None:
+    card = {"runtime": "onnxruntime", "hardware": "a processor", "threads": 1}
+    columns = {
+        **_arch_columns(),
+        **_latencies(np.linspace(1.0, 2.0, 6)),
+        "latency_ms_estimated": np.linspace(1.05, 1.9, 6),
+        "role": ["reference", "fit", "fit", "holdout", "holdout", "repeat"],
+    }
+    _write(
+        layout,
+        layout.latency(device),
+        "profile_latency",
+        {
+            "card.json": {"device": card},
+            "model.json": {"report": {"noise": {"cv": 0.01, "num_contended": 0}}},
+        },
+        tables={"samples.parquet": (LATENCY_SCHEMA, columns)},
+    )
+
+
+def _write_search(layout: Layout, device: str) -> None:
+    estimated = {
+        "accuracy_top1_estimated": np.linspace(0.6, 0.7, 6),
+        "accuracy_std_estimated": [0.01] * 6,
+        "latency_ms_estimated": np.linspace(1.0, 2.0, 6),
+    }
+    evaluations = {
+        **_arch_columns(),
+        **estimated,
+        **_latencies(np.linspace(1.0, 2.0, 6)),
+        "accuracy_top1_selection": np.linspace(0.6, 0.7, 6),
+        "round": [1] * 6,
+        "role": ["exploit"] * 6,
+    }
+    picks = [
+        {
+            "budget_ms": budget,
+            "arch_id": arch.arch_id,
+            "latency_ms": budget * 0.9,
+            "accuracy_top1_selection": 0.65,
+            "num_tied": 1,
+        }
+        for budget, arch in zip((1.5, 2.5), (archs()[0], archs()[-1]), strict=True)
+    ]
+    document = {
+        "picks": picks,
+        "accuracy_noise_points": 0.2,
+        "num_rounds": 2,
+        "is_stable": False,
+        "verification": {"accuracy_rmse_points": 0.4, "latency_mape_percent": 3.0},
+    }
+    _write(
+        layout,
+        layout.search(device),
+        "search",
+        {"picks.json": document},
+        tables={
+            "front.parquet": (FRONT_SCHEMA, {**_arch_columns(), **estimated}),
+            "evaluations.parquet": (EVALUATIONS_SCHEMA, evaluations),
+        },
+    )
+
+
+def _write_subnets(layout: Layout, device: str) -> None:
+    shipped = (archs()[-1], archs()[0])
+    entries = [
+        {"name": arch.arch_id, "arch": arch.to_dict(), "bundle_digest": "0" * 64}
+        for arch in shipped
+    ]
+    documents: dict[str, Any] = {"bundles.json": {"device": device, "bundles": entries}}
+    for arch, accuracy, p50_ms in zip(shipped, (0.75, 0.5), (2.0, 1.0), strict=True):
+        documents[f"{arch.arch_id}/card.json"] = _card(device, accuracy=accuracy, p50_ms=p50_ms)
+    labels = [0, 0, 1, 1]
+    predictions = {
+        "arch_id": [arch.arch_id for arch in shipped for _ in labels],
+        "image": [*range(NUM_TEST_IMAGES)] * 2,
+        "label": labels * 2,
+        "predicted": [0, 1, 1, 1, 1, 0, 1, 1],
+    }
+    _write(
+        layout,
+        layout.subnets(device),
+        "specialize",
+        documents,
+        tables={"predictions.parquet": (PREDICTIONS_SCHEMA, predictions)},
+    )
+
+
+def _card(device: str, *, accuracy: float, p50_ms: float) -> dict[str, Any]:
+    return {
+        "budgets_ms": [p50_ms + 0.2, p50_ms + 0.5],
+        "accuracy": {
+            "accuracy_top1": accuracy,
+            "num_test_images": NUM_TEST_IMAGES,
+            "accuracy_top1_selection": 0.6,
+            "accuracy_top1_selection_extracted": 0.55,
+        },
+        "latency": {
+            device: {
+                "p50_ms": p50_ms,
+                "p95_ms": p50_ms * 1.1,
+                "ci_low_ms": p50_ms * 0.99,
+                "ci_high_ms": p50_ms * 1.01,
+                "num_runs": 60,
+                "is_contended": False,
+                "file": "model.onnx",
+                "verdicts": [
+                    {"budget_ms": p50_ms + 0.2, "verdict": "within_noise"},
+                    {"budget_ms": p50_ms + 0.5, "verdict": "within"},
+                ],
+            }
+        },
+        "cost": {"macs": 1_000_000, "num_params": 20_000},
+        "parity": {"max_abs_difference": 1e-6, "top1_agreement": 1.0},
+    }
+
+
+def _arch_columns() -> dict[str, Any]:
+    return arch_columns(archs(), macs=[1_000_000] * 6, num_params=[20_000] * 6)
+
+
+def _latencies(p50_ms: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, Any]:
+    return {
+        "p50_ms": p50_ms,
+        "p95_ms": p50_ms * 1.1,
+        "ci_low_ms": p50_ms * 0.98,
+        "ci_high_ms": p50_ms * 1.02,
+        "num_runs": [60] * len(p50_ms),
+    }
