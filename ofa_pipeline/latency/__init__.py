@@ -12,6 +12,15 @@ from ofa_pipeline.latency.devices import (
     probe_runtimes,
 )
 from ofa_pipeline.latency.export import export_onnx, inference_form
+from ofa_pipeline.latency.lookup_table import (
+    LookupEntry,
+    LookupTable,
+    LookupTableModel,
+    lookup_keys,
+    read_lookup_table,
+    read_lookup_tables,
+    write_lookup_table,
+)
 from ofa_pipeline.latency.measurement import LatencyMeasurement
 from ofa_pipeline.latency.meter import Clock, LatencyMeter, ReferenceNetwork, quiet_reference_ms
 from ofa_pipeline.latency.model import (
@@ -41,6 +50,9 @@ __all__ = [
     "LatencyModelReport",
     "LatencyProfile",
     "LoadedNetwork",
+    "LookupEntry",
+    "LookupTable",
+    "LookupTableModel",
     "PreparedNetwork",
     "ReferenceNetwork",
     "Runtime",
@@ -53,11 +65,15 @@ __all__ = [
     "inference_form",
     "load_latency_model",
     "load_latency_profile",
+    "lookup_keys",
     "probe_runtimes",
     "quiet_reference_ms",
+    "read_lookup_table",
+    "read_lookup_tables",
     "reference_arch",
     "report_errors",
     "resolve_budgets_ms",
     "save_latency_model",
     "save_profile_card",
+    "write_lookup_table",
 ]
