@@ -60,6 +60,8 @@ def doctor(*, workspace: WorkspaceOption = Path()) -> None:
     """
     findings = [*_machine(workspace), *_packages(), *_runtimes(), *_workspace(workspace)]
     table = Table(show_header=False, box=None, pad_edge=False)
+    for column in ("", "what", "found", "advice"):
+        table.add_column(column, overflow="fold")
     for finding in findings:
         mark = "[green]ok[/]" if finding.is_good else "[yellow]--[/]"
         table.add_row(mark, finding.what, finding.found, finding.advice)

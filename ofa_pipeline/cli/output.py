@@ -22,8 +22,10 @@ EXIT_CODES_HELP = (
     "130 Ctrl-C, 143 terminated (both: run again to resume)."
 )
 
-stdout = Console()
-stderr = Console(stderr=True)
+_WIDTH_OF_FILES = 140
+
+stdout = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
+stderr = Console(stderr=True, width=None if sys.stderr.isatty() else _WIDTH_OF_FILES)
 
 
 def exit_code_of(error: BaseException) -> int:

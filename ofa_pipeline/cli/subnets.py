@@ -163,13 +163,13 @@ def subnet_values(subnet: "RegisteredSubnet") -> dict[str, Any]:
 def subnet_table(subnets: "list[RegisteredSubnet] | tuple[RegisteredSubnet, ...]") -> Table:
     """Return the table of subnets that people read."""
     table = Table(title="Registered subnets", title_justify="left")
-    table.add_column("device")
+    table.add_column("device", overflow="fold")
     table.add_column("budget ms", justify="right")
-    table.add_column("arch")
+    table.add_column("arch", no_wrap=True)
     table.add_column("top-1 on test", justify="right")
     table.add_column("measured ms", justify="right")
     table.add_column("MACs", justify="right")
-    table.add_column("registry version")
+    table.add_column("registry version", overflow="fold")
     for subnet in subnets:
         record = subnet.record
         table.add_row(
