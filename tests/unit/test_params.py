@@ -1,0 +1,154 @@
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ofa_pipeline.errors import ParamsError
+from ofa_pipeline.params import load_params, parse_params
+
+SHIPPED = Path(__file__).parents[2] / "params.yaml"
+VALUES = yaml.safe_load(SHIPPED.read_text())
+
+
+def changed(path, value):
+    """Return the shipped values with one of them replaced; ``...`` removes it."""
+    values = copy.deepcopy(VALUES)
+    *parents, last = path.split(".")
+    section = values
+    for key in parents:
+        section = section[key]
+    if value is ...:
+        del section[last]
+    else:
+        section[last] = value
+    return values
+
+
+def error_of(path, value):
+    with pytest.raises(ParamsError) as caught:
+        parse_params(changed(path, value), origin="params.yaml")
+    return str(caught.value)
+
+
+def test_shipped_file_is_valid():
+    params = load_params(SHIPPED)
+    assert params.dataset.source == "fashion_mnist_sample"
+    assert params.final_phase == list(params.phases)[-1]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("dataset.sed", 1, "unknown name dataset.sed. Did you mean 'seed'"),
+        ("datset", {}, "unknown name datset. Did you mean 'dataset'"),
+        ("phases.kernel.epoch", 1, "unknown name phases.kernel.epoch. Did you mean 'epochs'"),
+        ("devices.cpu-pytorch.card.thread", 1, "Did you mean 'threads'"),
+        ("dataset.seed", ..., "dataset.seed is missing"),
+        ("dataset", ..., "dataset is missing"),
+        ("dataset.seed", "0", "dataset.seed: Input should be a valid integer, got '0'"),
+        ("dataset.seed", -1, "dataset.seed"),
+        ("dataset.seed", True, "dataset.seed"),
+        ("dataset.test_fraction", 0.0, "dataset.test_fraction"),
+        ("dataset.max_bad_fraction", 1.0, "dataset.max_bad_fraction"),
+        ("dataset.image_size_px", 4, "dataset.image_size_px"),
+        ("dataset.test_fraction", 0.8, "must leave at least 0.1 to train on, got 1.08"),
+        ("dataset.source", "cifar10", "unknown source 'cifar10'"),
+        ("dataset.source", "image_foldr:x", "Did you mean 'image_folder'"),
+        ("dataset.source", "image_folder:", "must be fashion_mnist_sample, image_folder:PATH"),
+        ("dataset.source", "fashion_mnist_sample:x", "must be fashion_mnist_sample"),
+        ("space.family", "mobilenet", "unknown family 'mobilenet'"),
+        ("space.stem_stride", 3, "space.stem_stride"),
+        ("space.depths", ..., "needs depths"),
+        ("space.group_strides", [1, 2], "as many entries as each other, got 3 and 2"),
+        ("space.kernel_sizes", [3, 4], "odd"),
+        ("phases.kernel.kernel_sizes", [9], "phases.kernel must stay within the space"),
+        ("phases.kernel.kernel_sizes", 3, "phases.kernel.kernel_sizes"),
+        ("final_phase", "kernel", "final_phase must be the last of phases, got 'kernel'"),
+        ("phases", {}, "final_phase must be the last of phases"),
+        ("phases.Big", VALUES["phases"]["kernel"], "phases"),
+        ("devices", {}, "devices must name at least one device"),
+        ("devices.cpu-pytorch.card.runtime", "tflite", "devices.cpu-pytorch.card.runtime"),
+        ("devices.cpu-pytorch.budget_fractions", ..., "give budgets_ms or budget_fractions"),
+        ("devices.cpu-pytorch.budget_fractions", [], "give budgets_ms or budget_fractions"),
+        ("devices.cpu-pytorch.budgets_ms", [1.0], "give budgets_ms or budget_fractions"),
+        ("devices.cpu-pytorch.budget_fractions", [0.5, 0.1], "budgets must be ascending"),
+        ("devices.cpu-pytorch.budget_fractions", [1.5], "devices.cpu-pytorch.budget_fractions"),
+        ("training.augmentation", "mixup", "training.augmentation"),
+        ("search.latency_margin", 0.5, "search.latency_margin"),
+    ],
+)
+def test_wrong_value_is_named_with_what_must_hold(path, value, message):
+    assert message in error_of(path, value)
+
+
+def test_budget_of_zero_milliseconds_is_refused():
+    device = {"card": VALUES["devices"]["cpu-pytorch"]["card"], "budgets_ms": [0.0]}
+    assert "devices.cpu-pytorch.budgets_ms.0" in error_of("devices.cpu-pytorch", device)
+
+
+def test_every_wrong_value_is_reported_at_once():
+    values = changed("dataset.seed", "x")
+    values["training"]["batch_size"] = 0
+    with pytest.raises(ParamsError) as caught:
+        parse_params(values, origin="here.yaml")
+    assert str(caught.value).startswith("here.yaml: ")
+    assert "dataset.seed" in str(caught.value)
+    assert "training.batch_size" in str(caught.value)
+
+
+def test_reference_space_fixes_its_shape():
+    space = {"family": "ofa_mbv3_d234_e346_k357_w1.0", "depths": [2, 3, 4]}
+    assert "fixes depths: leave them out" in error_of("space", space)
+
+
+def test_reference_space_is_built_by_its_id():
+    values = changed("space", {"family": "ofa_mbv3_d234_e346_k357_w1.0"})
+    for phase in values["phases"].values():
+        phase.update(depths=[2, 3, 4], kernel_sizes=[3, 5, 7], expand_ratios=[3, 4, 6])
+    space = parse_params(values, origin="x").space.build()
+    assert space.space_id == "ofa_mbv3_d234_e346_k357_w1.0"
+
+
+@pytest.mark.parametrize("content", ["dataset: [", "\xff\xfe", "- a\n- b\n", ""])
+def test_what_is_no_params_file_is_refused(tmp_path, content):
+    (tmp_path / "params.yaml").write_bytes(content.encode("latin-1"))
+    with pytest.raises(ParamsError, match=r"params\.yaml"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_missing_file_says_where_to_look(tmp_path):
+    with pytest.raises(ParamsError, match=r"params\.yaml is missing.*--workspace"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_previous_phase_is_the_one_before():
+    params = load_params(SHIPPED)
+    names = list(params.phases)
+    assert params.previous_phase(names[0]) is None
+    assert params.previous_phase(names[1]) == names[0]
+
+
+def test_unknown_phase_and_device_suggest_the_nearest():
+    params = load_params(SHIPPED)
+    with pytest.raises(ParamsError, match="Did you mean 'kernel'"):
+        params.previous_phase("kernels")
+    with pytest.raises(ParamsError, match=r"Did you mean .*'cpu-pytorch'"):
+        params.device("cpu-pytorc")
+
+
+def test_device_is_found_by_name():
+    assert load_params(SHIPPED).device("cpu-pytorch").card.runtime == "pytorch"
+
+
+def test_sections_are_plain_values_by_dotted_names():
+    sections = load_params(SHIPPED).sections(("dataset", "phases.kernel", "final_phase"))
+    assert sections["dataset"] == VALUES["dataset"]
+    assert sections["phases.kernel"]["kernel_sizes"] == [3, 5, 7]
+    assert sections["final_phase"] == VALUES["final_phase"]
+
+
+def test_params_can_not_be_changed():
+    params = load_params(SHIPPED)
+    with pytest.raises(ValueError, match="frozen"):
+        params.dataset.seed = 3
