@@ -144,21 +144,17 @@ def resize(planes: FloatArray, resolution_px: int) -> FloatArray:
         Shape (N, C, resolution, resolution).
     """
     side = planes.shape[-1]
-    start, length = 0.0, float(side)
+    resized_px, start = resolution_px, 0
     if side >= LARGE_IMAGE_PX:
-        resized = math.ceil(resolution_px / CROP_FRACTION)
-        start = side * round((resized - resolution_px) / 2) / resized
-        length = side * resolution_px / resized
-    if side == length == resolution_px:
-        return planes
-    step = length / resolution_px
-    centers = start + (np.arange(resolution_px) + 0.5) * step
-    positions = np.arange(side) + 0.5
-    inside = (positions > start) & (positions < start + length)
-    distance = np.abs(positions - centers[:, None]) / max(step, 1.0)
-    triangle = np.clip(1 - distance, 0, None) * inside
+        resized_px = math.ceil(resolution_px / CROP_FRACTION)
+        start = round((resized_px - resolution_px) / 2)
+    step = side / resized_px
+    centers = (np.arange(resized_px) + 0.5) * step
+    distance = np.abs(np.arange(side) + 0.5 - centers[:, None]) / max(step, 1.0)
+    triangle = np.clip(1 - distance, 0, None)
     weights = (triangle / triangle.sum(axis=1, keepdims=True)).astype(np.float32)
-    resampled: FloatArray = weights @ (planes @ weights.T)
+    kept = weights[start : start + resolution_px]
+    resampled: FloatArray = kept @ (planes @ kept.T)
     return resampled
 
 

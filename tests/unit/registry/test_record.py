@@ -1,0 +1,50 @@
+"""The record as a value."""
+
+import json
+
+import pytest
+
+from ofa_pipeline.errors import RegistryError
+from ofa_pipeline.registry import SubnetRecord, budget_alias, registered_model_name
+from tests.support.registry import latency_figures, subnet_record
+
+
+def test_record_round_trips_through_json():
+    record = subnet_record()
+    assert SubnetRecord.from_dict(json.loads(json.dumps(record.to_dict()))) == record
+
+
+@pytest.mark.parametrize("name", ["accuracy_top1", "accuracy_top5", "accuracy_top1_selection"])
+@pytest.mark.parametrize("value", [-0.1, 1.1, 91.5, float("nan")])
+def test_accuracy_that_is_no_fraction_is_refused(name, value):
+    with pytest.raises(RegistryError, match=f"{name} must be a fraction"):
+        subnet_record(**{name: value})
+
+
+@pytest.mark.parametrize("latency", [{}, {"gpu": latency_figures(1)}, {"cpu": latency_figures(0)}])
+def test_record_without_latency_on_its_device_is_refused(latency):
+    with pytest.raises(RegistryError, match="latency measured on its device cpu"):
+        subnet_record(latency=latency)
+
+
+@pytest.mark.parametrize(
+    "change", [{"unknown": 1}, {"arch": {}}, {"latency": 3}, {"budgets_ms": None}]
+)
+def test_record_of_another_version_is_explained(change):
+    with pytest.raises(RegistryError, match="another version of this package"):
+        SubnetRecord.from_dict(subnet_record().to_dict() | change)
+
+
+def test_dataset_that_is_not_in_the_lineage_is_unknown():
+    assert subnet_record(lineage={}).dataset_digest == ""
+
+
+def test_model_name_says_prefix_space_and_device():
+    assert registered_model_name("ofa", space_id="tiny", device="cpu") == "ofa-tiny-cpu"
+
+
+@pytest.mark.parametrize(
+    ("budget_ms", "alias"), [(3.0, "best-3ms"), (0.45, "best-450us"), (12.25, "best-12250us")]
+)
+def test_alias_of_a_budget_is_one_that_mlflow_allows(budget_ms, alias):
+    assert budget_alias(budget_ms) == alias
