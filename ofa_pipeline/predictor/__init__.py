@@ -9,6 +9,7 @@ from ofa_pipeline.predictor.metrics import (
     pooled_noise,
     report_predictions,
 )
+from ofa_pipeline.predictor.official import OfficialPredictor, load_official_predictor
 from ofa_pipeline.predictor.protocol import (
     AccuracyPredictor,
     StorablePredictor,
@@ -39,6 +40,7 @@ __all__ = [
     "KernelRidge",
     "LabeledSubnets",
     "LearningPoint",
+    "OfficialPredictor",
     "PredictionReport",
     "StorablePredictor",
     "Validation",
@@ -51,6 +53,7 @@ __all__ = [
     "kendall_tau",
     "labeled_subnets",
     "learning_curve",
+    "load_official_predictor",
     "load_predictor",
     "one_hot_features",
     "pooled_noise",

@@ -1,0 +1,247 @@
+"""The reference's published accuracy predictors: read once with torch, then plain numpy.
+
+Each carries the resolutions that its input has slots for, and those that it was trained on:
+the others are refused, since what it says of them means nothing.
+"""
+
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ofa_pipeline.arch import BoolArray, FloatArray, Genes, IntArray, SearchSpace
+from ofa_pipeline.errors import CheckpointError, ParamsError
+from ofa_pipeline.predictor.protocol import State, require_fitted
+from ofa_pipeline.spaces import reference_space
+
+Layer = NDArray[np.float32]
+_CHUNK = 4096  # architectures at once: the activations stay in the cache
+_PUBLISHED_RMSE = 0.0021
+"""Fraction; the only error that was published: Cai et al. 2020, appendix A, 0.21 points."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Published:
+    """What a published predictor is for; its file does not say."""
+
+    space_id: str
+    slots_px: tuple[int, ...]
+    """Resolution of each of its resolution inputs."""
+    valid_px: tuple[int, ...]
+    """Those that it was trained on."""
+
+
+_TUTORIAL = _Published(
+    space_id="ofa_mbv3_d234_e346_k357_w1.2",
+    slots_px=tuple(range(112, 225, 16)),
+    valid_px=(160, 176, 192, 208, 224),
+)
+_RESNET = _Published(
+    space_id="ofa_resnet50",
+    slots_px=(128, 144, 160, 176, 192, 224, 240, 256),
+    valid_px=(128, 144, 160, 176, 192, 224, 240, 256),
+)
+
+
+class OfficialPredictor:
+    """A published multilayer perceptron on one-hot genes; it cannot be fitted.
+
+    Source:
+        ``ofa/nas/accuracy_predictor`` and ``ofa/tutorial`` of the reference (MIT): three hidden
+        layers of 400 with ReLU. Computed in float32, as published.
+    """
+
+    kind = "official"
+
+    def __init__(self, space: SearchSpace, *, seed: int = 0) -> None:
+        """Predict for architectures of `space`; nothing is drawn, `seed` is unused."""
+        del seed
+        self.space = space
+        self._state: State | None = None
+
+    def fit(self, genes: Genes, accuracy: FloatArray) -> None:
+        """Refuse: the published weights are what it is.
+
+        Raises:
+            ParamsError: Always.
+        """
+        raise ParamsError(
+            f"the official predictor of {self.space.space_id} cannot be fitted, got "
+            f"{len(accuracy)} labels of {len(genes)} subnets. Use another kind for labels of your own."
+        )
+
+    def predict(self, genes: Genes) -> tuple[FloatArray, FloatArray]:
+        """Return the predicted accuracy, and the published error as standard deviation.
+
+        Raises:
+            ParamsError: If no weights were loaded.
+            ArchError: If the genes are not of its space.
+        """
+        require_fitted(self._state, self.kind)
+        self.space.check_genes(genes)
+        mean = np.empty(len(genes))
+        for start in range(0, len(genes), _CHUNK):
+            mean[start : start + _CHUNK] = self._forward(genes[start : start + _CHUNK])
+        return mean, np.full(len(genes), _PUBLISHED_RMSE)
+
+    def state(self) -> State:
+        """Return weights, biases and slots; see `StorablePredictor`."""
+        return require_fitted(self._state, self.kind)
+
+    def restore(self, state: State) -> None:
+        """Take over what `state` returned."""
+        self._state = dict(state)
+        num_layers = sum(name.startswith("weight_") for name in state)
+        self._weights = [
+            np.ascontiguousarray(state[f"weight_{index}"].T.astype(np.float32))
+            for index in range(num_layers)
+        ]
+        self._biases = [state[f"bias_{index}"].astype(np.float32) for index in range(num_layers)]
+        self._inputs = state["inputs"].astype(np.int64)
+        self._resolution_inputs = state["resolution_inputs"].astype(np.int64)
+
+    def _forward(self, genes: Genes) -> Layer:
+        hidden = self._encode(genes) @ self._weights[0]
+        hidden += self._biases[0]
+        for weight, bias in zip(self._weights[1:], self._biases[1:], strict=True):
+            np.maximum(hidden, 0, out=hidden)
+            hidden = hidden @ weight
+            hidden += bias
+        output: Layer = hidden[:, 0]
+        return output
+
+    def _encode(self, genes: Genes) -> Layer:
+        """Return the one-hot input; inputs of skipped blocks are zero."""
+        rows = np.arange(len(genes))[:, None]
+        encoded = np.zeros((len(genes), len(self._weights[0])), dtype=np.float32)
+        used = np.flatnonzero(self._inputs >= 0)
+        values = genes[:, used].astype(np.int64) + self._inputs[used]
+        encoded[rows, values] = _runs(self.space, genes)[:, used]
+        encoded[rows[:, 0], self._resolution_inputs[genes[:, 0]]] = 1
+        return encoded
+
+
+def load_official_predictor(
+    path: Path, *, resolutions_px: Sequence[int] | None = None
+) -> OfficialPredictor:
+    """Read a published predictor file; which one it is follows from its layers.
+
+    Args:
+        path: ``acc_predictor.pth`` (OFA-MobileNetV3 w1.2, the tutorial's layout) or
+            ``ofa_resnet50_acc_predictor.pth`` (OFA-ResNet50, the packaged layout).
+        resolutions_px: Resolutions to predict for, a part of the trained ones; all of them when
+            left out.
+
+    Raises:
+        CheckpointError: If the file cannot be read or is not such a predictor.
+        ParamsError: If a resolution was not trained.
+    """
+    tensors = _read_tensors(path)
+    is_packaged = "base_acc" in tensors
+    layers = _layers_of(tensors, path, is_packaged=is_packaged)
+    published = _RESNET if is_packaged else _TUTORIAL
+    chosen = _valid_resolutions(resolutions_px, published.valid_px, path)
+    space = replace(reference_space(published.space_id), resolutions_px=chosen)
+    slots = len(published.slots_px)
+    inputs = _resnet_inputs(space, slots) if is_packaged else _tutorial_inputs(space)
+    blocks = int(space.num_choices[inputs >= 0].sum())
+    found = layers["weight_0"].shape[1]
+    if found != blocks + slots:
+        raise CheckpointError(
+            f"{path} must be the predictor of {published.space_id} with {blocks + slots} inputs, "
+            f"found {found}"
+        )
+    first = 0 if is_packaged else blocks
+    resolutions = [first + published.slots_px.index(resolution) for resolution in chosen]
+    predictor = OfficialPredictor(space)
+    predictor.restore(
+        {**layers, "inputs": inputs, "resolution_inputs": np.array(resolutions, dtype=np.float64)}
+    )
+    return predictor
+
+
+def _tutorial_inputs(space: SearchSpace) -> FloatArray:
+    """Return the first input of each gene, -1 where it has none: kernels, then expand ratios."""
+    inputs = np.full(space.num_genes, -1.0)
+    begin = space.columns["kernel_size"].start
+    inputs[begin:] = _ladder(0, space.num_choices[begin:])
+    return inputs
+
+
+def _resnet_inputs(space: SearchSpace, slots: int) -> FloatArray:
+    """Return the same for ResNet50: resolutions, stem depth, widths, then expand ratios."""
+    inputs = np.full(space.num_genes, -1.0)
+    depth, width = space.columns["depth"], space.columns["width"]
+    expand = slice(space.columns["expand_ratio"].start + 1, None)  # but for the stem's block
+    first = float(slots)
+    for genes in (slice(depth.start, depth.start + 1), width, expand):
+        inputs[genes] = _ladder(first, space.num_choices[genes])
+        first += float(space.num_choices[genes].sum())
+    return inputs
+
+
+def _ladder(first: float, widths: IntArray) -> FloatArray:
+    return first + np.concatenate([[0], np.cumsum(widths)[:-1]])
+
+
+def _runs(space: SearchSpace, genes: Genes) -> BoolArray:
+    """Tell which genes concern something that runs, shape (architectures, genes)."""
+    active = space.active_blocks(genes)
+    others = np.ones((len(genes), space.num_genes - 2 * space.num_blocks), dtype=bool)
+    return np.concatenate([others, active, active], axis=1)
+
+
+def _read_tensors(path: Path) -> Mapping[str, NDArray[np.float32]]:
+    import torch
+
+    try:
+        values = torch.load(path, map_location="cpu", weights_only=True)
+        return {name: tensor.numpy().astype(np.float32) for name, tensor in values.items()}
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} is not there: an accuracy predictor's file") from error
+    except (
+        RuntimeError,
+        pickle.UnpicklingError,
+        EOFError,
+        AttributeError,
+        BadZipFile,
+        ValueError,
+    ) as error:
+        raise CheckpointError(f"{path} is not a file of tensors: {error}") from error
+
+
+def _layers_of(
+    tensors: Mapping[str, NDArray[np.float32]], path: Path, *, is_packaged: bool
+) -> dict[str, FloatArray]:
+    """Return weights and biases in order; the packaged layout's last bias is ``base_acc``."""
+    names = [(f"{index}.weight", f"{index}.bias") for index in range(0, 8, 2)]
+    if is_packaged:
+        names = [(f"layers.{index}.0.weight", f"layers.{index}.0.bias") for index in range(3)]
+        names.append(("layers.3.weight", "base_acc"))
+    missing = [name for pair in names for name in pair if name not in tensors]
+    if missing:
+        raise CheckpointError(
+            f"{path} must hold the layers of an accuracy predictor: {missing} are missing, found "
+            f"{sorted(tensors)}"
+        )
+    layers: dict[str, FloatArray] = {}
+    for index, (weight, bias) in enumerate(names):
+        layers[f"weight_{index}"] = tensors[weight].astype(np.float64)
+        layers[f"bias_{index}"] = tensors[bias].astype(np.float64)
+    return layers
+
+
+def _valid_resolutions(
+    wanted: Sequence[int] | None, valid: tuple[int, ...], path: Path
+) -> tuple[int, ...]:
+    refused = sorted(set(wanted or ()) - set(valid))
+    if refused:
+        raise ParamsError(
+            f"{path} was trained for resolutions {valid} px, got {refused}: its other inputs were "
+            "never trained"
+        )
+    return tuple(sorted(set(wanted))) if wanted else valid
