@@ -1,0 +1,302 @@
+"""The stage specialize on a tiny supernet with random weights and a meter of known latencies."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ofa_pipeline.artifacts import Layout, verify_artifact, write_artifact, write_json
+from ofa_pipeline.data import open_dataset
+from ofa_pipeline.errors import InfeasibleConstraintError, ManifestMismatchError
+from ofa_pipeline.latency import (
+    LatencyMeasurement,
+    LatencyModel,
+    LatencyProfile,
+    build_runtime,
+    design_subnets,
+    reference_arch,
+    save_latency_model,
+    save_profile_card,
+)
+from ofa_pipeline.params import parse_params
+from ofa_pipeline.specialize import load_bundle
+from ofa_pipeline.specialize.build import SubnetBuilder
+from ofa_pipeline.stages import StageContext, run_stage
+from ofa_pipeline.supernet import build_supernet, load_subnet, save_supernet
+from ofa_pipeline.tables import PREDICTIONS_SCHEMA, read_table
+from tests.support.images import encoded, noise, write_image_parquet
+from tests.support.synthetic import true_latency_ms
+from tests.support.workspace import read_params, tiny_params
+
+ROOT = Path(__file__).parents[3]
+DEVICE = "cpu-onnxruntime"
+NUM_CLASSES = 3
+
+
+class KnownMeter:
+    """Measures what it is told, in turn; the last one for ever."""
+
+    def __init__(self, latencies_ms, card):
+        self.latencies_ms = latencies_ms
+        self.files = []
+        self.runtime = SimpleNamespace(card=card)
+
+    def measure_file(self, path, *, resolution_px):
+        waiting = self.latencies_ms[path.parent.name]
+        p50_ms = waiting.pop(0) if len(waiting) > 1 else waiting[0]
+        self.files.append((path.parent.name, path.name, resolution_px))
+        return LatencyMeasurement(
+            p50_ms=p50_ms,
+            p95_ms=p50_ms * 1.2,
+            ci_low_ms=p50_ms * 0.99,
+            ci_high_ms=p50_ms * 1.01,
+            num_runs=60,
+            num_dropped_runs=0,
+            reference_ms=1.0,
+            reference_p10_ms=1.0,
+            slowdown=1.0,
+            is_contended=False,
+        )
+
+
+def tiny(device):
+    values = tiny_params(read_params(ROOT))
+    values["training"] |= {"batch_size": 8, "threads": 1}
+    values["evaluation"] |= {"threads": 1}
+    values["dataset"] |= {"image_size_px": 20}
+    params = parse_params(values, origin="a test")
+    assert device in params.devices
+    return params
+
+
+@pytest.fixture
+def make_context(tmp_path):
+    def make(device=DEVICE):
+        labels = [index % NUM_CLASSES for index in range(90)]
+        contents = [encoded(noise(index, height=20, width=20)) for index in range(90)]
+        write_image_parquet(tmp_path / "images.parquet", labels=labels, contents=contents)
+        context = StageContext(layout=Layout(tmp_path), params=tiny(device), item=device)
+        run_stage("prepare_dataset", StageContext(layout=context.layout, params=context.params))
+        write_supernet(context)
+        write_profile(context)
+        return context
+
+    return make
+
+
+def write(context, folder, *, inputs=()):
+    return write_artifact(folder, stage="a test", item=None, params={}, inputs=list(inputs))
+
+
+def write_supernet(context):
+    layout, phase = context.layout, context.params.final_phase
+    supernet = build_supernet(context.params.space.build(), num_classes=NUM_CLASSES)
+    with write(context, layout.supernet(phase), inputs=[layout.dataset]) as writer:
+        save_supernet(supernet, writer.folder / layout.supernet_weights(phase).name)
+
+
+def write_profile(context):
+    space = context.params.space.build()
+    genes, _ = design_subnets(space, num_classes=NUM_CLASSES, num_subnets=12, num_holdout=0, seed=0)
+    latency_ms = true_latency_ms(space, genes)
+    profile = LatencyProfile(
+        card=build_runtime(context.params.device(context.item).card).card,
+        model=LatencyModel.fit(space, genes, latency_ms, num_classes=NUM_CLASSES),
+        reference=reference_arch(space),
+        reference_ms=1.0,
+        smallest_ms=0.5,
+        largest_ms=3.0,
+    )
+    with write(context, context.layout.latency(context.item)) as writer:
+        save_profile_card(profile, writer.folder)
+        save_latency_model(profile.model, writer.folder)
+
+
+def write_picks(context, *picks):
+    """Each pick is a budget in milliseconds and its candidates, best first."""
+    layout = context.layout
+    document = {
+        "picks": [
+            {
+                "budget_ms": budget_ms,
+                "arch": archs[0].to_dict(),
+                "runners_up": [{"arch": arch.to_dict()} for arch in archs[1:]],
+            }
+            for budget_ms, archs in picks
+        ]
+    }
+    inputs = [layout.dataset, layout.supernet(context.params.final_phase)]
+    with write(context, layout.search(context.item), inputs=inputs) as writer:
+        write_json(writer.folder / "picks.json", document)
+
+
+@pytest.fixture
+def meter_of(monkeypatch):
+    def install(latencies_ms):
+        given = {arch.arch_id: list(values) for arch, values in latencies_ms.items()}
+        meter = KnownMeter(given, None)
+
+        def of_profile(profile, runtime, space, **_):
+            meter.runtime = runtime
+            return meter
+
+        monkeypatch.setattr(LatencyProfile, "meter", of_profile)
+        return meter
+
+    return install
+
+
+def archs(context):
+    space = context.params.space.build()
+    return space.smallest, space.largest
+
+
+def bundles_of(context):
+    return json.loads((context.layout.subnets(context.item) / "bundles.json").read_text())
+
+
+def test_each_pick_becomes_a_bundle_with_certificate_lineage_and_predictions(
+    make_context, meter_of
+):
+    context = make_context()
+    small, large = archs(context)
+    write_picks(context, (1.0, [small]), (2.0, [large, small]))
+    meter = meter_of({small: [0.9], large: [1.9]})
+    run_stage("specialize", context)
+    folder = context.layout.subnets(DEVICE)
+    verify_artifact(folder)
+    index = bundles_of(context)
+    assert [item["name"] for item in index["bundles"]] == [small.arch_id, large.arch_id]
+    assert [pick["rank"] for pick in index["picks"]] == [0, 0]
+    assert meter.files == [
+        (arch.arch_id, "model.onnx", arch.resolution_px) for arch in (small, large)
+    ]
+    bundle = load_bundle(folder / small.arch_id)
+    assert bundle.digest == index["bundles"][0]["bundle_digest"]
+    certificate = bundle.card["latency"][DEVICE]
+    assert certificate["verdicts"] == [{"budget_ms": 1.0, "verdict": "within"}]
+    assert certificate["card"]["runtime"] == "onnxruntime"
+    assert bundle.card["parity"]["top1_agreement"] == 1.0
+    assert set(bundle.card["lineage"]) == {
+        "artifacts/dataset",
+        "artifacts/supernet/expand",
+        f"artifacts/latency/{DEVICE}",
+        f"artifacts/search/{DEVICE}",
+    }
+    assert load_subnet(folder / small.arch_id / "weights.safetensors").arch == small
+    predictions = read_table(folder / "predictions.parquet", PREDICTIONS_SCHEMA)
+    assert predictions.num_rows == 2 * bundle.card["accuracy"]["num_test_images"]
+
+
+def test_bundle_predicts_what_the_card_says_of_its_accuracy(make_context, meter_of):
+    context = make_context()
+    small, _ = archs(context)
+    write_picks(context, (1.0, [small]))
+    meter_of({small: [0.5]})
+    run_stage("specialize", context)
+    bundle = load_bundle(context.layout.subnets(DEVICE) / small.arch_id)
+    test = open_dataset(context.layout.dataset).split("test")
+    pixels = test.images().permute(0, 2, 3, 1).numpy()
+    answers = bundle.predict(pixels).argmax(axis=1)
+    accuracy = float((answers == test.labels.numpy()).mean())
+    assert accuracy == pytest.approx(bundle.card["accuracy"]["accuracy_top1"])
+    assert bundle.predict(Image.fromarray(pixels[0])).argmax() == answers[0]
+
+
+def test_one_subnet_may_serve_two_budgets(make_context, meter_of):
+    context = make_context()
+    small, _ = archs(context)
+    write_picks(context, (1.0, [small]), (2.0, [small]))
+    meter_of({small: [0.9]})
+    run_stage("specialize", context)
+    [bundle] = bundles_of(context)["bundles"]
+    assert bundle["budgets_ms"] == [1.0, 2.0]
+    assert len(bundle["latency"][DEVICE]["verdicts"]) == 2
+
+
+def test_runner_up_ships_where_the_pick_stays_over_its_budget(make_context, meter_of):
+    context = make_context()
+    small, large = archs(context)
+    write_picks(context, (1.0, [large, small]))
+    meter_of({large: [1.2, 0.9, 1.1], small: [0.8]})
+    run_stage("specialize", context)
+    index = bundles_of(context)
+    assert index["picks"] == [{"budget_ms": 1.0, "bundle": small.arch_id, "rank": 1}]
+    assert [item["name"] for item in index["bundles"]] == [small.arch_id]
+
+
+def test_budget_that_no_candidate_meets_stops_the_stage_and_leaves_nothing(make_context, meter_of):
+    context = make_context()
+    small, _ = archs(context)
+    write_picks(context, (1.0, [small]))
+    meter_of({small: [1.5]})
+    with pytest.raises(InfeasibleConstraintError, match=r"latency_ms <= 1 as it ships"):
+        run_stage("specialize", context)
+    assert not context.layout.subnets(DEVICE).exists()
+
+
+def test_pytorch_device_is_measured_and_evaluated_with_its_own_file(make_context, meter_of):
+    context = make_context("cpu-pytorch")
+    small, _ = archs(context)
+    write_picks(context, (1.0, [small]))
+    meter = meter_of({small: [0.5]})
+    run_stage("specialize", context)
+    [bundle] = bundles_of(context)["bundles"]
+    assert meter.files[0][1] == "weights.safetensors"
+    assert bundle["accuracy"]["evaluated_file"] == "weights.safetensors"
+
+
+def test_interrupted_stage_keeps_the_subnets_that_it_finished(make_context, meter_of, monkeypatch):
+    context = make_context()
+    small, large = archs(context)
+    write_picks(context, (1.0, [small]), (2.0, [large]))
+    meter_of({small: [0.5], large: [0.5]})
+    build = SubnetBuilder._build
+    built = []
+
+    def note(self, arch, folder):
+        built.append(arch)
+        if built == [small, large]:
+            raise KeyboardInterrupt
+        build(self, arch, folder)
+
+    monkeypatch.setattr(SubnetBuilder, "_build", note)
+    with pytest.raises(KeyboardInterrupt):
+        run_stage("specialize", context)
+    run_stage("specialize", context)
+    assert built == [small, large, large]
+    assert len(bundles_of(context)["bundles"]) == 2
+    assert not any((context.layout.root / "scratch" / "specialize").iterdir())
+
+
+def test_supernet_of_other_classes_is_refused(make_context, meter_of):
+    context = make_context()
+    small, _ = archs(context)
+    layout, phase = context.layout, context.params.final_phase
+    supernet = build_supernet(context.params.space.build(), num_classes=NUM_CLASSES + 1)
+    with write(context, layout.supernet(phase)) as writer:
+        save_supernet(supernet, writer.folder / layout.supernet_weights(phase).name)
+    write_picks(context, (1.0, [small]))
+    meter_of({small: [0.5]})
+    with pytest.raises(ManifestMismatchError, match="of 3 classes"):
+        run_stage("specialize", context)
+
+
+def test_fine_tuning_can_be_left_out(make_context, meter_of):
+    context = make_context()
+    params = context.params
+    params = params.model_copy(
+        update={"specialize": params.specialize.model_copy(update={"epochs": 0})}
+    )
+    context = StageContext(layout=context.layout, params=params, item=DEVICE)
+    small, _ = archs(context)
+    write_picks(context, (1.0, [small]))
+    meter_of({small: [0.5]})
+    run_stage("specialize", context)
+    [bundle] = bundles_of(context)["bundles"]
+    assert bundle["accuracy"]["accuracy_top1_selection_finetuned"] is None
+    assert not bundle["accuracy"]["is_finetuned"]
+    assert np.isfinite(bundle["accuracy"]["accuracy_top1"])
