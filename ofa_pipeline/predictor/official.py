@@ -70,8 +70,8 @@ class OfficialPredictor:
             ParamsError: Always.
         """
         raise ParamsError(
-            f"the official predictor of {self.space.space_id} cannot be fitted, got "
-            f"{len(accuracy)} labels of {len(genes)} subnets. Use another kind for labels of your own."
+            f"the official predictor of {self.space.space_id} cannot be fitted, got {len(genes)} "
+            f"subnets with {len(accuracy)} labels. Use another kind for labels of your own."
         )
 
     def predict(self, genes: Genes) -> tuple[FloatArray, FloatArray]:
