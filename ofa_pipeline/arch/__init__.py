@@ -5,7 +5,14 @@ and the fixed shape around them; it turns architectures into integer gene arrays
 samples, mutates, crosses and encodes hundreds of thousands of them at a time in numpy.
 """
 
-from ofa_pipeline.arch.blocks import MBConvShape, first_mbconv_shape, mbconv_shapes
+from ofa_pipeline.arch.blocks import (
+    MBConvShape,
+    first_mbconv_shape,
+    group_channels,
+    inner_stem_channels,
+    mbconv_shapes,
+    stem_channels,
+)
 from ofa_pipeline.arch.shape import (
     Activation,
     Backbone,
@@ -34,7 +41,10 @@ __all__ = [
     "SearchSpace",
     "expanded_channels",
     "first_mbconv_shape",
+    "group_channels",
+    "inner_stem_channels",
     "make_divisible",
     "mbconv_shapes",
     "squeezed_channels",
+    "stem_channels",
 ]

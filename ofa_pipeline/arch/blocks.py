@@ -2,7 +2,13 @@
 
 from dataclasses import dataclass
 
-from ofa_pipeline.arch.shape import Activation, MBConvBackbone
+from ofa_pipeline.arch.shape import (
+    Activation,
+    BlockGroup,
+    MBConvBackbone,
+    ResNetBackbone,
+    make_divisible,
+)
 from ofa_pipeline.arch.space import SearchSpace
 from ofa_pipeline.errors import ArchError
 
@@ -65,3 +71,21 @@ def first_mbconv_shape(backbone: MBConvBackbone) -> MBConvShape:
         bn_eps=backbone.bn_eps,
         bn_momentum=backbone.bn_momentum,
     )
+
+
+def stem_channels(backbone: ResNetBackbone, width_multiplier: float) -> int:
+    """Return what a ResNet's stem puts out."""
+    return make_divisible(backbone.stem_channels * width_multiplier)
+
+
+def inner_stem_channels(backbone: ResNetBackbone, width_multiplier: float) -> int:
+    """Return the channels inside a ResNet's stem.
+
+    Two multipliers may round to the same number (0.65 and 0.8 do, in the reference's space).
+    """
+    return make_divisible(stem_channels(backbone, width_multiplier) // 2)
+
+
+def group_channels(group: BlockGroup, width_multiplier: float) -> int:
+    """Return what the blocks of a ResNet's group put out."""
+    return make_divisible(group.out_channels * width_multiplier)

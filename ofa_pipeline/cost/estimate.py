@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ofa_pipeline.arch import Arch, FloatArray, Genes, IntArray, SearchSpace
+from ofa_pipeline.arch import Arch, FloatArray, Genes, IntArray, MBConvBackbone, SearchSpace
 from ofa_pipeline.cost.mbconv import count_mbconv
+from ofa_pipeline.cost.resnet import count_resnet
 from ofa_pipeline.cost.tally import Cost, Tally
 from ofa_pipeline.errors import ArchError
 
@@ -66,7 +67,8 @@ def estimate_cost(
             f"got {resolutions_px.shape}"
         )
     tally = Tally(len(genes))
-    count_mbconv(tally, space, genes, num_classes=num_classes, resolutions_px=resolutions_px)
+    count = count_mbconv if isinstance(space.backbone, MBConvBackbone) else count_resnet
+    count(tally, space, genes, num_classes=num_classes, resolutions_px=resolutions_px)
     return tally.cost(num_blocks=space.active_blocks(genes).sum(axis=1))
 
 

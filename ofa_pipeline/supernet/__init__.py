@@ -3,6 +3,7 @@
 from ofa_pipeline.supernet.build import Subnet, Supernet, build_subnet, build_supernet
 from ofa_pipeline.supernet.extraction import extract_subnet, store_statistics
 from ofa_pipeline.supernet.folding import fold_batch_norm
+from ofa_pipeline.supernet.resnet_sorting import sort_widths
 from ofa_pipeline.supernet.sorting import sort_channels
 from ofa_pipeline.supernet.storage import load_subnet, load_supernet, save_subnet, save_supernet
 
@@ -18,5 +19,6 @@ __all__ = [
     "save_subnet",
     "save_supernet",
     "sort_channels",
+    "sort_widths",
     "store_statistics",
 ]

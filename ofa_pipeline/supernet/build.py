@@ -6,12 +6,14 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from ofa_pipeline.arch import Arch, SearchSpace
+from ofa_pipeline.arch import Arch, MBConvBackbone, SearchSpace
 from ofa_pipeline.supernet.network import MBConvSupernet
+from ofa_pipeline.supernet.resnet import ResNetSupernet
+from ofa_pipeline.supernet.resnet_subnet import ResNetSubnet
 from ofa_pipeline.supernet.subnet import MBConvSubnet
 
-Supernet = MBConvSupernet
-Subnet = MBConvSubnet
+Supernet = MBConvSupernet | ResNetSupernet
+Subnet = MBConvSubnet | ResNetSubnet
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -52,7 +54,9 @@ def build_subnet(
 def empty_supernet(space: SearchSpace, *, num_classes: int, dropout: float) -> Supernet:
     """Build a supernet on the meta device: shapes without memory."""
     with torch.device("meta"):
-        return MBConvSupernet(space, num_classes=num_classes, dropout=dropout)
+        if isinstance(space.backbone, MBConvBackbone):
+            return MBConvSupernet(space, num_classes=num_classes, dropout=dropout)
+        return ResNetSupernet(space, num_classes=num_classes, dropout=dropout)
 
 
 def empty_subnet(space: SearchSpace, arch: Arch, *, num_classes: int, dropout: float) -> Subnet:
@@ -62,7 +66,9 @@ def empty_subnet(space: SearchSpace, arch: Arch, *, num_classes: int, dropout: f
         ArchError: If the architecture is not of the space.
     """
     with torch.device("meta"):
-        return MBConvSubnet(space, arch, num_classes=num_classes, dropout=dropout)
+        if isinstance(space.backbone, MBConvBackbone):
+            return MBConvSubnet(space, arch, num_classes=num_classes, dropout=dropout)
+        return ResNetSubnet(space, arch, num_classes=num_classes, dropout=dropout)
 
 
 def initialize(network: Network, *, seed: int) -> Network:

@@ -1,19 +1,25 @@
 """Sort channels by importance, so that a smaller subnet keeps the channels that matter."""
 
-import itertools
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from ofa_pipeline.arch import expanded_channels, squeezed_channels
 from ofa_pipeline.supernet.blocks import ElasticMBConv
 from ofa_pipeline.supernet.build import Supernet
-from ofa_pipeline.supernet.elastic_ops import ElasticBatchNorm, ElasticSqueezeExcite
+from ofa_pipeline.supernet.elastic_ops import ElasticSqueezeExcite
+from ofa_pipeline.supernet.ordering import order_by_importance, permute, permute_norm
+from ofa_pipeline.supernet.resnet import ResNetSupernet
+from ofa_pipeline.supernet.resnet_sorting import sort_bottlenecks
 
 
 @torch.no_grad()
-def sort_channels(supernet: Supernet, *, trained_expand_ratios: Sequence[float]) -> None:
+def sort_channels(
+    supernet: Supernet,
+    *,
+    trained_expand_ratios: Sequence[float],
+    trained_width_multipliers: Sequence[float] = (1.0,),
+) -> None:
     """Reorder the inner channels of every block by importance, in place.
 
     A channel's importance is the L1 norm of the weights that read it. Channels move only within
@@ -24,6 +30,7 @@ def sort_channels(supernet: Supernet, *, trained_expand_ratios: Sequence[float])
         supernet: Reordered in place; batch-norm statistics move along.
         trained_expand_ratios: What the phases so far have trained. The largest alone leaves
             the order free.
+        trained_width_multipliers: Likewise, where width is elastic.
 
     Raises:
         ArchError: If a ratio is not one of the space.
@@ -34,6 +41,9 @@ def sort_channels(supernet: Supernet, *, trained_expand_ratios: Sequence[float])
         with float offsets that round the importance; here the groups are sorted one by one.
     """
     supernet.space.restrict(expand_ratios=trained_expand_ratios)
+    if isinstance(supernet, ResNetSupernet):
+        widths = trained_width_multipliers
+        sort_bottlenecks(supernet, ratios=trained_expand_ratios, widths=widths)
     for block in supernet.modules():
         if isinstance(block, ElasticMBConv) and block.expand is not None:
             _sort_mbconv(block, trained_expand_ratios)
@@ -62,30 +72,3 @@ def _sort_hidden(se: ElasticSqueezeExcite, *, trained_sizes: Sequence[int]) -> N
     permute(se.expand.weight, 1, order)
     permute(se.reduce.weight, 0, order)
     permute(se.reduce.bias, 0, order)
-
-
-def order_by_importance(importance: Tensor, *, trained_sizes: Sequence[int]) -> Tensor:
-    """Return channel indices, most important first within each protected group.
-
-    Args:
-        importance: Shape (channels,).
-        trained_sizes: Prefix sizes that must keep their channels.
-    """
-    bounds = sorted({0, *trained_sizes, len(importance)})
-    orders = [
-        start + torch.argsort(importance[start:stop], descending=True, stable=True)
-        for start, stop in itertools.pairwise(bounds)
-    ]
-    return torch.cat(orders)
-
-
-def permute(tensor: Tensor | None, dim: int, order: Tensor) -> None:
-    """Reorder a tensor along one dimension, in place."""
-    assert tensor is not None
-    tensor.copy_(tensor.index_select(dim, order))
-
-
-def permute_norm(norm: ElasticBatchNorm, order: Tensor) -> None:
-    """Reorder the channels of a batch norm, statistics included, in place."""
-    for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
-        permute(tensor, 0, order)
