@@ -7,7 +7,6 @@ has nothing to do. It reads one JSON request a line on standard input, ``{"stage
 It ends with its parent: told to end, or left alone, it tells the stage, which saves and ends.
 """
 
-import ctypes
 import json
 import os
 import re
@@ -17,14 +16,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from flows.parent import end_with_parent
+
 EXIT_FAILED = 1
 EXIT_BUSY = 3
-_PR_SET_PDEATHSIG = 1
 
 
 def main(parent_pid: int, answers: int) -> None:
     """Answer requests until there are no more."""
-    _end_with_parent(parent_pid)
+    _pass_signals_on(parent_pid)
     with os.fdopen(answers, "w") as out:
         for line in sys.stdin:
             out.write(json.dumps(answer(json.loads(line))) + "\n")
@@ -76,7 +76,7 @@ def _exit_code_of(error: BaseException) -> int:
     return int(found[1]) if int(found[1]) >= 0 else 128 - int(found[1])
 
 
-def _end_with_parent(parent_pid: int) -> None:
+def _pass_signals_on(parent_pid: int) -> None:
     """On SIGTERM, and when the parent dies, end the stage; DVC then finds that it failed."""
 
     def pass_on(_: int, __: FrameType | None) -> None:
@@ -85,9 +85,7 @@ def _end_with_parent(parent_pid: int) -> None:
         signal.signal(signal.SIGTERM, pass_on)
 
     signal.signal(signal.SIGTERM, pass_on)
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent_pid:
-        sys.exit(128 + signal.SIGTERM)  # it died before we asked
+    end_with_parent(parent_pid)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """Settings of Prefect for a workspace; set before Prefect is imported."""
 
-import os
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 from ofa_pipeline.cli.environment import keep_quiet
+
+API_VARIABLE = "PREFECT_API_URL"
 
 
 def set_up_prefect(root: Path, environment: MutableMapping[str, str]) -> None:
@@ -14,11 +15,9 @@ def set_up_prefect(root: Path, environment: MutableMapping[str, str]) -> None:
     ``PREFECT_API_URL``, or by a profile in the user's Prefect home.
     """
     keep_quiet(environment)
-    profiles = Path(environment.get("PREFECT_HOME", "~/.prefect")).expanduser() / "profiles.toml"
-    if not profiles.exists():
+    if not _profiles(environment).exists():
         environment.setdefault("PREFECT_HOME", str(root / ".prefect"))
     for name, value in {
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL",
         # People read the display; the log goes to Prefect's records.
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
@@ -29,6 +28,13 @@ def set_up_prefect(root: Path, environment: MutableMapping[str, str]) -> None:
         environment.setdefault(name, value)
 
 
-def is_debugging(arguments: list[str]) -> bool:
-    """Return whether tracebacks are wanted."""
-    return "--debug" in arguments or bool(os.environ.get("OFA_DEBUG"))
+def is_server_configured(environment: Mapping[str, str]) -> bool:
+    """Return whether the user has a Prefect server: in the environment, or in a profile."""
+    if environment.get(API_VARIABLE):
+        return True
+    path = _profiles(environment)
+    return path.exists() and API_VARIABLE in path.read_text()
+
+
+def _profiles(environment: Mapping[str, str]) -> Path:
+    return Path(environment.get("PREFECT_HOME", "~/.prefect")).expanduser() / "profiles.toml"

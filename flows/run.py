@@ -4,14 +4,18 @@ import argparse
 import os
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
-from flows.environment import set_up_prefect
+from flows.environment import API_VARIABLE, is_server_configured, set_up_prefect
+from flows.server import prefect_server
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli.display import Display, duration_text
 from ofa_pipeline.cli.output import exit_code_of, report_error, stderr, stdout
 from ofa_pipeline.params import Params, load_params
 from ofa_pipeline.workspace import hold_workspace
+
+_DRAIN_TIMEOUT_S = 10
 
 
 def main(arguments: list[str]) -> int:
@@ -47,6 +51,30 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 def _run_flow(root: Path, devices: list[str]) -> None:
     stderr.print("starting Prefect ...", style="dim")
+    with ExitStack() as stack:
+        server = None
+        if not is_server_configured(os.environ):
+            server = stack.enter_context(prefect_server(root))
+            os.environ[API_VARIABLE] = server.api_url
+        # Prefect takes as long to import as its server to start.
+        import flows.pipeline  # noqa: F401
+
+        if server is not None:
+            server.wait_until_ready()
+        stack.callback(_send_records)
+        _call_flow(root, devices)
+
+
+def _send_records() -> None:
+    """Send what Prefect still holds to its server, before that is stopped."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogHandler
+
+    APILogHandler.flush()
+    EventsWorker.drain_all(timeout=_DRAIN_TIMEOUT_S)
+
+
+def _call_flow(root: Path, devices: list[str]) -> None:
     from prefect import tags
 
     from flows.crashes import workspace_tag

@@ -1,0 +1,133 @@
+"""A Prefect server of the workspace's own: records in ``.prefect``, ends with whoever started it.
+
+Prefect's built-in temporary server outlives a run that is killed. Run as a program, this module
+is the server: `python -m flows.server PARENT_PID PORT`.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from flows.environment import API_VARIABLE
+from flows.parent import end_with_parent
+from ofa_pipeline.errors import OfaPipelineError
+
+READY_TIMEOUT_S = 180.0
+_POLL_S = 0.1
+_STOP_TIMEOUT_S = 15.0
+
+
+@contextmanager
+def prefect_server(root: Path, *, port: int | None = None) -> Iterator["Server"]:
+    """Start a server in the background and stop it at the end; the caller waits until it answers.
+
+    Args:
+        root: The workspace.
+        port: Of the server with its user interface and its clean-up services; None for a server
+            that only records, on any free port.
+    """
+    with_interface = port is not None
+    server = Server(root, port or _free_port(), with_interface=with_interface)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+class Server:
+    """A server that is starting or runs."""
+
+    def __init__(self, root: Path, port: int, *, with_interface: bool) -> None:
+        """Start it."""
+        self.url = f"http://127.0.0.1:{port}"
+        self._log = root / ".prefect" / "server.log"
+        self._log.parent.mkdir(exist_ok=True)
+        only_records = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1"}
+        environment = {
+            **os.environ,
+            "PREFECT__SERVER_FINAL": "1",
+            "PREFECT_SERVER_UI_API_URL": self.api_url,
+            **({} if with_interface else only_records),
+        }
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "flows.server", str(os.getpid()), str(port)],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C ends the run, which ends the server
+            )
+
+    @property
+    def api_url(self) -> str:
+        """What `PREFECT_API_URL` is set to."""
+        return f"{self.url}/api"
+
+    def wait_until_ready(self) -> None:
+        """Wait until the server answers.
+
+        Raises:
+            OfaPipelineError: If it ends, or does not answer in time.
+        """
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise OfaPipelineError(
+                    f"Prefect's server must answer at {self.api_url}, but does not. Its log is "
+                    f"{self._log}. With a server of your own, set {API_VARIABLE}."
+                )
+            time.sleep(_POLL_S)
+
+    def wait(self) -> None:
+        """Wait until the server ends."""
+        self._process.wait()
+
+    def stop(self) -> None:
+        """Stop it, after it has written down what it still holds."""
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.api_url}/health", timeout=5):  # noqa: S310 - http
+                return True
+        except (urllib.error.URLError, OSError):
+            return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def serve_api(port: int) -> None:
+    """Be the server, until SIGTERM."""
+    import uvicorn
+
+    uvicorn.run(
+        "prefect.server.api.server:create_app",
+        factory=True,
+        host="127.0.0.1",
+        port=port,
+        log_level="error",
+        lifespan="on",
+    )
+
+
+if __name__ == "__main__":
+    end_with_parent(int(sys.argv[1]))
+    serve_api(int(sys.argv[2]))
