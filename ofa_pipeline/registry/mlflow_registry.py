@@ -27,6 +27,7 @@ from ofa_pipeline.registry.record import (
 from ofa_pipeline.registry.server import (
     ambient_tracking_uri,
     check_reachable,
+    may_hold_anything,
     quiet_mlflow,
     without_password,
 )
@@ -354,6 +355,8 @@ class MlflowRegistry:
         complete: bool = True,
     ) -> Iterator["LoggedModel"]:
         """Yield LoggedModels of ours; `order` is of pairs (metric, ascending)."""
+        if not may_hold_anything(self.tracking_uri):
+            return
         with self._explained("search"):
             experiments = self._experiment_ids()
             if not experiments:

@@ -44,6 +44,19 @@ def is_database(uri: str) -> bool:
     return urlsplit(uri).scheme.partition("+")[0] in {"sqlite", *DEFAULT_PORTS}
 
 
+def may_hold_anything(uri: str) -> bool:
+    """Whether a registry can hold something: a SQLite file that is not there cannot.
+
+    Looking something up should not make a database, which takes seconds, in any folder.
+    """
+    return urlsplit(uri).scheme != "sqlite" or sqlite_path(uri).exists()
+
+
+def sqlite_path(uri: str) -> Path:
+    """Return the file of a SQLite URI."""
+    return Path(urlsplit(uri).path.removeprefix("/"))
+
+
 def quiet_mlflow() -> None:
     """Set MLflow's switches before it is imported; what the user has set stays.
 
@@ -102,7 +115,7 @@ def check_reachable(uri: str, *, timeout_s: float = CHECK_TIMEOUT_S) -> None:
             port = parts.port or DEFAULT_PORTS[scheme]
             socket.create_connection((parts.hostname, port), timeout=timeout_s).close()
         elif scheme == "sqlite":
-            _check_sqlite(Path(parts.path.removeprefix("/")))
+            _check_sqlite(sqlite_path(uri))
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise RegistryError(

@@ -1,18 +1,93 @@
 """The registry of a workspace."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
-from ofa_pipeline.registry.mlflow_registry import MlflowRegistry
-from ofa_pipeline.registry.server import artifact_root, tracking_uri
+from ofa_pipeline.errors import RegistryError
+from ofa_pipeline.registry.mlflow_registry import OWNER, OWNER_TAG, MlflowRegistry
+from ofa_pipeline.registry.server import (
+    artifact_root,
+    default_tracking_uri,
+    sqlite_path,
+    tracking_uri,
+)
+
+FOLDER = "mlruns"
+LOCATIONS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "storage_location"),
+)
+"""Table and column of every path that MLflow keeps; absolute, whatever it is given."""
 
 
 def open_registry(workspace: Path, *, experiment: str = "once-for-all") -> MlflowRegistry:
-    """Return the registry that a workspace uses; nothing is opened yet.
+    """Return the registry that a workspace uses; it is not opened yet.
 
     Args:
         workspace: Holds ``mlflow.db`` and ``mlruns`` unless ``MLFLOW_TRACKING_URI`` names another
             registry.
         experiment: That registrations are logged in.
+
+    Raises:
+        RegistryError: If the workspace was moved and its registry cannot be brought along.
     """
     uri = tracking_uri(workspace)
-    return MlflowRegistry(uri, experiment=experiment, artifacts=artifact_root(uri, workspace))
+    root = artifact_root(uri, workspace)
+    if uri == default_tracking_uri(workspace) and root is not None:
+        follow_workspace(sqlite_path(uri), root)
+    return MlflowRegistry(uri, experiment=experiment, artifacts=root)
+
+
+def follow_workspace(database: Path, root: str) -> None:
+    """Correct the paths in a workspace's registry after the workspace was moved or copied.
+
+    MLflow keeps absolute paths. Without this, a moved registry finds its entries but not their
+    files, and a copied one writes into the original.
+
+    Args:
+        database: The SQLite file; nothing happens when it is not there.
+        root: URI of the folder that holds the files now.
+
+    Raises:
+        RegistryError: If the file cannot be read or written.
+    """
+    if not database.exists():
+        return
+    try:
+        with closing(sqlite3.connect(database, timeout=20)) as connection, connection:
+            if not _has_tables(connection):
+                return
+            for old in _old_roots(connection, root):
+                for table, column in LOCATIONS:
+                    connection.execute(
+                        f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608
+                        f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+                        (root, len(old) + 1, old, len(old) + 1, f"{old}/"),
+                    )
+    except sqlite3.Error as error:
+        raise RegistryError(
+            f"{database} must be the registry of this workspace, but: {error}. Close what uses "
+            "it, or move it away and run the stage register again."
+        ) from error
+
+
+def _has_tables(connection: sqlite3.Connection) -> bool:
+    names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+    return {table for table, _ in LOCATIONS} | {"experiment_tags"} <= names
+
+
+def _old_roots(connection: sqlite3.Connection, root: str) -> list[str]:
+    """Return where our experiments kept their files, when it was a workspace at another place."""
+    rows = connection.execute(
+        "SELECT DISTINCT artifact_location FROM experiments JOIN experiment_tags "
+        "USING (experiment_id) WHERE key = ? AND value = ? AND artifact_location != ?",
+        (OWNER_TAG, OWNER, root),
+    )
+    return [
+        location
+        for (location,) in rows
+        if location.startswith("file://") and location.endswith(f"/{FOLDER}")
+    ]

@@ -84,7 +84,7 @@ def test_server_that_fails_is_not_reachable(answering_server):
 def test_file_that_is_no_database_is_named(tmp_path):
     (tmp_path / "mlflow.db").write_text("hello, I am a text file")
     with pytest.raises(RegistryError, match="is not a SQLite file"):
-        open_registry(tmp_path).check()
+        check_reachable(f"sqlite:///{tmp_path}/mlflow.db")
 
 
 def test_workspace_without_a_database_is_fine(tmp_path):

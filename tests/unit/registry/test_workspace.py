@@ -1,0 +1,58 @@
+"""A workspace takes its registry along."""
+
+import shutil
+
+import pytest
+from mlflow import MlflowClient
+
+from ofa_pipeline.errors import RegistryError
+from ofa_pipeline.registry import open_registry
+from tests.support.registry import subnet_record, write_bundle
+
+
+@pytest.fixture
+def registered(registry, tmp_path):
+    return registry.register(subnet_record(), write_bundle(tmp_path / "a-bundle"))
+
+
+def test_looking_up_in_an_empty_folder_makes_no_database(tmp_path):
+    registry = open_registry(tmp_path)
+    assert registry.list_subnets() == ()
+    assert registry.find(model_name="ofa-tiny-cpu", bundle_digest="00") is None
+    with pytest.raises(RegistryError, match="The registry is empty"):
+        registry.best(device="cpu", max_latency_ms=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_moved_workspace_keeps_its_subnets_with_their_files(registered, workspace, tmp_path):
+    moved = workspace.rename(tmp_path / "elsewhere")
+    registry = open_registry(moved)
+    assert registry.list_subnets() == (registered,)
+    client = MlflowClient(registry.tracking_uri)
+    source = client.get_model_version("ofa-tiny-cpu", "1").source
+    model = client.get_logged_model(source.removeprefix("models:/"))
+    assert model.artifact_location.startswith(moved.as_uri())
+    folder = registry.download(registered, tmp_path / "files")
+    assert (folder / "model.onnx").exists()
+
+
+def test_copied_workspace_writes_into_itself(registered, workspace, tmp_path):
+    copy = shutil.copytree(workspace, tmp_path / "copy")
+    before = sorted(path for path in workspace.rglob("*") if "mlruns" in path.parts)
+    second = open_registry(copy).register(subnet_record(accuracy=0.95), tmp_path / "a-bundle")
+    assert second.version == 2
+    after = sorted(path for path in workspace.rglob("*") if "mlruns" in path.parts)
+    assert after == before
+    assert len(open_registry(workspace).list_subnets()) == 1
+
+
+def test_file_that_is_no_database_is_refused_where_it_is_opened(tmp_path):
+    (tmp_path / "mlflow.db").write_bytes(b"x" * 5000)
+    with pytest.raises(RegistryError, match="must be the registry of this workspace"):
+        open_registry(tmp_path)
+
+
+def test_database_of_another_program_is_left_alone(tmp_path):
+    (tmp_path / "mlflow.db").write_bytes(b"")
+    assert open_registry(tmp_path).tracking_uri.endswith("mlflow.db")
+    assert (tmp_path / "mlflow.db").read_bytes() == b""

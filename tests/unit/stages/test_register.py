@@ -1,0 +1,158 @@
+"""The stage register against a registry in memory."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ofa_pipeline.artifacts import Layout, write_artifact, write_json
+from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError, RegistryError
+from ofa_pipeline.params import load_params
+from ofa_pipeline.stages import StageContext
+from ofa_pipeline.stages.register import (
+    check_registry,
+    missing_from,
+    missing_receipts,
+    read_entries,
+    register,
+    registered_subnets,
+)
+from tests.support.registry import InMemoryRegistry, subnet_record, write_bundle
+
+ROOT = Path(__file__).parents[3]
+DEVICE = "cpu-pytorch"
+MODEL = f"ofa-tiny-{DEVICE}"
+
+
+def index_entry(record, name):
+    """Return what the stage specialize notes of a bundle."""
+    values = record.to_dict()
+    accuracy = ("accuracy_top1", "accuracy_top5", "num_test_images", "accuracy_top1_selection")
+    copied = ("arch", "space_id", "num_classes", "budgets_ms", "bundle_digest", "lineage")
+    return {
+        **{key: values[key] for key in copied},
+        "name": name,
+        "accuracy": {key: values[key] for key in accuracy},
+        "latency": {DEVICE: values["latency"][DEVICE] | {"verdicts": []}},
+        "cost": {"macs": record.macs, "num_params": record.num_params},
+        "parity": {
+            "max_abs_difference": record.parity_max_abs_difference,
+            "top1_agreement": record.parity_top1_agreement,
+        },
+    }
+
+
+def records():
+    return [
+        subnet_record(device=DEVICE, latency_ms=latency_ms, accuracy=accuracy)
+        for latency_ms, accuracy in [(1.0, 0.8), (2.0, 0.9)]
+    ]
+
+
+@pytest.fixture(autouse=True)
+def no_registry_of_the_user(monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture
+def context(tmp_path):
+    layout = Layout(tmp_path)
+    params = {"space": {"family": "tiny"}, "specialize": {"epochs": 1, "names": ["a"]}}
+    with write_artifact(
+        layout.subnets(DEVICE), stage="specialize", item=DEVICE, params=params, inputs=[]
+    ) as writer:
+        bundles = []
+        for number, record in enumerate(records()):
+            write_bundle(writer.folder / f"bundle-{number}")
+            bundles.append(index_entry(record, f"bundle-{number}"))
+        index = {"device": DEVICE, "bundles": bundles, "picks": []}
+        write_json(writer.folder / "bundles.json", index)
+    return StageContext(layout=layout, params=load_params(ROOT / "params.yaml"), item=DEVICE)
+
+
+def receipts_of(context):
+    return context.layout.registry(DEVICE) / "receipts.json"
+
+
+def test_every_bundle_is_registered_with_all_figures(context):
+    registry = InMemoryRegistry()
+    registered = register(context, registry)
+    assert [item.record for item in registered] == records()
+    [run] = registry.runs
+    assert run.metrics["num_subnets"] == 2
+    assert run.params["specialize.epochs"] == "1"
+    assert run.params["space.family"] == "tiny"
+
+
+def test_receipts_say_the_same_on_every_server(context):
+    first, second = InMemoryRegistry(), InMemoryRegistry()
+    second.register(subnet_record(device=DEVICE, accuracy=0.5), Path())
+    register(context, first)
+    before = receipts_of(context).read_bytes()
+    registered = register(context, second)
+    assert [item.version for item in registered] == [2, 3]
+    assert receipts_of(context).read_bytes() == before
+    assert "version" not in before.decode()
+
+
+def test_second_run_registers_nothing(context):
+    registry = InMemoryRegistry()
+    first = register(context, registry)
+    assert register(context, registry) == first
+    assert len(registry.runs) == 1
+    assert missing_from(registry, receipts_of(context)) == ()
+
+
+def test_new_server_lacks_what_the_receipts_claim_until_the_next_run(context):
+    register(context, InMemoryRegistry())
+    new = InMemoryRegistry()
+    assert missing_from(new, receipts_of(context)) == ("bundle-0", "bundle-1")
+    register(context, new)
+    assert missing_from(new, receipts_of(context)) == ()
+
+
+def test_foreign_model_of_the_same_name_stops_the_stage_without_receipts(context):
+    with pytest.raises(RegistryError, match="not made by this pipeline"):
+        register(context, InMemoryRegistry(foreign_models=[MODEL]))
+    assert not receipts_of(context).exists()
+
+
+def test_bundle_that_was_changed_is_not_registered(context):
+    (context.layout.subnets(DEVICE) / "bundle-0" / "model.onnx").write_bytes(b"other")
+    registry = InMemoryRegistry()
+    with pytest.raises(ManifestMismatchError, match="changed after it was written"):
+        register(context, registry)
+    assert registry.list_subnets() == ()
+
+
+def test_without_receipts_nothing_is_claimed(tmp_path):
+    params = load_params(ROOT / "params.yaml")
+    assert missing_receipts(Layout(tmp_path), params, DEVICE) == ()
+
+
+def test_receipts_of_a_lost_registry_are_all_missing(context):
+    register(context, InMemoryRegistry())
+    missing = missing_receipts(context.layout, context.params, DEVICE)
+    assert missing == ("bundle-0", "bundle-1")
+    assert registered_subnets(context.layout, context.params, DEVICE) == ()
+
+
+def test_unreachable_server_is_found_before_anything_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    with pytest.raises(RegistryError, match="must be reachable"):
+        check_registry(Layout(tmp_path), load_params(ROOT / "params.yaml"))
+
+
+def test_index_that_is_not_one_is_refused(context):
+    folder = context.layout.subnets(DEVICE)
+    (folder / "bundles.json").write_text(json.dumps({"bundles": [{}], "device": DEVICE}))
+    with pytest.raises(ManifestMismatchError, match="not an index of bundles"):
+        read_entries(folder, model_prefix="ofa")
+
+
+def test_missing_subnets_are_named(tmp_path):
+    context = StageContext(
+        layout=Layout(tmp_path), params=load_params(ROOT / "params.yaml"), item=DEVICE
+    )
+    with pytest.raises(MissingArtifactError, match=f"subnets/{DEVICE}"):
+        register(context, InMemoryRegistry())
