@@ -12,6 +12,7 @@ from ofa_pipeline.errors import DeviceError, ManifestMismatchError
 from ofa_pipeline.latency.devices import DeviceCard
 from ofa_pipeline.latency.meter import LatencyMeter, ReferenceNetwork
 from ofa_pipeline.latency.model import LatencyModel, load_latency_model
+from ofa_pipeline.latency.quiet import torch_threads
 from ofa_pipeline.latency.runtimes import Runtime
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def build_measured_subnet(space: SearchSpace, arch: Arch, *, num_classes: int) -
     for norm in norms:
         norm.momentum = 1.0
         norm.train()
-    with torch.no_grad():
+    with torch.no_grad(), torch_threads(1):
         subnet(torch.from_numpy(noise_images(4, arch.resolution_px)))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -39,6 +39,23 @@ def quiet_process(*, threads: int) -> Iterator[bool]:
         yield is_pinned
 
 
+@contextmanager
+def torch_threads(threads: int) -> Iterator[None]:
+    """Let torch compute with a number of threads, and with as many as before afterwards.
+
+    Several threads wait for each other by spinning: on a busy machine a small network that takes
+    10 ms with one thread has been seen to take a second with two.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def can_pin() -> bool:
     """Tell whether this operating system lets a thread choose its core."""
     return hasattr(os, "sched_setaffinity")

@@ -4,8 +4,8 @@ A runtime is added as one class here and one name in `devices.RUNTIMES`; it inhe
 ``tests/support/runtime_contract.py``.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ofa_pipeline.errors import DeviceError
 from ofa_pipeline.latency.devices import DeviceCard, DeviceSettings, describe_device
 from ofa_pipeline.latency.export import inference_form, onnx_bytes
+from ofa_pipeline.latency.quiet import torch_threads
 
 if TYPE_CHECKING:
     from torch import nn
@@ -122,17 +123,9 @@ class PyTorchRuntime:
         network = network.to(self._card.accelerator, memory_format=torch.channels_last)
         return _PyTorchNetwork(network, noise_images(self._card.batch_size, prepared.resolution_px))
 
-    @contextmanager
-    def threads_claimed(self) -> Iterator[None]:
+    def threads_claimed(self) -> AbstractContextManager[None]:
         """Let torch compute with the card's number of threads."""
-        import torch
-
-        before = torch.get_num_threads()
-        torch.set_num_threads(self._card.threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
+        return torch_threads(self._card.threads)
 
 
 class _PyTorchNetwork:
@@ -211,10 +204,9 @@ class OnnxRuntime:
         images = noise_images(self._card.batch_size, prepared.resolution_px)
         return _OnnxNetwork(session, images)
 
-    @contextmanager
-    def threads_claimed(self) -> Iterator[None]:
+    def threads_claimed(self) -> AbstractContextManager[None]:
         """Do nothing: a session has threads of its own."""
-        yield
+        return nullcontext()
 
 
 class _OnnxNetwork:
