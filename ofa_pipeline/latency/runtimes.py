@@ -4,7 +4,6 @@ A runtime is added as one class here and one name in `devices.RUNTIMES`; it inhe
 ``tests/support/runtime_contract.py``.
 """
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,8 @@ from ofa_pipeline.latency.export import inference_form, onnx_bytes
 from ofa_pipeline.latency.quiet import torch_threads
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import nn
 
 Images = NDArray[np.float32]
