@@ -1,0 +1,178 @@
+import math
+import os
+import signal
+
+import pytest
+import torch
+
+from ofa_pipeline.errors import NotEnoughBatchesError, TrainingDivergedError
+from ofa_pipeline.progress import Reporter
+from ofa_pipeline.supernet import build_supernet, extract_subnet
+from ofa_pipeline.training import (
+    Checkpoints,
+    Hooks,
+    Schedule,
+    deterministic,
+    finetune,
+    train_phase,
+)
+from tests.support.training import (
+    NUM_CLASSES,
+    tiny_phase,
+    tiny_recipe,
+    tiny_space,
+    training_images,
+)
+
+
+def new_supernet():
+    return build_supernet(tiny_space(), num_classes=NUM_CLASSES, dropout=0.1, seed=0)
+
+
+def train(supernet, *, phase=None, count=32, **options):
+    with deterministic(threads=1):
+        return train_phase(
+            supernet,
+            phase or tiny_phase(),
+            images=training_images(count),
+            recipe=tiny_recipe(),
+            **options,
+        )
+
+
+def assert_equal_weights(one, other):
+    for name, tensor in one.state_dict().items():
+        assert torch.equal(tensor, other.state_dict()[name]), name
+
+
+def test_the_loss_falls_on_an_easy_task():
+    history = train(new_supernet(), phase=tiny_phase(epochs=8), count=64)
+    assert len(history) == 8
+    assert history[-1].loss < 0.85 * history[0].loss
+
+
+def test_equal_seeds_give_equal_bits():
+    one, other = new_supernet(), new_supernet()
+    assert train(one) == train(other)
+    assert_equal_weights(one, other)
+
+
+def test_training_leaves_the_global_random_state_alone():
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    train(new_supernet())
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_teacher_is_asked_for_the_images_of_the_step():
+    seen = []
+
+    def teacher(images):
+        seen.append(tuple(images.shape))
+        assert not torch.is_grad_enabled()
+        return torch.zeros(len(images), NUM_CLASSES)
+
+    train(new_supernet(), teacher=teacher)
+    assert set(seen) <= {(8, 3, 8, 8), (8, 3, 12, 12)}
+    assert len(seen) == 8
+
+
+def test_validation_goes_into_the_history_of_each_epoch():
+    figures = iter([0.1, 0.2])
+    history = train(new_supernet(), hooks=Hooks(validate=lambda: {"accuracy": next(figures)}))
+    assert [record.metrics for record in history] == [{"accuracy": 0.1}, {"accuracy": 0.2}]
+    assert [record.epoch for record in history] == [1, 2]
+    assert history[0].phase == "tiny"
+
+
+def test_progress_counts_images_and_shows_loss_and_rate():
+    events = []
+    train(new_supernet(), hooks=Hooks(reporter=Reporter(events.append, interval_s=0)))
+    assert [event.done for event in events] == list(range(8, 65, 8))
+    assert events[-1].total == 64
+    assert events[-1].label == "tiny"
+    assert set(events[-1].metrics) == {"epoch", "loss", "learning_rate"}
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_remedy():
+    with pytest.raises(TrainingDivergedError, match=r"phases\.tiny\.learning_rate"):
+        train(new_supernet(), phase=tiny_phase(learning_rate=math.inf))
+
+
+def test_weights_that_are_not_finite_do_not_replace_the_last_checkpoint(tmp_path):
+    supernet = new_supernet()
+    checkpoints = Checkpoints(tmp_path, interval_s=0)
+
+    def poison():
+        with torch.no_grad():
+            supernet.classifier.bias[0] = math.nan
+        return {}
+
+    with pytest.raises(TrainingDivergedError, match=r"classifier\.bias"):
+        train(supernet, hooks=Hooks(checkpoints=checkpoints, validate=poison))
+    fresh = new_supernet()
+    train(fresh, hooks=Hooks(checkpoints=Checkpoints(tmp_path, interval_s=0)))
+    assert all(bool(parameter.isfinite().all()) for parameter in fresh.parameters())
+
+
+def test_fewer_images_than_a_batch_are_refused():
+    with pytest.raises(NotEnoughBatchesError, match="at least one batch of 8"):
+        train(new_supernet(), count=7)
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+)
+def test_a_stopped_run_goes_on_where_it_stopped(tmp_path, number, expected):
+    uninterrupted = new_supernet()
+    history = train(uninterrupted)
+
+    def stop_in_second_step(event):
+        if event.done == 16:
+            os.kill(os.getpid(), number)
+
+    stopped, resumed = new_supernet(), new_supernet()
+    with pytest.raises(expected):
+        train(
+            stopped,
+            hooks=Hooks(
+                checkpoints=Checkpoints(tmp_path),
+                reporter=Reporter(stop_in_second_step, interval_s=0),
+            ),
+        )
+    events = []
+    hooks = Hooks(checkpoints=Checkpoints(tmp_path), reporter=Reporter(events.append, interval_s=0))
+    assert train(resumed, hooks=hooks) == history
+    assert events[0].done == 24
+    assert_equal_weights(resumed, uninterrupted)
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path):
+    first, second = new_supernet(), new_supernet()
+    history = train(first, hooks=Hooks(checkpoints=Checkpoints(tmp_path)))
+    events = []
+    hooks = Hooks(checkpoints=Checkpoints(tmp_path), reporter=Reporter(events.append, interval_s=0))
+    assert train(second, hooks=hooks) == history
+    assert events == []
+    assert_equal_weights(first, second)
+
+
+def test_fine_tuning_trains_a_copy_at_its_own_resolution():
+    subnet = extract_subnet(new_supernet(), tiny_space().smallest)
+    before = {name: tensor.clone() for name, tensor in subnet.state_dict().items()}
+    seen = []
+
+    def teacher(images):
+        seen.append(images.shape[-1])
+        return torch.zeros(len(images), NUM_CLASSES)
+
+    schedule = Schedule(epochs=1, warmup_epochs=0, learning_rate=0.01)
+    tuned = finetune(
+        subnet, teacher, schedule=schedule, images=training_images(), recipe=tiny_recipe()
+    )
+    assert set(seen) == {8}
+    assert not tuned.training
+    assert not torch.equal(tuned.classifier.weight, subnet.classifier.weight)
+    for name, tensor in subnet.state_dict().items():
+        assert torch.equal(tensor, before[name])

@@ -1,0 +1,40 @@
+import numpy as np
+
+from ofa_pipeline.training import Fixed, Sampled, derive_seed
+from tests.support.training import tiny_space
+
+
+def test_the_subnets_of_a_step_share_one_resolution():
+    source = Sampled(space=tiny_space(), per_step=4)
+    for seed in range(10):
+        archs = source.draw(np.random.default_rng(seed))
+        assert len(archs) == 4
+        assert len({arch.resolution_px for arch in archs}) == 1
+
+
+def test_resolutions_and_subnets_vary_from_step_to_step():
+    source = Sampled(space=tiny_space(), per_step=1)
+    archs = [source.draw(np.random.default_rng(seed))[0] for seed in range(30)]
+    assert {arch.resolution_px for arch in archs} == {8, 12}
+    assert len(set(archs)) > 15
+
+
+def test_a_phase_draws_only_what_it_made_elastic():
+    space = tiny_space().restrict(depths=[2], kernel_sizes=[5])
+    archs = Sampled(space=space, per_step=8).draw(np.random.default_rng(0))
+    assert {arch.depths for arch in archs} == {(2, 2)}
+    assert {size for arch in archs for size in arch.kernel_sizes} == {5}
+    for arch in archs:
+        tiny_space().check(arch)
+
+
+def test_a_fixed_architecture_is_all_that_is_drawn():
+    arch = tiny_space().smallest
+    assert list(Fixed(arch=arch).draw(np.random.default_rng(0))) == [arch]
+
+
+def test_seeds_differ_by_every_label_and_fit_both_generators():
+    seeds = {derive_seed(0, "kernel", step, purpose) for step in range(50) for purpose in "ab"}
+    assert len(seeds) == 100
+    assert derive_seed(0, "kernel", 1) == derive_seed(0, "kernel", 1)
+    assert all(0 <= seed < 2**63 for seed in seeds)
