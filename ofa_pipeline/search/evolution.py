@@ -15,15 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ofa_pipeline.arch import FloatArray, Genes
-from ofa_pipeline.progress import SILENT, Reporter
+from ofa_pipeline.progress import SILENT, Reporter, Tracker
+from ofa_pipeline.search.island import Island
 from ofa_pipeline.search.objectives import Cheapest, SearchProblem, require_feasible
-from ofa_pipeline.search.population import Fingerprints, Niches, Scored, no_scored
-
-_MUTATION_RATES = (0.02, 0.04, 0.08)  # probability that a gene is redrawn, by turns
-_CROSSOVER_SHARE = 0.6
-_RANK_BIAS = 1.5  # above 1 prefers the better members of a niche as parents
-_FRONT_SIZE = 2000
-_FIRST_FACTOR = 8  # the first generation is this many times larger
+from ofa_pipeline.search.population import Scored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,15 +27,26 @@ class EvolutionSettings:
 
     population: int = 1024
     """Children a generation."""
-    generations: int = 200
-    """At most."""
-    patience: int = 25
-    """Generations without a better architecture in any niche of a budget before it stops."""
-    elite: int = 64
+    generations: int = 100
+    """At most, after the islands."""
+    patience: int = 20
+    """Generations without a better architecture within any budget before it stops."""
+    elite: int = 128
     """Architectures that each niche keeps."""
+    islands: int = 6
+    """Populations that evolve by themselves first, so that not all end in the same corner."""
+    island_generations: int = 25
+    island_population: int = 512
+    """Children a generation of each island."""
+    island_elite: int = 48
     filler_niches: int = 12
     """Niches between the smallest cost and the largest budget, besides the budgets."""
     seed: int = 0
+
+    @property
+    def total_generations(self) -> int:
+        """Of the islands and after them."""
+        return self.islands * self.island_generations + self.generations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,116 +85,54 @@ def evolve(
     """
     rng = np.random.default_rng(settings.seed)
     cheapest = require_feasible(problem, rng=rng)
-    evolution = _Evolution(problem, settings, rng, cheapest)
-    tracker = reporter.track("search", total=settings.generations, unit="generations")
-    evolution.begin(seeds)
+    limits = _niche_limits(problem, cheapest, settings.filler_niches)
+    given = problem.space.sample(rng, 0) if seeds is None else problem.space.canonicalize(seeds)
+    tracker = reporter.track("search", total=settings.total_generations, unit="generations")
+    main = Island(problem, limits, rng, population=settings.population, elite=settings.elite)
+    main.begin(cheapest, given)
+    for stream in rng.spawn(settings.islands):
+        main.absorb(_evolved_island(problem, limits, stream, cheapest, settings, tracker))
     generation = 0
     for generation in range(1, settings.generations + 1):
-        evolution.step(generation)
-        best = evolution.niches.best_gains()[: len(problem.budgets)]
-        tracker.advance(best=float(best.max()), evaluated=float(evolution.num_evaluated))
-        if evolution.stagnation >= settings.patience:
+        main.step(generation)
+        tracker.advance(best=float(main.best_gains().max()), evaluated=float(main.num_evaluated))
+        if main.stagnation >= settings.patience and not main.polish():
             break
-    return evolution.result(generation)
+    tracker.advance(settings.generations - generation)
+    return _result(main, cheapest, generation)
 
 
-class _Evolution:
-    """The state of one run."""
+def _evolved_island(
+    problem: SearchProblem,
+    limits: FloatArray,
+    rng: np.random.Generator,
+    cheapest: list[Cheapest],
+    settings: EvolutionSettings,
+    tracker: Tracker,
+) -> Island:
+    island = Island(
+        problem,
+        limits,
+        rng,
+        population=settings.island_population,
+        elite=settings.island_elite,
+    )
+    island.begin(cheapest, problem.space.sample(rng, 0))
+    for generation in range(1, settings.island_generations + 1):
+        island.step(generation)
+        tracker.advance(best=float(island.best_gains().max()))
+    return island
 
-    def __init__(
-        self,
-        problem: SearchProblem,
-        settings: EvolutionSettings,
-        rng: np.random.Generator,
-        cheapest: list[Cheapest],
-    ) -> None:
-        self.problem = problem
-        self.settings = settings
-        self.rng = rng
-        self.cheapest = cheapest
-        self.seen = Fingerprints(problem.space, seed=settings.seed)
-        self.expanded = Fingerprints(problem.space, seed=settings.seed)
-        limits = _niche_limits(problem, cheapest, settings.filler_niches)
-        # A parent's partners come from neighbouring niches, so these are ordered by cost.
-        self.ladder = np.lexsort(limits.T[::-1])
-        self.niches = Niches(
-            limits,
-            no_scored(problem.space, len(problem.costs)),
-            size=settings.elite,
-            front_size=_FRONT_SIZE,
-        )
-        self.num_evaluated = 0
-        self.stagnation = 0
 
-    def begin(self, seeds: Genes | None) -> None:
-        space, rng = self.problem.space, self.rng
-        count = _FIRST_FACTOR * self.settings.population // 2
-        cheap = np.concatenate([found.genes for found in self.cheapest])
-        near_cheap = space.mutate(
-            np.repeat(cheap, count // len(cheap), axis=0), rng, probability=0.2
-        )
-        given = cheap if seeds is None else np.concatenate([cheap, space.canonicalize(seeds)])
-        self.evaluate(np.concatenate([given, near_cheap, space.sample(rng, count)]))
-
-    def step(self, generation: int) -> None:
-        before = self.niches.best_gains()
-        rate = _MUTATION_RATES[generation % len(_MUTATION_RATES)]
-        self.evaluate(self.children(rate))
-        self.evaluate(self.neighbors_of_best())
-        better = (
-            self.niches.best_gains()[: len(self.problem.budgets)]
-            > before[: len(self.problem.budgets)]
-        )
-        self.stagnation = 0 if better.any() else self.stagnation + 1
-
-    def children(self, rate: float) -> Genes:
-        """Return mutants and crossings of the elite of every niche."""
-        space, rng = self.problem.space, self.rng
-        filled = [index for index in self.ladder if len(self.niches.members[index])]
-        share = -(-self.settings.population // len(filled))
-        first, second = [], []
-        for place, index in enumerate(filled):
-            first.append(self._parents(index, share))
-            step = int(rng.integers(-1, 2))
-            partner = filled[min(max(place + step, 0), len(filled) - 1)]
-            second.append(self._parents(partner, share))
-        parents = np.concatenate(first)
-        crossed = space.crossover(parents, np.concatenate(second), rng)
-        is_crossed = rng.random(len(parents)) < _CROSSOVER_SHARE
-        return space.mutate(np.where(is_crossed[:, None], crossed, parents), rng, probability=rate)
-
-    def _parents(self, niche: int, count: int) -> Genes:
-        members = self.niches.members[niche].genes
-        ranks = len(members) * self.rng.random(count) ** _RANK_BIAS
-        return members[ranks.astype(np.int64)]
-
-    def neighbors_of_best(self) -> Genes:
-        """Return all one-gene neighbours of the best of each niche not yet expanded."""
-        best = np.concatenate([members.genes[:1] for members in self.niches.members])
-        return self.problem.space.neighbors(self.expanded.take_new(best))
-
-    def evaluate(self, genes: Genes) -> None:
-        """Score what is new and within the widest limits, and let it compete."""
-        new = self.seen.take_new(genes)
-        if not len(new):
-            return
-        costs = self.problem.evaluate_costs(new)
-        within = np.all(costs[:, None] <= self.niches.limits[None], axis=2)
-        admitted = np.any(within, axis=1)
-        new, costs = new[admitted], costs[admitted]
-        if len(new):
-            self.num_evaluated += len(new)
-            self.niches.add(Scored(new, self.problem.evaluate_gain(new), costs))
-
-    def result(self, generation: int) -> Evolved:
-        front = self.niches.front
-        return Evolved(
-            niches=tuple(self.niches.members[: len(self.problem.budgets)]),
-            front=front.take(np.argsort(front.costs[:, 0], kind="stable")),
-            cheapest=tuple(self.cheapest),
-            num_generations=generation,
-            num_evaluated=self.num_evaluated,
-        )
+def _result(main: Island, cheapest: list[Cheapest], num_generations: int) -> Evolved:
+    front = main.niches.front
+    return Evolved(
+        niches=tuple(main.niches.members[: len(main.problem.budgets)]),
+        front=front.take(np.argsort(front.costs[:, 0], kind="stable")),
+        cheapest=tuple(cheapest),
+        num_generations=num_generations,
+        num_evaluated=main.num_evaluated,
+    )
 
 
 def _niche_limits(problem: SearchProblem, cheapest: list[Cheapest], fillers: int) -> FloatArray:

@@ -10,13 +10,15 @@ from ofa_pipeline.search.pareto import crowding_order, is_efficient
 
 Hashes = NDArray[np.uint64]
 
+_FINGERPRINT_SEED = 0
+
 
 class Fingerprints:
     """Remembers architectures by 64-bit fingerprints of their canonical genes."""
 
-    def __init__(self, space: SearchSpace, *, seed: int) -> None:
+    def __init__(self, space: SearchSpace) -> None:
         """Draw the multipliers of the fingerprint."""
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(_FINGERPRINT_SEED)
         self._factors = rng.integers(1, 2**63, size=space.num_genes, dtype=np.uint64) | np.uint64(1)
         self._seen: set[int] = set()
 
@@ -26,6 +28,10 @@ class Fingerprints:
         return prints
 
     def take_new(self, genes: Genes) -> Genes:
+        """Return the architectures that were not seen before, each once, and remember them."""
+        return genes[self.new_rows(genes)]
+
+    def new_rows(self, genes: Genes) -> IntArray:
         """Return the rows that were not seen before, each once, and remember them."""
         seen = self._seen
         fresh: list[int] = []
@@ -33,7 +39,7 @@ class Fingerprints:
             if value not in seen:
                 seen.add(value)
                 fresh.append(row)
-        return genes[fresh]
+        return np.array(fresh, dtype=np.int64)
 
     def __len__(self) -> int:
         """Return how many architectures were seen."""

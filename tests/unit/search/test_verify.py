@@ -19,7 +19,9 @@ from tests.support.synthetic import (
     true_latency_ms,
 )
 
-QUICK = EvolutionSettings(population=128, generations=15, patience=5, elite=32, filler_niches=4)
+QUICK = EvolutionSettings(
+    population=64, generations=12, patience=4, elite=32, islands=0, filler_niches=4
+)
 BUDGETS_MS = (0.8, 1.2)
 
 

@@ -1,0 +1,54 @@
+"""Small changes of architectures: one gene at a time, and promising pairs of such changes."""
+
+import numpy as np
+
+from ofa_pipeline.arch import FloatArray, Genes, SearchSpace
+from ofa_pipeline.search.objectives import SearchProblem
+
+
+def one_gene_changes(space: SearchSpace, genes: Genes) -> Genes:
+    """Return every architecture one gene away from a row; may repeat, and repeat the rows.
+
+    A change that only concerns skipped blocks gives the row itself. Whoever remembers what was
+    evaluated drops these at less cost than sorting them out here.
+
+    Args:
+        space: The space of the genes.
+        genes: Shape (architectures, genes).
+
+    Returns:
+        Shape (architectures * sum of choices, genes), canonical, architecture by architecture.
+    """
+    gene = np.repeat(np.arange(space.num_genes), space.num_choices)
+    choice = np.concatenate([np.arange(count) for count in space.num_choices]).astype(np.int8)
+    changed = np.repeat(genes[:, None, :], len(gene), axis=1)
+    changed[:, np.arange(len(gene)), gene] = choice
+    return space.canonicalize(changed.reshape(-1, space.num_genes))
+
+
+def promising_pairs(
+    problem: SearchProblem, genes: Genes, *, limits: FloatArray, count: int
+) -> Genes:
+    """Return pairs of one-gene changes that look best together and stay within the limits.
+
+    Near a constraint a single change that helps costs too much, and one that saves hurts; two
+    together may do both. Effects are added up to choose the pairs; they are not exact.
+
+    Args:
+        problem: Gain and costs.
+        genes: One architecture, shape (1, genes).
+        limits: Of its costs, shape (costs,).
+        count: Pairs to return, at most.
+    """
+    changes = one_gene_changes(problem.space, genes)
+    changes = changes[(changes != genes).any(axis=1)]
+    scored = np.concatenate([genes, changes])
+    gain, costs = problem.evaluate_gain(scored), problem.evaluate_costs(scored)
+    gains, extra = gain[1:] - gain[0], costs[1:] - costs[0]
+    first, second = np.triu_indices(len(changes), k=1)
+    together = gains[first] + gains[second]
+    fits = (costs[0] + extra[first] + extra[second] <= limits).all(axis=1)
+    order = np.flatnonzero(fits)
+    order = order[np.argsort(-together[order], kind="stable")[:count]]
+    one, other = changes[first[order]], changes[second[order]]
+    return problem.space.canonicalize(np.where(one != genes, one, other))
