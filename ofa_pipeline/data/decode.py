@@ -197,16 +197,16 @@ def shrink(image: Image.Image, shorter_side_px: int) -> Image.Image:
 
 
 def square_pixels(content: bytes, side_px: int) -> Pixels:
-    """Decode a stored image for training and evaluation.
+    """Decode an image for training and evaluation.
 
     Returns:
-        Pixels of shape (side_px, side_px, 3): the middle square, resized where the image was
-        stored at another size.
+        Pixels of shape (side_px, side_px, 3): the shorter side shrunk, the middle square,
+        enlarged where the image is smaller.
 
     Raises:
         DatasetError: If the content is damaged.
     """
-    image = center_square(decode_image(content))
+    image = center_square(shrink(decode_image(content), side_px))
     if image.size != (side_px, side_px):
         image = image.resize((side_px, side_px), Image.Resampling.BILINEAR)
     return rgb_pixels(image)

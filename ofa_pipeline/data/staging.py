@@ -68,9 +68,6 @@ class Staging:
         self._file.close()
         self._path.unlink(missing_ok=True)
 
-    def __len__(self) -> int:
-        return len(self._labels)
-
     def append(self, image: PreparedImage, *, digest: bytes, fixed: int) -> None:
         """Add an image.
 
@@ -102,10 +99,6 @@ class Staging:
         return PreparedImage(
             path, self._labels[index], content, PixelSums(num_pixels, values, squares)
         )
-
-    def label(self, index: int) -> int:
-        """Return the class index of an image by its position."""
-        return self._labels[index]
 
     def candidates(self) -> Candidates:
         """Return what the division into splits needs to know of all images."""
