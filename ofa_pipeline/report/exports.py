@@ -69,8 +69,17 @@ def _device_metrics(device: DeviceFacts) -> dict[str, Any]:
             "share_within_10_percent": _rounded(device.latency.share_within(TOLERANCE)),
         },
         "num_within_budget": sum(subnet.within_budget for subnet in device.subnets),
-        "subnets": {subnet.name: _subnet_metrics(subnet) for subnet in device.subnets},
+        "budgets": {
+            f"budget_{number + 1}": {"budget_ms": _rounded(budget_ms), **_subnet_metrics(subnet)}
+            for number, (budget_ms, subnet) in enumerate(_served(device))
+        },
     }
+
+
+def _served(device: DeviceFacts) -> list[tuple[float, SubnetFacts]]:
+    """Return each budget with the subnet that serves it, ascending."""
+    pairs = [(budget, subnet) for subnet in device.subnets for budget in subnet.budgets_ms]
+    return sorted(pairs, key=lambda pair: pair[0])
 
 
 def _subnet_metrics(subnet: SubnetFacts) -> dict[str, Any]:
@@ -79,7 +88,6 @@ def _subnet_metrics(subnet: SubnetFacts) -> dict[str, Any]:
         "accuracy_top1_test": _rounded(subnet.accuracy_top1),
         "p50_ms": _rounded(subnet.p50_ms),
         "p95_ms": _rounded(subnet.p95_ms),
-        "budget_ms": _rounded(subnet.budgets_ms[0]),
         "macs": subnet.macs,
         "num_params": subnet.num_params,
     }

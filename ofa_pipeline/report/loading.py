@@ -19,6 +19,7 @@ from ofa_pipeline.report.contents import (
 from ofa_pipeline.report.source import Source
 from ofa_pipeline.tables import CROSS_VALIDATION_SCHEMA, HISTORY_SCHEMA, read_table
 
+SPLITS = ("train", "calibration", "selection", "test")
 _ELASTIC = ("depths", "kernel_sizes", "expand_ratios", "width_multipliers")
 
 
@@ -32,7 +33,7 @@ def load_dataset(source: Source) -> DatasetFacts:
             source=manifest.params["dataset"]["source"],
             class_names=tuple(classes["class_names"]),
             image_size_px=summary["image_size_px"],
-            num_images=dict(summary["num_images"]),
+            num_images={name: summary["num_images"][name] for name in SPLITS},
             num_unreadable=summary["num_unreadable"],
             num_copies=summary["num_copies_left_out"],
             digest=manifest.digest,

@@ -15,14 +15,20 @@ def show_percent(share: float, decimals: int = 2) -> str:
 
 
 def show_ms(value: float) -> str:
-    """Return milliseconds: three decimals below 10, two below 100, one from there on."""
-    decimals = next((count for count, limit in ((3, 10.0), (2, 100.0)) if value < limit), 1)
+    """Return milliseconds with at least three digits that matter."""
+    limits = ((4, 0.1), (3, 10.0), (2, 100.0))
+    decimals = next((count for count, limit in limits if value < limit), 1)
     return f"{value:.{decimals}f}"
 
 
 def show_count(value: int) -> str:
     """Return a count with commas."""
     return f"{value:,}"
+
+
+def show_counted(value: int, noun: str) -> str:
+    """Return a count with its noun, in the plural where it is not one."""
+    return f"{show_count(value)} {noun}" + ("" if value == 1 else "s")
 
 
 def show_number(value: float, digits: int = 6) -> str:
@@ -72,6 +78,7 @@ def _either(parts: list[str]) -> str:
 FILTERS: Mapping[str, Callable[..., object]] = {
     "braced": braced,
     "count": show_count,
+    "counted": show_counted,
     "median": statistics.median,
     "millions": show_millions,
     "ms": show_ms,

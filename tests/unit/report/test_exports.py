@@ -17,14 +17,15 @@ def rows(text):
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def test_metrics_are_json_and_name_every_subnet(contents):
+def test_metrics_are_json_and_name_the_subnet_of_every_budget(contents):
     values = json.loads(json.dumps(metrics(contents)))
     for device in contents.devices:
-        found = values["devices"][device.name]["subnets"]
-        assert set(found) == {subnet.name for subnet in device.subnets}
-        for subnet in device.subnets:
-            assert found[subnet.name]["accuracy_top1_test"] == pytest.approx(subnet.accuracy_top1)
-            assert found[subnet.name]["p50_ms"] == pytest.approx(subnet.p50_ms, rel=1e-5)
+        found = values["devices"][device.name]["budgets"]
+        assert list(found) == ["budget_1", "budget_2", "budget_3"]
+        for entry, subnet in zip(found.values(), device.subnets, strict=True):
+            assert entry["arch_id"] == subnet.arch.arch_id
+            assert entry["accuracy_top1_test"] == pytest.approx(subnet.accuracy_top1)
+            assert entry["p50_ms"] == pytest.approx(subnet.p50_ms, rel=1e-5)
 
 
 def test_equal_contents_give_equal_bytes():

@@ -1,11 +1,17 @@
 import pytest
 
-from ofa_pipeline.report.text import braced, show_ms, show_number, show_power
+from ofa_pipeline.report.text import braced, show_counted, show_ms, show_number, show_power
 
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.21234, "0.212"), (9.9994, "9.999"), (12.345, "12.35"), (1234.5, "1234.5")],
+    [
+        (0.021234, "0.0212"),
+        (0.21234, "0.212"),
+        (9.9994, "9.999"),
+        (12.345, "12.35"),
+        (1234.5, "1234.5"),
+    ],
 )
 def test_milliseconds_keep_the_digits_that_matter(value, text):
     assert show_ms(value) == text
@@ -33,3 +39,11 @@ def test_files_that_have_nothing_in_common_stay_apart():
 def test_repeated_files_are_named_once_and_none_is_none():
     assert braced(["a/b", "a/b"]) == ["a/b"]
     assert braced([]) == []
+
+
+def test_nouns_are_counted():
+    assert [show_counted(count, "round") for count in (0, 1, 2)] == [
+        "0 rounds",
+        "1 round",
+        "2 rounds",
+    ]
