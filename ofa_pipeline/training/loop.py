@@ -106,24 +106,22 @@ def train_phase(
             )
             for batch in batches:
                 number = at.epoch * steps + at.batch
-                learning_rate = phase.schedule.at(number, steps_per_epoch=steps)
-                set_learning_rate(optimizer, learning_rate)
+                set_learning_rate(optimizer, phase.schedule.at(number, steps_per_epoch=steps))
                 loss = step.accumulate_gradients(batch, number)
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=False)
                 at.loss_sum += loss
                 at.batch += 1
-                progress.advance(
-                    recipe.batch_size, epoch=at.epoch + 1, loss=loss, learning_rate=learning_rate
-                )
+                progress.advance(recipe.batch_size, epoch=at.epoch + 1, loss=loss)
                 if hooks.checkpoints.is_due or stop.is_made:
                     hooks.checkpoints.save(network, optimizer, at)
                     stop.obey()
+            last_step = (at.epoch + 1) * steps - 1
             at.finish_epoch(
                 EpochRecord(
                     phase=phase.name,
                     epoch=at.epoch + 1,
-                    learning_rate=learning_rate,
+                    learning_rate=phase.schedule.at(last_step, steps_per_epoch=steps),
                     loss=at.loss_sum / steps,
                     metrics=dict(hooks.validate()),
                 )
