@@ -1,8 +1,16 @@
 """The supernet, the subnets inside it, and the way from one to the other."""
 
 from ofa_pipeline.supernet.build import Subnet, Supernet, build_subnet, build_supernet
+from ofa_pipeline.supernet.checkpoints import (
+    import_reference_supernet,
+    load_reference_state,
+    read_reference_checkpoint,
+    read_state,
+    write_reference_checkpoint,
+)
 from ofa_pipeline.supernet.extraction import extract_subnet, store_statistics
 from ofa_pipeline.supernet.folding import fold_batch_norm
+from ofa_pipeline.supernet.reference_names import to_reference
 from ofa_pipeline.supernet.resnet_sorting import sort_widths
 from ofa_pipeline.supernet.sorting import sort_channels
 from ofa_pipeline.supernet.storage import load_subnet, load_supernet, save_subnet, save_supernet
@@ -14,11 +22,17 @@ __all__ = [
     "build_supernet",
     "extract_subnet",
     "fold_batch_norm",
+    "import_reference_supernet",
+    "load_reference_state",
     "load_subnet",
     "load_supernet",
+    "read_reference_checkpoint",
+    "read_state",
     "save_subnet",
     "save_supernet",
     "sort_channels",
     "sort_widths",
     "store_statistics",
+    "to_reference",
+    "write_reference_checkpoint",
 ]
