@@ -80,9 +80,9 @@ def _pass_signals_on(parent_pid: int) -> None:
     """On SIGTERM, and when the parent dies, end the stage; DVC then finds that it failed."""
 
     def pass_on(_: int, __: FrameType | None) -> None:
+        # Once: the group includes this process, which goes on until DVC has noticed.
         signal.signal(signal.SIGTERM, lambda *_: None)
         os.killpg(0, signal.SIGTERM)
-        signal.signal(signal.SIGTERM, pass_on)
 
     signal.signal(signal.SIGTERM, pass_on)
     end_with_parent(parent_pid)

@@ -2,16 +2,20 @@
 
 import argparse
 import os
+import signal
 import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from flows.environment import API_VARIABLE, is_server_configured, set_up_prefect
+from flows.judge import StageFailedError
 from flows.server import prefect_server
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli.display import Display, duration_text
-from ofa_pipeline.cli.output import exit_code_of, report_error, stderr, stdout
+from ofa_pipeline.cli.output import EXIT_TERMINATED, exit_code_of, report_error, stderr, stdout
 from ofa_pipeline.params import Params, load_params
 from ofa_pipeline.workspace import hold_workspace
 
@@ -26,6 +30,7 @@ def main(arguments: list[str]) -> int:
     """
     options = _parse(arguments)
     root = options.workspace.resolve()
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         params = load_params(root / "params.yaml")
         for device in options.device:
@@ -35,10 +40,17 @@ def main(arguments: list[str]) -> int:
             start = time.monotonic()
             _run_flow(root, options.device)
             _show_results(root, params, duration_s=time.monotonic() - start)
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the boundary to the user
+    except StageFailedError as error:
         report_error(error, debug=options.debug)
-        return getattr(error, "exit_code", None) or exit_code_of(error)
+        return error.exit_code
+    except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - the boundary
+        report_error(error, debug=options.debug)
+        return exit_code_of(error)
     return 0
+
+
+def _terminate(_: int, __: FrameType | None) -> NoReturn:
+    raise SystemExit(EXIT_TERMINATED)
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
@@ -68,9 +80,9 @@ def _run_flow(root: Path, devices: list[str]) -> None:
 def _send_records() -> None:
     """Send what Prefect still holds to its server, before that is stopped."""
     from prefect.events.worker import EventsWorker
-    from prefect.logging.handlers import APILogHandler
+    from prefect.logging.handlers import APILogWorker
 
-    APILogHandler.flush()
+    APILogWorker.drain_all(timeout=_DRAIN_TIMEOUT_S)
     EventsWorker.drain_all(timeout=_DRAIN_TIMEOUT_S)
 
 

@@ -32,6 +32,8 @@ def exit_code_of(error: BaseException) -> int:
     """Return the exit code that the help promises for an error."""
     if isinstance(error, KeyboardInterrupt):
         return EXIT_INTERRUPTED
+    if isinstance(error, SystemExit):
+        return EXIT_TERMINATED
     if isinstance(error, WorkspaceBusyError):
         return EXIT_BUSY
     if isinstance(error, InfeasibleConstraintError):
@@ -43,6 +45,8 @@ def describe_error(error: BaseException) -> str:
     """Return an error in one line that helps."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted. Run the same command again to go on from here."
+    if isinstance(error, SystemExit):
+        return "terminated. Run the same command again to go on from here."
     if isinstance(error, OfaPipelineError):
         return str(error)
     if isinstance(error, OSError) and error.errno in _OS_HINTS:
@@ -66,6 +70,6 @@ _OS_HINTS = {
 
 def report_error(error: BaseException, *, debug: bool) -> None:
     """Print an error: one line, or the traceback too."""
-    if debug and not isinstance(error, KeyboardInterrupt):
+    if debug and isinstance(error, Exception):
         traceback.print_exception(error, file=sys.stderr)
     stderr.print(f"[bold red]error:[/] {escape(describe_error(error))}", soft_wrap=True)

@@ -102,7 +102,7 @@ def _reporter(address: str) -> Iterator[Reporter]:
     pipe.send(StageEvent(kind="started"))
     try:
         yield Reporter(lambda event: pipe.send(StageEvent(kind="progress", progress=event)))
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
         code = exit_code_of(error)
         pipe.send(StageEvent(kind="failed", error=describe_error(error), exit_code=code))
         raise
