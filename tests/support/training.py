@@ -52,7 +52,7 @@ class MemorySplit:
     def batches(self, batch_size: int, *, order: Sequence[int] | None = None) -> Iterator[Batch]:
         """Yield images in stored order, or in a given one."""
         ids = torch.arange(self.num_images) if order is None else torch.tensor(list(order))
-        for chosen in ids.split(batch_size):
+        for chosen in torch.split(ids, batch_size):
             yield Batch(self._images[chosen], self.labels[chosen], chosen)
 
     def shuffled_batches(
