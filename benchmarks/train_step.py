@@ -7,8 +7,8 @@ forward and backward of each sampled subnet, Nesterov SGD. Prints one JSON objec
 
 What is different: channels-last features and weights, torch's own hard-swish and hard-sigmoid
 instead of chains of elementwise operations, squeeze-excite as matrix products on pooled
-features, one reduction for global pooling, no copy of the batch-norm statistics, the teacher
-folded, a fused optimizer.
+features, one reduction for global pooling, depthwise weight gradients by bands of columns
+(docs/adr/0027), the teacher folded, a fused optimizer.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def our_step(supernet: Supernet, teacher: nn.Module) -> Step:
                 distillation_weight=1.0,
             )
             (loss / len(archs)).backward()
-            losses.append(float(loss))
+            losses.append(float(loss.detach()))
         optimizer.step()
         optimizer.zero_grad(set_to_none=False)
         return losses
@@ -89,7 +89,7 @@ def reference_step(reference: nn.Module, teacher: nn.Module) -> Step:
             activate(reference, arch, space)
             loss = reference_loss(reference(images), labels, soft)
             loss.backward()
-            losses.append(float(loss))
+            losses.append(float(loss.detach()))
         optimizer.step()
         return losses
 
@@ -116,6 +116,8 @@ def compare(*, resolution_px: int, batch: int, subnets: int, rounds: int) -> dic
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     difference = 0.0
     for number in range(rounds + 1):
+        # Equal weights in every round: rounding differences would add up over updates.
+        copy_weights(supernet, reference)
         archs = space.archs(space.sample(rng, subnets))
         losses = {}
         for name, step in sides.items():

@@ -1,0 +1,109 @@
+"""Subnets evaluated a minute, calibration included, against the reference's procedure.
+
+The same supernet, weights, architectures, images and threads, alternately in one process. Both
+sides calibrate batch norm on the same images and then classify the same images; one JSON object
+a resolution.
+
+    python benchmarks/evaluate_subnets.py [--resolutions-px 128 32] [--threads 2]
+
+What is different: the subnet is extracted once and then runs as a plain network, batch norm
+folded into the convolutions for the evaluation pass; channels-last memory; torch's own activations
+and batch norm instead of statistics computed by hand; no copy of the whole supernet, and no
+gradients anywhere.
+"""
+
+import argparse
+import json
+import statistics
+import time
+
+import numpy as np
+import torch
+from ofa.imagenet_classification.elastic_nn.utils import set_running_statistics
+from reference_package import activate, build_reference, copy_weights
+from torch import Tensor, nn
+
+from ofa_pipeline.arch import Arch
+from ofa_pipeline.evaluation import calibrate_batch_norm, predict
+from ofa_pipeline.spaces import reference_space
+from ofa_pipeline.supernet import Supernet, build_supernet, extract_subnet, fold_batch_norm
+
+NUM_CLASSES = 100
+BATCH_SIZE = 100
+Batches = list[tuple[Tensor, Tensor]]
+
+
+def our_logits(supernet: Supernet, arch: Arch, calibration: Batches, evaluation: Batches) -> Tensor:
+    """Evaluate as `SubnetEvaluator` does."""
+    subnet = calibrate_batch_norm(extract_subnet(supernet, arch), [x for x, _ in calibration])
+    network = fold_batch_norm(subnet).to(memory_format=torch.channels_last)
+    return predict(network, evaluation).logits
+
+
+def reference_logits(
+    reference: nn.Module, arch: Arch, calibration: Batches, evaluation: Batches
+) -> Tensor:
+    """Evaluate as the reference's run manager does: set, re-calibrate, validate."""
+    activate(reference, arch, reference_space("ofa_mbv3_d234_e346_k357_w1.0"))
+    set_running_statistics(reference, calibration)
+    reference.eval()
+    with torch.no_grad():
+        return torch.cat([reference(images) for images, _ in evaluation])
+
+
+def compare(*, resolution_px: int, num_images: int, rounds: int) -> dict[str, object]:
+    """Run both procedures alternately."""
+    space = reference_space("ofa_mbv3_d234_e346_k357_w1.0")
+    supernet = build_supernet(space, num_classes=NUM_CLASSES).eval()
+    reference = build_reference(space, num_classes=NUM_CLASSES)
+    copy_weights(supernet, reference)
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.zeros(BATCH_SIZE, dtype=torch.long)
+    shape = (BATCH_SIZE, 3, resolution_px, resolution_px)
+    # One batch of calibration images: there the two definitions of the statistics agree.
+    calibration = [(torch.randn(shape, generator=generator), labels)]
+    evaluation = [
+        (torch.randn(shape, generator=generator), labels) for _ in range(num_images // BATCH_SIZE)
+    ]
+    rng = np.random.default_rng(0)
+    seconds: dict[str, list[float]] = {"ours": [], "reference": []}
+    difference = 0.0
+    for number, arch in enumerate(space.archs(space.sample(rng, rounds + 1))):
+        start = time.perf_counter()
+        ours = our_logits(supernet, arch, calibration, evaluation)
+        middle = time.perf_counter()
+        theirs = reference_logits(reference, arch, calibration, evaluation)
+        end = time.perf_counter()
+        difference = max(difference, float((ours - theirs).abs().max()))
+        if number:  # the first round warms up
+            seconds["ours"].append(middle - start)
+            seconds["reference"].append(end - middle)
+    ratios = [b / a for a, b in zip(seconds["ours"], seconds["reference"], strict=True)]
+    return {
+        "resolution_px": resolution_px,
+        "calibration_images": BATCH_SIZE,
+        "evaluation_images": num_images,
+        "threads": torch.get_num_threads(),
+        "ours_subnets_per_minute": round(60 / statistics.median(seconds["ours"]), 2),
+        "reference_subnets_per_minute": round(60 / statistics.median(seconds["reference"]), 2),
+        "ratio": round(statistics.median(ratios), 3),
+        "max_logit_difference": difference,
+    }
+
+
+def main() -> None:
+    """Print one JSON object a resolution."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--resolutions-px", type=int, nargs="+", default=[128, 32])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=6)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    for resolution_px in options.resolutions_px:
+        num_images = 300 if resolution_px > 64 else 2000
+        result = compare(resolution_px=resolution_px, num_images=num_images, rounds=options.rounds)
+        print(json.dumps(result), flush=True)
+
+
+if __name__ == "__main__":
+    main()
