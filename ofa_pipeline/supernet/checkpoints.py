@@ -6,6 +6,7 @@ Files are read with ``weights_only``: a pickle that holds code is refused.
 
 import logging
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,18 +54,25 @@ def read_state(path: Path) -> State:
             f"{path} is a web page, not a weight file: the download of it failed. Get it again."
         )
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # About pickles of other protocols, which are then refused or read like any other.
+            warnings.simplefilter("ignore", UserWarning)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} cannot be read as weights alone: it is damaged, or holds code, which is never "
-            f"run ({str(error).splitlines()[0]})"
+            f"run ({_reason(error)})"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise CheckpointError(
-            f"{path} is damaged or no weight file ({str(error).splitlines()[0]}). "
-            "Get or copy it again."
+            f"{path} is damaged or no weight file ({_reason(error)}). Get or copy it again."
         ) from error
     return _named_tensors(content, path)
+
+
+def _reason(error: Exception) -> str:
+    """Return the first sentence of torch's message."""
+    return str(error).split("\n", 1)[0].split(". ", 1)[0] or type(error).__name__
 
 
 def _named_tensors(content: Any, path: Path) -> State:  # noqa: ANN401 - whatever the file holds

@@ -1,0 +1,113 @@
+"""What `hubconf.py` offers: the reference's supernets and specialized networks."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from ofa_pipeline.errors import CheckpointError
+from ofa_pipeline.hub.networks import OfaSubnet, OfaSupernet
+from ofa_pipeline.spaces import reference_space
+from ofa_pipeline.supernet import build_subnet, build_supernet, read_reference_checkpoint
+from ofa_pipeline.zoo import (
+    NetworkSpec,
+    fetch_file,
+    published_network,
+    read_net_config,
+    specialized_file,
+    supernet_file,
+)
+
+NUM_CLASSES = 1000
+
+
+def ofa_supernet(
+    supernet_id: str,
+    *,
+    pretrained: bool = True,
+    checkpoint: str | Path | None = None,
+    num_classes: int = NUM_CLASSES,
+) -> OfaSupernet:
+    """Return one of the reference's supernets.
+
+    Args:
+        supernet_id: For example ``ofa_mbv3_d234_e346_k357_w1.0``.
+        pretrained: Load the published weights, from the cache or the network.
+        checkpoint: Load this file instead.
+        num_classes: Length of the logits. With weights of another number the classifier keeps
+            its random weights, and a log line says so.
+
+    Raises:
+        ArchError: If the name is unknown.
+        MissingArtifactError: If the weights cannot be had; the message says where to put them.
+        CheckpointError: If the file is not a checkpoint of this supernet.
+    """
+    space = reference_space(supernet_id)
+    network = OfaSupernet(build_supernet(space, num_classes=num_classes))
+    path = Path(checkpoint) if checkpoint else None
+    if path is None and pretrained:
+        path = fetch_file(supernet_file(supernet_id))
+    if path is not None:
+        read_reference_checkpoint(network.supernet, path, replace_head=True)
+    return network
+
+
+def ofa_specialized(
+    net_id: str,
+    pretrained: bool = True,
+    *,
+    checkpoint: str | Path | None = None,
+) -> tuple[OfaSubnet, int]:
+    """Return one of the reference's published networks, and its image size in pixels.
+
+    Args:
+        net_id: Name (with ``@`` or ``-``) or alias; `ofa-pipeline zoo list` shows them.
+        pretrained: Load the published weights, from the cache or the network.
+        checkpoint: Load this file instead.
+
+    Raises:
+        ArchError: If the name is unknown.
+        MissingArtifactError: If a file cannot be had; the message says where to put it.
+        CheckpointError: If the weights do not fit the network.
+    """
+    spec, resolution_px = specialized_spec(net_id)
+    subnet = build_subnet(spec.space, spec.arch, num_classes=spec.num_classes, dropout=spec.dropout)
+    path = Path(checkpoint) if checkpoint else None
+    if path is None and pretrained:
+        path = fetch_file(specialized_file(published_network(net_id).name, "init"))
+    if path is not None:
+        read_reference_checkpoint(subnet, path)
+    return OfaSubnet(subnet), resolution_px
+
+
+def ofa_specialized_get() -> Callable[..., tuple[OfaSubnet, int]]:
+    """Return `ofa_specialized`, as the reference's entry point of this name does."""
+    return ofa_specialized
+
+
+def specialized_spec(net_id: str) -> tuple[NetworkSpec, int]:
+    """Return architecture and image size of a published network.
+
+    The catalogue has them, except for the ResNet50D networks, whose configuration files are
+    read from the cache or the network.
+
+    Raises:
+        ArchError: If the name is unknown.
+        MissingArtifactError: If the configuration cannot be had.
+        CheckpointError: If it is not one.
+    """
+    network = published_network(net_id)
+    if network.has_arch:
+        arch = network.arch
+        spec = NetworkSpec(
+            space=network.space,
+            arch=arch,
+            num_classes=network.num_classes,
+            dropout=network.dropout or 0.0,
+        )
+        return spec, arch.resolution_px
+    try:
+        config = json.loads(fetch_file(specialized_file(network.name, "net.config")).read_text())
+        run = json.loads(fetch_file(specialized_file(network.name, "run.config")).read_text())
+        return read_net_config(config), int(run["image_size"])
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise CheckpointError(f"the configuration files of {network.name}: {error!r}") from error
