@@ -6,24 +6,34 @@ written last; what an interrupted run left without it is removed by the next.
 """
 
 import json
-import re
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ofa_pipeline.errors import RegistryError, suggest
+from ofa_pipeline.registry.fields import (
+    ACCURACY_METRIC,
+    DATASET_TAG,
+    OWNER,
+    OWNER_TAG,
+    RECORD_TAG,
+    VERSION_TAG,
+    describe,
+    latency_metric,
+    metrics_of,
+    of_bundle,
+    of_dataset,
+    params_of,
+    read_model,
+    tags_of,
+)
 from ofa_pipeline.registry.model_folder import write_model_folder
 from ofa_pipeline.registry.protocol import Entry, RunNotes, infeasible
-from ofa_pipeline.registry.record import (
-    DATASET_KEY,
-    RegisteredSubnet,
-    SubnetRecord,
-    budget_alias,
-)
+from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord, budget_alias
 from ofa_pipeline.registry.server import (
     ambient_tracking_uri,
     check_reachable,
@@ -36,21 +46,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
 
-OWNER_TAG = "ofa.owner"
-OWNER = "ofa-pipeline"
-"""On experiments, registered models and versions that are ours."""
-RECORD_TAG = "ofa.record"
-"""The whole record as JSON, on the LoggedModel."""
-VERSION_TAG = "ofa.version"
-"""The commit mark of a registration."""
-DIGEST_TAG = "ofa.bundle_digest"
-MODEL_TAG = "ofa.model_name"
-DATASET_TAG = "ofa.dataset_digest"
-ACCURACY_METRIC = "accuracy_top1"
-BUNDLE_PATH = "artifacts/bundle"
 PAGE = 200
-DEVICE_PATTERN = re.compile(r"[A-Za-z0-9][\w.-]*")
-DIGEST_PATTERN = re.compile(r"[0-9a-f]+")
 
 
 class MlflowRegistry:
@@ -99,10 +95,10 @@ class MlflowRegistry:
         dataset: str | None = None,
     ) -> RegisteredSubnet:
         """Return the most accurate subnet within a latency; see `SubnetRegistry.best`."""
-        metric = _latency_metric(device)
+        metric = latency_metric(device)
         if dataset is None:
             dataset = self._newest_dataset(device)
-        conditions = [f"metrics.`{metric}` <= {max_latency_ms!r}", _of_dataset(dataset)]
+        conditions = [f"metrics.`{metric}` <= {max_latency_ms!r}", of_dataset(dataset)]
         if min_accuracy is not None:
             conditions.append(f"metrics.`{ACCURACY_METRIC}` >= {min_accuracy!r}")
         order = [(ACCURACY_METRIC, False), (metric, True)]
@@ -123,9 +119,9 @@ class MlflowRegistry:
         self, *, device: str | None = None, dataset: str | None = None
     ) -> tuple[RegisteredSubnet, ...]:
         """Return what is registered, ordered by device, then latency."""
-        conditions = [f"metrics.`{_latency_metric(device)}` > 0"] if device else []
+        conditions = [f"metrics.`{latency_metric(device)}` > 0"] if device else []
         if dataset is not None:
-            conditions.append(_of_dataset(dataset))
+            conditions.append(of_dataset(dataset))
         found = list(self._search(conditions))
         alive = {
             (name, version)
@@ -141,8 +137,8 @@ class MlflowRegistry:
 
     def find(self, *, model_name: str, bundle_digest: str) -> RegisteredSubnet | None:
         """Return the subnet with this content, or None; its files must be there, too."""
-        for model in self._models(_of_bundle(model_name, bundle_digest)):
-            subnet = _registered(model)
+        for model in self._models(of_bundle(model_name, bundle_digest)):
+            subnet = read_model(model)
             if self._version_exists(subnet) and self._has_files(model):
                 return subnet
         return None
@@ -203,25 +199,25 @@ class MlflowRegistry:
             experiment_id=self._experiment_id,
             name=f"subnet-{record.arch.arch_id}",
             source_run_id=run_id,
-            tags=_tags(record) | {RECORD_TAG: json.dumps(record.to_dict(), sort_keys=True)},
-            params=_params(record),
+            tags=tags_of(record) | {RECORD_TAG: json.dumps(record.to_dict(), sort_keys=True)},
+            params=params_of(record),
             model_type="subnet",
         )
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) / "model"
             write_model_folder(entry.bundle_folder, folder)
             client.log_model_artifacts(model.model_id, str(folder))
-        self._log_metrics(run_id, _metrics(record), model_id=model.model_id)
+        self._log_metrics(run_id, metrics_of(record), model_id=model.model_id)
         client.finalize_logged_model(model.model_id, "READY")
-        figures = {key: f"{value:.6g}" for key, value in _metrics(record).items()}
+        figures = {key: f"{value:.6g}" for key, value in metrics_of(record).items()}
         with ambient_tracking_uri(self.tracking_uri):
             version = client.create_model_version(
                 record.model_name,
                 source=f"models:/{model.model_id}",
                 run_id=run_id,
                 model_id=model.model_id,
-                tags=_tags(record) | figures,
-                description=_describe(record),
+                tags=tags_of(record) | figures,
+                description=describe(record),
             )
         for budget_ms in record.budgets_ms:
             client.set_registered_model_alias(
@@ -232,7 +228,7 @@ class MlflowRegistry:
 
     def _remove_remains(self, record: SubnetRecord) -> None:
         """Remove what an interrupted registration of the same content left, or lost files."""
-        conditions = _of_bundle(record.model_name, record.bundle_digest)
+        conditions = of_bundle(record.model_name, record.bundle_digest)
         for model in self._models(conditions, complete=False):
             source = f"models:/{model.model_id}"
             for version in self._client.search_model_versions(
@@ -387,11 +383,11 @@ class MlflowRegistry:
         self, conditions: Sequence[str], *, order: Sequence[tuple[str, bool]] = ()
     ) -> Iterator[RegisteredSubnet]:
         for model in self._models(conditions, order=order):
-            yield _registered(model)
+            yield read_model(model)
 
     def _newest_dataset(self, device: str) -> str:
         """Return the dataset of the newest subnet that was measured on a device."""
-        for model in self._models([f"metrics.`{_latency_metric(device)}` > 0"]):
+        for model in self._models([f"metrics.`{latency_metric(device)}` > 0"]):
             return str(model.tags[DATASET_TAG])
         known = sorted({name for item in self.list_subnets() for name in item.record.latency})
         raise RegistryError(
@@ -428,84 +424,3 @@ class MlflowRegistry:
     def _has_files(self, model: "LoggedModel") -> bool:
         with self._explained(f"look for the files of {model.model_id}"):
             return bool(self._client.list_logged_model_artifacts(model.model_id))
-
-
-def _latency_metric(device: str) -> str:
-    if not DEVICE_PATTERN.fullmatch(device):
-        raise RegistryError(f"a device must be a name as in params.yaml, got {device!r}.")
-    return f"latency_p50_ms.{device}"
-
-
-def _of_dataset(dataset: str) -> str:
-    if dataset and not DIGEST_PATTERN.fullmatch(dataset):
-        raise RegistryError(f"a dataset must be the beginning of its digest, got {dataset!r}.")
-    return f"tags.`{DATASET_TAG}` LIKE '{dataset}%'"
-
-
-def _of_bundle(model_name: str, bundle_digest: str) -> list[str]:
-    return [
-        f"tags.`{MODEL_TAG}` = '{model_name}'",
-        f"tags.`{DIGEST_TAG}` = '{bundle_digest}'",
-    ]
-
-
-def _registered(model: "LoggedModel") -> RegisteredSubnet:
-    record = SubnetRecord.from_dict(json.loads(model.tags[RECORD_TAG]))
-    return RegisteredSubnet(record=record, version=int(model.tags[VERSION_TAG]))
-
-
-def _tags(record: SubnetRecord) -> dict[str, str]:
-    """Return what people and other tools filter by."""
-    lineage = {f"ofa.lineage.{key}": digest for key, digest in record.lineage.items()}
-    return {
-        OWNER_TAG: OWNER,
-        MODEL_TAG: record.model_name,
-        DIGEST_TAG: record.bundle_digest,
-        DATASET_TAG: record.lineage.get(DATASET_KEY, ""),
-        "ofa.device": record.device,
-        "ofa.space": record.space_id,
-        "ofa.arch_id": record.arch.arch_id,
-        "ofa.budgets_ms": " ".join(f"{budget:.6g}" for budget in record.budgets_ms),
-        **lineage,
-    }
-
-
-def _params(record: SubnetRecord) -> dict[str, str]:
-    arch = record.arch
-    return {
-        "arch_id": arch.arch_id,
-        "arch": str(arch),
-        "resolution_px": str(arch.resolution_px),
-        "depths": " ".join(map(str, arch.depths)),
-        "kernel_sizes": " ".join(map(str, arch.kernel_sizes)),
-        "expand_ratios": " ".join(f"{ratio:g}" for ratio in arch.expand_ratios),
-        "num_classes": str(record.num_classes),
-    }
-
-
-def _metrics(record: SubnetRecord) -> dict[str, float]:
-    metrics: dict[str, Any] = {
-        ACCURACY_METRIC: record.accuracy_top1,
-        "accuracy_top5": record.accuracy_top5,
-        "accuracy_top1_selection": record.accuracy_top1_selection,
-        "macs": record.macs,
-        "num_params": record.num_params,
-        "parity_max_abs_difference": record.parity_max_abs_difference,
-        "parity_top1_agreement": record.parity_top1_agreement,
-    }
-    for device, figures in record.latency.items():
-        metrics |= {
-            _latency_metric(device): figures.p50_ms,
-            f"latency_p95_ms.{device}": figures.p95_ms,
-            f"latency_ci_low_ms.{device}": figures.ci_low_ms,
-            f"latency_ci_high_ms.{device}": figures.ci_high_ms,
-        }
-    return {key: float(value) for key, value in metrics.items()}
-
-
-def _describe(record: SubnetRecord) -> str:
-    budgets = ", ".join(f"{budget:.4g}" for budget in record.budgets_ms)
-    return (
-        f"{record.arch}: top-1 {record.accuracy_top1:.4f} on {record.num_test_images} test images, "
-        f"{record.latency_ms:.4g} ms on {record.device} (budget {budgets} ms)."
-    )

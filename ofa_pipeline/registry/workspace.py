@@ -5,7 +5,8 @@ from contextlib import closing
 from pathlib import Path
 
 from ofa_pipeline.errors import RegistryError
-from ofa_pipeline.registry.mlflow_registry import OWNER, OWNER_TAG, MlflowRegistry
+from ofa_pipeline.registry.fields import OWNER, OWNER_TAG
+from ofa_pipeline.registry.mlflow_registry import MlflowRegistry
 from ofa_pipeline.registry.server import (
     artifact_root,
     default_tracking_uri,

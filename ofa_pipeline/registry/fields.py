@@ -1,0 +1,121 @@
+"""How a record is written in MLflow: tags, params and metrics, and the filters that find it."""
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from ofa_pipeline.errors import RegistryError
+from ofa_pipeline.registry.record import DATASET_KEY, RegisteredSubnet, SubnetRecord
+
+if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel
+
+OWNER_TAG = "ofa.owner"
+OWNER = "ofa-pipeline"
+"""On experiments, registered models and versions that are ours."""
+RECORD_TAG = "ofa.record"
+"""The whole record as JSON, on the LoggedModel."""
+VERSION_TAG = "ofa.version"
+"""The commit mark of a registration."""
+DIGEST_TAG = "ofa.bundle_digest"
+MODEL_TAG = "ofa.model_name"
+DATASET_TAG = "ofa.dataset_digest"
+ACCURACY_METRIC = "accuracy_top1"
+DEVICE_PATTERN = re.compile(r"[A-Za-z0-9][\w.-]*")
+DIGEST_PATTERN = re.compile(r"[0-9a-f]+")
+
+
+def latency_metric(device: str) -> str:
+    """Return the metric that holds the median latency on a device.
+
+    Raises:
+        RegistryError: If the device is no name: names go into filters.
+    """
+    if not DEVICE_PATTERN.fullmatch(device):
+        raise RegistryError(f"a device must be a name as in params.yaml, got {device!r}.")
+    return f"latency_p50_ms.{device}"
+
+
+def of_dataset(dataset: str) -> str:
+    """Return the filter for a dataset.
+
+    Raises:
+        RegistryError: If it is not the beginning of a digest.
+    """
+    if dataset and not DIGEST_PATTERN.fullmatch(dataset):
+        raise RegistryError(f"a dataset must be the beginning of its digest, got {dataset!r}.")
+    return f"tags.`{DATASET_TAG}` LIKE '{dataset}%'"
+
+
+def of_bundle(model_name: str, bundle_digest: str) -> list[str]:
+    """Return the filters for one content of a registered model."""
+    return [
+        f"tags.`{MODEL_TAG}` = '{model_name}'",
+        f"tags.`{DIGEST_TAG}` = '{bundle_digest}'",
+    ]
+
+
+def read_model(model: "LoggedModel") -> RegisteredSubnet:
+    """Return what a complete LoggedModel stands for."""
+    record = SubnetRecord.from_dict(json.loads(model.tags[RECORD_TAG]))
+    return RegisteredSubnet(record=record, version=int(model.tags[VERSION_TAG]))
+
+
+def tags_of(record: SubnetRecord) -> dict[str, str]:
+    """Return what people and other tools filter by."""
+    lineage = {f"ofa.lineage.{key}": digest for key, digest in record.lineage.items()}
+    return {
+        OWNER_TAG: OWNER,
+        MODEL_TAG: record.model_name,
+        DIGEST_TAG: record.bundle_digest,
+        DATASET_TAG: record.lineage.get(DATASET_KEY, ""),
+        "ofa.device": record.device,
+        "ofa.space": record.space_id,
+        "ofa.arch_id": record.arch.arch_id,
+        "ofa.budgets_ms": " ".join(f"{budget:.6g}" for budget in record.budgets_ms),
+        **lineage,
+    }
+
+
+def params_of(record: SubnetRecord) -> dict[str, str]:
+    """Return what describes the network."""
+    arch = record.arch
+    return {
+        "arch_id": arch.arch_id,
+        "arch": str(arch),
+        "resolution_px": str(arch.resolution_px),
+        "depths": " ".join(map(str, arch.depths)),
+        "kernel_sizes": " ".join(map(str, arch.kernel_sizes)),
+        "expand_ratios": " ".join(f"{ratio:g}" for ratio in arch.expand_ratios),
+        "num_classes": str(record.num_classes),
+    }
+
+
+def metrics_of(record: SubnetRecord) -> dict[str, float]:
+    """Return every figure, as `best` compares them."""
+    metrics: dict[str, Any] = {
+        ACCURACY_METRIC: record.accuracy_top1,
+        "accuracy_top5": record.accuracy_top5,
+        "accuracy_top1_selection": record.accuracy_top1_selection,
+        "macs": record.macs,
+        "num_params": record.num_params,
+        "parity_max_abs_difference": record.parity_max_abs_difference,
+        "parity_top1_agreement": record.parity_top1_agreement,
+    }
+    for device, figures in record.latency.items():
+        metrics |= {
+            latency_metric(device): figures.p50_ms,
+            f"latency_p95_ms.{device}": figures.p95_ms,
+            f"latency_ci_low_ms.{device}": figures.ci_low_ms,
+            f"latency_ci_high_ms.{device}": figures.ci_high_ms,
+        }
+    return {key: float(value) for key, value in metrics.items()}
+
+
+def describe(record: SubnetRecord) -> str:
+    """Return a sentence for people."""
+    budgets = ", ".join(f"{budget:.4g}" for budget in record.budgets_ms)
+    return (
+        f"{record.arch}: top-1 {record.accuracy_top1:.4f} on {record.num_test_images} test images, "
+        f"{record.latency_ms:.4g} ms on {record.device} (budget {budgets} ms)."
+    )
