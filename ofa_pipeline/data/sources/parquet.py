@@ -212,6 +212,9 @@ def _checked_labels(
 def _batches(path: Path, columns: list[str], *, rows: int) -> Iterator[pa.RecordBatch]:
     try:
         with pq.ParquetFile(path) as file:
-            yield from file.iter_batches(batch_size=rows, columns=columns)
+            for group in range(file.num_row_groups):  # all at once: Arrow reads many ahead
+                yield from file.iter_batches(
+                    batch_size=rows, columns=columns, row_groups=[group], use_threads=False
+                )
     except (pa.ArrowInvalid, OSError) as error:
         raise DatasetError(f"{path} is damaged: {error}") from error
