@@ -86,7 +86,8 @@ def load_space(source: Source) -> SearchSpace:
             f"{path} is not a safetensors file ({error}). Produce it again with: {source.made_by}"
         ) from error
     with source.explained(path.name):
-        return SearchSpace.from_dict(json.loads(metadata["space"]))
+        description = json.loads(metadata["description"])
+        return SearchSpace.from_dict(json.loads(description["space"]))
 
 
 def load_predictor(source: Source) -> PredictorFacts:

@@ -79,10 +79,22 @@ def _banded_weight_gradient(x: Tensor, weight: Tensor, gradient: Tensor, stride:
     for start, stop in _bands(size):
         # The operator's own padding would keep it from the fast kernel, so pad (or crop) here.
         right = columns + stop - margin - width
-        shifted = F.pad(x, (margin - start, right, margin, below))
+        shifted = _pad_or_crop(x, (margin - start, right), (margin, below))
         band = weight[..., start:stop]
         bands.append(_gradients(shifted, band, gradient, stride, (0, 0), of_weight=True))
     return torch.cat(bands, dim=3)
+
+
+def _pad_or_crop(x: Tensor, columns: tuple[int, int], rows: tuple[int, int]) -> Tensor:
+    """Add zeros on each side, or remove pixels where the number is negative.
+
+    Done one after the other: feature maps may be smaller than what is removed.
+    """
+    sides = (*columns, *rows)
+    padded = F.pad(x, tuple(max(side, 0) for side in sides))
+    left, right, top, bottom = (min(side, 0) for side in sides)
+    height, width = padded.shape[-2:]
+    return padded[..., -top : height + bottom, -left : width + right]
 
 
 def _bands(size: int) -> Iterator[tuple[int, int]]:

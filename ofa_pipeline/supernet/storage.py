@@ -17,6 +17,7 @@ from ofa_pipeline.supernet.build import Network, Subnet, Supernet, empty_subnet,
 
 _SUPERNET = "ofa-pipeline supernet"
 _SUBNET = "ofa-pipeline subnet"
+_DESCRIPTION = "description"
 
 
 def save_supernet(supernet: Supernet, path: Path) -> None:
@@ -85,17 +86,18 @@ def _options(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
 
 def _save(network: nn.Module, path: Path, metadata: dict[str, str]) -> None:
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    write_bytes(path, save(tensors, metadata))
+    # One entry, because safetensors writes several in random order.
+    write_bytes(path, save(tensors, {_DESCRIPTION: json.dumps(metadata, sort_keys=True)}))
 
 
 def _read(path: Path, *, kind: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+            metadata = json.loads((file.metadata() or {}).get(_DESCRIPTION, "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} must be a file with a {kind}, but is missing") from error
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
         raise _not_ours(path, kind, error) from error
     if metadata.get("kind") != kind:
         raise _not_ours(path, kind, f"its kind is {metadata.get('kind')!r}")

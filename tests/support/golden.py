@@ -16,6 +16,7 @@ from ofa_pipeline.supernet import Subnet, Supernet
 from ofa_pipeline.supernet.reference_names import own_spelling, reference_names, to_reference
 from tests.support.shared import shared_path
 
+
 def golden(name: str, section: str | None = None) -> list[dict[str, Any]]:
     """Read the cases of a golden file; skip the test where it is not there."""
     values = json.loads(shared_path(f"golden/{name}.json").read_text())

@@ -102,7 +102,11 @@ def _write(
         if stage == "train_supernet":
             metadata = {"space": json.dumps(SPACE.to_dict())}
             weights = {"weight": np.zeros(1, dtype=np.float32)}
-            save_file(weights, writer.folder / "supernet.safetensors", metadata)
+            save_file(
+                weights,
+                writer.folder / "supernet.safetensors",
+                {"description": json.dumps(metadata)},
+            )
         writer.summary |= summary or {}
 
 
