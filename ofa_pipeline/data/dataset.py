@@ -168,10 +168,10 @@ class Split:
 
     def _iterate(self, chunks: list[NDArray[np.int64]]) -> Iterator[Batch]:
         if self.fits_memory:
-            images = self._all_images
+            images = self._all_images.numpy()  # numpy copies rows without waking a thread pool
             for ids in chunks:
                 chosen = torch.from_numpy(ids)
-                yield Batch(images[chosen], self.labels[chosen], chosen)
+                yield Batch(torch.from_numpy(images[ids]), self.labels[chosen], chosen)
             return
         with PrefetchingLoader(self._index, self._image_size_px) as loader:
             for ids, pixels in zip(chunks, loader.load(chunks), strict=True):
