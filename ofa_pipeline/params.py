@@ -174,7 +174,14 @@ class AccuracyParams(Section):
 class PredictorParams(Section):
     """The accuracy predictor."""
 
-    kind: Literal["auto", "kernel_ridge", "gaussian_process"]
+    kind: Literal[
+        "auto",
+        "ridge",
+        "kernel_ridge",
+        "gaussian_process",
+        "gradient_boosting",
+        "mlp_ensemble",
+    ]
     cross_validation_folds: Annotated[int, Field(ge=2)]
     seed: Seed
 

@@ -1,5 +1,11 @@
 """Accuracy predictors, and an honest report of how far to trust them."""
 
+from ofa_pipeline.predictor.ensemble import (
+    BoostingSettings,
+    GradientBoosting,
+    MlpEnsemble,
+    MlpSettings,
+)
 from ofa_pipeline.predictor.features import feature_groups, one_hot_features
 from ofa_pipeline.predictor.gaussian_process import GaussianProcess
 from ofa_pipeline.predictor.kernel_ridge import KernelRidge
@@ -16,6 +22,7 @@ from ofa_pipeline.predictor.protocol import (
     check_same_space,
     distinct_samples,
 )
+from ofa_pipeline.predictor.ridge import Ridge
 from ofa_pipeline.predictor.storage import (
     PREDICTOR_KINDS,
     build_predictor,
@@ -36,12 +43,17 @@ from ofa_pipeline.predictor.validation import (
 __all__ = [
     "PREDICTOR_KINDS",
     "AccuracyPredictor",
+    "BoostingSettings",
     "GaussianProcess",
+    "GradientBoosting",
     "KernelRidge",
     "LabeledSubnets",
     "LearningPoint",
+    "MlpEnsemble",
+    "MlpSettings",
     "OfficialPredictor",
     "PredictionReport",
+    "Ridge",
     "StorablePredictor",
     "Validation",
     "build_predictor",

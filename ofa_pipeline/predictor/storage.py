@@ -10,10 +10,12 @@ import numpy as np
 from ofa_pipeline.arch import SearchSpace
 from ofa_pipeline.artifacts import read_json, write_bytes, write_json
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError, ParamsError, suggest
+from ofa_pipeline.predictor.ensemble import GradientBoosting, MlpEnsemble
 from ofa_pipeline.predictor.gaussian_process import GaussianProcess
 from ofa_pipeline.predictor.kernel_ridge import KernelRidge
 from ofa_pipeline.predictor.official import OfficialPredictor
 from ofa_pipeline.predictor.protocol import StorablePredictor
+from ofa_pipeline.predictor.ridge import Ridge
 
 _ARRAYS = "predictor.npz"
 _DOCUMENT = "predictor.json"
@@ -26,7 +28,10 @@ class _Factory(Protocol):
 
 PREDICTOR_KINDS: dict[str, _Factory] = {
     "gaussian_process": GaussianProcess,
+    "gradient_boosting": GradientBoosting,
     "kernel_ridge": KernelRidge,
+    "mlp_ensemble": MlpEnsemble,
+    "ridge": Ridge,
 }
 """How to build each kind of predictor, by its name in params.yaml."""
 

@@ -12,7 +12,9 @@ from ofa_pipeline.predictor.protocol import distinct_samples
 from ofa_pipeline.predictor.storage import build_predictor
 from ofa_pipeline.progress import SILENT, Reporter
 
-_AUTO_KINDS = ("kernel_ridge", "gaussian_process")
+_AUTO_KINDS = ("ridge", "kernel_ridge", "gaussian_process")
+_AUTO_KINDS_OF_MANY = (*_AUTO_KINDS, "gradient_boosting", "mlp_ensemble")
+_MANY = 1000  # subnets; below it the further kinds learn less and take longer
 _LEARNING_FRACTIONS = (0.25, 0.5, 0.75, 1.0)
 
 
@@ -108,7 +110,9 @@ def validate_kinds(
     reporter: Reporter = SILENT,
 ) -> list[Validation]:
     """Cross-validate a kind, or with ``auto`` every kind that may be chosen for so many."""
-    kinds = _AUTO_KINDS if kind == "auto" else (kind,)
+    kinds: tuple[str, ...] = (kind,)
+    if kind == "auto":
+        kinds = _AUTO_KINDS_OF_MANY if len(subnets.genes) >= _MANY else _AUTO_KINDS
     return [
         cross_validate(subnets, name, folds=folds, seed=seed)
         for name in reporter.iterate(kinds, "cross-validate", total=len(kinds), unit="predictors")

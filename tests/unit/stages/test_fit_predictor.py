@@ -54,7 +54,7 @@ def test_the_stage_writes_a_predictor_and_its_report(context):
     assert load_predictor(folder).kind == report["kind"] == manifest.summary["kind"]
     assert report["label_noise_points"] == pytest.approx(0.05)
     assert rows.num_rows == report["num_subnets"] == NUM_SUBNETS
-    assert set(report["candidates"]) == {"gaussian_process", "kernel_ridge"}
+    assert set(report["candidates"]) == {"gaussian_process", "kernel_ridge", "ridge"}
     assert report["learning_curve"][-1]["num_samples"] < NUM_SUBNETS
 
 
