@@ -16,6 +16,10 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 # torch and what it brings are large files.
 export UV_HTTP_TIMEOUT ?= 300
 
+# Every stage is a process of its own: without compiled modules each would start seconds later.
+export UV_COMPILE_BYTECODE := 1
+unexport PYTHONDONTWRITEBYTECODE
+
 # Nothing that runs here calls home.
 export DO_NOT_TRACK := true
 export DVC_NO_ANALYTICS := 1
