@@ -7,7 +7,7 @@ real, predictor and latency estimate learn from it, until the picks stay the sam
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -15,14 +15,12 @@ from ofa_pipeline.arch import Arch, FloatArray, Genes, SearchSpace
 from ofa_pipeline.errors import InfeasibleConstraintError
 from ofa_pipeline.predictor import AccuracyPredictor
 from ofa_pipeline.progress import SILENT, Reporter
+from ofa_pipeline.search.acquisition import Role, choose_rows
 from ofa_pipeline.search.evolution import EvolutionSettings
 from ofa_pipeline.search.front import BudgetFinding, Estimates, SearchResult, search_front
 from ofa_pipeline.search.objectives import Objective, Score, find_cheapest
 from ofa_pipeline.search.population import Scored
 
-Role = Literal["exploit", "explore"]
-
-_OPTIMISM = 2.0  # standard deviations that exploration adds to the mean
 _TIE_REACH = 1.96 * np.sqrt(2)  # of a difference of two labels, in standard deviations of one
 _TIGHTENING = 0.96  # of the estimated limit of a budget where nothing proposed met it
 _HOPELESS = 0.85  # of the fastest estimate: a limit below it is not worth measuring for
@@ -264,28 +262,17 @@ class _Loop:
     def _propose_for(self, candidates: Scored, taken: set[str]) -> list[_Proposal]:
         archs = self.space.archs(candidates.genes)
         mean, std = self.knowledge.predictor.predict(candidates.genes)
-        num_exploit = -(-self.settings.top_k // 2)
-        orders: list[tuple[Role, int, FloatArray]] = [
-            ("exploit", num_exploit, mean),
-            ("explore", self.settings.top_k - num_exploit, mean + _OPTIMISM * std),
+        is_taken = np.array([arch.arch_id in taken for arch in archs])
+        return [
+            _Proposal(
+                arch=archs[chosen.row],
+                mean=float(mean[chosen.row]),
+                std=float(std[chosen.row]),
+                latency_ms=float(candidates.costs[chosen.row, 0]),
+                role=chosen.role,
+            )
+            for chosen in choose_rows(mean, std, is_taken=is_taken, count=self.settings.top_k)
         ]
-        proposals = []
-        for role, count, score in orders:
-            fresh = [
-                row for row in np.argsort(-score, kind="stable") if archs[row].arch_id not in taken
-            ]
-            for row in fresh[:count]:
-                taken.add(archs[row].arch_id)
-                proposals.append(
-                    _Proposal(
-                        arch=archs[row],
-                        mean=float(mean[row]),
-                        std=float(std[row]),
-                        latency_ms=float(candidates.costs[row, 0]),
-                        role=role,
-                    )
-                )
-        return proposals
 
     def verify(self, proposals: list[_Proposal], reporter: Reporter) -> None:
         """Evaluate and measure every proposal."""
