@@ -1,10 +1,9 @@
-"""Latency meter: strict alternation with a reference network, ratios while the machine is quiet.
+"""Latency meter: strict alternation with a reference network, compared while the machine is quiet.
 
 On a shared machine the speed of a core drifts by tens of percent within milliseconds to minutes,
 so the median of many calls repeats to 5 to 15 % only. Here every visit to a network stands
-between two visits to a reference network. Their ratio is kept where the reference shows that the
-machine was quiet, because a slow phase does not slow all networks alike. The decision and its
-figures: ``docs/adr/0030-latency-is-a-ratio.md``.
+between two visits to a reference network, whose latency on the quiet machine is known. The
+decision and its figures: ``docs/adr/0030-latency-is-a-ratio.md``.
 """
 
 import itertools
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ofa_pipeline.arch import FloatArray
-from ofa_pipeline.latency.measurement import Interval, LatencyMeasurement, median_interval
+from ofa_pipeline.latency.measurement import LatencyMeasurement, Ratio, estimate_ratio
 from ofa_pipeline.latency.quiet import quiet_process
 from ofa_pipeline.latency.runtimes import LoadedNetwork, PreparedNetwork, Runtime
 
@@ -32,17 +31,15 @@ NUM_SESSIONS = 2
 PRECISION = 0.01
 """Half width of the confidence interval, relative, that ends a measurement."""
 PATIENCE_S = 0.4
-"""No further sessions after this time, whatever the precision."""
+"""CPU time after which there are no further sessions, whatever the precision."""
+MAX_WAIT = 2.5
+"""Wall time after which there are none, as a multiple, where others have the core."""
 CALIBRATION_S = 1.5
 """How long a reference network without a known latency is watched at first."""
 QUIET_QUANTILE = 0.25
 """Of many measurements, by the reference network's latency: the machine was quiet."""
 MAX_PREEMPTION = 1.02
 """Wall time of a visit over its CPU time; above it, another process had the core."""
-QUIET = 1.08
-"""A machine is quiet while the reference takes at most this multiple of its latency."""
-MIN_QUIET_VISITS = 15
-"""A machine with fewer of them during a measurement is contended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,28 +89,6 @@ class _Comparison:
     before: _Visit
     network: _Visit
     after: _Visit
-
-    @property
-    def is_preempted(self) -> bool:
-        return any(visit.is_preempted for visit in (self.before, self.network, self.after))
-
-    @property
-    def reference_ms(self) -> float:
-        return (self.before.latency_ms + self.after.latency_ms) / 2
-
-    @property
-    def slowest_reference_ms(self) -> float:
-        return max(self.before.latency_ms, self.after.latency_ms)
-
-    @property
-    def ratio(self) -> float:
-        return self.network.latency_ms / self.reference_ms
-
-    @property
-    def ratios_of_calls(self) -> FloatArray:
-        if self.network.is_preempted:
-            return np.array([self.ratio])
-        return self.network.times_ms / self.reference_ms
 
 
 class LatencyMeter:
@@ -179,7 +154,7 @@ class LatencyMeter:
         prepared = self._runtime.prepare(network, resolution_px=resolution_px)
         comparisons = self._compare(
             prepared,
-            is_done=lambda found: _is_precise(found, reference_ms),
+            is_done=lambda found: _estimate(found, reference_ms).half_width <= PRECISION,
             patience_s=PATIENCE_S,
         )
         measurement = _summarize(comparisons, reference_ms)
@@ -205,10 +180,13 @@ class LatencyMeter:
         comparisons: list[_Comparison] = []
         threads = self._runtime.card.threads
         with quiet_process(threads=threads), self._runtime.threads_claimed():
-            start_ns = self._clock.wall_ns()
+            wall_ns, cpu_s = self._clock.wall_ns(), self._clock.cpu_s()
             for session in itertools.count(1):
                 comparisons += self._session(prepared)
-                is_late = self._clock.wall_ns() - start_ns > patience_s * 1e9
+                is_late = (
+                    self._clock.cpu_s() - cpu_s > patience_s
+                    or self._clock.wall_ns() - wall_ns > MAX_WAIT * patience_s * 1e9
+                )
                 if session >= NUM_SESSIONS and (is_late or is_done(comparisons)):
                     return comparisons
         raise AssertionError  # pragma: no cover - the loop above has no other end
@@ -253,55 +231,41 @@ def quiet_reference_ms(reference_p10_ms: Sequence[float]) -> float:
     return float(np.quantile(reference_p10_ms, QUIET_QUANTILE))
 
 
-def _quiet(comparisons: list[_Comparison], reference_ms: float) -> list[_Comparison]:
-    """Return what was measured while the machine was quiet."""
-    return [c for c in comparisons if c.slowest_reference_ms <= QUIET * reference_ms]
-
-
-def _quietest(comparisons: list[_Comparison], reference_ms: float) -> list[_Comparison]:
-    """Return the quiet comparisons; where there are too few, those with the fastest reference.
-
-    Of the quiet ones, those that nobody interrupted, if there are enough.
-    """
-    quiet = _quiet(comparisons, reference_ms)
-    calm = [c for c in quiet if not c.is_preempted]
-    for found in (calm, quiet):
-        if len(found) >= min(MIN_QUIET_VISITS, len(comparisons)):
-            return found
-    count = max(MIN_QUIET_VISITS, len(comparisons) // 4)
-    return sorted(comparisons, key=lambda c: c.slowest_reference_ms)[:count]
-
-
-def _ratio_interval(comparisons: list[_Comparison]) -> Interval:
-    return median_interval(np.array([c.ratio for c in comparisons]))
-
-
-def _is_precise(comparisons: list[_Comparison], reference_ms: float) -> bool:
-    quiet = _quiet(comparisons, reference_ms)
-    if len(quiet) < MIN_QUIET_VISITS:
-        return False
-    interval = _ratio_interval(quiet)
-    return interval.high - interval.low <= 2 * PRECISION * interval.median
+def _estimate(comparisons: list[_Comparison], reference_ms: float) -> Ratio:
+    return estimate_ratio(
+        np.array([c.network.latency_ms for c in comparisons]),
+        np.array([c.before.latency_ms for c in comparisons]),
+        np.array([c.after.latency_ms for c in comparisons]),
+        quiet_ms=reference_ms,
+    )
 
 
 def _summarize(comparisons: list[_Comparison], reference_ms: float) -> LatencyMeasurement:
-    kept = _quietest(comparisons, reference_ms)
-    interval = _ratio_interval(kept)
-    ratios = np.concatenate([c.ratios_of_calls for c in kept])
+    ratio = _estimate(comparisons, reference_ms)
+    calls = _representative_calls(comparisons, ratio)
+    before_ms = np.array([c.before.latency_ms for c in comparisons])
+    # Of all calls that count, as a multiple of the median.
+    spread = max(float(np.quantile(calls, 0.95) / np.median(calls)), 1.0)
     num_calls = sum(len(c.network.times_ms) for c in comparisons)
-    seen_ms = float(np.median([c.reference_ms for c in comparisons]))
     return LatencyMeasurement(
-        p50_ms=interval.median * reference_ms,
-        p95_ms=max(float(np.quantile(ratios, 0.95)), interval.high) * reference_ms,
-        ci_low_ms=interval.low * reference_ms,
-        ci_high_ms=interval.high * reference_ms,
-        num_runs=len(ratios),
-        num_dropped_runs=num_calls - len(ratios),
+        p50_ms=ratio.value * reference_ms,
+        p95_ms=max(ratio.value * spread, ratio.high) * reference_ms,
+        ci_low_ms=ratio.low * reference_ms,
+        ci_high_ms=ratio.high * reference_ms,
+        num_runs=len(calls),
+        num_dropped_runs=num_calls - len(calls),
         reference_ms=reference_ms,
         reference_p10_ms=_reference_p10_ms(comparisons),
-        slowdown=seen_ms / reference_ms,
-        is_contended=len(_quiet(comparisons, reference_ms)) < MIN_QUIET_VISITS,
+        slowdown=float(np.median(before_ms)) / reference_ms,
+        is_contended=ratio.is_contended,
     )
+
+
+def _representative_calls(comparisons: list[_Comparison], ratio: Ratio) -> FloatArray:
+    """Return the times of the calls of quiet visits; of all visits where few were quiet."""
+    visits = sorted((c.network for c in comparisons), key=lambda visit: visit.latency_ms)
+    kept = visits if ratio.is_contended else visits[: ratio.num_quiet]
+    return np.concatenate([visit.times_ms for visit in kept])
 
 
 def _reference_p10_ms(comparisons: list[_Comparison]) -> float:
