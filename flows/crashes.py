@@ -1,10 +1,11 @@
-"""Runs that were killed: found and marked as crashed when the next one starts.
+"""Runs that were killed: Prefect by itself never notices that the process of a run is gone.
 
-Prefect itself never notices that the process of a run is gone. Whoever holds the workspace knows:
-no other run of it can be alive.
+Two ways to notice: a served run that stops to report is marked by its server; and whoever holds a
+workspace knows that no other run of it can be alive.
 """
 
 import hashlib
+from datetime import timedelta
 from pathlib import Path
 
 import prefect.runtime
@@ -16,8 +17,18 @@ from prefect.client.schemas.filters import (
     FlowRunFilterTags,
 )
 from prefect.client.schemas.objects import State, StateType
+from prefect.events.actions import ChangeFlowRunState
+from prefect.events.schemas.automations import (
+    AutomationCore,
+    EventTrigger,
+    Posture,
+)
 from prefect.states import Crashed
 
+SILENCE_S = 90.0
+"""A run reports every `PREFECT_FLOWS_HEARTBEAT_FREQUENCY` seconds, 30 here."""
+
+_AUTOMATION = "once-for-all: mark runs that stopped to report as crashed"
 _ALIVE = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 
 
@@ -47,3 +58,27 @@ def mark_crashed_runs(root: Path) -> int:
                 client.set_flow_run_state(run.id, state, force=True)
                 count += 1
     return count
+
+
+def crash_silent_runs() -> None:
+    """Have the server mark runs as crashed that stop to report without having ended.
+
+    Follows Prefect's documentation, "How to detect zombie flow runs".
+    """
+    ended = {f"prefect.flow-run.{name}" for name in ("Completed", "Failed", "Cancelled", "Crashed")}
+    heartbeat = "prefect.flow-run.heartbeat"
+    trigger = EventTrigger(
+        after={heartbeat},
+        expect={heartbeat, *ended},
+        match={"prefect.resource.id": ["prefect.flow-run.*"]},
+        for_each={"prefect.resource.id"},
+        posture=Posture.Proactive,
+        threshold=1,
+        within=timedelta(seconds=SILENCE_S),
+    )
+    action = ChangeFlowRunState(state=StateType.CRASHED, message="its process was killed")
+    with get_client(sync_client=True) as client:
+        if not client.read_automations_by_name(_AUTOMATION):
+            client.create_automation(
+                AutomationCore(name=_AUTOMATION, trigger=trigger, actions=[action])
+            )

@@ -1,0 +1,97 @@
+"""`python -m flows.serve`: run the pipeline on the schedule of params.yaml.
+
+Serves two deployments of one workspace: the whole pipeline on its schedule, and add-device on
+demand. Without a Prefect server of your own (``PREFECT_API_URL``), one is started beside it, with
+its page on ``--port`` and its records in the workspace.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn, cast
+
+from flows.environment import API_VARIABLE, is_server_configured, set_up_prefect
+from flows.server import prefect_server
+from ofa_pipeline.cli.output import EXIT_TERMINATED, exit_code_of, report_error, stdout
+from ofa_pipeline.params import load_params
+
+if TYPE_CHECKING:
+    from prefect.deployments.runner import RunnerDeployment
+
+DEFAULT_PORT = 4200
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until Ctrl-C or SIGTERM.
+
+    Returns:
+        One of the exit codes of `ofa-pipeline --help`.
+    """
+    parser = argparse.ArgumentParser(prog="python -m flows.serve", description=__doc__)
+    parser.add_argument("--workspace", type=Path, default=Path())
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="of the server's page")
+    parser.add_argument("--debug", action="store_true")
+    options = parser.parse_args(arguments)
+    root = options.workspace.resolve()
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        params = load_params(root / "params.yaml")
+        set_up_prefect(root, os.environ)
+        with ExitStack() as stack:
+            if not is_server_configured(os.environ):
+                server = stack.enter_context(prefect_server(root, port=options.port))
+                os.environ[API_VARIABLE] = server.api_url
+                server.wait_until_ready()
+                stdout.print(f"runs, schedules and logs: {server.url}", highlight=False)
+            _serve(root, cron=params.schedule.cron, timezone=params.schedule.timezone)
+    except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - the boundary
+        report_error(error, debug=options.debug)
+        return exit_code_of(error)
+    return 0
+
+
+def _terminate(_: int, __: FrameType | None) -> NoReturn:
+    raise SystemExit(EXIT_TERMINATED)
+
+
+def _serve(root: Path, *, cron: str, timezone: str) -> None:
+    from prefect import serve
+    from prefect.client.schemas.objects import (
+        ConcurrencyLimitConfig,
+        ConcurrencyLimitStrategy,
+    )
+    from prefect.schedules import Cron
+
+    from flows.crashes import crash_silent_runs, workspace_tag
+    from flows.devices import add_devices
+    from flows.pipeline import pipeline
+
+    crash_silent_runs()
+    one_at_a_time = ConcurrencyLimitConfig(
+        limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW
+    )
+    tags = [workspace_tag(root)]
+    stdout.print(f"serving {root}: the pipeline at {cron!r} ({timezone})", highlight=False)
+    scheduled = pipeline.to_deployment(
+        name="scheduled",
+        schedule=Cron(cron, timezone=timezone),
+        parameters={"workspace": str(root)},
+        tags=tags,
+        concurrency_limit=one_at_a_time,
+    )
+    on_demand = add_devices.to_deployment(
+        name="on-demand",
+        parameters={"workspace": str(root), "devices": []},
+        tags=tags,
+        concurrency_limit=one_at_a_time,
+    )
+    # Coroutines only inside async code.
+    serve(cast("RunnerDeployment", scheduled), cast("RunnerDeployment", on_demand), limit=1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
