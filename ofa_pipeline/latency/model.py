@@ -17,6 +17,11 @@ from ofa_pipeline.errors import DeviceError, ManifestMismatchError
 MODEL_NAME = "model.json"
 MIN_SUBNETS = 5
 NUM_FOLDS = 10
+NUM_REWEIGHTINGS = 5
+OUTLIER = 1.5
+"""An error of more than this many typical ones is an outlier."""
+SMALLEST_NOISE = 0.005
+"""Of a measurement, relative."""
 PENALTIES = tuple(float(value) for value in np.logspace(-4, 1, 16))
 """Ridge penalties to choose from, per sample."""
 
@@ -54,9 +59,10 @@ class LatencyModel:
     def fit(
         cls, space: SearchSpace, genes: Genes, latency_ms: FloatArray, *, num_classes: int
     ) -> "LatencyModel":
-        """Fit to measured subnets: non-negative ridge on relative errors.
+        """Fit to measured subnets: non-negative, robust ridge on relative errors.
 
-        The ridge penalty is the one with the least cross-validated error.
+        The ridge penalty is the one with the least cross-validated error. A measurement that a
+        busy machine spoiled counts less, the further it is off.
 
         Args:
             space: Of the subnets.
@@ -75,7 +81,7 @@ class LatencyModel:
         names, totals = latency_features(space, genes, num_classes=num_classes)
         rows = np.column_stack([np.ones(len(totals)), totals])
         errors = [_validation_error(rows, latency_ms, penalty) for penalty in PENALTIES]
-        costs = _fit_costs(rows, latency_ms, penalty=PENALTIES[int(np.argmin(errors))])
+        costs = _fit_robustly(rows, latency_ms, penalty=PENALTIES[int(np.argmin(errors))])
         return cls(
             space_digest=space.digest,
             num_classes=num_classes,
@@ -151,7 +157,21 @@ def load_latency_model(folder: Path) -> LatencyModel:
         ) from error
 
 
-def _fit_costs(rows: FloatArray, latency_ms: FloatArray, *, penalty: float) -> FloatArray:
+def _fit_robustly(rows: FloatArray, latency_ms: FloatArray, *, penalty: float) -> FloatArray:
+    """Fit with Huber's weights: errors beyond `OUTLIER` typical ones count by their size only."""
+    weights = np.ones(len(rows))
+    for _ in range(NUM_REWEIGHTINGS):
+        costs = _fit_costs(rows, latency_ms, weights, penalty=penalty)
+        errors = np.abs(rows @ costs / latency_ms - 1)
+        # The median of absolute errors, as a standard deviation; never below what is noise.
+        typical = max(1.48 * float(np.median(errors)), SMALLEST_NOISE)
+        weights = np.minimum(1, OUTLIER * typical / np.maximum(errors, 1e-12))
+    return _fit_costs(rows, latency_ms, weights, penalty=penalty)
+
+
+def _fit_costs(
+    rows: FloatArray, latency_ms: FloatArray, weights: FloatArray, *, penalty: float
+) -> FloatArray:
     """Solve for non-negative costs that minimise squared relative errors plus a ridge penalty.
 
     Totals are scaled to the same size first, so that the penalty treats them alike; the fixed
@@ -161,17 +181,19 @@ def _fit_costs(rows: FloatArray, latency_ms: FloatArray, *, penalty: float) -> F
     scale = np.sqrt((relative**2).mean(axis=0))
     scale[scale == 0] = 1
     ridge = np.sqrt(penalty * len(rows)) * np.eye(rows.shape[1])[1:]
-    system = np.concatenate([relative / scale, ridge])
-    target = np.concatenate([np.ones(len(rows)), np.zeros(len(ridge))])
+    root = np.sqrt(weights)
+    system = np.concatenate([root[:, None] * relative / scale, ridge])
+    target = np.concatenate([root, np.zeros(len(ridge))])
     solution: FloatArray = nnls(system, target)[0] / scale
     return solution
 
 
 def _validation_error(rows: FloatArray, latency_ms: FloatArray, penalty: float) -> float:
-    """Return the mean squared relative error of leave-some-out cross-validation."""
+    """Return the mean absolute relative error of leave-some-out cross-validation."""
     folds = np.arange(len(rows)) % min(len(rows), NUM_FOLDS)
     errors = np.empty(len(rows))
     for fold in range(folds.max() + 1):
-        costs = _fit_costs(rows[folds != fold], latency_ms[folds != fold], penalty=penalty)
-        errors[folds == fold] = rows[folds == fold] @ costs / latency_ms[folds == fold] - 1
-    return float((errors**2).mean())
+        kept = folds != fold
+        costs = _fit_costs(rows[kept], latency_ms[kept], np.ones(kept.sum()), penalty=penalty)
+        errors[~kept] = rows[~kept] @ costs / latency_ms[~kept] - 1
+    return float(np.abs(errors).mean())

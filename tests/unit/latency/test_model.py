@@ -43,6 +43,15 @@ def test_noise_of_a_few_percent_is_averaged_out(space, genes):
     assert report.share_within_10_percent >= 0.95
 
 
+def test_a_few_spoiled_measurements_do_not_spoil_the_model(space, genes):
+    rng = np.random.default_rng(0)
+    spoiled = true_latency_ms(space, genes[0]) * rng.normal(1, 0.01, len(genes[0]))
+    spoiled[[4, 13, 22]] *= 1.4
+    model = LatencyModel.fit(space, genes[0], spoiled, num_classes=10)
+    report = report_errors(true_latency_ms(space, genes[1]), model.predict(space, genes[1]))
+    assert report.share_within_10_percent >= 0.95
+
+
 def test_no_total_has_a_negative_cost_so_more_work_never_takes_less_time(space, model):
     assert model.fixed_ms >= 0
     assert min(model.costs_ms.values()) >= 0
