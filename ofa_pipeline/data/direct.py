@@ -35,6 +35,7 @@ class SourceImages:
         base: Path,
         image_size_px: int,
         split: SplitName | None = None,
+        every: int = 1,
     ) -> None:
         """Look through the source, without decoding an image.
 
@@ -46,6 +47,8 @@ class SourceImages:
                 evaluation at r from 112 on.
             split: ``test`` or ``selection`` for that split of the source, ``train`` for what is
                 in neither; None for all images.
+            every: Take one image in so many, from the first on: a sample of all classes where
+                the source is ordered by class.
 
         Raises:
             DatasetError: If the source cannot be used, or has no such split.
@@ -53,6 +56,7 @@ class SourceImages:
         self._source = open_source(spec, base=base)
         self._image_size_px = image_size_px
         self._split = split
+        self._every = every
         known = {"train", *self._source.fixed_splits}
         if split is not None and split not in known:
             raise DatasetError(
@@ -61,7 +65,7 @@ class SourceImages:
         self.class_names = self._source.class_names
         self.fixed_splits = self._source.fixed_splits
         self.num_images = self._source.num_images
-        if split is not None and self._source.fixed_splits:
+        if every > 1 or (split is not None and self._source.fixed_splits):
             self.num_images = sum(1 for _ in self._chosen())
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
@@ -87,9 +91,12 @@ class SourceImages:
             yield _batch(pixels, labels, first)
 
     def _chosen(self) -> Iterator[SourceImage]:
-        for image in self._source.images():
-            if self._split is None or (image.split or "train") == self._split:
-                yield image
+        of_split = (
+            image
+            for image in self._source.images()
+            if self._split is None or (image.split or "train") == self._split
+        )
+        yield from islice(of_split, None, None, self._every)
 
     def _decoded(self) -> Iterator[tuple[NDArray[np.uint8], int]]:
         """Decode on all cores, in order, with a bounded number in flight."""

@@ -1,18 +1,15 @@
 """What `hubconf.py` offers: the reference's supernets and specialized networks."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
-from ofa_pipeline.errors import CheckpointError
 from ofa_pipeline.hub.networks import OfaSubnet, OfaSupernet
 from ofa_pipeline.spaces import reference_space
 from ofa_pipeline.supernet import build_subnet, build_supernet, read_reference_checkpoint
 from ofa_pipeline.zoo import (
-    NetworkSpec,
     fetch_file,
+    load_spec,
     published_network,
-    read_net_config,
     specialized_file,
     supernet_file,
 )
@@ -69,7 +66,7 @@ def ofa_specialized(
         MissingArtifactError: If a file cannot be had; the message says where to put it.
         CheckpointError: If the weights do not fit the network.
     """
-    spec, resolution_px = specialized_spec(net_id)
+    spec, resolution_px = load_spec(net_id)
     subnet = build_subnet(spec.space, spec.arch, num_classes=spec.num_classes, dropout=spec.dropout)
     path = Path(checkpoint) if checkpoint else None
     if path is None and pretrained:
@@ -82,32 +79,3 @@ def ofa_specialized(
 def ofa_specialized_get() -> Callable[..., tuple[OfaSubnet, int]]:
     """Return `ofa_specialized`, as the reference's entry point of this name does."""
     return ofa_specialized
-
-
-def specialized_spec(net_id: str) -> tuple[NetworkSpec, int]:
-    """Return architecture and image size of a published network.
-
-    The catalogue has them, except for the ResNet50D networks, whose configuration files are
-    read from the cache or the network.
-
-    Raises:
-        ArchError: If the name is unknown.
-        MissingArtifactError: If the configuration cannot be had.
-        CheckpointError: If it is not one.
-    """
-    network = published_network(net_id)
-    if network.has_arch:
-        arch = network.arch
-        spec = NetworkSpec(
-            space=network.space,
-            arch=arch,
-            num_classes=network.num_classes,
-            dropout=network.dropout or 0.0,
-        )
-        return spec, arch.resolution_px
-    try:
-        config = json.loads(fetch_file(specialized_file(network.name, "net.config")).read_text())
-        run = json.loads(fetch_file(specialized_file(network.name, "run.config")).read_text())
-        return read_net_config(config), int(run["image_size"])
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise CheckpointError(f"the configuration files of {network.name}: {error!r}") from error

@@ -14,6 +14,7 @@ from ofa_pipeline.zoo.download import (
 )
 from ofa_pipeline.zoo.net_config import read_net_config
 from ofa_pipeline.zoo.net_config_writer import NetworkSpec, write_net_config
+from ofa_pipeline.zoo.spec import load_spec
 
 __all__ = [
     "SPECIALIZED_FILES",
@@ -24,6 +25,7 @@ __all__ = [
     "cached_file",
     "fetch_file",
     "import_file",
+    "load_spec",
     "published_network",
     "published_networks",
     "read_net_config",

@@ -116,9 +116,9 @@ def fetch_file(
         partial.replace(path)
     except (requests.RequestException, OSError) as error:
         raise MissingArtifactError(
-            f"{file.url} cannot be downloaded to {path}: {error}. Run the command again to go "
-            f"on where it stopped, get the file on another machine "
-            f"and put it there (or set OFA_PIPELINE_CACHE to a folder that can be written), or "
+            f"{file.url} cannot be downloaded to {path}: {_brief(error)}. Run the "
+            "command again to go on where it stopped, get the file on another machine and put it "
+            "there (or set OFA_PIPELINE_CACHE to a folder that can be written), or "
             f"import it with: ofa-pipeline zoo get NAME --from FOLDER"
         ) from error
     return path
@@ -173,6 +173,15 @@ def _download(url: str, partial: Path, reporter: Reporter) -> None:
             for chunk in answer.iter_content(_CHUNK):
                 file.write(chunk)
                 tracker.advance(len(chunk))
+
+
+def _brief(error: Exception) -> str:
+    """Return what went wrong without the stack of causes that it was wrapped in."""
+    if isinstance(error, requests.Timeout):
+        return "the server did not answer in time"
+    if isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError):
+        return "the connection failed or broke off"
+    return str(error)
 
 
 def _is_web_page(path: Path) -> bool:

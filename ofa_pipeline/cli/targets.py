@@ -1,0 +1,192 @@
+"""What `ofa-pipeline evaluate` can evaluate: found by its name, brought into one form."""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ofa_pipeline.arch import Arch, SearchSpace
+from ofa_pipeline.errors import ArchError, ParamsError, suggest
+from ofa_pipeline.spaces import REFERENCE_SPACES, reference_space
+from ofa_pipeline.zoo import published_networks
+
+if TYPE_CHECKING:
+    from ofa_pipeline.supernet import Subnet
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+Channels = tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A network to evaluate, and how images are prepared for it."""
+
+    name: str
+    subnet: "Subnet"
+    resolution_px: int
+    num_classes: int
+    needs_calibration: bool
+    """Whether its batch-norm statistics are another network's."""
+    mean: Channels | None = IMAGENET_MEAN
+    """None: those of the prepared dataset that it is evaluated on."""
+    std: Channels | None = IMAGENET_STD
+    class_names: tuple[str, ...] | None = None
+    """By label, where the network knows them."""
+    image_size_px: int | None = None
+    """Side that images had before the evaluation transform; None for the reference's rule."""
+
+
+def find_target(
+    name: str,
+    *,
+    arch: str,
+    checkpoint: Path | None,
+    resolution_px: int | None,
+    workspace: Path,
+) -> Target:
+    """Find a network by its name and load it.
+
+    Args:
+        name: A bundle folder, ``models:/MODEL/VERSION``, a supernet file of ours, the id of one
+            of the reference's supernets, or the name of a published network.
+        arch: Of a supernet: ``largest``, ``smallest``, or an architecture as JSON.
+        checkpoint: Weights of a reference's supernet or published network instead of the cache.
+        resolution_px: Image size instead of the network's own.
+        workspace: Whose registry is meant.
+
+    Raises:
+        ParamsError: If nothing is called so.
+        ArchError: If the architecture is not of the supernet.
+        MissingArtifactError: If a file is missing.
+        CheckpointError: If a file cannot be read or does not fit.
+    """
+    path = Path(name)
+    if name.startswith("models:/"):
+        target = _registered(name, workspace)
+    elif (path / "subnet.json").is_file():
+        target = _bundle(path)
+    elif path.is_file():
+        target = _own_supernet(path, arch)
+    elif name in REFERENCE_SPACES:
+        target = _reference_supernet(name, arch, checkpoint)
+    else:
+        target = _published(name, checkpoint)
+    return target if resolution_px is None else replace(target, resolution_px=resolution_px)
+
+
+def _registered(uri: str, workspace: Path) -> Target:
+    from ofa_pipeline.registry import open_registry
+
+    registry = open_registry(workspace)
+    found = {subnet.model_uri: subnet for subnet in registry.list_subnets()}
+    if uri not in found:
+        raise ParamsError(
+            f"the registry has no {uri}.{suggest(uri, found)} See: ofa-pipeline subnets"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        return replace(_bundle(registry.download(found[uri], Path(folder))), name=uri)
+
+
+def _bundle(folder: Path) -> Target:
+    from ofa_pipeline.specialize import load_bundle
+    from ofa_pipeline.specialize.bundle import WEIGHTS_FILE
+    from ofa_pipeline.supernet import load_subnet
+
+    description = load_bundle(folder).subnet
+    subnet = load_subnet(folder / WEIGHTS_FILE)
+    return Target(
+        name=str(folder),
+        subnet=subnet,
+        resolution_px=subnet.arch.resolution_px,
+        num_classes=subnet.num_classes,
+        needs_calibration=False,
+        mean=_channels(description["mean"]),
+        std=_channels(description["std"]),
+        class_names=tuple(description["class_names"]),
+        image_size_px=description["image_size_px"],
+    )
+
+
+def _channels(values: Sequence[float]) -> Channels:
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue
+
+
+def _own_supernet(path: Path, arch: str) -> Target:
+    from ofa_pipeline.supernet import extract_subnet, load_supernet
+
+    supernet = load_supernet(path)
+    subnet = extract_subnet(supernet, _arch_of(supernet.space, arch))
+    return Target(
+        name=f"{path} {arch}",
+        subnet=subnet,
+        resolution_px=subnet.arch.resolution_px,
+        num_classes=supernet.num_classes,
+        needs_calibration=True,
+        mean=None,
+        std=None,
+    )
+
+
+def _reference_supernet(supernet_id: str, arch: str, checkpoint: Path | None) -> Target:
+    from ofa_pipeline.supernet import extract_subnet, import_reference_supernet
+    from ofa_pipeline.zoo import fetch_file, supernet_file
+
+    space = reference_space(supernet_id)
+    chosen = _arch_of(space, arch)
+    supernet = import_reference_supernet(
+        checkpoint or fetch_file(supernet_file(supernet_id)), space
+    )
+    return Target(
+        name=f"{supernet_id} {arch}",
+        subnet=extract_subnet(supernet, chosen),
+        resolution_px=chosen.resolution_px,
+        num_classes=supernet.num_classes,
+        needs_calibration=True,
+    )
+
+
+def _published(name: str, checkpoint: Path | None) -> Target:
+    from ofa_pipeline.supernet import build_subnet, read_reference_checkpoint
+    from ofa_pipeline.zoo import fetch_file, load_spec, published_network, specialized_file
+
+    known = [network.name for network in published_networks()]
+    if name.replace("@", "-") not in {*known, *(n.alias for n in published_networks())}:
+        raise ParamsError(
+            f"{name!r} must be a bundle folder, models:/MODEL/VERSION, a supernet file, the id of "
+            f"a supernet ({', '.join(REFERENCE_SPACES)}) or a published network "
+            f"(ofa-pipeline zoo list).{suggest(name, [*known, *REFERENCE_SPACES])}"
+        )
+    spec, resolution_px = load_spec(name)
+    subnet = build_subnet(spec.space, spec.arch, num_classes=spec.num_classes, dropout=spec.dropout)
+    weights = specialized_file(published_network(name).name, "init")
+    read_reference_checkpoint(subnet, checkpoint or fetch_file(weights))
+    return Target(
+        name=name,
+        subnet=subnet,
+        resolution_px=resolution_px,
+        num_classes=spec.num_classes,
+        needs_calibration=False,
+    )
+
+
+def _arch_of(space: SearchSpace, text: str) -> Arch:
+    if text in ("largest", "smallest"):
+        return space.largest if text == "largest" else space.smallest
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ArchError(
+            f"--arch must be largest, smallest or JSON such as "
+            f'{{"kernel_sizes": 3, "depths": 2, "expand_ratios": 4}}, got {text!r}'
+        ) from error
+    if not isinstance(values, dict):
+        raise ArchError(f"--arch must be a JSON object, got {text!r}")
+    known = ("resolution_px", "depths", "kernel_sizes", "expand_ratios", "width_multipliers")
+    for key in values:
+        if key not in known:
+            raise ArchError(f"--arch has no {key!r}.{suggest(key, known)}")
+    return space.arch(**values)
