@@ -1,10 +1,12 @@
 """The whole story: train once, then hand every device its own subnets."""
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import prefect.runtime
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
@@ -12,6 +14,7 @@ from prefect.futures import PrefectFuture
 from flows.checks import check_before_work
 from flows.crashes import mark_crashed_runs
 from flows.judge import Judge, StageFailedError
+from flows.parent import end_with_parent
 from flows.stages import Outcome, run_stage
 from ofa_pipeline.params import load_params
 from ofa_pipeline.workspace import choose_version_control, hold_workspace
@@ -49,6 +52,8 @@ def judged(workspace: str) -> Iterator[Judge]:
         WorkspaceBusyError: If another run holds the workspace.
     """
     root = Path(workspace)
+    if prefect.runtime.deployment.id is not None:
+        end_with_parent(os.getppid())  # of a server that is killed nothing stays behind
     with hold_workspace(root, role="run"):
         choose_version_control(root)
         mark_crashed_runs(root)

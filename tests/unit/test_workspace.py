@@ -1,0 +1,163 @@
+"""One run at a time; stages of the run are let through; git or no git."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from ofa_pipeline import workspace
+from ofa_pipeline.errors import OfaPipelineError, WorkspaceBusyError
+from ofa_pipeline.workspace import (
+    RUN_PID_VARIABLE,
+    choose_version_control,
+    create_workspace,
+    hold_stage,
+    hold_workspace,
+    is_under_git,
+    lock_path,
+)
+
+HOLD = """
+import sys
+from pathlib import Path
+from ofa_pipeline.workspace import hold_stage, hold_workspace
+root, role = Path(sys.argv[1]), sys.argv[2]
+lock = hold_workspace(root, role="run") if role == "run" else hold_stage(root, address="search@a")
+with lock:
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Start other processes that hold the workspace until the test ends."""
+    processes = []
+
+    def start(role, **environment):
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(tmp_path), role],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, **environment},
+            text=True,
+        )
+        assert process.stdout.readline() == "held\n"
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_second_run_is_refused_at_once_with_the_pid_of_the_first(tmp_path, holder):
+    first = holder("run")
+    with (
+        pytest.raises(WorkspaceBusyError, match=f"process {first.pid} .*kill {first.pid}"),
+        hold_workspace(tmp_path, role="run"),
+    ):
+        pass
+
+
+def test_stage_by_hand_is_refused_while_a_run_holds_the_workspace(tmp_path, holder):
+    holder("run")
+    with pytest.raises(WorkspaceBusyError), hold_stage(tmp_path, address="search@a"):
+        pass
+
+
+def test_stage_of_the_holding_run_is_let_through(tmp_path, holder, monkeypatch):
+    first = holder("run")
+    monkeypatch.setenv(RUN_PID_VARIABLE, str(first.pid))
+    with hold_stage(tmp_path, address="search@a"):
+        assert json.loads(lock_path(tmp_path, "search@a").read_text())["role"] == "stage"
+
+
+def test_stage_of_another_run_is_refused(tmp_path, holder, monkeypatch):
+    holder("run")
+    monkeypatch.setenv(RUN_PID_VARIABLE, "1")
+    with pytest.raises(WorkspaceBusyError), hold_stage(tmp_path, address="search@a"):
+        pass
+
+
+def test_killed_holder_leaves_nothing_behind(tmp_path, holder):
+    first = holder("run")
+    first.kill()
+    first.wait()
+    with hold_workspace(tmp_path, role="run"):
+        pass
+
+
+def test_stage_waits_for_the_same_stage_to_leave(tmp_path, holder):
+    first = holder("stage")
+    timer = threading.Timer(0.3, first.kill)
+    timer.start()
+    with hold_stage(tmp_path, address="search@a"):
+        assert first.wait() != 0
+    timer.join()
+
+
+def test_stage_that_does_not_leave_is_named(tmp_path, holder, monkeypatch):
+    monkeypatch.setattr(workspace, "ORPHAN_PATIENCE_S", 0.2)
+    holder("run")
+    with (
+        pytest.raises(WorkspaceBusyError, match="in use by process"),
+        hold_stage(tmp_path, address="search@a"),
+    ):
+        pass
+
+
+def test_process_that_holds_the_workspace_may_enter_it_again(tmp_path):
+    with hold_workspace(tmp_path, role="run"):
+        assert os.environ[RUN_PID_VARIABLE] == str(os.getpid())
+        with hold_workspace(tmp_path, role="run"), hold_stage(tmp_path, address="report"):
+            pass
+    assert RUN_PID_VARIABLE not in os.environ
+
+
+def test_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "scratch").write_text("a file where a folder should be")
+    with (
+        pytest.raises(OfaPipelineError, match="must be writable"),
+        hold_workspace(tmp_path, role="run"),
+    ):
+        pass
+
+
+def test_without_git_dvc_is_told_so_and_other_settings_stay(tmp_path):
+    create_workspace(tmp_path)
+    local = tmp_path / ".dvc" / "config.local"
+    local.write_text("['remote \"mine\"']\n    url = s3://x\n")
+    choose_version_control(tmp_path)
+    assert "no_scm = true" in local.read_text()
+    assert "url = s3://x" in local.read_text()
+    before = local.stat().st_mtime_ns
+    choose_version_control(tmp_path)
+    assert local.stat().st_mtime_ns == before
+
+
+def test_under_git_dvc_is_told_nothing(tmp_path):
+    create_workspace(tmp_path)
+    choose_version_control(tmp_path)
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    choose_version_control(tmp_path)
+    assert "no_scm = false" in (tmp_path / ".dvc" / "config.local").read_text()
+
+
+def test_folder_that_git_ignores_is_not_under_git(tmp_path):
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    (tmp_path / ".gitignore").write_text("/ignored/\n")
+    (tmp_path / "ignored").mkdir()
+    (tmp_path / "seen").mkdir()
+    assert is_under_git(tmp_path / "seen")
+    assert not is_under_git(tmp_path / "ignored")
+
+
+def test_workspace_needs_the_files_beside_the_package(tmp_path, monkeypatch):
+    monkeypatch.setattr(workspace, "checkout_folder", lambda: tmp_path / "site-packages")
+    with pytest.raises(OfaPipelineError, match="make setup"):
+        create_workspace(tmp_path / "mine")
