@@ -8,7 +8,6 @@ import typer
 
 from ofa_pipeline.cli.output import stdout
 from ofa_pipeline.errors import CheckpointError, ParamsError
-from ofa_pipeline.spaces import REFERENCE_SPACES, reference_space
 
 if TYPE_CHECKING:
     from ofa_pipeline.supernet import Subnet, Supernet
@@ -90,6 +89,7 @@ def export_checkpoint(
 
 
 def _read(file: Path, name: str | None, net_config: Path | None) -> "Supernet | Subnet":
+    from ofa_pipeline.spaces import REFERENCE_SPACES, reference_space
     from ofa_pipeline.supernet import (
         build_subnet,
         import_reference_supernet,

@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -12,8 +12,9 @@ from ofa_pipeline.cli.evaluate import evaluate
 from ofa_pipeline.cli.options import JsonOption
 from ofa_pipeline.cli.output import stderr, stdout
 from ofa_pipeline.errors import MissingArtifactError
-from ofa_pipeline.spaces import REFERENCE_SPACES
-from ofa_pipeline.zoo import PublishedNetwork, RemoteFile, published_network, published_networks
+
+if TYPE_CHECKING:
+    from ofa_pipeline.zoo import PublishedNetwork, RemoteFile
 
 NameArgument = Annotated[str, typer.Argument(help="Name (with @ or -) or alias.")]
 
@@ -34,6 +35,8 @@ def list_networks(
     as_json: JsonOption = False,
 ) -> None:
     """List the 58 published networks with their published figures."""
+    from ofa_pipeline.zoo import published_networks
+
     found = [n for n in published_networks() if supernet in (None, n.supernet)]
     if as_json:
         stdout.print_json(json.dumps([network_values(network) for network in found]))
@@ -58,7 +61,7 @@ def list_networks(
     stdout.print(table)
 
 
-def network_values(network: PublishedNetwork) -> dict[str, Any]:
+def network_values(network: "PublishedNetwork") -> dict[str, Any]:
     """Return a network for JSON: what is published of it, and its MACs and parameters counted.
 
     ``macs`` and ``num_params`` are None where the architecture is only known from a download.
@@ -75,7 +78,7 @@ def network_values(network: PublishedNetwork) -> dict[str, Any]:
 
 def show(name: NameArgument, *, as_json: JsonOption = False) -> None:
     """Show one network: figures, architecture, files and their checksums."""
-    from ofa_pipeline.zoo import cached_file, read_record
+    from ofa_pipeline.zoo import cached_file, published_network, read_record
 
     network = published_network(name)
     files = {}
@@ -126,8 +129,14 @@ def get(
             stdout.print(f"{part}: {path}", highlight=False, soft_wrap=True, markup=False)
 
 
-def _files(name: str) -> dict[str, RemoteFile]:
-    from ofa_pipeline.zoo import SPECIALIZED_FILES, specialized_file, supernet_file
+def _files(name: str) -> "dict[str, RemoteFile]":
+    from ofa_pipeline.spaces import REFERENCE_SPACES
+    from ofa_pipeline.zoo import (
+        SPECIALIZED_FILES,
+        published_network,
+        specialized_file,
+        supernet_file,
+    )
 
     if name in REFERENCE_SPACES:
         return {name: supernet_file(name)}
