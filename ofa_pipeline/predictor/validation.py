@@ -1,6 +1,6 @@
 """Cross-validation: what a predictor says of subnets that it did not learn from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from ofa_pipeline.arch import FloatArray, Genes, IntArray, SearchSpace
 from ofa_pipeline.errors import ParamsError
 from ofa_pipeline.predictor.metrics import PredictionReport, report_predictions
-from ofa_pipeline.predictor.protocol import distinct_samples
+from ofa_pipeline.predictor.protocol import StorablePredictor, distinct_samples
 from ofa_pipeline.predictor.storage import build_predictor
 from ofa_pipeline.progress import SILENT, Reporter
 
@@ -68,10 +68,24 @@ def labeled_subnets(
     return LabeledSubnets(space=space, genes=samples.genes, accuracy=samples.accuracy, cost=costs)
 
 
-def cross_validate(subnets: LabeledSubnets, kind: str, *, folds: int, seed: int) -> Validation:
+def cross_validate(
+    subnets: LabeledSubnets,
+    kind: str,
+    *,
+    folds: int,
+    seed: int,
+    build: Callable[[], StorablePredictor] | None = None,
+) -> Validation:
     """Predict every subnet by a predictor that was fitted without its fold.
 
     Hyperparameters are chosen anew within each fit, so the validation is nested.
+
+    Args:
+        subnets: Distinct measured subnets.
+        kind: Of the predictor.
+        folds: As many as subnets at most.
+        seed: Of the folds and the predictors.
+        build: Builds a predictor with settings of its own; the default ones when left out.
 
     Raises:
         ParamsError: If there are fewer subnets than would leave two to learn from.
@@ -87,7 +101,7 @@ def cross_validate(subnets: LabeledSubnets, kind: str, *, folds: int, seed: int)
     mean, std = np.zeros(count), np.zeros(count)
     for fold in range(folds):
         held_out = fold_of == fold
-        predictor = build_predictor(subnets.space, kind, seed=seed)
+        predictor = build() if build else build_predictor(subnets.space, kind, seed=seed)
         predictor.fit(subnets.genes[~held_out], subnets.accuracy[~held_out])
         mean[held_out], std[held_out] = predictor.predict(subnets.genes[held_out])
     return Validation(
