@@ -28,9 +28,9 @@ VISIT_MS = 0.8
 MAX_CALLS_A_VISIT = 8
 NUM_SESSIONS = 2
 """Fresh loads of both networks: where their memory lies changes the latency a little."""
-PRECISION = 0.01
+PRECISION = 0.015
 """Half width of the confidence interval, relative, that ends a measurement."""
-PATIENCE_S = 0.4
+PATIENCE_S = 0.3
 """CPU time after which there are no further sessions, whatever the precision."""
 MAX_WAIT = 2.5
 """Wall time after which there are none, as a multiple, where others have the core."""
