@@ -85,7 +85,7 @@ def measure_transforms() -> None:
         ) -> torch.Tensor:
             return augment(pixels, kind=name, resolution_px=side, generator=generator, **values)
 
-        inputs = evaluate()
+        inputs = evaluate().contiguous(memory_format=torch.channels_last)
 
         def train(pixels: torch.Tensor = inputs) -> None:
             supernet(pixels, supernet.space.largest).square().mean().backward()
