@@ -1,6 +1,6 @@
 """Accuracy of many subnets of one supernet."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -80,7 +80,11 @@ class SubnetEvaluator:
         """Return the logits of a calibrated subnet for every image."""
         subnet = self.calibrated_subnet(arch, calibration_draw=calibration_draw)
         network = fold_batch_norm(subnet).to(memory_format=torch.channels_last)
-        return predict(network, self._evaluation.batches(arch.resolution_px))
+        return predict(network, self.images(arch.resolution_px))
+
+    def images(self, resolution_px: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the images that accuracy is measured on, resized, with their labels."""
+        return self._evaluation.batches(resolution_px)
 
     def calibrated_subnet(self, arch: Arch, *, calibration_draw: int = 0) -> Subnet:
         """Extract a subnet and give it batch-norm statistics of its own."""
