@@ -124,9 +124,12 @@ class PhaseParams(Section):
 
     start_from: str
     """``supernet/PHASE``, the phase before this one; ``dataset`` for the first."""
-    depths: tuple[int, ...]
+    depths: tuple[int, ...] | tuple[tuple[int, ...], ...]
+    """One list for all block groups, or one for each."""
     kernel_sizes: tuple[int, ...]
     expand_ratios: tuple[float, ...]
+    width_multipliers: tuple[float, ...] | None = None
+    """Of spaces with elastic width; left out, all of them."""
     epochs: Count
     """Besides the warm-up."""
     warmup_epochs: Annotated[int, Field(ge=0)]
@@ -306,6 +309,7 @@ class Params(Section):
                     depths=phase.depths,
                     kernel_sizes=phase.kernel_sizes,
                     expand_ratios=phase.expand_ratios,
+                    width_multipliers=phase.width_multipliers,
                 )
             except ArchError as error:
                 raise ValueError(

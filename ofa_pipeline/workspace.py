@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from ofa_pipeline.errors import OfaPipelineError, WorkspaceBusyError
+from ofa_pipeline.errors import OfaPipelineError, ParamsError, WorkspaceBusyError, suggest
 
 RUN_PID_VARIABLE = "OFA_RUN_PID"
 """Environment variable with the process id of the run that a stage belongs to."""
@@ -153,7 +153,7 @@ def checkout_folder() -> Path:
     return Path(__file__).resolve().parent.parent
 
 
-def create_workspace(root: Path) -> tuple[Path, ...]:
+def create_workspace(root: Path, *, preset: str | None = None) -> tuple[Path, ...]:
     """Make a folder a workspace: the files that `ofa-pipeline run` and `dvc repro` need there.
 
     Files that exist are left alone. ``dvc.yaml`` names the code that a stage runs as its
@@ -161,14 +161,17 @@ def create_workspace(root: Path) -> tuple[Path, ...]:
 
     Args:
         root: The folder; made when it is not there.
+        preset: Of ``presets/``, whose sections replace those of params.yaml.
 
     Returns:
         What was written.
 
     Raises:
+        ParamsError: If there is no such preset, or the folder has a params.yaml already.
         OfaPipelineError: If the files to start from are not beside the package.
     """
     source = checkout_folder()
+    params = _with_preset(source, root, preset) if preset is not None else None
     missing = [name for name in _WORKSPACE_FILES if not (source / name).is_file()]
     if missing:
         raise OfaPipelineError(
@@ -180,12 +183,40 @@ def create_workspace(root: Path) -> tuple[Path, ...]:
     for name in _WORKSPACE_FILES:
         if not (root / name).exists():
             (root / name).parent.mkdir(exist_ok=True)
-            (root / name).write_bytes((source / name).read_bytes())
+            text = params if name == "params.yaml" and params else (source / name).read_text()
+            (root / name).write_text(text)
             written.append(root / name)
     if not (root / "ofa_pipeline").exists():
         (root / "ofa_pipeline").symlink_to(source / "ofa_pipeline")
         written.append(root / "ofa_pipeline")
     return tuple(written)
+
+
+def _with_preset(source: Path, root: Path, preset: str) -> str:
+    """Return params.yaml with the sections of a preset in place of its own."""
+    names = sorted(path.stem for path in (source / "presets").glob("*.yaml"))
+    if preset not in names:
+        raise ParamsError(f"there is no preset {preset!r}.{suggest(preset, names)}")
+    if (root / "params.yaml").exists():
+        raise ParamsError(
+            f"{root / 'params.yaml'} is there already and would not follow --preset {preset}. "
+            "Remove it, or choose another folder."
+        )
+    sections = _sections((source / "params.yaml").read_text())
+    text = (source / "presets" / f"{preset}.yaml").read_text()
+    return "".join((sections | _sections(text)).values())
+
+
+def _sections(text: str) -> dict[str, str]:
+    """Cut YAML into its top-level sections, comments and order kept; the head is called ``""``."""
+    sections = {"": ""}
+    name = ""
+    for line in text.splitlines(keepends=True):
+        if line[0].isalpha() and ":" in line:
+            name = line.partition(":")[0]
+            sections[name] = ""
+        sections[name] += line
+    return sections
 
 
 _WORKSPACE_FILES = ("params.yaml", "dvc.yaml", ".dvc/config", ".dvcignore")

@@ -238,7 +238,7 @@ class SearchSpace:
         self,
         *,
         resolutions_px: Sequence[int] | None = None,
-        depths: Sequence[int] | None = None,
+        depths: Sequence[int] | Sequence[Sequence[int]] | None = None,
         kernel_sizes: Sequence[int] | None = None,
         expand_ratios: Sequence[float] | None = None,
         width_multipliers: Sequence[float] | None = None,
@@ -246,22 +246,23 @@ class SearchSpace:
         """Return the space with fewer choices, as a phase of progressive shrinking samples it.
 
         A dimension with a single choice in some block group keeps it there. Architectures of the
-        result are architectures of this space.
+        result are architectures of this space. Depths are one list for all block groups, or a
+        list for each, where the groups have different ones (ResNet).
 
         Raises:
             ArchError: If a value is not a choice of this space.
         """
+        of_groups = self._depths_of_groups(depths)
         groups = tuple(
             replace(
                 group,
-                depths=_narrow(group.depths, depths),
+                depths=_narrow(group.depths, group_depths),
                 kernel_sizes=_narrow(group.kernel_sizes, kernel_sizes),
                 expand_ratios=_narrow(group.expand_ratios, expand_ratios),
             )
-            for group in self.block_groups
+            for group, group_depths in zip(self.block_groups, of_groups, strict=True)
         )
         for name, given in (
-            ("depths", depths),
             ("kernel_sizes", kernel_sizes),
             ("expand_ratios", expand_ratios),
         ):
@@ -277,6 +278,28 @@ class SearchSpace:
             resolutions_px=_narrow(self.resolutions_px, resolutions_px),
             width_multipliers=_narrow(self.width_multipliers, width_multipliers),
         )
+
+    def _depths_of_groups(
+        self, depths: Sequence[int] | Sequence[Sequence[int]] | None
+    ) -> Sequence[Sequence[int] | None]:
+        """Return the depths that are asked of each block group."""
+        where = f"depths of {self.space_id}"
+        if depths is None:
+            return [None] * len(self.block_groups)
+        of_groups = [depth for depth in depths if isinstance(depth, Sequence)]
+        if not of_groups:
+            shared = [depth for depth in depths if not isinstance(depth, Sequence)]
+            known = sorted({depth for group in self.block_groups for depth in group.depths})
+            _check_subset(shared, known, where)
+            return [shared] * len(self.block_groups)
+        if len(of_groups) != len(self.block_groups) or len(of_groups) != len(depths):
+            raise ArchError(
+                f"{where} must be one list of choices or one for each of the "
+                f"{len(self.block_groups)} block groups, got {depths}"
+            )
+        for index, (given, group) in enumerate(zip(of_groups, self.block_groups, strict=True)):
+            _check_subset(given, group.depths, f"depths[{index}] of {self.space_id}")
+        return of_groups
 
     # ---- gene arrays -------------------------------------------------------------------------
 

@@ -78,9 +78,16 @@ def stage(
 
 def init(
     folder: Annotated[Path, typer.Argument(help="The folder; made when it is not there.")] = Path(),
+    *,
+    preset: Annotated[
+        str | None, typer.Option(help="Of presets/: mobilenet-v3-w1.0, resnet50, ...")
+    ] = None,
 ) -> None:
-    """Make a folder a workspace: its own params.yaml, artifacts and registry."""
-    for path in create_workspace(folder):
+    """Make a folder a workspace: its own params.yaml, artifacts and registry.
+
+    A preset is the params of one of the reference's supernets on ImageNet.
+    """
+    for path in create_workspace(folder, preset=preset):
         stdout.print(f"wrote {path}", highlight=False, soft_wrap=True)
     choose_version_control(folder)
     stdout.print(

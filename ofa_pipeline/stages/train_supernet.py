@@ -13,12 +13,14 @@ from ofa_pipeline.evaluation import CalibratedTeacher, SubnetEvaluator
 from ofa_pipeline.params import PhaseParams, TrainingParams
 from ofa_pipeline.stages import StageContext, find_stage, stage_inputs
 from ofa_pipeline.supernet import (
+    ResNetSupernet,
     Supernet,
     build_supernet,
     extract_subnet,
     load_supernet,
     save_supernet,
     sort_channels,
+    sort_widths,
     store_statistics,
 )
 from ofa_pipeline.tables import HISTORY_SCHEMA, write_table
@@ -51,16 +53,14 @@ def _train(context: StageContext) -> None:
     layout, params = context.layout, context.params
     name = context.item or ""
     inputs = stage_inputs(find_stage(NAME), context)
+    digests = [digest_input(path) for path in inputs["inputs"]]
     dataset, space = open_dataset(layout.dataset), params.space.build()
     phase = phase_of(name, params.phases[name], space)
     supernet = _starting_supernet(context, space, dataset).to(_device())
     evaluator = _evaluator(supernet, dataset, params.training)
     teacher = _teacher(context, supernet, dataset)
-    trained = _trained_expand_ratios(context)
-    if trained and set(params.phases[name].expand_ratios) - set(trained):
-        sort_channels(supernet, trained_expand_ratios=trained)
+    _sort_for_smaller_subnets(context, supernet)
 
-    digests = [digest_input(path) for path in inputs["inputs"]]
     scratch = layout.scratch(NAME, digest_json([name, inputs["params"], digests]))
     history = train_phase(
         supernet,
@@ -103,6 +103,7 @@ def phase_of(name: str, params: PhaseParams, space: SearchSpace) -> Phase:
         depths=params.depths,
         kernel_sizes=params.kernel_sizes,
         expand_ratios=params.expand_ratios,
+        width_multipliers=params.width_multipliers,
     )
     return Phase(
         name=name,
@@ -143,18 +144,31 @@ def _starting_supernet(context: StageContext, space: SearchSpace, dataset: Datas
     return supernet
 
 
-def _trained_expand_ratios(context: StageContext) -> Sequence[float]:
-    """Return the expand ratios that the phases so far have trained; none before the first.
+def _sort_for_smaller_subnets(context: StageContext, supernet: Supernet) -> None:
+    """Sort channels by importance where the phase adds smaller expand ratios or widths.
 
-    They are read from the previous artifact: what was trained, not what params.yaml says now.
+    What the phases so far have trained is read from the previous artifact: what was trained,
+    not what params.yaml says now.
     """
     previous = context.params.previous_phase(context.item or "")
     if previous is None:
-        return ()
+        return
     command = f"ofa-pipeline stage {NAME} --item {previous}"
     manifest = Manifest.read(context.layout.supernet(previous), made_by=command)
-    ratios: Sequence[float] = manifest.params[f"phases.{previous}"]["expand_ratios"]
-    return ratios
+    before = manifest.params[f"phases.{previous}"]
+    now = context.params.phases[context.item or ""]
+    ratios, every_width = before["expand_ratios"], supernet.space.width_multipliers
+    widths = before.get("width_multipliers") or every_width
+    if set(now.expand_ratios) - set(ratios):
+        sort_channels(
+            supernet,
+            trained_expand_ratios=ratios,
+            trained_width_multipliers=widths or (1.0,),
+        )
+    if isinstance(supernet, ResNetSupernet) and set(now.width_multipliers or every_width) - set(
+        widths
+    ):
+        sort_widths(supernet, trained_width_multipliers=widths)
 
 
 def _evaluator(supernet: Supernet, dataset: Dataset, training: TrainingParams) -> SubnetEvaluator:

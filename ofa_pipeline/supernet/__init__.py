@@ -11,11 +11,13 @@ from ofa_pipeline.supernet.checkpoints import (
 from ofa_pipeline.supernet.extraction import extract_subnet, store_statistics
 from ofa_pipeline.supernet.folding import fold_batch_norm
 from ofa_pipeline.supernet.reference_names import to_reference
+from ofa_pipeline.supernet.resnet import ResNetSupernet
 from ofa_pipeline.supernet.resnet_sorting import sort_widths
 from ofa_pipeline.supernet.sorting import sort_channels
 from ofa_pipeline.supernet.storage import load_subnet, load_supernet, save_subnet, save_supernet
 
 __all__ = [
+    "ResNetSupernet",
     "Subnet",
     "Supernet",
     "build_subnet",

@@ -1,0 +1,31 @@
+"""The presets: params of the reference's supernets."""
+
+from pathlib import Path
+
+import pytest
+
+from ofa_pipeline.errors import ParamsError
+from ofa_pipeline.params import load_params
+from ofa_pipeline.spaces import REFERENCE_SPACES
+from ofa_pipeline.workspace import create_workspace
+
+PRESETS = sorted(path.stem for path in (Path(__file__).parents[2] / "presets").glob("*.yaml"))
+
+
+def test_there_is_a_preset_for_each_supernet(tmp_path: Path) -> None:
+    families = set()
+    for preset in PRESETS:
+        create_workspace(tmp_path / preset, preset=preset)
+        families.add(load_params(tmp_path / preset / "params.yaml").space.family)
+    assert families == set(REFERENCE_SPACES)
+
+
+def test_unknown_preset_lists_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match="resnet50"):
+        create_workspace(tmp_path, preset="resnet5")
+
+
+def test_preset_does_not_overwrite_params(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("mine: 1\n")
+    with pytest.raises(ParamsError, match="is there already"):
+        create_workspace(tmp_path, preset="resnet50")
