@@ -17,7 +17,6 @@ from ofa_pipeline.supernet import (
     Supernet,
     build_subnet,
     build_supernet,
-    extract_subnet,
     sort_channels,
 )
 from tests.support.golden import (
@@ -28,7 +27,8 @@ from tests.support.golden import (
     relative_error,
 )
 
-pytestmark = pytest.mark.reference
+# Double precision is slow, and a busy machine makes it slower.
+pytestmark = [pytest.mark.reference, pytest.mark.timeout(900)]
 
 NUM_CLASSES = 1000
 TOLERANCE = 1e-6
@@ -56,13 +56,12 @@ def images_of(case: dict[str, Any]) -> Tensor:
 
 @pytest.mark.parametrize("space_id", REFERENCE_SPACES)
 @torch.no_grad()
-def test_supernets_and_extracted_subnets_give_the_golden_logits(space_id):
+def test_supernets_give_the_golden_logits(space_id):
     supernet = filled_supernet(space_id)
     for case in cases_of("supernets", space_id):
         arch = golden_arch(supernet.space, case["arch"])
         logits = supernet(images_of(case), arch)
         assert relative_error(logits, case["logits"]) < TOLERANCE
-        assert torch.equal(extract_subnet(supernet, arch)(images_of(case)), logits)
 
 
 @pytest.mark.parametrize("space_id", REFERENCE_SPACES)
