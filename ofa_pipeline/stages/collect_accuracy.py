@@ -48,6 +48,7 @@ def run(context: StageContext) -> None:
 def _collect(context: StageContext) -> None:
     layout, params = context.layout, context.params
     inputs = stage_inputs(find_stage(NAME), context)
+    digests = [digest_input(path) for path in inputs["inputs"]]
     dataset = open_dataset(layout.dataset)
     supernet = load_supernet(layout.supernet_weights(params.final_phase))
     space = supernet.space
@@ -58,7 +59,6 @@ def _collect(context: StageContext) -> None:
         seed=params.accuracy.seed,
     )
     tasks = plan_tasks(space.archs(genes), num_repeats=params.accuracy.num_noise_repeats)
-    digests = [digest_input(path) for path in inputs["inputs"]]
     scratch = layout.scratch(NAME, digest_json([inputs["params"], digests]))
     evaluator = evaluator_of(supernet, dataset, params.evaluation)
     log = MeasurementLog(scratch / "measurements.jsonl")

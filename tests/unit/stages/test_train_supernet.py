@@ -1,0 +1,93 @@
+import dataclasses
+import shutil
+
+import pytest
+import torch
+
+from ofa_pipeline.artifacts import Layout, Manifest, verify_artifact
+from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
+from ofa_pipeline.progress import Reporter
+from ofa_pipeline.stages import run_stage
+from ofa_pipeline.supernet import load_supernet
+from ofa_pipeline.tables import HISTORY_SCHEMA, read_table
+from tests.support.trained_workspace import context_of, prepared_workspace
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A workspace with the first phase trained, and its params."""
+    root = tmp_path_factory.mktemp("trained")
+    values = prepared_workspace(root)
+    run_stage("train_supernet", context_of(root, values, "largest"))
+    return root, values
+
+
+@pytest.fixture
+def workspace(trained, tmp_path):
+    root, values = trained
+    shutil.copytree(root, tmp_path / "workspace")
+    return tmp_path / "workspace", values
+
+
+def test_a_phase_writes_weights_and_history(trained):
+    root, _ = trained
+    layout = Layout(root)
+    manifest = verify_artifact(layout.supernet("largest"))
+    history = read_table(layout.supernet_history("largest"), HISTORY_SCHEMA).to_pylist()
+    assert [row["epoch"] for row in history] == [1]
+    assert manifest.summary["accuracy_top1_largest"] == history[-1]["accuracy_top1_largest"]
+    assert list(manifest.inputs) == ["artifacts/dataset"]
+    assert not any((root / "scratch" / "train_supernet").iterdir())
+
+
+def test_the_stored_statistics_are_those_of_the_largest_subnet(trained):
+    root, _ = trained
+    supernet = load_supernet(Layout(root).supernet_weights("largest"))
+    assert not torch.equal(supernet.stem.norm.running_mean, torch.zeros(8))
+
+
+def test_a_phase_starts_from_the_one_before(workspace):
+    root, values = workspace
+    folder = run_stage("train_supernet", context_of(root, values, "expand"))
+    manifest = Manifest.read(folder, made_by="test")
+    before = Manifest.read(Layout(root).supernet("largest"), made_by="test")
+    assert manifest.inputs["artifacts/supernet/largest"] == before.digest
+
+
+def test_an_interrupted_phase_gives_the_artifact_of_an_uninterrupted_one(workspace, trained):
+    root, values = workspace
+    expected = Manifest.read(Layout(trained[0]).supernet("largest"), made_by="test").digest
+    shutil.rmtree(Layout(root).supernet("largest"))
+    values = {**values, "training": {**values["training"], "checkpoint_minutes": 1e-9}}
+
+    def fail_in_third_step(event):
+        if event.done == 12:
+            raise RuntimeError("killed")
+
+    context = context_of(root, values, "largest")
+    failing = dataclasses.replace(context, reporter=Reporter(fail_in_third_step, interval_s=0))
+    with pytest.raises(RuntimeError, match="killed"):
+        run_stage("train_supernet", failing)
+    events = []
+    again = dataclasses.replace(context, reporter=Reporter(events.append, interval_s=0))
+    folder = run_stage("train_supernet", again)
+    assert events[0].done == 12  # two steps were in the checkpoint
+    found = Manifest.read(folder, made_by="test")
+    # The digest holds the interval of checkpoints too; the files do not depend on it.
+    reference = Manifest.read(Layout(trained[0]).supernet("largest"), made_by="test")
+    assert found.files == reference.files
+    assert found.digest != expected
+
+
+def test_a_missing_phase_is_named(workspace):
+    root, values = workspace
+    shutil.rmtree(Layout(root).supernet("largest"))
+    with pytest.raises(MissingArtifactError, match="supernet/largest"):
+        run_stage("train_supernet", context_of(root, values, "expand"))
+
+
+def test_a_supernet_of_another_space_is_refused(workspace):
+    root, values = workspace
+    values = {**values, "space": {**values["space"], "head_channels": [16, 24]}}
+    with pytest.raises(ManifestMismatchError, match="another space"):
+        run_stage("train_supernet", context_of(root, values, "expand"))
