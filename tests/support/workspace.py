@@ -1,6 +1,7 @@
 """Small workspaces for tests of the whole: real stages on few images, or toy stages on none."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,15 +29,21 @@ def tiny_workspace(folder: Path) -> Path:
 
 def toy_workspace(folder: Path) -> Path:
     """Make a workspace whose stages take no time: `toy_stage.py` instead of `ofa-pipeline`."""
-    tiny_workspace(folder)
+    create_workspace(folder)
+    choose_version_control(folder)
+    write_params(folder, tiny_params(read_params(folder)))
     path = folder / "dvc.yaml"
     graph = yaml.safe_load(path.read_text())
     for entry in graph["stages"].values():
         block = entry.get("do", entry)
         words = block["cmd"].partition("ofa-pipeline ")[2]
-        block["cmd"] = f"{sys.executable} {TOY_STAGE} {words}"
+        block["cmd"] = f"{sys.executable} toy_stage.py {words}"
+        # The toy's own code instead of the package's, which others may be changing.
+        data = [dep for dep in block["deps"] if not dep.startswith("ofa_pipeline/")]
+        block["deps"] = [*data, "toy_stage.py"]
     del graph["plots"]
     path.write_text(yaml.safe_dump(graph, sort_keys=False))
+    shutil.copyfile(TOY_STAGE, folder / "toy_stage.py")
     return folder
 
 
@@ -78,6 +85,7 @@ def tiny_params(values: dict[str, Any]) -> dict[str, Any]:
         }
         before = f"supernet/{name}"
     values["final_phase"] = "expand"
+    values["training"] |= {"threads": 1}
     values["evaluation"] |= {"calibration_images": 64, "batch_size": 200}
     values["accuracy"] |= {"num_subnets": 12, "num_noise_repeats": 2}
     values["predictor"] |= {"cross_validation_folds": 3}

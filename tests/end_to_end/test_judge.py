@@ -1,0 +1,188 @@
+"""What is current, what runs again, what is restored: DVC over the stage graph, with toy stages."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from flows.judge import Judge, StageFailedError, Watcher
+from ofa_pipeline.workspace import RUN_PID_VARIABLE, lock_path
+from tests.support.workspace import read_params, run_command, toy_workspace, write_params
+
+SHARED = ["prepare_dataset", "train_supernet@largest", "train_supernet@depth"]
+SHARED += ["train_supernet@expand", "collect_accuracy", "fit_predictor"]
+DEVICES = ["cpu-onnxruntime", "cpu-pytorch"]
+CHAIN = ["profile_latency", "search", "specialize", "register"]
+ALL = [*SHARED, *(f"{stage}@{device}" for device in DEVICES for stage in CHAIN), "report"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A workspace in which `dvc repro` at the keyboard has made everything."""
+    root = toy_workspace(tmp_path_factory.mktemp("toy"))
+    run_command("dvc", "repro", workspace=root)
+    return root
+
+
+@pytest.fixture
+def judge(finished):
+    with Judge(finished) as judge:
+        yield judge
+
+
+def outcomes(judge, addresses=ALL):
+    """Bring stages up to date; return what ran and what was restored."""
+    ran, restored = [], []
+    for address in addresses:
+        watcher = Watcher()
+        if judge.ask("reproduce", [address], watcher):
+            (ran if watcher.has_started else restored).append(address)
+    return ran, restored
+
+
+def change(root, section, **values):
+    params = read_params(root)
+    before = dict(params[section])
+    params[section] |= values
+    write_params(root, params)
+    return before
+
+
+def test_keyboard_ran_every_stage_once_and_leaves_nothing_to_do(finished, judge):
+    assert sorted((finished / "calls.txt").read_text().split()) == sorted(ALL)
+    assert judge.ask("status", ALL, Watcher()) == []
+    assert outcomes(judge) == ([], [])
+
+
+def test_changed_param_runs_exactly_what_depends_on_it_and_changing_back_restores(finished, judge):
+    before = change(finished, "search", generations=7)
+    dependent = [f"{stage}@{device}" for device in DEVICES for stage in CHAIN[1:]] + ["report"]
+    assert outcomes(judge) == (dependent, [])
+    change(finished, "search", **before)
+    assert outcomes(judge) == ([], dependent)
+
+
+def test_new_device_needs_params_alone_and_never_trains(finished, judge):
+    params = read_params(finished)
+    known = dict(params["devices"])
+    params["devices"]["other"] = known["cpu-pytorch"]
+    write_params(finished, params)
+    new = [f"{stage}@other" for stage in CHAIN]
+    assert judge.ask("status", SHARED, Watcher()) == []
+    assert outcomes(judge, [*ALL[:-1], *new, "report"]) == ([*new, "report"], [])
+    params["devices"] = known
+    write_params(finished, params)
+    outcomes(judge)
+
+
+def test_deleted_artifact_comes_back(finished, judge):
+    manifest = finished / "artifacts" / "accuracy" / "manifest.json"
+    content = manifest.read_bytes()
+    manifest.unlink()
+    assert outcomes(judge, ["collect_accuracy"])[1] == ["collect_accuracy"]
+    assert manifest.read_bytes() == content
+
+
+def test_forced_stage_runs_although_nothing_changed(finished, judge):
+    watcher = Watcher()
+    judge.ask("force", ["register@cpu-pytorch"], watcher)
+    assert watcher.has_started
+
+
+def test_failed_stage_speaks_for_itself(finished, monkeypatch):
+    monkeypatch.setenv("OFA_TOY_FAIL", "fit_predictor")
+    with Judge(finished) as judge:
+        with pytest.raises(StageFailedError, match=r"was told to fail\. Do not") as caught:
+            judge.ask("force", ["fit_predictor"], Watcher())
+        assert caught.value.exit_code == 1
+        assert judge.ask("status", ["prepare_dataset"], Watcher()) == []  # it goes on serving
+    monkeypatch.delenv("OFA_TOY_FAIL")
+    with Judge(finished) as judge:
+        outcomes(judge)
+
+
+def test_params_that_dvc_cannot_use_are_told(finished, judge):
+    with pytest.raises(StageFailedError, match="no_such_stage"):
+        judge.ask("reproduce", ["no_such_stage"], Watcher())
+
+
+class Recorder(Watcher):
+    """Sets a flag when the stage reports."""
+
+    def __init__(self):
+        super().__init__()
+        self.reported = threading.Event()
+
+    def receive(self, event):
+        super().receive(event)
+        if event.kind == "progress":
+            self.reported.set()
+
+
+@pytest.mark.parametrize(("reason", "code"), [(KeyboardInterrupt(), 130), (SystemExit(143), 143)])
+def test_stopped_run_lets_the_stage_end_and_starts_no_other(finished, monkeypatch, reason, code):
+    monkeypatch.setenv("OFA_TOY_SECONDS", "60")
+    with Judge(finished) as judge:
+        watcher = Recorder()
+        stopper = threading.Thread(target=lambda: (watcher.reported.wait(60), judge.stop(reason)))
+        stopper.start()
+        with pytest.raises(StageFailedError) as caught:
+            judge.ask("force", ["report"], watcher)
+        stopper.join()
+        assert caught.value.exit_code == code
+        with pytest.raises(StageFailedError, match="the run stops"):
+            judge.ask("reproduce", ["prepare_dataset"], Watcher())
+    monkeypatch.delenv("OFA_TOY_SECONDS")
+    with Judge(finished) as judge:
+        outcomes(judge)
+
+
+RUN = """
+import os, sys
+from pathlib import Path
+from flows.judge import Judge, Watcher
+from ofa_pipeline.workspace import hold_workspace
+root = Path(sys.argv[1])
+with hold_workspace(root, role="run"), Judge(root) as judge:
+    judge.ask("force", ["report"], Watcher())
+"""
+
+
+def wait_until(condition, *, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def holder_of(root, name):
+    try:
+        return json.loads(lock_path(root, name).read_text())["pid"]
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+
+
+@pytest.mark.parametrize("victim", ["run", "dvc"])
+def test_stage_of_a_killed_run_ends_and_the_next_run_goes_on(finished, victim):
+    environment = {**os.environ, "OFA_TOY_SECONDS": "60"}
+    environment.pop(RUN_PID_VARIABLE, None)
+    before = holder_of(finished, "report")
+    run = subprocess.Popen([sys.executable, "-c", RUN, str(finished)], env=environment)
+    try:
+        wait_until(lambda: holder_of(finished, "report") not in (before, None))
+        stage = holder_of(finished, "report")
+        parent = int(Path(f"/proc/{stage}/stat").read_text().rpartition(")")[2].split()[1])
+        os.kill(run.pid if victim == "run" else parent, signal.SIGKILL)
+        wait_until(lambda: not Path(f"/proc/{stage}").exists())
+    finally:
+        run.kill()
+        run.wait()
+    with Judge(finished) as judge:
+        assert outcomes(judge) == (["report"], []) or outcomes(judge) == ([], [])
+    assert (finished / "artifacts" / "report" / "manifest.json").exists()
