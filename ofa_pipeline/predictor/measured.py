@@ -17,7 +17,7 @@ from ofa_pipeline.arch import Arch, FloatArray, Genes, SearchSpace
 from ofa_pipeline.errors import ArchError, ParamsError
 from ofa_pipeline.predictor.metrics import pooled_noise
 
-_NEEDED = ("ks", "e", "d", "image_size", "top1", "macs")
+_ARCH = ("ks", "e", "d", "image_size")
 _NUM_LISTED = 3
 
 
@@ -50,13 +50,13 @@ def read_measured_table(path: Path, space: SearchSpace) -> MeasuredTable:
             positive, or not a percentage; the message names the rows.
         ArchError: If a subnet is not of the space.
     """
-    table = _read(path)
+    table = _read(path, (*_ARCH, "top1", "macs"))
     accuracy = np.array(table["top1"].to_pylist(), dtype=np.float64) / 100
     macs = np.array(table["macs"].to_pylist(), dtype=np.float64)
     bad = ~(np.isfinite(accuracy) & (accuracy > 0) & (accuracy <= 1))
     _refuse(path, bad, "top1 must be a percentage above 0", accuracy * 100)
     _refuse(path, ~(np.isfinite(macs) & (macs > 0)), "macs must be a positive number", macs)
-    genes = space.genes([_arch(space, row, path) for row in enumerate(_rows(table))])
+    genes = _genes(space, table, path)
     _, first, inverse = np.unique(genes, axis=0, return_index=True, return_inverse=True)
     groups = [accuracy[inverse.reshape(-1) == index] for index in range(len(first))]
     order = np.argsort(first)
@@ -71,23 +71,56 @@ def read_measured_table(path: Path, space: SearchSpace) -> MeasuredTable:
     )
 
 
-def _read(path: Path) -> pa.Table:
+def read_column(
+    path: Path, space: SearchSpace, *, column: str | None, quantity: str
+) -> tuple[Genes, FloatArray]:
+    """Read one measured quantity of such a table, for example a latency.
+
+    Args:
+        path: Parquet with the architecture's columns and the named one.
+        space: That the subnets are of.
+        column: Where the quantity is; may be left out where the table has only one more column.
+        quantity: What it is, for the error message.
+
+    Returns:
+        Genes and values; equal architectures once, with the mean of their values.
+
+    Raises:
+        ParamsError: If the file or the column is missing, or a value is not a positive number.
+        ArchError: If a subnet is not of the space.
+    """
+    table = _read(path, _ARCH)
+    others = [name for name in table.column_names if name not in _ARCH]
+    chosen = others[0] if column is None and len(others) == 1 else column
+    if chosen not in others:
+        raise ParamsError(
+            f"{path}: say which column is {quantity}; got {column}, the table has {others}"
+        )
+    values = np.array(table[chosen].to_pylist(), dtype=np.float64)
+    bad = ~(np.isfinite(values) & (values > 0))
+    _refuse(path, bad, f"{chosen} must be a positive number", values)
+    unique, inverse = np.unique(_genes(space, table, path), axis=0, return_inverse=True)
+    counts = np.bincount(inverse.reshape(-1))
+    return unique, np.bincount(inverse.reshape(-1), weights=values) / counts
+
+
+def _read(path: Path, needed: tuple[str, ...]) -> pa.Table:
     try:
         table = pq.read_table(path)
     except FileNotFoundError as error:
         raise ParamsError(f"{path} is missing: a table of measured subnets") from error
     except (pa.ArrowInvalid, OSError) as error:
         raise ParamsError(f"{path} must be a Parquet table: {error}") from error
-    missing = [name for name in _NEEDED if name not in table.column_names]
+    missing = [name for name in needed if name not in table.column_names]
     if missing or not table.num_rows:
         found = f"lacks {missing}" if missing else "is empty"
-        raise ParamsError(f"{path} must hold rows with the columns {_NEEDED}; it {found}")
+        raise ParamsError(f"{path} must hold rows with the columns {needed}; it {found}")
     return table
 
 
-def _rows(table: pa.Table) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = table.select(["ks", "e", "d", "image_size"]).to_pylist()
-    return rows
+def _genes(space: SearchSpace, table: pa.Table, path: Path) -> Genes:
+    rows = table.select(list(_ARCH)).to_pylist()
+    return space.genes([_arch(space, row, path) for row in enumerate(rows)])
 
 
 def _arch(space: SearchSpace, numbered: tuple[int, Mapping[str, Any]], path: Path) -> Arch:

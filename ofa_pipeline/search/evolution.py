@@ -20,6 +20,9 @@ from ofa_pipeline.search.island import Island
 from ofa_pipeline.search.objectives import Cheapest, SearchProblem, require_feasible
 from ofa_pipeline.search.population import Scored
 
+_POLISH_EVERY = 10  # generations
+_LAST_POLISHES = 8
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvolutionSettings:
@@ -96,7 +99,11 @@ def evolve(
     for generation in range(1, settings.generations + 1):
         main.step(generation)
         tracker.advance(best=float(main.best_gains().max()), evaluated=float(main.num_evaluated))
-        if main.stagnation >= settings.patience and not main.polish():
+        is_better = generation % _POLISH_EVERY == 0 and main.polish()
+        if main.stagnation >= settings.patience and not is_better:
+            break
+    for _ in range(_LAST_POLISHES):
+        if not main.polish():
             break
     tracker.advance(settings.generations - generation)
     return _result(main, cheapest, generation)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ofa_pipeline.arch import FloatArray, Genes
-from ofa_pipeline.search.moves import one_gene_changes, promising_pairs
+from ofa_pipeline.search.moves import crossed_over, one_gene_changes, promising_pairs
 from ofa_pipeline.search.objectives import Cheapest, SearchProblem
 from ofa_pipeline.search.population import Fingerprints, Niches, Scored, no_scored
 
@@ -12,6 +12,7 @@ _CROSSOVER_SHARE = 0.6
 _RANK_BIAS = 1.5  # above 1 prefers the better members of a niche as parents
 _FRONT_SIZE = 2000
 _FIRST_FACTOR = 4  # the first generation is this many times larger
+_EXPANDED = 4  # members of a niche whose surroundings are looked at, best first
 _PAIRS = 100  # of one-gene changes tried around a best architecture
 
 
@@ -94,7 +95,7 @@ class Island:
             partner = filled[min(max(place + step, 0), len(filled) - 1)]
             second.append(self._parents(partner, share))
         parents = np.concatenate(first)
-        crossed = space.crossover(parents, np.concatenate(second), rng)
+        crossed = crossed_over(space, parents, np.concatenate(second), rng)
         is_crossed = rng.random(len(parents)) < _CROSSOVER_SHARE
         return space.mutate(np.where(is_crossed[:, None], crossed, parents), rng, probability=rate)
 
@@ -105,14 +106,14 @@ class Island:
 
     def neighbors_of_best(self) -> Genes:
         """Return all one-gene neighbours of the best of each niche not yet expanded."""
-        best = np.concatenate([members.genes[:1] for members in self.niches.members])
-        return one_gene_changes(self.problem.space, self.expanded.take_new(best))
+        best = [_first_new(self.expanded, members) for members in self.niches.members]
+        return one_gene_changes(self.problem.space, np.concatenate(best))
 
     def polish(self) -> bool:
         """Try pairs of changes of the best of each budget; tell whether it helped."""
         before = self.best_gains()
         for index in range(len(self.problem.budgets)):
-            best = self.paired.take_new(self.niches.members[index].genes[:1])
+            best = _first_new(self.paired, self.niches.members[index])
             if len(best):
                 limits = self.niches.limits[index]
                 self.num_evaluated += 1 + int(self.problem.space.num_choices.sum())
@@ -131,3 +132,12 @@ class Island:
         if len(new):
             self.num_evaluated += len(new)
             self.niches.add(Scored(new, self.problem.evaluate_gain(new), costs))
+
+
+def _first_new(seen: Fingerprints, members: Scored) -> Genes:
+    """Return the best of the first few members that was not seen before, and remember it."""
+    for row in range(min(_EXPANDED, len(members))):
+        new = seen.take_new(members.genes[row : row + 1])
+        if len(new):
+            return new
+    return members.genes[:0]

@@ -2,8 +2,10 @@
 
 import numpy as np
 
-from ofa_pipeline.arch import FloatArray, Genes, SearchSpace
+from ofa_pipeline.arch import FloatArray, Genes, IntArray, SearchSpace
 from ofa_pipeline.search.objectives import SearchProblem
+
+_HALF = 0.5
 
 
 def one_gene_changes(space: SearchSpace, genes: Genes) -> Genes:
@@ -24,6 +26,35 @@ def one_gene_changes(space: SearchSpace, genes: Genes) -> Genes:
     changed = np.repeat(genes[:, None, :], len(gene), axis=1)
     changed[:, np.arange(len(gene)), gene] = choice
     return space.canonicalize(changed.reshape(-1, space.num_genes))
+
+
+def crossed_over(
+    space: SearchSpace, first: Genes, second: Genes, rng: np.random.Generator
+) -> Genes:
+    """Cross pairs of parents, half gene by gene, half block group by block group.
+
+    Blocks of a group are adapted to each other; taking groups whole keeps what works together.
+
+    Args:
+        space: The space of the genes.
+        first: Parents, shape (architectures, genes).
+        second: Their partners, of the same shape.
+        rng: Of the choices.
+    """
+    by_gene = space.crossover(first, second, rng)
+    group_of_gene = _group_of_gene(space)
+    from_first = rng.random((len(first), int(group_of_gene.max()) + 1)) < _HALF
+    by_group = np.where(from_first[:, group_of_gene], first, second)
+    whole = rng.random(len(first)) < _HALF
+    return space.canonicalize(np.where(whole[:, None], by_group, by_gene))
+
+
+def _group_of_gene(space: SearchSpace) -> IntArray:
+    """Return the block group of each gene; resolution and widths are groups of their own."""
+    groups = np.arange(len(space.block_groups))
+    slots = np.repeat(groups, [group.max_depth for group in space.block_groups])
+    others = len(groups) + np.arange(1 + space.num_width_sites)
+    return np.concatenate([others, groups, slots, slots])
 
 
 def promising_pairs(
