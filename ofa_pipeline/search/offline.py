@@ -37,6 +37,8 @@ class OfflineRequest:
     """Folder for ``front.parquet``, ``front.png`` and ``picks.json``."""
     latency_column: str | None = None
     seed: int = 0
+    settings: EvolutionSettings | None = None
+    """How long and how broadly; the default settings with `seed` when left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +89,7 @@ def search_offline(request: OfflineRequest, *, reporter: Reporter = SILENT) -> O
     guided = search_guided(
         estimates,
         budgets_ms=request.budgets_ms,
-        settings=EvolutionSettings(seed=request.seed),
+        settings=request.settings or EvolutionSettings(seed=request.seed),
         reporter=reporter,
     )
     picks = _picks(estimates, guided)
