@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -57,7 +58,8 @@ def read_state(path: Path) -> State:
         with warnings.catch_warnings():
             # About pickles of other protocols, which are then refused or read like any other.
             warnings.simplefilter("ignore", UserWarning)
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals(_numpy_numbers()):
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} cannot be read as weights alone: it is damaged, or holds code, which is never "
@@ -68,6 +70,20 @@ def read_state(path: Path) -> State:
             f"{path} is damaged or no weight file ({_reason(error)}). Get or copy it again."
         ) from error
     return _named_tensors(content, path)
+
+
+def _numpy_numbers() -> list[Any]:
+    """Return what a numpy number is read with: training checkpoints hold the best accuracy as one.
+
+    Numpy 1 writes the function under another name.
+    """
+    build_number = np.float64().__reduce__()[0]
+    return [
+        build_number,
+        (build_number, "numpy.core.multiarray.scalar"),
+        np.dtype,
+        np.dtypes.Float64DType,
+    ]
 
 
 def _reason(error: Exception) -> str:
