@@ -118,7 +118,7 @@ class VerifiedSearch:
     last_search: SearchResult
     num_rounds: int
     is_stable: bool
-    """Whether the last round changed no pick; False when the rounds were spent before."""
+    """Whether the last round made no pick better by more than the noise of a label."""
     latency_correction: float
     """Measured over estimated latency, median."""
 
@@ -148,9 +148,10 @@ def predict_verify_refit(
     """
     loop = _Loop(knowledge, world, budgets_ms, settings)
     loop.require_feasible(np.random.default_rng(search.seed))
-    result, previous = None, None
+    result: SearchResult | None = None
+    previous: list[float | None] | None = None
     while loop.wants_another_round(previous):
-        previous = loop.pick_ids()
+        previous = loop.pick_accuracies() if loop.round else None
         loop.round += 1
         result = loop.search(search, reporter)
         loop.verify(loop.propose(result), reporter)
@@ -161,7 +162,7 @@ def predict_verify_refit(
         verified=tuple(loop.verified.values()),
         last_search=result,
         num_rounds=loop.round,
-        is_stable=loop.pick_ids() == previous,
+        is_stable=loop.is_stable(previous),
         latency_correction=loop.correction,
     )
 
@@ -213,14 +214,29 @@ class _Loop:
     def space(self) -> SearchSpace:
         return self.knowledge.predictor.space
 
-    def wants_another_round(self, previous: list[str | None] | None) -> bool:
+    def wants_another_round(self, previous: list[float | None] | None) -> bool:
         """Go on until the picks are stable; a budget without a pick gets further attempts."""
         if self.round == 0:
             return True
-        current = self.pick_ids()
-        if None in current:
+        if None in self.pick_ids():
             return self.round < self.settings.max_rounds + _RESCUE_ROUNDS
-        return self.round < self.settings.max_rounds and current != previous
+        return self.round < self.settings.max_rounds and not self.is_stable(previous)
+
+    def is_stable(self, previous: list[float | None] | None) -> bool:
+        """Tell whether no pick has become better by more than the noise of a label."""
+        if previous is None:
+            return False
+        return all(
+            before is not None
+            and after is not None
+            and after - before <= self.settings.accuracy_noise
+            for before, after in zip(previous, self.pick_accuracies(), strict=True)
+        )
+
+    def pick_accuracies(self) -> list[float | None]:
+        """Return the accuracy of each pick, None where nothing meets the budget yet."""
+        ranked = [self.ranked(budget) for budget in self.budgets_ms]
+        return [subnets[0].accuracy_top1 if subnets else None for subnets in ranked]
 
     def limits_ms(self) -> list[float]:
         """Return what the estimated, corrected latency may be for each budget."""
