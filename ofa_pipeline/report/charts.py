@@ -263,9 +263,9 @@ def spans(starts: Sequence[float], *, end: float, labels: Sequence[str]) -> list
 
 
 def _round_step(step: float) -> float:
-    """Return the next larger of 1, 2, 2.5 and 5 times a power of ten."""
+    """Return 1, 2, 2.5 or 5 times a power of ten, at least 0.7 of the given step."""
     scale = 10.0 ** math.floor(math.log10(step))
-    return next(factor * scale for factor in (1, 2, 2.5, 5, 10) if factor * scale >= step * 0.999)
+    return next(factor * scale for factor in (1, 2, 2.5, 5, 10) if factor * scale >= step * 0.7)
 
 
 def _line(parent: Element, x1: float, y1: float, x2: float, y2: float) -> None:

@@ -49,7 +49,7 @@ def load_phase(source: Source, *, name: str) -> PhaseFacts:
         params = manifest.params[f"phases.{name}"]
         return PhaseFacts(
             name=name,
-            elastic={key: params[key] for key in _ELASTIC if key in params},
+            elastic={key: params[key] for key in _ELASTIC if params.get(key)},
             learning_rate=params["learning_rate"],
             subnets_per_step=params["subnets_per_step"],
             epochs=tuple(

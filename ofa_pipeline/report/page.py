@@ -94,6 +94,9 @@ def render_page(contents: ReportContents) -> str:
         matrix=confusion_rows(confusion) if confusion and small else (),
         confusions=most_confused(confusion) if confusion else (),
         verdicts=VERDICTS,
+        elastic_names=tuple(
+            dict.fromkeys(name for phase in contents.phases for name in phase.elastic)
+        ),
         phase_files=[phase.file for phase in contents.phases],
         subnet_files=[subnet.file for subnet in contents.subnets],
     )

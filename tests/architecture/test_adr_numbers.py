@@ -23,7 +23,7 @@ def test_numbers_are_unique():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_page_is_named_and_titled_by_its_number(page):
-    assert re.fullmatch(r"\d{4}-[a-z0-9]+(-[a-z0-9]+)*\.md", page.name)
+    assert re.fullmatch(r"\d{4}(-[a-z0-9.]+)+\.md", page.name)
     assert re.match(rf"# {page.name[:4]}\W", title_of(page)), title_of(page)
 
 
