@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ofa_pipeline.cli import checkpoints, doctor, evaluate, params, pipeline, subnets, zoo
+from ofa_pipeline.cli import checkpoints, doctor, evaluate, params, pipeline, search, subnets, zoo
 from ofa_pipeline.cli.environment import keep_quiet
 from ofa_pipeline.cli.options import DebugOption
 from ofa_pipeline.cli.output import EXIT_CODES_HELP, exit_code_of, report_error
@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for group in (pipeline, subnets, evaluate, zoo, checkpoints, params, doctor):
+for group in (pipeline, subnets, search, evaluate, zoo, checkpoints, params, doctor):
     group.add_commands(app)
 
 
