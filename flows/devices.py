@@ -5,6 +5,7 @@ from prefect import flow
 from flows.checks import check_before_work
 from flows.judge import Watcher
 from flows.pipeline import judged, serve_devices
+from flows.results import show_results
 from flows.stages import address_of, run_stage
 from ofa_pipeline.errors import ManifestMismatchError
 from ofa_pipeline.params import Params, load_params
@@ -37,6 +38,7 @@ def add_devices(workspace: str, devices: list[str]) -> None:
         registered = [address_of("register", device) for device in params.devices]
         if not judge.ask("status", registered, Watcher()):
             run_stage(judge, "report")
+            show_results(judge.root, params)
 
 
 def shared_addresses(params: Params) -> list[str]:

@@ -15,6 +15,7 @@ from flows.checks import check_before_work
 from flows.crashes import mark_crashed_runs
 from flows.judge import Judge, StageFailedError
 from flows.parent import end_with_parent
+from flows.results import show_results
 from flows.stages import Outcome, run_stage
 from ofa_pipeline.params import load_params
 from ofa_pipeline.workspace import choose_version_control, hold_workspace
@@ -42,6 +43,7 @@ def pipeline(workspace: str) -> None:
 
         serve_devices(judge, params.devices)
         run_stage(judge, "report")
+        show_results(root, params)
 
 
 @contextmanager
@@ -51,7 +53,7 @@ def judged(workspace: str) -> Iterator[Judge]:
     Raises:
         WorkspaceBusyError: If another run holds the workspace.
     """
-    root = Path(workspace)
+    root = Path(workspace).resolve()
     if prefect.runtime.deployment.id is not None:
         end_with_parent(os.getppid())  # of a server that is killed nothing stays behind
     with hold_workspace(root, role="run"):

@@ -1,0 +1,36 @@
+"""What a run made, as Prefect artifacts: the table of subnets, the key figures, the report."""
+
+import json
+from pathlib import Path
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from ofa_pipeline.artifacts import Layout
+from ofa_pipeline.params import Params
+from ofa_pipeline.stages.register import registered_subnets
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+def show_results(root: Path, params: Params) -> None:
+    """File the results under the run."""
+    layout = Layout(root)
+    rows = [
+        {
+            "device": item.record.device,
+            "budgets_ms": ", ".join(f"{budget:.3g}" for budget in item.record.budgets_ms),
+            "arch": item.record.arch.arch_id,
+            "accuracy_top1_test": round(item.record.accuracy_top1, 4),
+            "latency_p50_ms": round(item.record.latency_ms, 4),
+            "macs": item.record.macs,
+            "registry": f"{item.record.model_name} v{item.version}",
+        }
+        for device in params.devices
+        for item in registered_subnets(layout, params, device)
+    ]
+    create_table_artifact(rows, key="subnets", description="registered subnets, measured")
+    figures = json.loads((layout.report / "metrics.json").read_text())
+    page = layout.report / "report.html"
+    text = f"report: `{page}`\n\n```json\n{json.dumps(figures, indent=2)}\n```"
+    create_markdown_artifact(text, key="key-figures", description="key figures of the report")

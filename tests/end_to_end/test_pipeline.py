@@ -1,0 +1,113 @@
+"""The whole pipeline on real images, small: by the flow, and by `dvc repro` in another folder."""
+
+import json
+import re
+
+import pytest
+
+from ofa_pipeline.artifacts import Layout, Manifest
+from ofa_pipeline.params import load_params
+from ofa_pipeline.stages.register import registered_subnets
+from tests.support.workspace import run_command, tiny_workspace
+
+WITHOUT_CLOCK = [
+    "artifacts/dataset",
+    "artifacts/supernet/largest",
+    "artifacts/supernet/depth",
+    "artifacts/supernet/expand",
+    "artifacts/accuracy",
+    "artifacts/predictor",
+]
+"""Artifacts of the stages that do not measure time."""
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def by_flow(tmp_path_factory):
+    """A workspace after `ofa-pipeline run`, and what that printed."""
+    root = tiny_workspace(tmp_path_factory.mktemp("flow"))
+    return root, run_command("ofa-pipeline", "run", workspace=root, **ONE_THREAD)
+
+
+def test_run_prints_every_subnet_and_the_report(by_flow):
+    root, shown = by_flow
+    for word in ("cpu-onnxruntime", "cpu-pytorch", "top-1 on test", "measured ms", "MACs"):
+        assert word in shown.stdout
+    assert str(root / "artifacts" / "report" / "report.html") in shown.stdout
+    assert (root / "artifacts" / "report" / "report.html").stat().st_size > 1000
+
+
+def test_run_leaves_nothing_for_dvc_to_do(by_flow):
+    root, _ = by_flow
+    assert "up to date" in run_command("dvc", "status", workspace=root).stdout
+    assert "Running stage" not in run_command("dvc", "repro", workspace=root).stdout
+
+
+def test_second_run_skips_every_stage_and_says_so(by_flow):
+    root, first = by_flow
+    second = run_command("ofa-pipeline", "run", workspace=root, **ONE_THREAD)
+    ran = re.findall(r"^(\S+): done", first.stderr, re.MULTILINE)
+    skipped = re.findall(r"^(\S+): skipped, nothing changed", second.stderr, re.MULTILINE)
+    assert sorted(skipped) == sorted(ran)
+    assert len(ran) == 15  # 3 phases, 2 devices
+    assert "done in" not in second.stderr
+    assert [line for line in second.stdout.splitlines() if "│" in line] == [
+        line for line in first.stdout.splitlines() if "│" in line
+    ]
+
+
+def test_dvc_alone_makes_the_same_artifacts(by_flow, tmp_path_factory):
+    root, _ = by_flow
+    other = tiny_workspace(tmp_path_factory.mktemp("dvc"))
+    run_command("dvc", "repro", "fit_predictor", workspace=other, **ONE_THREAD)
+    for folder in WITHOUT_CLOCK:
+        by_both = [Manifest.read(where / folder, made_by="test").digest for where in (root, other)]
+        assert by_both[0] == by_both[1], folder
+
+
+def test_every_pick_is_registered_with_accuracy_and_latency(by_flow):
+    root, _ = by_flow
+    params = load_params(root / "params.yaml")
+    for device in params.devices:
+        picks = json.loads((Layout(root).search(device) / "picks.json").read_text())["picks"]
+        found = registered_subnets(Layout(root), params, device)
+        assert {item.record.arch.arch_id for item in found} == {item["arch_id"] for item in picks}
+        for item in found:
+            assert 0 < item.record.accuracy_top1 <= 1
+            assert item.record.latency[device].p50_ms > 0
+
+
+def test_registry_alone_answers_which_subnet_is_best(by_flow):
+    root, _ = by_flow
+    command = ("best", "--device", "cpu-onnxruntime", "--max-latency-ms", "1000", "--json")
+    best = json.loads(run_command("ofa-pipeline", *command, workspace=root).stdout)
+    listed = run_command(
+        "ofa-pipeline", "subnets", "-d", "cpu-onnxruntime", "--json", workspace=root
+    )
+    assert best["accuracy_top1"] == max(item["accuracy_top1"] for item in json.loads(listed.stdout))
+
+
+def test_registry_that_lost_its_subnets_gets_them_again(by_flow):
+    root, _ = by_flow
+    (root / "mlflow.db").unlink()
+    again = run_command("ofa-pipeline", "run", workspace=root, **ONE_THREAD)
+    ran = re.findall(r"^(\S+): done", again.stderr, re.MULTILINE)
+    assert sorted(ran) == ["register@cpu-onnxruntime", "register@cpu-pytorch"]
+    assert "v1" in again.stdout
+
+
+def test_unreachable_registry_is_found_before_any_work(by_flow):
+    root, _ = by_flow
+    shown = run_command(
+        "ofa-pipeline",
+        "run",
+        workspace=root,
+        check=False,
+        MLFLOW_TRACKING_URI="http://127.0.0.1:9",
+    )
+    assert shown.returncode == 1
+    assert "MLflow registry must be reachable" in shown.stderr
+    assert "prepare_dataset" not in shown.stderr
