@@ -28,18 +28,18 @@ _LAST_POLISHES = 8
 class EvolutionSettings:
     """How long and how broadly to search."""
 
-    population: int = 1024
+    population: int = 2000
     """Children a generation."""
-    generations: int = 100
+    generations: int = 80
     """At most, after the islands."""
-    patience: int = 20
+    patience: int = 30
     """Generations without a better architecture within any budget before it stops."""
-    elite: int = 128
+    elite: int = 150
     """Architectures that each niche keeps."""
-    islands: int = 6
+    islands: int = 10
     """Populations that evolve by themselves first, so that not all end in the same corner."""
-    island_generations: int = 25
-    island_population: int = 512
+    island_generations: int = 30
+    island_population: int = 800
     """Children a generation of each island."""
     island_elite: int = 48
     filler_niches: int = 12
@@ -50,6 +50,18 @@ class EvolutionSettings:
     def total_generations(self) -> int:
         """Of the islands and after them."""
         return self.islands * self.island_generations + self.generations
+
+
+BRIEF = EvolutionSettings(
+    population=512,
+    generations=60,
+    patience=20,
+    elite=64,
+    islands=4,
+    island_generations=15,
+    island_population=256,
+)
+"""A tenth of the candidates, for smooth estimates that take longer, as of Gaussian processes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

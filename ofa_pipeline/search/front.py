@@ -25,6 +25,8 @@ class Estimates:
     """Mean and standard deviation of many architectures at once."""
     latency: Score
     """Milliseconds of many architectures at once."""
+    is_costly: bool = False
+    """Whether the accuracy takes long to estimate, so that a search should ask for less."""
 
 
 _BEYOND = 1.1  # the front is searched a little beyond the largest budget, to know its price

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.artifacts import write_json
 from ofa_pipeline.cost import estimate_cost
 from ofa_pipeline.progress import SILENT, Reporter
-from ofa_pipeline.search.evolution import EvolutionSettings
+from ofa_pipeline.search.evolution import BRIEF, EvolutionSettings
 from ofa_pipeline.search.front import BudgetFinding, Estimates
 from ofa_pipeline.search.guided import GuidedResult, search_guided
 from ofa_pipeline.search.picture import draw_front
@@ -38,7 +38,7 @@ class OfflineRequest:
     latency_column: str | None = None
     seed: int = 0
     settings: EvolutionSettings | None = None
-    """How long and how broadly; the default settings with `seed` when left out."""
+    """How long and how broadly; chosen by what an estimate costs when left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +89,7 @@ def search_offline(request: OfflineRequest, *, reporter: Reporter = SILENT) -> O
     guided = search_guided(
         estimates,
         budgets_ms=request.budgets_ms,
-        settings=request.settings or EvolutionSettings(seed=request.seed),
+        settings=_settings(request, estimates),
         reporter=reporter,
     )
     picks = _picks(estimates, guided)
@@ -101,6 +101,12 @@ def search_offline(request: OfflineRequest, *, reporter: Reporter = SILENT) -> O
         duration_s=time.perf_counter() - start,
         files=files,
     )
+
+
+def _settings(request: OfflineRequest, estimates: Estimates) -> EvolutionSettings:
+    if request.settings:
+        return request.settings
+    return replace(BRIEF if estimates.is_costly else EvolutionSettings(), seed=request.seed)
 
 
 def _picks(estimates: Estimates, guided: GuidedResult) -> tuple[OfflinePick, ...]:

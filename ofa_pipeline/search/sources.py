@@ -30,6 +30,7 @@ from ofa_pipeline.search.objectives import Score
 from ofa_pipeline.spaces import REFERENCE_SPACES, reference_space
 
 _FOLDS = 5
+_COSTLY_KINDS = ("kernel_ridge", "gaussian_process", "gradient_boosting")
 _NUM_CLASSES = 1000  # of the published networks, which tables of measurements are about
 
 
@@ -83,7 +84,12 @@ def load_estimates(
             "they have no resolution in common"
         )
     searched = replace(space, resolutions_px=common)
-    return Estimates(searched, _within(known.predictor, searched), timed.build(searched))
+    return Estimates(
+        searched,
+        _within(known.predictor, searched),
+        timed.build(searched),
+        is_costly=known.predictor.kind in _COSTLY_KINDS,
+    )
 
 
 def _within(
