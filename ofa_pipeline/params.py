@@ -148,7 +148,7 @@ class TrainingParams(Section):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     distillation_weight: Annotated[float, Field(ge=0)]
     dropout: Annotated[float, Field(ge=0, lt=1)]
-    augmentation: Literal["crop_flip", "random_resized_crop"]
+    augmentation: Literal["none", "crop_flip", "random_resized_crop"]
     calibration_images: Count
     """Of the teacher, and of the subnets that are validated after each epoch."""
     validation_images: Count

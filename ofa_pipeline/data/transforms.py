@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Augmentation = Literal["crop_flip", "random_resized_crop"]
+Augmentation = Literal["none", "crop_flip", "random_resized_crop"]
 
 LARGE_IMAGE_PX = 128
 """From this side on, evaluation resizes and crops as on ImageNet; below, it only resizes."""
@@ -74,6 +74,7 @@ def augment(
 ) -> Tensor:
     """Transform images for training: augment at their own size, then resize.
 
+    ``none`` (aligned images, short training): the evaluation transform.
     ``crop_flip`` (small images): a shift by up to an eighth of the side, black where nothing is,
     and a mirror image for one in two. ``random_resized_crop`` (ImageNet): a box of 8 to 100 % of
     the area, 3:4 to 4:3, resized; mirror image; brightness and saturation jitter.
@@ -94,6 +95,8 @@ def augment(
         and RandomResizedCrop, whose distribution of boxes this follows. Torchvision applies the
         colour changes in random order; here brightness comes first.
     """
+    if kind == "none":
+        return resize_normalize(images, resolution_px=resolution_px, mean=mean, std=std)
     with torch.no_grad(), _full_precision(images):
         if kind == "crop_flip":
             matrix = _whole_image(images, resolution_px)

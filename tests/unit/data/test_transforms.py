@@ -225,3 +225,11 @@ def test_augmentation_is_the_same_on_cpu_and_gpu(kind):
     on_cpu = augment(images, generator=generator(), **arguments)
     on_gpu = augment(images.cuda(), generator=generator(), **arguments)
     torch.testing.assert_close(on_gpu.cpu(), on_cpu, rtol=0, atol=1e-4)
+
+
+def test_no_augmentation_is_the_evaluation_transform_and_draws_nothing():
+    images, source = batch(4, side=16), generator()
+    before = source.get_state()
+    found = augment(images, kind="none", resolution_px=12, generator=source, **PLAIN)
+    assert torch.equal(found, resize_normalize(images, resolution_px=12, **PLAIN))
+    assert torch.equal(source.get_state(), before)
