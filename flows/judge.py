@@ -150,7 +150,7 @@ class Judge:
         output = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - closed by the stack
         self._output = self._stack.enter_context(output)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "flows.dvc_child", str(os.getpid()), str(writer)],
+            [sys.executable, "-P", "-m", "flows.dvc_child", str(os.getpid()), str(writer)],
             cwd=self.root,
             env=self._environment(),
             stdin=subprocess.PIPE,

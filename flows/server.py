@@ -58,7 +58,7 @@ class Server:
         }
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "flows.server", str(os.getpid()), str(port)],
+                [sys.executable, "-P", "-m", "flows.server", str(os.getpid()), str(port)],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

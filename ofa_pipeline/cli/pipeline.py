@@ -44,7 +44,7 @@ def run(
 
     What is up to date is skipped; what was interrupted goes on where it stopped.
     """
-    command = [sys.executable, "-m", "flows.run", "--workspace", str(workspace)]
+    command = [sys.executable, "-P", "-m", "flows.run", "--workspace", str(workspace)]
     command += [word for name in device or () for word in ("--device", name)]
     # The flow is the layer above this package, so it is started, not imported.
     os.execv(sys.executable, [*command, *(["--debug"] if "--debug" in sys.argv else [])])  # noqa: S606

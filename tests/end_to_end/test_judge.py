@@ -15,8 +15,8 @@ from flows.judge import Judge, StageFailedError, Watcher
 from ofa_pipeline.workspace import RUN_PID_VARIABLE, lock_path
 from tests.support.workspace import read_params, run_command, toy_workspace, write_params
 
-SHARED = ["prepare_dataset", "train_supernet@largest", "train_supernet@depth"]
-SHARED += ["train_supernet@expand", "collect_accuracy", "fit_predictor"]
+SHARED = ["prepare_dataset", "train_supernet@largest", "train_supernet@expand"]
+SHARED += ["collect_accuracy", "fit_predictor"]
 DEVICES = ["cpu-onnxruntime", "cpu-pytorch"]
 CHAIN = ["profile_latency", "search", "specialize", "register"]
 ALL = [*SHARED, *(f"{stage}@{device}" for device in DEVICES for stage in CHAIN), "report"]

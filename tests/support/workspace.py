@@ -11,16 +11,20 @@ import pyarrow.parquet as pq
 import yaml
 
 from ofa_pipeline.data.sources import FASHION_MNIST_SAMPLE
-from ofa_pipeline.workspace import choose_version_control, create_workspace
+from ofa_pipeline.workspace import checkout_folder, choose_version_control, create_workspace
 
 TOY_STAGE = Path(__file__).with_name("toy_stage.py")
 NUM_IMAGES = 800
 
 
 def tiny_workspace(folder: Path) -> Path:
-    """Make a workspace that runs in about a minute: 800 images, two block groups, three phases."""
+    """Make a workspace that runs in about a minute: 800 images, two block groups, two phases."""
     create_workspace(folder)
     choose_version_control(folder)
+    # A copy, so that who edits the code meanwhile does not make the stages stale.
+    (folder / "ofa_pipeline").unlink()
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(checkout_folder() / "ofa_pipeline", folder / "ofa_pipeline", ignore=ignored)
     images = pq.read_table(FASHION_MNIST_SAMPLE).slice(0, NUM_IMAGES)
     pq.write_table(images, folder / "images.parquet")
     write_params(folder, tiny_params(read_params(folder)))
@@ -72,8 +76,7 @@ def tiny_params(values: dict[str, Any]) -> dict[str, Any]:
         "group_strides": [1, 2],
         "head_channels": [32, 32],
     }
-    phases = {"largest": ([2], [5], [3]), "depth": ([1, 2], [3, 5], [3])}
-    phases["expand"] = ([1, 2], [3, 5], [2, 3])
+    phases = {"largest": ([2], [5], [3]), "expand": ([1, 2], [3, 5], [2, 3])}
     template = values["phases"]["largest"] | {"epochs": 1, "warmup_epochs": 0}
     values["phases"], before = {}, "dataset"
     for name, (depths, kernel_sizes, expand_ratios) in phases.items():
