@@ -29,13 +29,14 @@ def tiny_space() -> SearchSpace:
 
 
 def tiny_space_without_mix() -> SearchSpace:
-    """Return the same without a feature mix, as ProxylessNAS has it."""
+    """Return the same with ReLU6 and without a feature mix, as ProxylessNAS is."""
     space = tiny_space()
     assert isinstance(space.backbone, MBConvBackbone)
     return replace(
         space,
         space_id="tiny_without_mix",
-        backbone=replace(space.backbone, feature_mix_channels=None),
+        block_groups=tuple(replace(group, activation="relu6") for group in space.block_groups),
+        backbone=replace(space.backbone, feature_mix_channels=None, head_activation="relu6"),
     )
 
 

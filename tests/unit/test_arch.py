@@ -124,6 +124,7 @@ def test_largest_and_smallest_hold_the_extremes(space):
 
 def test_the_number_of_architectures_is_exact():
     assert tiny_space().num_archs == 2 * (9 + 81) ** 2
+    assert resnet50().num_archs % 3**6 == 0
     groups = [9 * 9 + 9**3 + 9**4] * 5
     assert mobilenet_v3(width_multiplier=1.0).num_archs == 25 * np.prod(groups, dtype=object)
 
@@ -187,6 +188,27 @@ def test_restricting_to_what_is_not_there_is_refused():
         tiny_space().restrict(kernel_sizes=[9])
     with pytest.raises(ArchError, match=r"resolutions_px of .* must be one of 8, 12, got 9"):
         tiny_space().restrict(resolutions_px=[9])
+
+
+def test_depths_may_be_restricted_for_each_group():
+    space = resnet50().restrict(depths=[[1], [3, 4], [4], [5, 6], [2]])
+    assert [group.depths for group in space.block_groups] == [(1,), (3, 4), (4,), (5, 6), (2,)]
+    shared = tiny_space().restrict(depths=[2])
+    assert [group.depths for group in shared.block_groups] == [(2,), (2,)]
+
+
+@pytest.mark.parametrize(
+    ("depths", "message"),
+    [
+        ([[1], [2]], "one list of choices or one for each of the 5 block groups"),
+        ([[1], [2], [2], [4], 2], "one list of choices or one for each of the 5 block groups"),
+        ([[1], [2], [2], [3], [2]], r"depths\[3\] of ofa_resnet50 must be one of 4, 5, 6, got 3"),
+        ([7], "depths of ofa_resnet50 must be one of 0, 1, 2, 3, 4, 5, 6, got 7"),
+    ],
+)
+def test_depths_that_no_group_has_are_refused(depths, message):
+    with pytest.raises(ArchError, match=message):
+        resnet50().restrict(depths=depths)
 
 
 def test_restricting_leaves_dimensions_without_choice_alone():

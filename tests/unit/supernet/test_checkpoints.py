@@ -171,6 +171,20 @@ def test_a_checkpoint_of_another_supernet_is_recognized():
         load_reference_state(wanted, to_reference(other), origin="the file")
 
 
+def test_the_number_of_classes_of_the_right_supernet_is_named():
+    space = reference_space("ofa_mbv3_d234_e346_k357_w1.0")
+    state = to_reference(build_supernet(space, num_classes=4))
+    with pytest.raises(CheckpointError, match="It has 4 classes: build the network with as many"):
+        load_reference_state(build_supernet(space, num_classes=3), state, origin="the file")
+
+
+def test_a_file_without_classifier_is_refused_even_when_the_head_may_be_replaced():
+    state = to_reference(random_supernet(SPACE))
+    del state["classifier.linear.bias"]
+    with pytest.raises(CheckpointError, match=r"1 missing \(classifier\.linear\.bias\)"):
+        load_reference_state(blank(), state, origin="the file", replace_head=True)
+
+
 class Code:
     def __reduce__(self):
         return (print, ("code was run",))
