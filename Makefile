@@ -82,5 +82,7 @@ $(SETUP_DONE): | $(BIN)/uv
 	$(UV_PIP) sync --quiet requirements.lock
 	$(UV_PIP) install --quiet --no-deps --no-build-isolation \
 		--config-setting editable_mode=compat --editable .
+	# Tells DVC whether this folder is under git: an unpacked archive is not.
+	$(BIN)/ofa-pipeline init . > /dev/null
 	rm -f $(VENV)/.setup-*
 	touch $@
