@@ -3,7 +3,8 @@
 import numpy as np
 
 from ofa_pipeline.arch import FloatArray, Genes
-from ofa_pipeline.search.moves import crossed_over, one_gene_changes, promising_pairs
+from ofa_pipeline.search.moves import crossed_over, promising_pairs
+from ofa_pipeline.search.neighborhood import one_gene_changes
 from ofa_pipeline.search.objectives import Cheapest, SearchProblem
 from ofa_pipeline.search.population import Fingerprints, Niches, Scored, no_scored
 

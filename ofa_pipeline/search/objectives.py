@@ -7,12 +7,13 @@ import numpy as np
 
 from ofa_pipeline.arch import BoolArray, FloatArray, Genes, SearchSpace
 from ofa_pipeline.errors import InfeasibleConstraintError, ParamsError
+from ofa_pipeline.search.neighborhood import one_gene_changes
 
 Score = Callable[[Genes], FloatArray]
 """Genes (architectures, genes) to one number each, shape (architectures,)."""
 
 _SAMPLED = 2048  # random architectures that the descent to the smallest cost starts from
-_STARTS = 8
+_STARTS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +123,7 @@ def require_feasible(problem: SearchProblem, *, rng: np.random.Generator) -> lis
 def _descend(space: SearchSpace, cost: Objective, genes: Genes) -> Cheapest:
     best = Cheapest(genes, float(_finite(cost, genes)[0]))
     while True:
-        neighbors = space.neighbors(best.genes)
-        if not len(neighbors):
-            return best
+        neighbors = one_gene_changes(space, best.genes)
         values = _finite(cost, neighbors)
         lowest = int(values.argmin())
         if values[lowest] >= best.cost:

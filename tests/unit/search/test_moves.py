@@ -3,7 +3,8 @@ import pytest
 
 from ofa_pipeline.search import Objective, SearchProblem
 from ofa_pipeline.search.acquisition import choose_rows, propose
-from ofa_pipeline.search.moves import crossed_over, one_gene_changes, promising_pairs
+from ofa_pipeline.search.moves import crossed_over, promising_pairs
+from ofa_pipeline.search.neighborhood import one_gene_changes
 from tests.support.synthetic import small_space, true_accuracy
 
 
