@@ -114,20 +114,28 @@ class Classifier:
 
 
 def _stored_size(images: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
-    """Return the middle square of each image, resized to `side_px` with Pillow."""
-    height, width = images.shape[1:3]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    squares = images[:, top : top + side, left : left + side]
-    if side == side_px:
-        return squares
+    """Bring images to squares of `side_px` with Pillow, as the dataset stored them.
+
+    The shorter side is shrunk, the middle square cut out, and enlarged where it is smaller.
+    """
+    if images.shape[1:3] == (side_px, side_px):
+        return images
     from PIL import Image
 
     bilinear = Image.Resampling.BILINEAR
-    resized = [Image.fromarray(square).resize((side_px, side_px), bilinear) for square in squares]
-    return np.array([np.asarray(image) for image in resized], dtype=np.uint8).reshape(
-        len(resized), side_px, side_px, 3
-    )
+    squares = []
+    for pixels in images:
+        image = Image.fromarray(pixels)
+        shorter = min(image.size)
+        if shorter > side_px:
+            width, height = (max(side_px, int(side_px * side / shorter)) for side in image.size)
+            image = image.resize((width, height), bilinear)
+        width, height = image.size
+        side = min(width, height)
+        left, top = (width - side) // 2, (height - side) // 2
+        image = image.crop((left, top, left + side, top + side))
+        squares.append(np.asarray(image.resize((side_px, side_px), bilinear)))
+    return np.array(squares, dtype=np.uint8).reshape(len(squares), side_px, side_px, 3)
 
 
 def resize(planes: FloatArray, resolution_px: int) -> FloatArray:
