@@ -137,12 +137,16 @@ class PhaseParams(Section):
     """At the end of the warm-up, for the whole batch."""
     subnets_per_step: Count
     """Subnets whose gradients are averaged in one update."""
+    sampling: Literal["uniform", "sandwich"] = "uniform"
+    """``sandwich``: the largest, the smallest, and uniform draws for the rest."""
 
 
 class TrainingParams(Section):
     """Progressive shrinking."""
 
     batch_size: Annotated[int, Field(ge=2)]
+    batch_norm_images: Annotated[int, Field(ge=2)] | None = None
+    """Images of a batch that share batch-norm statistics; left out, all of them."""
     momentum: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: Annotated[float, Field(ge=0)]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]

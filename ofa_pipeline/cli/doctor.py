@@ -1,7 +1,6 @@
 """`ofa-pipeline doctor`: what is installed, what works here, and how to get what is missing."""
 
 import importlib.metadata
-import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from rich.table import Table
 
 from ofa_pipeline.cli.options import WorkspaceOption
 from ofa_pipeline.cli.output import EXIT_ERROR, stdout
+from ofa_pipeline.cores import usable_cores
 from ofa_pipeline.errors import OfaPipelineError
 from ofa_pipeline.workspace import is_under_git
 
@@ -74,7 +74,7 @@ def _machine(workspace: Path) -> Iterator[Finding]:
     import psutil
 
     memory = psutil.virtual_memory()
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     yield Finding("Python", platform.python_version())
     yield Finding(
         "machine",

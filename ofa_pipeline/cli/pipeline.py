@@ -62,6 +62,7 @@ def stage(
 ) -> None:
     """Run one stage, up to date or not; `dvc repro` and `run` call this for what is not."""
     from ofa_pipeline.cli.orphan import end_with_runner
+    from ofa_pipeline.memory import keep_freed_memory
     from ofa_pipeline.params import load_params
 
     root = workspace.resolve()
@@ -70,6 +71,7 @@ def stage(
     check_item(find_stage(name), item, params)
     signal.signal(signal.SIGTERM, _exit_terminated)
     end_with_runner()
+    keep_freed_memory()
     os.chdir(root)  # relative paths in params.yaml are meant from there
     with hold_stage(root, address=address), _reporter(address) as reporter:
         context = StageContext(layout=Layout(root), params=params, item=item, reporter=reporter)

@@ -1,6 +1,5 @@
 """Images of any source, decoded as they are asked for: for evaluation without preparation."""
 
-import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ofa_pipeline.cores import usable_cores
 from ofa_pipeline.data.dataset import Batch
 from ofa_pipeline.data.decode import square_pixels
 from ofa_pipeline.data.sources import SourceImage, open_source
@@ -100,7 +100,7 @@ class SourceImages:
 
     def _decoded(self) -> Iterator[tuple[NDArray[np.uint8], int]]:
         """Decode on all cores, in order, with a bounded number in flight."""
-        num_threads = max(1, os.cpu_count() or 1)
+        num_threads = usable_cores()
         images = self._chosen()
         pending: deque[tuple[list[SourceImage], Future[list[NDArray[np.uint8]]]]] = deque()
         pool = ThreadPoolExecutor(num_threads, thread_name_prefix="decode")

@@ -1,6 +1,5 @@
 """Decode batches ahead of their use: one thread reads row groups, several decode."""
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ofa_pipeline.cores import usable_cores
 from ofa_pipeline.data.decode import square_pixels
 from ofa_pipeline.data.shards import ROW_GROUP_ROWS, RowGroupReader, ShardIndex
 
@@ -35,7 +35,7 @@ class PrefetchingLoader:
         self._reader = RowGroupReader(
             index, remembered_row_groups=REMEMBERED_ROWS // ROW_GROUP_ROWS
         )
-        self._num_threads = max(1, os.cpu_count() or 1)
+        self._num_threads = usable_cores()
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="read")
         self._decoding = ThreadPoolExecutor(self._num_threads, thread_name_prefix="decode")
 

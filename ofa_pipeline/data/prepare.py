@@ -6,7 +6,6 @@ shards of their splits, in an order that is random but depends on the pixels alo
 """
 
 import hashlib
-import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ofa_pipeline.artifacts import write_json
+from ofa_pipeline.cores import usable_cores
 from ofa_pipeline.data.decode import (
     center_square,
     decode_source_image,
@@ -199,7 +199,7 @@ def _decode_all(
     source: Source, options: DatasetOptions
 ) -> Iterator[tuple[SourceImage, _Decoded | _Excluded]]:
     """Decode on all cores, in the order of the source, with a bounded number in flight."""
-    num_threads = max(1, os.cpu_count() or 1)
+    num_threads = usable_cores()
     images = source.images()
     pending: deque[tuple[list[SourceImage], Future[list[_Decoded | _Excluded]]]] = deque()
     pool = ThreadPoolExecutor(num_threads, thread_name_prefix="decode")

@@ -3,13 +3,13 @@
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from ofa_pipeline.cores import usable_cores
 from ofa_pipeline.errors import DeviceError, suggest
 
 RUNTIMES: Mapping[str, str] = {"pytorch": "torch", "onnxruntime": "onnxruntime"}
@@ -159,13 +159,6 @@ def processor_model() -> str:
     if "cpu family" in fields:
         return f"{name} (family {fields['cpu family']}, model {fields.get('model', '?')})"
     return name
-
-
-def usable_cores() -> int:
-    """Return the number of CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _check(settings: DeviceSettings) -> None:

@@ -94,6 +94,7 @@ def recipe_of(training: TrainingParams) -> Recipe:
         distillation_weight=training.distillation_weight,
         augmentation=training.augmentation,
         seed=training.seed,
+        batch_norm_images=training.batch_norm_images,
     )
 
 
@@ -107,7 +108,11 @@ def phase_of(name: str, params: PhaseParams, space: SearchSpace) -> Phase:
     )
     return Phase(
         name=name,
-        archs=Sampled(space=elastic, per_step=params.subnets_per_step),
+        archs=Sampled(
+            space=elastic,
+            per_step=params.subnets_per_step,
+            sandwich=params.sampling == "sandwich",
+        ),
         schedule=Schedule(
             epochs=params.epochs,
             warmup_epochs=params.warmup_epochs,

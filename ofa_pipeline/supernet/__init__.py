@@ -8,6 +8,7 @@ from ofa_pipeline.supernet.checkpoints import (
     read_state,
     write_reference_checkpoint,
 )
+from ofa_pipeline.supernet.dropout import dropout_generator
 from ofa_pipeline.supernet.extraction import extract_subnet, store_statistics
 from ofa_pipeline.supernet.folding import fold_batch_norm
 from ofa_pipeline.supernet.reference_names import to_reference
@@ -22,6 +23,7 @@ __all__ = [
     "Supernet",
     "build_subnet",
     "build_supernet",
+    "dropout_generator",
     "extract_subnet",
     "fold_batch_norm",
     "import_reference_supernet",

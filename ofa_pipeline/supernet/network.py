@@ -3,7 +3,6 @@
 import itertools
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ofa_pipeline.arch import (
@@ -14,6 +13,7 @@ from ofa_pipeline.arch import (
     mbconv_shapes,
 )
 from ofa_pipeline.supernet.blocks import ElasticConvNorm, ElasticMBConv, activate
+from ofa_pipeline.supernet.dropout import dropout
 from ofa_pipeline.supernet.elastic_ops import ElasticConv, ElasticLinear
 
 
@@ -110,6 +110,6 @@ class MBConvSupernet(nn.Module):
         x = self.final(x).mean((2, 3))
         if self.feature_mix is not None:
             x = activate(self.feature_mix(x), self.head_activation)
-        x = F.dropout(x, self.dropout, self.training)
+        x = dropout(x, self.dropout, training=self.training)
         logits: Tensor = self.classifier(x)
         return logits

@@ -15,6 +15,7 @@ from ofa_pipeline.arch import (
     stem_channels,
 )
 from ofa_pipeline.supernet.blocks import ElasticConvNorm, activate
+from ofa_pipeline.supernet.dropout import dropout
 from ofa_pipeline.supernet.elastic_ops import ElasticConv, ElasticLinear
 
 
@@ -132,6 +133,6 @@ class ResNetSupernet(nn.Module):
             out = group_channels(group, width)
             for block in list(blocks.children())[:depth]:
                 x = block(x, out_channels=out, expand_ratio=next(ratios))
-        x = F.dropout(x.mean((2, 3)), self.dropout, self.training)
+        x = dropout(x.mean((2, 3)), self.dropout, training=self.training)
         logits: Tensor = self.classifier(x)
         return logits

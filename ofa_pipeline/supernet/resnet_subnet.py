@@ -12,6 +12,7 @@ from ofa_pipeline.arch import (
     inner_stem_channels,
     stem_channels,
 )
+from ofa_pipeline.supernet.dropout import Dropout
 from ofa_pipeline.supernet.subnet import BatchNormOptions, ConvNorm, build_activation
 
 
@@ -99,7 +100,7 @@ class ResNetSubnet(nn.Module):
         self.stem_out = conv(inner, stem)
         self.pool = nn.MaxPool2d(3, stride=2, padding=1)
         self.groups.extend(_build_groups(space, arch, backbone, in_channels=stem))
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
         features = group_channels(space.block_groups[-1], arch.width_multipliers[-1])
         self.classifier = nn.Linear(features, num_classes)
 

@@ -21,6 +21,7 @@ from ofa_pipeline.arch import (
     mbconv_shapes,
     squeezed_channels,
 )
+from ofa_pipeline.supernet.dropout import Dropout
 
 
 def build_activation(activation: Activation | None) -> nn.Module:
@@ -175,7 +176,7 @@ class MBConvSubnet(nn.Module):
                 )
             )
             features = backbone.feature_mix_channels
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
         self.classifier = nn.Linear(features, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:

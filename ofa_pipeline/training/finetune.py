@@ -6,9 +6,10 @@ from torch import Tensor, nn
 
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.supernet import Subnet
-from ofa_pipeline.training.loop import Hooks, Recipe, Teacher, TrainingImages, train_phase
+from ofa_pipeline.training.loop import Hooks, train_phase
 from ofa_pipeline.training.phases import Fixed, Phase
 from ofa_pipeline.training.schedule import Schedule
+from ofa_pipeline.training.step import Recipe, Teacher, TrainingImages
 
 
 class _OneArch(nn.Module):

@@ -1,46 +1,19 @@
 """The training loop: every phase, every recipe, and fine-tuning go through `train_phase`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ofa_pipeline.arch import Arch
-from ofa_pipeline.data import Augmentation, Batch, Split, augment
-from ofa_pipeline.errors import NotEnoughBatchesError, TrainingDivergedError
+from ofa_pipeline.data import Split
+from ofa_pipeline.errors import NotEnoughBatchesError
 from ofa_pipeline.progress import SILENT, Reporter
 from ofa_pipeline.training.checkpoint import Checkpoints, EpochRecord
 from ofa_pipeline.training.interrupt import deferred_stop
-from ofa_pipeline.training.losses import training_loss
 from ofa_pipeline.training.optimizer import build_optimizer, set_learning_rate
 from ofa_pipeline.training.phases import Phase, derive_seed
-
-Teacher = Callable[[Tensor], Tensor]
-"""Logits of a batch of images, at whatever resolution they have."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingImages:
-    """What is trained on, and how its pixels are normalized."""
-
-    split: Split
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """What all phases share."""
-
-    batch_size: int
-    momentum: float
-    weight_decay: float
-    label_smoothing: float
-    distillation_weight: float
-    augmentation: Augmentation
-    seed: int
+from ofa_pipeline.training.step import Recipe, Teacher, TrainingImages, TrainingStep
 
 
 def _nothing() -> Mapping[str, float]:
@@ -89,14 +62,16 @@ def train_phase(
     steps = _steps_per_epoch(images.split, recipe.batch_size)
     network.to(memory_format=torch.channels_last)
     optimizer = build_optimizer(network, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
-    step = TrainingStep(network, phase, images=images, recipe=recipe, teacher=teacher)
     at = hooks.checkpoints.restore(network, optimizer)
     total = phase.schedule.total_epochs
     progress = hooks.reporter.track(
         phase.name, total=total * steps * recipe.batch_size, unit="images"
     )
     progress.skip((at.epoch * steps + at.batch) * recipe.batch_size)
-    with deferred_stop() as stop:
+    with (
+        deferred_stop() as stop,
+        TrainingStep(network, phase, images=images, recipe=recipe, teacher=teacher) as step,
+    ):
         while at.epoch < total:
             batches = images.split.shuffled_batches(
                 recipe.batch_size,
@@ -138,92 +113,3 @@ def _steps_per_epoch(split: Split, batch_size: int) -> int:
             f"{split.num_images}. Lower training.batch_size or bring more images."
         )
     return split.num_images // batch_size
-
-
-class TrainingStep:
-    """The gradient of one batch, as a pure function of the weights and the step number."""
-
-    def __init__(
-        self,
-        network: nn.Module,
-        phase: Phase,
-        *,
-        images: TrainingImages,
-        recipe: Recipe,
-        teacher: Teacher | None,
-    ) -> None:
-        """Hold what does not change from step to step."""
-        self._network = network
-        self._phase = phase
-        self._images = images
-        self._recipe = recipe
-        self._teacher = teacher
-        self._device = next(network.parameters()).device
-
-    def accumulate_gradients(self, batch: Batch, number: int) -> float:
-        """Add the mean gradient of the step's subnets to ``parameter.grad``.
-
-        Args:
-            batch: Images and labels.
-            number: Of the step, counted from the start of the phase.
-
-        Returns:
-            The loss, averaged over the subnets.
-
-        Raises:
-            TrainingDivergedError: If it is not finite.
-        """
-        rng = np.random.default_rng(self._seed(number, "archs"))
-        archs = self._phase.archs.draw(rng)
-        images = self._inputs(batch.images, archs[0].resolution_px, number)
-        labels = batch.labels.to(self._device)
-        with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
-            torch.manual_seed(self._seed(number, "dropout"))
-            loss = self._backward(images, labels, archs)
-        if not np.isfinite(loss):
-            raise TrainingDivergedError(
-                f"the loss must be finite, got {loss} in step {number} of phase "
-                f"{self._phase.name}. Lower phases.{self._phase.name}.learning_rate or lengthen "
-                "its warm-up. The last checkpoint is kept."
-            )
-        return loss
-
-    def _seed(self, number: int, purpose: str) -> int:
-        return derive_seed(self._recipe.seed, self._phase.name, number, purpose)
-
-    def _inputs(self, images: Tensor, resolution_px: int, number: int) -> Tensor:
-        generator = torch.Generator().manual_seed(self._seed(number, "augmentation"))
-        return augment(
-            images.to(self._device),
-            kind=self._recipe.augmentation,
-            resolution_px=resolution_px,
-            mean=self._images.mean,
-            std=self._images.std,
-            generator=generator,
-        ).contiguous(memory_format=torch.channels_last)
-
-    def _backward(self, images: Tensor, labels: Tensor, archs: Sequence[Arch]) -> float:
-        total = torch.zeros((), device=self._device)
-        self._network.train()
-        with autocast(self._device):
-            soft_labels = None
-            if self._teacher is not None:
-                with torch.no_grad():
-                    soft_labels = self._teacher(images).float()
-            for arch in archs:
-                loss = training_loss(
-                    self._network(images, arch).float(),
-                    labels,
-                    label_smoothing=self._recipe.label_smoothing,
-                    teacher_logits=soft_labels,
-                    distillation_weight=self._recipe.distillation_weight,
-                ) / len(archs)
-                loss.backward()  # type: ignore[no-untyped-call]
-                total += loss.detach()
-        return float(total)
-
-
-def autocast(device: torch.device) -> torch.autocast:
-    """Return mixed precision for CUDA devices with bfloat16, which needs no loss scaling."""
-    enabled = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)

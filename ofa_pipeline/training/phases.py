@@ -34,12 +34,20 @@ class Sampled:
 
     space: SearchSpace
     per_step: int
+    sandwich: bool = False
+    """Whether the first is the largest of the space and the second the smallest: training the
+    ends in every step bounds what all others reach (Yu & Huang 2019, arXiv:1903.05134,
+    section 3.1)."""
 
     def draw(self, rng: np.random.Generator) -> Sequence[Arch]:
         """Draw `per_step` architectures."""
         genes = self.space.sample(rng, self.per_step)
         resolution = self.space.columns["resolution"]
-        genes[:, resolution] = genes[:1, resolution]
+        of_step = genes[0, resolution].copy()
+        if self.sandwich:
+            ends = self.space.genes([self.space.largest, self.space.smallest])[: self.per_step]
+            genes[: len(ends)] = ends
+        genes[:, resolution] = of_step
         return self.space.archs(genes)
 
 

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
+from ofa_pipeline.cores import usable_cores
 from ofa_pipeline.errors import DeviceError
 from ofa_pipeline.latency import DeviceCard, build_runtime, describe_device, probe_runtimes
-from ofa_pipeline.latency.devices import usable_cores
 from tests.support.runtimes import Settings
 
 

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 
 from ofa_pipeline.training import Fixed, Sampled, derive_seed
@@ -26,6 +28,19 @@ def test_a_phase_draws_only_what_it_made_elastic():
     assert {size for arch in archs for size in arch.kernel_sizes} == {5}
     for arch in archs:
         tiny_space().check(arch)
+
+
+def test_a_sandwich_has_both_ends_and_uniform_draws_between():
+    space = tiny_space()
+    source = Sampled(space=space, per_step=4, sandwich=True)
+    for seed in range(10):
+        archs = source.draw(np.random.default_rng(seed))
+        resolution_px = archs[0].resolution_px
+        assert archs[0] == space.arch(resolution_px=resolution_px)
+        assert archs[1] == dataclasses.replace(space.smallest, resolution_px=resolution_px)
+        assert len({arch.resolution_px for arch in archs}) == 1
+    drawn = {tuple(source.draw(np.random.default_rng(seed))[2:]) for seed in range(10)}
+    assert len(drawn) == 10
 
 
 def test_a_fixed_architecture_is_all_that_is_drawn():

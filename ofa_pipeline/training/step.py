@@ -1,0 +1,208 @@
+"""The gradient of one step: several subnets on one batch, computed at the same time.
+
+Legend: N images of a batch, K classes, r resolution in pixels.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import product
+from typing import Self, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ofa_pipeline.arch import Arch
+from ofa_pipeline.cores import usable_cores
+from ofa_pipeline.data import Augmentation, Batch, Split, augment
+from ofa_pipeline.errors import TrainingDivergedError
+from ofa_pipeline.supernet import dropout_generator
+from ofa_pipeline.training.losses import training_loss
+from ofa_pipeline.training.phases import Phase, derive_seed
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+Teacher = Callable[[Tensor], Tensor]
+"""Logits of a batch of images, at whatever resolution they have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingImages:
+    """What is trained on, and how its pixels are normalized."""
+
+    split: Split
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What all phases share."""
+
+    batch_size: int
+    momentum: float
+    weight_decay: float
+    label_smoothing: float
+    distillation_weight: float
+    augmentation: Augmentation
+    seed: int
+    batch_norm_images: int | None = None
+    """Images of a batch that share batch-norm statistics; None: all of the batch. Smaller groups
+    ("ghost batch norm") can be computed at the same time: Hoffer et al. 2017 (arXiv:1705.08741),
+    section 4."""
+    workers: int | None = None
+    """CPU threads that compute gradients at the same time, each of another subnet or group of
+    images; None: as many as the CPUs allow, with torch's threads in each. The weights do not
+    depend on it. On CUDA the device itself works in parallel."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Group:
+    """Images of a batch that share batch-norm statistics."""
+
+    images: Tensor
+    labels: Tensor
+    teacher_logits: Tensor | None
+    share: float
+    """Of the images of the batch."""
+
+
+class TrainingStep:
+    """The gradient of one batch, as a pure function of the weights and the step number.
+
+    A context manager: it owns threads.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        phase: Phase,
+        *,
+        images: TrainingImages,
+        recipe: Recipe,
+        teacher: Teacher | None,
+    ) -> None:
+        """Hold what does not change from step to step."""
+        self._network = network
+        self._phase = phase
+        self._images = images
+        self._recipe = recipe
+        self._teacher = teacher
+        self._parameters = list(network.parameters())
+        self._device = self._parameters[0].device
+        workers = (recipe.workers or _free_workers()) if self._device.type == "cpu" else 1
+        self._pool = ThreadPoolExecutor(workers, "gradient") if workers > 1 else None
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the threads."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def accumulate_gradients(self, batch: Batch, number: int) -> float:
+        """Add the mean gradient of the step's subnets to ``parameter.grad``.
+
+        Args:
+            batch: Images and labels.
+            number: Of the step, counted from the start of the phase.
+
+        Returns:
+            The loss, averaged over the subnets.
+
+        Raises:
+            TrainingDivergedError: If it is not finite.
+        """
+        archs = self._phase.archs.draw(np.random.default_rng(self._seed(number, "archs")))
+        self._network.train()
+        groups = list(self._map(self._taught, self._groups(batch, archs[0].resolution_px, number)))
+        tasks = list(enumerate(product(archs, groups)))
+
+        def gradients(task: tuple[int, tuple[Arch, _Group]]) -> tuple[Tensor, list[Tensor | None]]:
+            index, (arch, group) = task
+            seed = derive_seed(self._seed(number, "dropout"), index)
+            return self._gradients(arch, group, weight=group.share / len(archs), seed=seed)
+
+        loss = torch.zeros((), device=self._device)
+        for part, grads in self._map(gradients, tasks):  # in order: sums have equal bits
+            loss += part
+            _add_gradients(self._parameters, grads)
+        if not torch.isfinite(loss):
+            raise TrainingDivergedError(
+                f"the loss must be finite, got {float(loss)} in step {number} of phase "
+                f"{self._phase.name}. Lower phases.{self._phase.name}.learning_rate or lengthen "
+                "its warm-up. The last checkpoint is kept."
+            )
+        return float(loss)
+
+    def _seed(self, number: int, purpose: str) -> int:
+        return derive_seed(self._recipe.seed, self._phase.name, number, purpose)
+
+    def _map(
+        self, function: Callable[[_Item], _Result], items: Iterable[_Item]
+    ) -> Iterator[_Result]:
+        """Yield the results in order; with several threads, computed ahead."""
+        return map(function, items) if self._pool is None else self._pool.map(function, items)
+
+    def _groups(self, batch: Batch, resolution_px: int, number: int) -> list[tuple[Tensor, Tensor]]:
+        """Return the augmented images and labels of each group."""
+        generator = torch.Generator().manual_seed(self._seed(number, "augmentation"))
+        images = augment(
+            batch.images.to(self._device),
+            kind=self._recipe.augmentation,
+            resolution_px=resolution_px,
+            mean=self._images.mean,
+            std=self._images.std,
+            generator=generator,
+        ).contiguous(memory_format=torch.channels_last)
+        labels = batch.labels.to(self._device)
+        size = self._recipe.batch_norm_images or len(labels)
+        return list(zip(torch.split(images, size), torch.split(labels, size), strict=True))
+
+    def _taught(self, group: tuple[Tensor, Tensor]) -> _Group:
+        """Add the teacher's opinion."""
+        images, labels = group
+        logits = None
+        if self._teacher is not None:
+            with torch.no_grad(), autocast(self._device):
+                logits = self._teacher(images).float()
+        share = len(labels) / self._recipe.batch_size
+        return _Group(images, labels, logits, share)
+
+    def _gradients(
+        self, arch: Arch, group: _Group, *, weight: float, seed: int
+    ) -> tuple[Tensor, list[Tensor | None]]:
+        """Return the weighted loss of one subnet on one group, and its gradient."""
+        generator = torch.Generator(self._device).manual_seed(seed)
+        with autocast(self._device), dropout_generator(generator):
+            loss = weight * training_loss(
+                self._network(group.images, arch).float(),
+                group.labels,
+                label_smoothing=self._recipe.label_smoothing,
+                teacher_logits=group.teacher_logits,
+                distillation_weight=self._recipe.distillation_weight,
+            )
+        gradients = torch.autograd.grad(loss, self._parameters, allow_unused=True)
+        return loss.detach(), list(gradients)
+
+
+def _free_workers() -> int:
+    return max(1, usable_cores() // torch.get_num_threads())
+
+
+def _add_gradients(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None]) -> None:
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        if gradient is not None:
+            parameter.grad += gradient
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """Return mixed precision for CUDA devices with bfloat16, which needs no loss scaling."""
+    enabled = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)

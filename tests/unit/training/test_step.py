@@ -1,0 +1,74 @@
+import dataclasses
+
+import pytest
+import torch
+
+from ofa_pipeline.supernet import build_supernet
+from ofa_pipeline.training import Fixed, Recipe, training_loss
+from ofa_pipeline.training.step import TrainingStep
+from tests.support.training import (
+    NUM_CLASSES,
+    tiny_phase,
+    tiny_recipe,
+    tiny_space,
+    training_images,
+)
+
+
+def gradients_of_a_step(recipe: Recipe, *, phase=None, dropout=0.1, teacher=None):
+    supernet = build_supernet(tiny_space(), num_classes=NUM_CLASSES, dropout=dropout, seed=0)
+    images = training_images(8)
+    batch = next(iter(images.split.batches(8)))
+    phase = phase or tiny_phase(per_step=3)
+    with TrainingStep(supernet, phase, images=images, recipe=recipe, teacher=teacher) as step:
+        loss = step.accumulate_gradients(batch, 0)
+    return loss, {name: p.grad for name, p in supernet.named_parameters()}
+
+
+def assert_equal(one, other):
+    assert one[0] == other[0]
+    for name, gradient in one[1].items():
+        assert torch.equal(gradient, other[1][name]), name
+
+
+@pytest.mark.parametrize("batch_norm_images", [None, 2])
+def test_the_gradient_does_not_depend_on_the_number_of_workers(batch_norm_images):
+    recipe = dataclasses.replace(tiny_recipe(), batch_norm_images=batch_norm_images)
+    alone = gradients_of_a_step(dataclasses.replace(recipe, workers=1))
+    assert_equal(alone, gradients_of_a_step(dataclasses.replace(recipe, workers=4)))
+
+
+def test_the_teacher_does_not_depend_on_the_number_of_workers():
+    teacher = build_supernet(tiny_space(), num_classes=NUM_CLASSES, seed=5).eval()
+
+    def opinion(images):
+        return teacher(images, tiny_space().largest)
+
+    recipe = dataclasses.replace(tiny_recipe(), batch_norm_images=4)
+    one, two = (
+        gradients_of_a_step(dataclasses.replace(recipe, workers=count), teacher=opinion)
+        for count in (1, 2)
+    )
+    assert_equal(one, two)
+
+
+def test_groups_of_images_have_batch_norm_statistics_of_their_own():
+    space = tiny_space()
+    recipe = dataclasses.replace(tiny_recipe(), augmentation="none", batch_norm_images=4)
+    phase = dataclasses.replace(tiny_phase(), archs=Fixed(arch=space.largest))
+    loss, gradients = gradients_of_a_step(recipe, phase=phase, dropout=0.0)
+
+    supernet = build_supernet(space, num_classes=NUM_CLASSES, seed=0).train()
+    images = training_images(8)
+    batch = next(iter(images.split.batches(8)))
+    pixels = (batch.images / 255 - 0.5) / 0.25
+    expected = torch.zeros(())
+    assert pixels.shape[-1] == space.largest.resolution_px
+    for part in (slice(0, 4), slice(4, 8)):
+        logits = supernet(pixels[part], space.largest)
+        expected = expected + training_loss(logits, batch.labels[part], label_smoothing=0.1) / 2
+    expected.backward()
+    assert loss == pytest.approx(float(expected.detach()), rel=1e-5)
+    for name, parameter in supernet.named_parameters():
+        if parameter.grad is not None:
+            torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-4, atol=1e-6)
