@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 
 import numpy as np
 import torch
@@ -149,14 +150,18 @@ class CalibratedTeacher:
         self._subnet = subnet
         self._evaluator = evaluator
         self._networks: dict[int, nn.Module] = {}
+        self._lock = Lock()  # training asks from several threads
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return logits (N, K) for images (N, 3, r, r), without gradients."""
         resolution_px = images.shape[-1]
-        if resolution_px not in self._networks:
-            calibrated = self._evaluator.calibrate_at(self._subnet, resolution_px)
-            folded = fold_batch_norm(calibrated).to(memory_format=torch.channels_last)
-            self._networks[resolution_px] = folded.eval()
+        with self._lock:
+            if resolution_px not in self._networks:
+                self._networks[resolution_px] = self._calibrated(resolution_px)
         with torch.no_grad():
             logits: Tensor = self._networks[resolution_px](images)
         return logits
+
+    def _calibrated(self, resolution_px: int) -> nn.Module:
+        calibrated = self._evaluator.calibrate_at(self._subnet, resolution_px)
+        return fold_batch_norm(calibrated).to(memory_format=torch.channels_last).eval()

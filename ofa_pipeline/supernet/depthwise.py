@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 FAST_COLUMNS = 3
@@ -34,6 +34,23 @@ def depthwise_conv2d(x: Tensor, weight: Tensor, *, stride: int) -> Tensor:
         result: Tensor = _DepthwiseConv.apply(x, weight, stride)
         return result
     return F.conv2d(x, weight, stride=stride, padding=weight.shape[-1] // 2, groups=weight.shape[0])
+
+
+class DepthwiseConv2d(nn.Conv2d):
+    """`torch.nn.Conv2d` with one group a channel, trained with `depthwise_conv2d`."""
+
+    def __init__(self, channels: int, kernel_size: int, *, stride: int) -> None:
+        """Build a layer without bias that keeps the size at stride 1."""
+        padding = kernel_size // 2
+        super().__init__(
+            channels, channels, kernel_size, stride, padding, groups=channels, bias=False
+        )
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve (N, C, H, W)."""
+        if self.training and torch.is_grad_enabled():
+            return depthwise_conv2d(input, self.weight, stride=self.stride[0])
+        return super().forward(input)
 
 
 class _DepthwiseConv(torch.autograd.Function):

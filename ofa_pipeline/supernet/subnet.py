@@ -21,6 +21,7 @@ from ofa_pipeline.arch import (
     mbconv_shapes,
     squeezed_channels,
 )
+from ofa_pipeline.supernet.depthwise import DepthwiseConv2d
 from ofa_pipeline.supernet.dropout import Dropout
 
 
@@ -99,15 +100,7 @@ class MBConv(nn.Module):
             conv = nn.Conv2d(shape.in_channels, middle, 1, bias=False)
             self.expand = ConvNorm(conv, activation=shape.activation, norm=norm)
         self.depthwise = ConvNorm(
-            nn.Conv2d(
-                middle,
-                middle,
-                kernel_size,
-                stride=shape.stride,
-                padding=kernel_size // 2,
-                groups=middle,
-                bias=False,
-            ),
+            DepthwiseConv2d(middle, kernel_size, stride=shape.stride),
             activation=shape.activation,
             norm=norm,
         )

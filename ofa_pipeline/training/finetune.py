@@ -18,6 +18,17 @@ class _OneArch(nn.Module):
     def __init__(self, subnet: Subnet) -> None:
         super().__init__()
         self.subnet = subnet
+        self._norms = [
+            norm
+            for norm in subnet.modules()
+            if isinstance(norm, nn.BatchNorm2d) and norm.track_running_stats
+        ]
+        self.track_statistics(False)
+
+    def track_statistics(self, is_on: bool) -> None:
+        """Let batch norm collect statistics or not; gradients side by side would race for them."""
+        for norm in self._norms:
+            norm.track_running_stats = is_on
 
     def forward(self, images: Tensor, arch: Arch) -> Tensor:
         assert arch == self.subnet.arch
@@ -45,7 +56,8 @@ def finetune(
         hooks: Validation, checkpoints, progress; by default nothing.
 
     Returns:
-        The trained copy in evaluation mode; calibrate its batch norm before use.
+        The trained copy in evaluation mode, with the batch-norm statistics that it came with;
+        calibrate it before use.
 
     Raises:
         NotEnoughBatchesError: If there are fewer images than one batch.
@@ -56,6 +68,7 @@ def finetune(
         name=f"finetune {subnet.arch.arch_id}", archs=Fixed(arch=subnet.arch), schedule=schedule
     )
     train_phase(network, phase, images=images, recipe=recipe, teacher=teacher, hooks=hooks)
+    network.track_statistics(True)
     for parameter in network.parameters():
         parameter.grad = None
     return network.subnet.eval()

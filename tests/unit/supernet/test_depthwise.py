@@ -45,3 +45,12 @@ def test_only_what_needs_a_gradient_gets_one():
     depthwise_conv2d(x, weight, stride=1).sum().backward()
     assert weight.grad is not None
     assert x.grad is None
+
+
+def test_the_layer_is_torchs_in_evaluation_mode_and_trains_with_the_fast_gradient():
+    torch.manual_seed(0)
+    layer = depthwise.DepthwiseConv2d(16, 5, stride=2)
+    x = torch.randn(2, 16, 9, 9)
+    assert torch.equal(layer.eval()(x), layer.train()(x))
+    assert "_DepthwiseConv" in type(layer.train()(x).grad_fn).__name__
+    assert "_DepthwiseConv" not in type(layer.eval()(x).grad_fn).__name__

@@ -4,6 +4,7 @@ import signal
 
 import pytest
 import torch
+from torch import nn
 
 from ofa_pipeline.errors import NotEnoughBatchesError, TrainingDivergedError
 from ofa_pipeline.progress import Reporter
@@ -176,3 +177,6 @@ def test_fine_tuning_trains_a_copy_at_its_own_resolution():
     assert not torch.equal(tuned.classifier.weight, subnet.classifier.weight)
     for name, tensor in subnet.state_dict().items():
         assert torch.equal(tensor, before[name])
+    for name, buffer in tuned.named_buffers():  # several threads would race for them
+        assert torch.equal(buffer, before[name])
+    assert all(m.track_running_stats for m in tuned.modules() if isinstance(m, nn.BatchNorm2d))
