@@ -384,12 +384,21 @@ class SearchSpace:
 
     def active_blocks(self, genes: Genes) -> BoolArray:
         """Tell which block slots run, shape (architectures, blocks)."""
-        depth_genes = genes[:, self.columns["depth"]]
-        masks = [
-            np.arange(group.max_depth)[None] < np.array(group.depths)[depth_genes[:, index], None]
-            for index, group in enumerate(self.block_groups)
-        ]
-        return np.concatenate(masks, axis=1)
+        depths = genes[:, self.columns["depth"]]
+        result = np.empty((len(genes), self.num_blocks), dtype=np.bool_)
+        for index, (offset, running) in enumerate(
+            zip(self.block_offsets, self._running_blocks, strict=True)
+        ):
+            result[:, offset : offset + running.shape[1]] = running[depths[:, index]]
+        return result
+
+    @cached_property
+    def _running_blocks(self) -> tuple[BoolArray, ...]:
+        """Tell for each group which of its blocks run, shape (depth choices, blocks) each."""
+        return tuple(
+            np.arange(group.max_depth)[None] < np.array(group.depths)[:, None]
+            for group in self.block_groups
+        )
 
     def canonicalize(self, genes: Genes) -> Genes:
         """Return a copy with the genes of skipped blocks set to 0."""
