@@ -65,6 +65,7 @@ class SearchResult:
     """Between the front and (lowest accuracy of the front, largest budget): fraction times cost."""
     cheapest: Cheapest
     num_generations: int
+    num_considered: int
     num_evaluated: int
 
 
@@ -120,6 +121,7 @@ def summarize(evolved: Evolved, budgets: Sequence[float]) -> SearchResult:
         hypervolume=hypervolume(within.losses(), reference),
         cheapest=evolved.cheapest[0],
         num_generations=evolved.num_generations,
+        num_considered=evolved.num_considered,
         num_evaluated=evolved.num_evaluated,
     )
 

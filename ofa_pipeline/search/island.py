@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from ofa_pipeline.arch import FloatArray, Genes
+from ofa_pipeline.arch import BoolArray, FloatArray, Genes
 from ofa_pipeline.search.moves import crossed_over, promising_pairs
 from ofa_pipeline.search.neighborhood import one_gene_changes
 from ofa_pipeline.search.objectives import Cheapest, SearchProblem
 from ofa_pipeline.search.population import Fingerprints, Niches, Scored, no_scored
+from ofa_pipeline.search.screen import Screen
 
 _MUTATION_RATES = (0.02, 0.04, 0.08)  # probability that a gene is redrawn, by turns
 _CROSSOVER_SHARE = 0.6
@@ -14,6 +15,7 @@ _RANK_BIAS = 1.5  # above 1 prefers the better members of a niche as parents
 _FRONT_SIZE = 2000
 _FIRST_FACTOR = 4  # the first generation is this many times larger
 _EXPANDED = 4  # members of a niche whose surroundings are looked at, best first
+_DOUBT = 1.5  # root mean square errors by which the screen may be too low
 _PAIRS = 100  # of one-gene changes tried around a best architecture
 
 
@@ -52,6 +54,8 @@ class Island:
             size=elite,
             front_size=_FRONT_SIZE,
         )
+        self.screen = Screen(problem.space)
+        self.num_considered = 0
         self.num_evaluated = 0
         self.stagnation = 0
 
@@ -69,6 +73,7 @@ class Island:
         """Take over the elite and the front of another population, as it was evaluated."""
         for found in (*other.niches.members, other.niches.front):
             self.niches.add(found.take(self.seen.new_rows(found.genes)))
+        self.num_considered += other.num_considered
         self.num_evaluated += other.num_evaluated
 
     def step(self, generation: int) -> None:
@@ -122,17 +127,28 @@ class Island:
         return bool((self.best_gains() > before).any())
 
     def evaluate(self, genes: Genes) -> None:
-        """Score what is new and within the widest limits, and let it compete."""
-        new = self.seen.take_new(genes)
+        """Score what is new and may enter a niche, and let it compete."""
+        new = genes[self.seen.unseen_rows(genes)]
         if not len(new):
             return
         costs = self.problem.evaluate_costs(new)
-        within = np.all(costs[:, None] <= self.niches.limits[None], axis=2)
-        admitted = np.any(within, axis=1)
-        new, costs = new[admitted], costs[admitted]
+        bars = self.niches.bars(costs)
+        self.num_considered += int((bars < np.inf).sum())
+        kept = self._is_promising(new, bars)
+        new, costs = new[kept], costs[kept]
         if len(new):
             self.num_evaluated += len(new)
-            self.niches.add(Scored(new, self.problem.evaluate_gain(new), costs))
+            self.seen.new_rows(new)
+            gain = self.problem.evaluate_gain(new)
+            self.screen.learn(new, gain)
+            self.niches.add(Scored(new, gain, costs))
+
+    def _is_promising(self, genes: Genes, bars: FloatArray) -> BoolArray:
+        """Tell which architectures may exceed their bar, by all that was learned of the gain."""
+        if not self.screen.is_ready:
+            return bars < np.inf
+        reach = self.screen.predict(genes) + _DOUBT * self.screen.error
+        return np.asarray(reach > bars)
 
 
 def _first_new(seen: Fingerprints, members: Scored) -> Genes:

@@ -33,13 +33,16 @@ class Fingerprints:
 
     def new_rows(self, genes: Genes) -> IntArray:
         """Return the rows that were not seen before, each once, and remember them."""
-        seen = self._seen
-        fresh: list[int] = []
-        for row, value in enumerate(self.of(genes).tolist()):
-            if value not in seen:
-                seen.add(value)
-                fresh.append(row)
-        return np.array(fresh, dtype=np.int64)
+        rows = self.unseen_rows(genes)
+        self._seen.update(self.of(genes[rows]).tolist())
+        return rows
+
+    def unseen_rows(self, genes: Genes) -> IntArray:
+        """Return the rows that were not seen before, each once."""
+        prints = self.of(genes).tolist()
+        first = dict(zip(reversed(prints), reversed(range(len(prints))), strict=True))
+        rows = [row for value, row in first.items() if value not in self._seen]
+        return np.sort(np.array(rows, dtype=np.int64))
 
     def __len__(self) -> int:
         """Return how many architectures were seen."""
@@ -123,6 +126,17 @@ class Niches:
             kept = np.sort(crowding_order(front.losses())[: self._front_size])
             front = front.take(kept)
         self.front = front
+
+    def bars(self, costs: FloatArray) -> FloatArray:
+        """Return what a gain must exceed to enter some niche; infinity where none admits it.
+
+        Args:
+            costs: Shape (architectures, costs).
+        """
+        lowest = [m.gain[-1] if len(m) >= self._size else -np.inf for m in self.members]
+        within = np.all(costs[:, None] <= self.limits[None], axis=2)
+        bars: FloatArray = np.where(within, np.array(lowest), np.inf).min(axis=1)
+        return bars
 
     def best_gains(self) -> FloatArray:
         """Return the best gain of each niche, minus infinity where it is empty."""
