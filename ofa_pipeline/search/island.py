@@ -122,7 +122,9 @@ class Island:
             best = _first_new(self.paired, self.niches.members[index])
             if len(best):
                 limits = self.niches.limits[index]
-                self.num_evaluated += 1 + int(self.problem.space.num_choices.sum())
+                count = 1 + int(self.problem.space.num_choices.sum())
+                self.num_considered += count
+                self.num_evaluated += count
                 self.evaluate(promising_pairs(self.problem, best, limits=limits, count=_PAIRS))
         return bool((self.best_gains() > before).any())
 

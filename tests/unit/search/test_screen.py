@@ -78,3 +78,17 @@ def test_hopeless_architectures_are_not_evaluated(space):
         island.step(generation)
     assert island.screen.is_ready
     assert island.num_evaluated < island.num_considered
+
+
+def test_polishing_counts_as_candidates_what_it_evaluates(space):
+    problem = SearchProblem(
+        space=space,
+        gain=Objective("accuracy_top1", lambda genes: true_accuracy(space, genes)),
+        costs=(Objective("latency_ms", lambda genes: true_latency_ms(space, genes)),),
+        budgets=np.array([[2.0]]),
+    )
+    rng = np.random.default_rng(0)
+    island = Island(problem, problem.budgets, rng, population=50, elite=20)
+    island.begin(require_feasible(problem, rng=rng), space.sample(rng, 0))
+    island.polish()
+    assert 0 < island.num_evaluated <= island.num_considered
