@@ -6,9 +6,8 @@ One JSON object a seed and budget:
         --budgets 15,20,25,30,35,40,45,50,55,60 --seeds 5 [--reference]
 
 DIR holds ``acc_predictor.pth`` and look-up tables, in it or in a folder such as ``note10``. With
-``--reference`` the reference's evolution (package ``ofa``) searches each budget in the same
-process, with the same predictor and the same table; its table look-up is ours, which is faster
-than the one it comes with.
+``--reference`` the evolution of the reference's tutorial (package ``ofa``) searches each budget in
+the same process, with the same predictor and tables.
 """
 
 import argparse
@@ -17,8 +16,7 @@ import io
 import json
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +26,6 @@ from ofa_pipeline.arch import SearchSpace
 from ofa_pipeline.latency.lookup_table import FILE_NAME, LookupTableModel, read_lookup_tables
 from ofa_pipeline.predictor import OfficialPredictor, load_official_predictor
 from ofa_pipeline.search import Estimates, EvolutionSettings, Scored
-from ofa_pipeline.search.additive import AdditiveScore, additive_part
 from ofa_pipeline.search.guided import search_guided
 
 NUM_CLASSES = 1000
@@ -44,7 +41,7 @@ def main() -> None:
         for line in ours(predictor, tables, budgets=budgets, seed=seed):
             print(json.dumps(line), flush=True)
         if options.reference:
-            for line in reference(predictor, tables, budgets=budgets, seed=seed):
+            for line in reference(options.artifacts, budgets=budgets, seed=seed):
                 print(json.dumps(line), flush=True)
 
 
@@ -63,19 +60,20 @@ def ours(
     predictor: OfficialPredictor, tables: LookupTableModel, *, budgets: list[float], seed: int
 ) -> Iterator[dict[str, Any]]:
     """Search all budgets at once."""
-    start = time.perf_counter()
+    start, start_cpu = time.perf_counter(), time.process_time()
     guided = search_guided(
         Estimates(predictor.space, predictor.predict, tables.predict),
         budgets_ms=budgets,
         settings=EvolutionSettings(seed=seed),
     )
-    seconds = time.perf_counter() - start
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - start_cpu
     for finding in guided.result.findings:
         yield {
             "budget_ms": finding.budget,
             "seed": seed,
             **describe(predictor.space, finding.best),
             "seconds_all_budgets": seconds,
+            "cpu_seconds_all_budgets": cpu_seconds,
         }
 
 
@@ -92,89 +90,55 @@ def describe(space: SearchSpace, best: Scored) -> dict[str, Any]:
     }
 
 
-def reference(
-    predictor: OfficialPredictor, tables: LookupTableModel, *, budgets: list[float], seed: int
-) -> Iterator[dict[str, Any]]:
-    """Run the reference's evolution for each budget."""
-    from ofa.nas.search_algorithm import EvolutionFinder
+def reference(folder: Path, *, budgets: list[float], seed: int) -> Iterator[dict[str, Any]]:
+    """Run the reference's evolution for each budget, as its tutorial does it."""
+    from ofa.tutorial import EvolutionFinder
 
-    finder = EvolutionFinder(
-        _ReferenceLatency(predictor.space, additive_part(predictor.space, tables.predict).score),
-        _reference_predictor(predictor),
-    )
+    predictor, tables = _reference_predictor(folder), _reference_tables(folder)
     for budget in budgets:
         random.seed(seed)
         np.random.seed(seed)
-        start = time.perf_counter()
-        with contextlib.redirect_stdout(io.StringIO()):
-            _, (accuracy, arch, latency_ms) = finder.run_evolution_search(budget)
+        finder = EvolutionFinder("note10", budget, tables, predictor)
+        start, start_cpu = time.perf_counter(), time.process_time()
+        with contextlib.redirect_stderr(io.StringIO()):  # its progress bar
+            _, (accuracy, arch, latency_ms) = finder.run_evolution_search()
         yield {
             "budget_ms": budget,
             "seed": seed,
             "reference": True,
-            "depths": list(arch["d"]),
-            "resolution_px": arch["image_size"],
+            "depths": arch["d"],
+            "resolution_px": arch["r"][0],
             "accuracy": accuracy,
             "latency_ms": latency_ms,
             "seconds": time.perf_counter() - start,
+            "cpu_seconds": time.process_time() - start_cpu,
         }
 
 
-@dataclass
-class _ReferenceLatency:
-    """Sums of table entries, as the reference asks for them: one architecture at a time."""
+def _reference_tables(folder: Path) -> Any:  # noqa: ANN401 - untyped package
+    """Return its latency tables, read from the folder instead of downloaded."""
+    import yaml
+    from ofa.tutorial.latency_table import LatencyEstimator, LatencyTable
 
-    space: SearchSpace
-    sums: AdditiveScore
-
-    def __post_init__(self) -> None:
-        self.blocks = self.sums.blocks.tolist()
-        self.depths = self.sums.depths.tolist()
-        self.fixed = self.sums.fixed.tolist()
-        self.resolution = {r: i for i, r in enumerate(self.space.resolutions_px)}
-
-    def get_efficiency(self, arch: Mapping[str, Any]) -> float:
-        """Return the latency in milliseconds."""
-        place = self.resolution[arch["image_size"]]
-        total = self.fixed[place]
-        blocks = self.blocks[place]
-        for group, (depth, offset) in enumerate(
-            zip(arch["d"], self.space.block_offsets, strict=True)
-        ):
-            total += self.depths[place][group][depth - 2]
-            for slot in range(offset, offset + depth):
-                total += blocks[slot][KERNELS[arch["ks"][slot]]][EXPANDS[arch["e"][slot]]]
-        return float(total)
+    tables = object.__new__(LatencyTable)
+    tables.latency_tables = {}
+    for path in sorted(folder.rglob("*.yaml")):
+        if match := FILE_NAME.fullmatch(path.name):
+            estimator = object.__new__(LatencyEstimator)
+            estimator.lut = yaml.load(path.read_text(), Loader=yaml.CSafeLoader)
+            tables.latency_tables[int(match[1])] = estimator
+    return tables
 
 
-KERNELS = {3: 0, 5: 1, 7: 2}
-EXPANDS = {3: 0, 4: 1, 6: 2}
-
-
-def _reference_predictor(predictor: OfficialPredictor) -> Any:  # noqa: ANN401 - untyped package
-    """Return the same network in the reference's class."""
+def _reference_predictor(folder: Path) -> Any:  # noqa: ANN401 - untyped package
+    """Return its accuracy predictor, read from the folder instead of downloaded."""
     import torch
-    from ofa.nas.accuracy_predictor import AccuracyPredictor, MobileNetArchEncoder
+    from ofa.tutorial import AccuracyPredictor
 
-    space = predictor.space
-    encoder = MobileNetArchEncoder(image_size_list=list(space.resolutions_px))
-    theirs = AccuracyPredictor(encoder, 400, 3, device="cpu")
-    state = predictor.state()
-    columns = [*state["resolution_inputs"].astype(int), *range(2 * 3 * NUM_BLOCKS)]
-    tensor: Callable[[Any], torch.Tensor] = lambda array: torch.tensor(  # noqa: E731
-        np.asarray(array), dtype=torch.float32
-    )
-    weights = {
-        "layers.0.0.weight": tensor(state["weight_0"][:, columns]),
-        "layers.3.weight": tensor(state["weight_3"]),
-        "base_acc": tensor(state["bias_3"]),
-    }
-    for layer in range(3):
-        weights[f"layers.{layer}.0.bias"] = tensor(state[f"bias_{layer}"])
-        if layer:
-            weights[f"layers.{layer}.0.weight"] = tensor(state[f"weight_{layer}"])
-    theirs.load_state_dict(weights)
-    return theirs
+    predictor = AccuracyPredictor(pretrained=False, device="cpu")
+    state = torch.load(folder / "acc_predictor.pth", map_location="cpu", weights_only=True)
+    predictor.model.load_state_dict(state)
+    return predictor
 
 
 def _options() -> argparse.Namespace:
