@@ -28,15 +28,15 @@ _LAST_POLISHES = 8
 class EvolutionSettings:
     """How long and how broadly to search."""
 
-    population: int = 3000
+    population: int = 2000
     """Children a generation."""
-    generations: int = 60
+    generations: int = 80
     """At most, after the islands."""
     patience: int = 30
     """Generations without a better architecture within any budget before it stops."""
-    elite: int = 300
+    elite: int = 150
     """Architectures that each niche keeps."""
-    islands: int = 16
+    islands: int = 10
     """Populations that evolve by themselves first, so that not all end in the same corner."""
     island_generations: int = 30
     island_population: int = 800

@@ -52,7 +52,6 @@ from ofa_pipeline.training import deterministic
 
 NAME = "search"
 _ISLANDS = 2  # each of a quarter of the generations and half the population
-_ELITE = 150  # of each niche: the candidates that verification chooses from
 
 
 def run(context: StageContext) -> None:
@@ -182,7 +181,6 @@ class SearchJob:
         return EvolutionSettings(
             population=params.population,
             generations=params.generations,
-            elite=_ELITE,
             islands=_ISLANDS,
             island_generations=max(1, params.generations // 4),
             island_population=params.population // 2,
