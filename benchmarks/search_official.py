@@ -15,7 +15,9 @@ import contextlib
 import io
 import json
 import random
+import sys
 import time
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -92,6 +94,7 @@ def describe(space: SearchSpace, best: Scored) -> dict[str, Any]:
 
 def reference(folder: Path, *, budgets: list[float], seed: int) -> Iterator[dict[str, Any]]:
     """Run the reference's evolution for each budget, as its tutorial does it."""
+    sys.modules.setdefault("gdown", types.ModuleType("gdown"))  # only its downloads need it
     from ofa.tutorial import EvolutionFinder
 
     predictor, tables = _reference_predictor(folder), _reference_tables(folder)
