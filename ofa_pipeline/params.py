@@ -161,6 +161,16 @@ class TrainingParams(Section):
     threads: Count
     seed: Seed
 
+    @model_validator(mode="after")
+    def _cut_into_equal_groups(self) -> "TrainingParams":
+        group = self.batch_norm_images
+        if group and self.batch_size > group and self.batch_size % group:
+            raise ValueError(
+                f"batch_size must be a multiple of batch_norm_images, got {self.batch_size} and "
+                f"{group}: the last group would be smaller than the others"
+            )
+        return self
+
 
 class EvaluationParams(Section):
     """How a subnet's accuracy is measured."""

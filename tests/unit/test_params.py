@@ -75,6 +75,13 @@ def test_shipped_file_is_valid():
         ("devices.cpu-pytorch.budget_fractions", [0.5, 0.1], "budgets must be ascending"),
         ("devices.cpu-pytorch.budget_fractions", [1.5], "devices.cpu-pytorch.budget_fractions"),
         ("training.augmentation", "mixup", "training.augmentation"),
+        (
+            "training.batch_norm_images",
+            63,
+            "must be a multiple of batch_norm_images, got 64 and 63",
+        ),
+        ("training.batch_norm_images", 1, "training.batch_norm_images"),
+        ("phases.kernel.sampling", "sandwhich", "Input should be 'uniform' or 'sandwich'"),
         ("search.latency_margin", 0.5, "search.latency_margin"),
     ],
 )
