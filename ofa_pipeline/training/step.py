@@ -3,10 +3,12 @@
 Legend: N images of a batch, K classes, r resolution in pixels.
 """
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
+from queue import SimpleQueue
 from typing import Self, TypeVar
 
 import numpy as np
@@ -85,7 +87,6 @@ class TrainingStep:
         teacher: Teacher | None,
     ) -> None:
         """Hold what does not change from step to step."""
-        self._network = network
         self._phase = phase
         self._images = images
         self._recipe = recipe
@@ -93,6 +94,11 @@ class TrainingStep:
         self._parameters = list(network.parameters())
         self._device = self._parameters[0].device
         workers = (recipe.workers or _free_workers()) if self._device.type == "cpu" else 1
+        # Every thread has parameters of its own, with the same memory: torch takes a lock of a
+        # parameter and then waits for Python's, so two threads at one parameter may wait forever.
+        self._replicas: SimpleQueue[nn.Module] = SimpleQueue()
+        for replica in (network, *(_replica(network) for _ in range(workers - 1))):
+            self._replicas.put(replica.train())
         self._pool = ThreadPoolExecutor(workers, "gradient") if workers > 1 else None
 
     def __enter__(self) -> Self:
@@ -118,7 +124,6 @@ class TrainingStep:
             TrainingDivergedError: If it is not finite.
         """
         archs = self._phase.archs.draw(np.random.default_rng(self._seed(number, "archs")))
-        self._network.train()
         groups = list(self._map(self._taught, self._groups(batch, archs[0].resolution_px, number)))
         tasks = list(enumerate(product(archs, groups)))
 
@@ -178,16 +183,28 @@ class TrainingStep:
     ) -> tuple[Tensor, list[Tensor | None]]:
         """Return the weighted loss of one subnet on one group, and its gradient."""
         generator = torch.Generator(self._device).manual_seed(seed)
-        with autocast(self._device), dropout_generator(generator):
-            loss = weight * training_loss(
-                self._network(group.images, arch).float(),
-                group.labels,
-                label_smoothing=self._recipe.label_smoothing,
-                teacher_logits=group.teacher_logits,
-                distillation_weight=self._recipe.distillation_weight,
-            )
-        gradients = torch.autograd.grad(loss, self._parameters, allow_unused=True)
+        network = self._replicas.get()
+        try:
+            with autocast(self._device), dropout_generator(generator):
+                loss = weight * training_loss(
+                    network.train()(group.images, arch).float(),
+                    group.labels,
+                    label_smoothing=self._recipe.label_smoothing,
+                    teacher_logits=group.teacher_logits,
+                    distillation_weight=self._recipe.distillation_weight,
+                )
+            gradients = torch.autograd.grad(loss, list(network.parameters()), allow_unused=True)
+        finally:
+            self._replicas.put(network)
         return loss.detach(), list(gradients)
+
+
+def _replica(network: nn.Module) -> nn.Module:
+    """Return a network with parameters of its own that share the memory of the original's."""
+    shared: dict[int, object] = {id(buffer): buffer for buffer in network.buffers()}
+    for parameter in network.parameters():
+        shared[id(parameter)] = nn.Parameter(parameter.detach(), parameter.requires_grad)
+    return copy.deepcopy(network, shared)
 
 
 def _free_workers() -> int:

@@ -5,7 +5,7 @@ import torch
 
 from ofa_pipeline.supernet import build_supernet
 from ofa_pipeline.training import Fixed, Recipe, training_loss
-from ofa_pipeline.training.step import TrainingStep
+from ofa_pipeline.training.step import TrainingStep, _replica
 from tests.support.training import (
     NUM_CLASSES,
     tiny_phase,
@@ -50,6 +50,19 @@ def test_the_teacher_does_not_depend_on_the_number_of_workers():
         for count in (1, 2)
     )
     assert_equal(one, two)
+
+
+def test_every_thread_has_parameters_of_its_own_with_the_same_memory():
+    supernet = build_supernet(tiny_space(), num_classes=NUM_CLASSES, seed=0)
+    replica = _replica(supernet)
+    for (name, one), other in zip(supernet.named_parameters(), replica.parameters(), strict=True):
+        assert one is not other, name
+        assert one.data_ptr() == other.data_ptr()
+        assert one.stride() == other.stride()
+    assert dict(replica.named_buffers()) == dict(supernet.named_buffers())
+    with torch.no_grad():
+        supernet.classifier.bias += 1
+    assert torch.equal(supernet.classifier.bias, replica.classifier.bias)
 
 
 def test_groups_of_images_have_batch_norm_statistics_of_their_own():
