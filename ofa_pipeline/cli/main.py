@@ -3,17 +3,39 @@
 import importlib.metadata
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from ofa_pipeline.cli import checkpoints, doctor, evaluate, params, pipeline, search, subnets, zoo
 from ofa_pipeline.cli.environment import keep_quiet
 from ofa_pipeline.cli.options import DebugOption
-from ofa_pipeline.cli.output import EXIT_CODES_HELP, exit_code_of, report_error
+from ofa_pipeline.cli.output import (
+    EXIT_CODES_HELP,
+    EXIT_TERMINATED,
+    exit_code_of,
+    report_error,
+)
+
+
+class _Group(TyperGroup):
+    """Says what to do after Ctrl-C or SIGTERM, which typer would pass over in silence."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - the types are not public
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, SystemExit) as error:
+            if isinstance(error, SystemExit) and error.code != EXIT_TERMINATED:
+                raise
+            report_error(error, debug="--debug" in sys.argv)
+            raise typer.Exit(exit_code_of(error)) from error
+
 
 app = typer.Typer(
     name="ofa-pipeline",
+    cls=_Group,
     help="Train one once-for-all network, then hand every device its own subnet.",
     epilog=EXIT_CODES_HELP,
     no_args_is_help=True,

@@ -311,3 +311,20 @@ def test_doctor_names_runtimes_devices_and_registry(cli):
 def test_doctor_ends_with_one_where_the_workspace_is_wrong(cli, tmp_path):
     (tmp_path / "params.yaml").unlink()
     assert cli("doctor")[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "code", "message"),
+    [
+        (KeyboardInterrupt(), 130, "error: interrupted. Run the same command again"),
+        (SystemExit(143), 143, "error: terminated. Run the same command again"),
+    ],
+)
+def test_a_command_that_is_stopped_says_how_to_go_on(cli, monkeypatch, reason, code, message):
+    def stopped(*_, **__):
+        raise reason
+
+    monkeypatch.setattr("ofa_pipeline.cli.pipeline.run_stage", stopped)
+    result = cli("stage", "prepare_dataset")
+    assert result[0] == code
+    assert message in result[2]
