@@ -3,6 +3,7 @@
 Needs the optional extra ``reference`` (the package ``ofa``).
 """
 
+import ctypes
 import re
 from collections.abc import Mapping
 
@@ -138,3 +139,12 @@ def reference_loss(logits: Tensor, labels: Tensor, soft_logits: Tensor) -> Tenso
     hard = cross_entropy_with_label_smoothing(logits, labels, 0.1)
     soft: Tensor = cross_entropy_loss_with_soft_target(logits, soft_labels)
     return soft + hard
+
+
+def return_freed_memory() -> None:
+    """Give free memory back and set what glibc's own adjustment ends at with large blocks."""
+    libc = ctypes.CDLL(None)
+    most = 2**25  # DEFAULT_MMAP_THRESHOLD_MAX on 64 bits
+    for name, value in ((-4, 65536), (-3, most), (-1, 2 * most), (-2, 2**17)):
+        libc.mallopt(name, value)
+    libc.malloc_trim(0)

@@ -14,7 +14,6 @@ side runs each step twice and the second counts, so that neither pays for the ot
 """
 
 import argparse
-import ctypes
 import json
 import statistics
 import time
@@ -30,6 +29,7 @@ from reference_package import (
     copy_weights,
     reference_loss,
     reference_parameter_groups,
+    return_freed_memory,
 )
 from torch import Tensor, nn
 
@@ -130,7 +130,7 @@ def compare(
             if name == "ours" and not same_memory:
                 keep_freed_memory()
             else:
-                _return_freed_memory()
+                return_freed_memory()
             losses[name] = step(images, labels, archs)
             start = time.perf_counter()
             step(images, labels, archs)
@@ -151,15 +151,6 @@ def compare(
         "ratio": round(statistics.median(ratios), 3),
         "max_loss_difference": difference,
     }
-
-
-def _return_freed_memory() -> None:
-    """Give free memory back and set what glibc's own adjustment ends at with large blocks."""
-    libc = ctypes.CDLL(None)
-    most = 2**25  # DEFAULT_MMAP_THRESHOLD_MAX on 64 bits
-    for name, value in ((-4, 65536), (-3, most), (-1, 2 * most), (-2, 2**17)):
-        libc.mallopt(name, value)
-    libc.malloc_trim(0)
 
 
 def main() -> None:
