@@ -9,7 +9,7 @@ a resolution.
 What is different: the subnet is extracted once and then runs as a plain network, batch norm
 folded into the convolutions for the evaluation pass; channels-last memory; torch's own activations
 and batch norm instead of statistics computed by hand; no copy of the whole supernet, and no
-gradients anywhere. Freed memory is kept, as in every stage
+gradients anywhere. Freed memory is kept, as in collect_accuracy
 (`ofa_pipeline.memory`), against glibc's own settings. Each side warms up before each round.
 """
 

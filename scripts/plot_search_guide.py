@@ -1,7 +1,8 @@
 """Draw the pictures of docs/guides/search.md from what the benchmarks printed.
 
 Options: ``--official`` lines of search_official.py, ``--replay`` lines of
-accuracy_predictor.py --replay, ``--output`` the folder of the pictures.
+accuracy_predictor.py --replay (each picture only where its lines are given), ``--output`` the
+folder of the pictures.
 """
 
 import argparse
@@ -20,12 +21,14 @@ INK, ACCENT, PALE, GRID = "#1f2937", "#c2410c", "#9ca3af", "#e5e7eb"
 def main() -> None:
     """Read the options and write the pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--official", type=Path, required=True)
-    parser.add_argument("--replay", type=Path, required=True)
+    parser.add_argument("--official", type=Path)
+    parser.add_argument("--replay", type=Path)
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
-    draw_official(_lines(options.official), options.output / "search-official.png")
-    draw_replay(_lines(options.replay), options.output / "search-replay.png")
+    if options.official:
+        draw_official(_lines(options.official), options.output / "search-official.png")
+    if options.replay:
+        draw_replay(_lines(options.replay), options.output / "search-replay.png")
 
 
 def draw_official(lines: list[dict[str, Any]], path: Path) -> None:

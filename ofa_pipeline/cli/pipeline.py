@@ -20,6 +20,9 @@ from ofa_pipeline.progress import Reporter
 from ofa_pipeline.stages import STAGES, StageContext, check_item, find_stage, run_stage
 from ofa_pipeline.workspace import choose_version_control, create_workspace, hold_stage
 
+_KEEP_MEMORY = {"train_supernet", "collect_accuracy"}
+"""Never a stage that measures latency: others run its networks in processes without this."""
+
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands to the application."""
@@ -71,7 +74,8 @@ def stage(
     check_item(find_stage(name), item, params)
     signal.signal(signal.SIGTERM, _exit_terminated)
     end_with_runner()
-    keep_freed_memory()
+    if name in _KEEP_MEMORY:
+        keep_freed_memory()
     os.chdir(root)  # relative paths in params.yaml are meant from there
     with hold_stage(root, address=address), _reporter(address) as reporter:
         context = StageContext(layout=Layout(root), params=params, item=item, reporter=reporter)

@@ -93,13 +93,15 @@ class TrainingStep:
         self._teacher = teacher
         self._parameters = list(network.parameters())
         self._device = self._parameters[0].device
-        workers = (recipe.workers or _free_workers()) if self._device.type == "cpu" else 1
+        workers = min(self._num_parts(), recipe.workers or _free_workers())
+        if self._device.type != "cpu":
+            workers = 1
+        self._pool = ThreadPoolExecutor(workers, "gradient") if workers > 1 else None
         # Every thread has parameters of its own, with the same memory: torch takes a lock of a
         # parameter and then waits for Python's, so two threads at one parameter may wait forever.
         self._replicas: SimpleQueue[nn.Module] = SimpleQueue()
-        for replica in (network, *(_replica(network) for _ in range(workers - 1))):
+        for replica in [_replica(network) for _ in range(workers)] if self._pool else [network]:
             self._replicas.put(replica.train())
-        self._pool = ThreadPoolExecutor(workers, "gradient") if workers > 1 else None
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -143,6 +145,12 @@ class TrainingStep:
                 "its warm-up. The last checkpoint is kept."
             )
         return float(loss)
+
+    def _num_parts(self) -> int:
+        """Return how many gradients a step adds up."""
+        batch = self._recipe.batch_size
+        group = self._recipe.batch_norm_images or batch
+        return self._phase.archs.per_step * -(-batch // group)
 
     def _seed(self, number: int, purpose: str) -> int:
         return derive_seed(self._recipe.seed, self._phase.name, number, purpose)

@@ -1,7 +1,5 @@
 """Our supernets beside the reference's, with the same random weights."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -21,20 +19,15 @@ networks = pytest.importorskip(
     "ofa.imagenet_classification.elastic_nn.networks",
     reason="needs the reference implementation: pip install ofa-pipeline[reference]",
 )
-pytestmark = [pytest.mark.reference, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.reference,
+    pytest.mark.timeout(900),
+    pytest.mark.usefixtures("one_thread"),
+]
 
 NUM_CLASSES = 7
 NUM_ARCHS = 20
 MAIN = "ofa_mbv3_d234_e346_k357_w1.0"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Use one thread: in double precision torch convolves channel by channel, little at a time."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def images(count: int = 2, side_px: int = 33) -> torch.Tensor:

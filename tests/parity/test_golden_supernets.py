@@ -3,7 +3,6 @@
 Both sides fill their weights by the same rule; `tests/support/golden.py` has it.
 """
 
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -29,7 +28,11 @@ from tests.support.golden import (
 )
 
 # Double precision is slow, and a busy machine makes it slower.
-pytestmark = [pytest.mark.reference, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.reference,
+    pytest.mark.timeout(900),
+    pytest.mark.usefixtures("one_thread"),
+]
 
 NUM_CLASSES = 1000
 TOLERANCE = 1e-6
@@ -38,15 +41,6 @@ MBCONV_TRAINED_RATIOS = (6.0, 4.0)
 # At stage 1 the reference moves channels and hidden units that are trained already, which changes
 # the trained subnets; ours does not. Without squeeze-excite, at full width, both agree.
 HAS_SQUEEZE_EXCITE = ("ofa_mbv3_d234_e346_k357_w1.0", "ofa_mbv3_d234_e346_k357_w1.2")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Use one thread: in double precision torch convolves channel by channel, little at a time."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @lru_cache(maxsize=1)

@@ -328,3 +328,13 @@ def test_a_command_that_is_stopped_says_how_to_go_on(cli, monkeypatch, reason, c
     result = cli("stage", "prepare_dataset")
     assert result[0] == code
     assert message in result[2]
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_freed_memory_is_never_kept_where_latency_is_measured(cli, monkeypatch, stage):
+    kept = []
+    monkeypatch.setattr("ofa_pipeline.memory.keep_freed_memory", lambda: kept.append(stage.name))
+    monkeypatch.setattr("ofa_pipeline.cli.pipeline.run_stage", lambda *_: None)
+    item = {"phase": ["--item", "kernel"], "device": ["--item", "cpu-pytorch"]}
+    assert cli("stage", stage.name, *item.get(stage.item_kind, []))[0] == 0
+    assert bool(kept) == (stage.name in {"train_supernet", "collect_accuracy"})
