@@ -8,9 +8,9 @@ forward and backward of each sampled subnet, Nesterov SGD. Prints one JSON objec
 What is different: channels-last features and weights, torch's own hard-swish and hard-sigmoid
 instead of chains of elementwise operations, squeeze-excite as matrix products on pooled
 features, one reduction for global pooling, depthwise weight gradients by bands of columns
-(docs/adr/0027), the teacher folded, a fused optimizer; and freed memory is kept, as in training stages
-(`ofa_pipeline.memory`). ``--same-memory`` leaves glibc's own settings on both sides instead. Each
-side runs each step twice and the second counts, so that neither pays for the other's memory.
+(docs/adr/0027), the teacher folded, a fused optimizer; and freed memory is kept, as in the training
+stage (`ofa_pipeline.memory`). ``--same-memory`` leaves glibc's own settings on both sides instead.
+Each side runs each step twice and the second counts, so that neither pays for the other's memory.
 """
 
 import argparse
