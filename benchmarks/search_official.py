@@ -64,7 +64,7 @@ def ours(
     """Search all budgets at once."""
     start, start_cpu = time.perf_counter(), time.process_time()
     guided = search_guided(
-        Estimates(predictor.space, predictor.predict, tables.predict),
+        Estimates(predictor.space, predictor.predict, tables.predict, predictor.trace),
         budgets_ms=budgets,
         settings=EvolutionSettings(seed=seed),
     )

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from ofa_pipeline.arch import BoolArray, FloatArray, Genes, IntArray, SearchSpace
 from ofa_pipeline.errors import CheckpointError, ParamsError
+from ofa_pipeline.predictor.perceptron import Activations, Layer, Perceptron
 from ofa_pipeline.predictor.protocol import State, require_fitted
 from ofa_pipeline.spaces import reference_space
 
-Layer = NDArray[np.float32]
 _CHUNK = 4096  # architectures at once: the activations stay in the cache
 _PUBLISHED_RMSE = 0.0021
 """Fraction; the only error that was published: Cai et al. 2020, appendix A, 0.21 points."""
@@ -85,7 +85,8 @@ class OfficialPredictor:
         self.space.check_genes(genes)
         mean = np.empty(len(genes))
         for start in range(0, len(genes), _CHUNK):
-            mean[start : start + _CHUNK] = self._forward(genes[start : start + _CHUNK])
+            ran = self._perceptron(self._encode(genes[start : start + _CHUNK]))
+            mean[start : start + _CHUNK] = ran.output
         return mean, np.full(len(genes), _PUBLISHED_RMSE)
 
     def state(self) -> State:
@@ -96,33 +97,59 @@ class OfficialPredictor:
         """Take over what `state` returned."""
         self._state = dict(state)
         num_layers = sum(name.startswith("weight_") for name in state)
-        self._weights = [
-            np.ascontiguousarray(state[f"weight_{index}"].T.astype(np.float32))
-            for index in range(num_layers)
-        ]
-        self._biases = [state[f"bias_{index}"].astype(np.float32) for index in range(num_layers)]
+        self._perceptron = Perceptron(
+            [
+                np.ascontiguousarray(state[f"weight_{index}"].T.astype(np.float32))
+                for index in range(num_layers)
+            ],
+            [state[f"bias_{index}"].astype(np.float32) for index in range(num_layers)],
+        )
         self._inputs = state["inputs"].astype(np.int64)
         self._resolution_inputs = state["resolution_inputs"].astype(np.int64)
+        self._choice_weights = self._weights_of_choices()
 
-    def _forward(self, genes: Genes) -> Layer:
-        hidden = self._encode(genes) @ self._weights[0]
-        hidden += self._biases[0]
-        for weight, bias in zip(self._weights[1:], self._biases[1:], strict=True):
-            np.maximum(hidden, 0, out=hidden)
-            hidden = hidden @ weight
-            hidden += bias
-        output: Layer = hidden[:, 0]
-        return output
+    def trace(self, genes: Genes) -> "_OfficialTrace":
+        """Predict, and keep what the slopes need; see `DifferentiablePredictor`."""
+        ran = self._perceptron(self._encode(genes))
+        return _OfficialTrace(self._perceptron, ran, self._choice_weights)
+
+    def _weights_of_choices(self) -> Layer:
+        """Return what each choice adds to the first layer, shape (units, sum of choices)."""
+        first = self._perceptron.weights[0]
+        weights = np.zeros((int(self.space.num_choices.sum()), first.shape[1]), dtype=np.float32)
+        starts = _ladder(0, self.space.num_choices).astype(np.int64)
+        for start, count, place in zip(starts, self.space.num_choices, self._inputs, strict=True):
+            if place >= 0:
+                weights[start : start + count] = first[place : place + count]
+        weights[: len(self._resolution_inputs)] = first[self._resolution_inputs]
+        return np.ascontiguousarray(weights.T)
 
     def _encode(self, genes: Genes) -> Layer:
         """Return the one-hot input; inputs of skipped blocks are zero."""
         rows = np.arange(len(genes))[:, None]
-        encoded = np.zeros((len(genes), len(self._weights[0])), dtype=np.float32)
+        encoded = np.zeros((len(genes), len(self._perceptron.weights[0])), dtype=np.float32)
         used = np.flatnonzero(self._inputs >= 0)
         values = genes[:, used].astype(np.int64) + self._inputs[used]
         encoded[rows, values] = _runs(self.space, genes)[:, used]
         encoded[rows[:, 0], self._resolution_inputs[genes[:, 0]]] = 1
         return encoded
+
+
+@dataclass(frozen=True, slots=True)
+class _OfficialTrace:
+    """See `Trace`."""
+
+    perceptron: Perceptron
+    ran: Activations
+    choice_weights: Layer
+
+    @property
+    def mean(self) -> FloatArray:
+        return self.ran.output.astype(np.float64)
+
+    def slopes(self, rows: IntArray) -> FloatArray:
+        slopes: FloatArray = self.perceptron.slopes(self.ran, rows) @ self.choice_weights
+        return slopes
 
 
 def load_official_predictor(

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from ofa_pipeline.arch import FloatArray, Genes, SearchSpace
+from ofa_pipeline.arch import FloatArray, Genes, IntArray, SearchSpace
 from ofa_pipeline.errors import ArchError, ParamsError
 
 State = Mapping[str, FloatArray]
@@ -37,6 +37,39 @@ class AccuracyPredictor(Protocol):
 
     def predict(self, genes: Genes) -> tuple[FloatArray, FloatArray]:
         """Return mean and standard deviation of the accuracy, fractions, shape (subnets,)."""
+        ...
+
+
+class Trace(Protocol):
+    """Predictions that tell on request what other choices would change."""
+
+    @property
+    def mean(self) -> FloatArray:
+        """Predicted accuracy, fractions, shape (subnets,)."""
+        ...
+
+    def slopes(self, rows: IntArray) -> FloatArray:
+        """Return the derivative by each choice of each gene, shape (rows, sum of choices).
+
+        The slope of a choice minus that of the chosen one is, to first order, what the change
+        adds. Slopes of a skipped block are what its choices add once it runs.
+
+        Args:
+            rows: Of which subnets.
+        """
+        ...
+
+
+@runtime_checkable
+class DifferentiablePredictor(AccuracyPredictor, Protocol):
+    """A predictor that has slopes, so that a search need not try what they show to be worse."""
+
+    def trace(self, genes: Genes) -> Trace:
+        """Predict, and keep what the slopes need; for thousands of subnets at a time.
+
+        Args:
+            genes: Canonical, shape (subnets, genes).
+        """
         ...
 
 

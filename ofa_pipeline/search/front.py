@@ -8,7 +8,14 @@ import numpy as np
 from ofa_pipeline.arch import FloatArray, Genes, SearchSpace
 from ofa_pipeline.progress import SILENT, Reporter
 from ofa_pipeline.search.evolution import EvolutionSettings, Evolved, evolve
-from ofa_pipeline.search.objectives import Cheapest, Objective, Score, SearchProblem, check_budgets
+from ofa_pipeline.search.objectives import (
+    Cheapest,
+    Objective,
+    Score,
+    SearchProblem,
+    TraceGain,
+    check_budgets,
+)
 from ofa_pipeline.search.pareto import hypervolume
 from ofa_pipeline.search.population import Scored
 
@@ -25,6 +32,8 @@ class Estimates:
     """Mean and standard deviation of many architectures at once."""
     latency: Score
     """Milliseconds of many architectures at once."""
+    trace: TraceGain | None = None
+    """The accuracy with its slopes, where the predictor has them."""
     is_costly: bool = False
     """Whether the accuracy takes long to estimate, so that a search should ask for less."""
 
@@ -91,14 +100,19 @@ def search_front(
         ParamsError: If a budget is not positive, or an estimate is not finite.
     """
     budgets = check_budgets(budgets_ms, name="latency_ms")
-    problem = SearchProblem(
+    problem = as_problem(estimates, [*budgets, _BEYOND * budgets[-1]])
+    evolved = evolve(problem, settings=settings, seeds=seeds, reporter=reporter)
+    return summarize(evolved, budgets)
+
+
+def as_problem(estimates: Estimates, budgets_ms: Sequence[float]) -> SearchProblem:
+    """Return the search for high accuracy at low latency, within each of some budgets."""
+    return SearchProblem(
         space=estimates.space,
         gain=Objective("accuracy_top1", lambda genes: estimates.accuracy(genes)[0]),
         costs=(Objective("latency_ms", estimates.latency),),
-        budgets=np.array([*budgets, _BEYOND * budgets[-1]])[:, None],
+        budgets=np.array(budgets_ms)[:, None],
     )
-    evolved = evolve(problem, settings=settings, seeds=seeds, reporter=reporter)
-    return summarize(evolved, budgets)
 
 
 def summarize(evolved: Evolved, budgets: Sequence[float]) -> SearchResult:

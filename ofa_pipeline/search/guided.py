@@ -1,21 +1,30 @@
 """Search that uses sums: exact where accuracy and latency are sums, elsewhere good seeds."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ofa_pipeline.arch import FloatArray, Genes
 from ofa_pipeline.progress import SILENT, Reporter
-from ofa_pipeline.search.additive import Additive, additive_part, fit_additive
+from ofa_pipeline.search.additive import Additive, AdditiveScore, additive_part, fit_additive
+from ofa_pipeline.search.annealing import AnnealingProblem, AnnealingSettings, anneal
+from ofa_pipeline.search.block_moves import BlockMoves
 from ofa_pipeline.search.evolution import EvolutionSettings
 from ofa_pipeline.search.exact import ExactFront, exact_front, optimality_gaps
-from ofa_pipeline.search.front import Estimates, SearchResult, search_front
-from ofa_pipeline.search.objectives import Score, check_budgets
+from ofa_pipeline.search.front import (
+    Estimates,
+    SearchResult,
+    as_problem,
+    price_at,
+    search_front,
+)
+from ofa_pipeline.search.objectives import Score, check_budgets, require_feasible
 
 _SAMPLED = 3000  # architectures that sums are fitted to where a quantity is none
 _TOLERANCE = 1e-6  # fraction of top-1: a thousandth of what a label is known to
 _BEYOND = 1.1
+_LEAST_PRICE = 0.1  # of the mean price over the front, where more budget buys nothing any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +59,14 @@ def search_guided(
         ParamsError: If a budget is not positive, or an estimate is not finite.
     """
     budgets = check_budgets(budgets_ms, name="latency_ms")
-    exact, is_proof = _exact(estimates, budgets, settings.seed)
-    given = [genes for genes in (seeds, exact.front.genes if exact else None) if genes is not None]
+    require_feasible(as_problem(estimates, budgets), rng=np.random.default_rng(settings.seed))
+    sums = _sums(estimates, budgets, settings.seed)
+    given = [] if seeds is None else [seeds]
+    if sums:
+        given.append(sums.front.front.genes)
+    if sums and estimates.trace and not sums.is_proof:
+        given.append(_annealed(estimates, sums, budgets, settings.seed, reporter))
+        settings = replace(settings, islands=0)
     result = search_front(
         estimates,
         budgets_ms=budgets,
@@ -59,19 +74,49 @@ def search_guided(
         reporter=reporter,
         seeds=np.concatenate(given) if given else None,
     )
-    if exact is None or not is_proof:
+    if sums is None or not sums.is_proof:
         return GuidedResult(result=result, gaps=None)
     gains = [float(finding.best.gain[0]) for finding in result.findings]
-    return GuidedResult(result=result, gaps=tuple(optimality_gaps(exact, budgets, gains)))
+    return GuidedResult(result=result, gaps=tuple(optimality_gaps(sums.front, budgets, gains)))
 
 
-def _exact(
-    estimates: Estimates, budgets: Sequence[float], seed: int
-) -> tuple[ExactFront | None, bool]:
-    """Return the exact front of sums, and whether these are the estimates themselves."""
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """The sums that are closest to accuracy and latency, and their exact front."""
+
+    latency: AdditiveScore
+    front: ExactFront
+    is_proof: bool
+    """Whether they are accuracy and latency themselves."""
+
+
+def _annealed(
+    estimates: Estimates,
+    sums: _Sums,
+    budgets: Sequence[float],
+    seed: int,
+    reporter: Reporter,
+) -> Genes:
+    assert estimates.trace
+    front = sums.front.front
+    whole = (front.gain.max() - front.gain.min()) / max(np.ptp(front.costs), 1e-12)
+    prices = [max(price_at(front, budget), _LEAST_PRICE * whole) for budget in budgets]
+    problem = AnnealingProblem(
+        space=estimates.space,
+        gain=estimates.trace,
+        cost=estimates.latency,
+        moves=BlockMoves(estimates.space, sums.latency),
+        budgets=np.array(budgets),
+        prices=np.array(prices),
+    )
+    return anneal(problem, settings=AnnealingSettings(seed=seed), reporter=reporter).genes
+
+
+def _sums(estimates: Estimates, budgets: Sequence[float], seed: int) -> _Sums | None:
+    """Return the sums; None where widths make them impossible."""
     space = estimates.space
     if space.num_width_sites:
-        return None, False
+        return None
 
     def accuracy(genes: Genes) -> FloatArray:
         return estimates.accuracy(genes)[0]
@@ -84,7 +129,7 @@ def _exact(
         max_cost=_BEYOND * budgets[-1],
         tolerance=_TOLERANCE if is_proof else 100 * _TOLERANCE,
     )
-    return front, is_proof
+    return _Sums(sums[1].score, front, is_proof)
 
 
 def _closest_sum(estimates: Estimates, score: Score, seed: int) -> Additive:

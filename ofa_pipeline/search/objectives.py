@@ -7,10 +7,14 @@ import numpy as np
 
 from ofa_pipeline.arch import BoolArray, FloatArray, Genes, SearchSpace
 from ofa_pipeline.errors import InfeasibleConstraintError, ParamsError
+from ofa_pipeline.predictor.protocol import Trace
 from ofa_pipeline.search.neighborhood import one_gene_changes
 
 Score = Callable[[Genes], FloatArray]
 """Genes (architectures, genes) to one number each, shape (architectures,)."""
+
+TraceGain = Callable[[Genes], Trace]
+"""Genes to the gain of each, with the slopes on request."""
 
 _SAMPLED = 2048  # random architectures that the descent to the smallest cost starts from
 _STARTS = 4
