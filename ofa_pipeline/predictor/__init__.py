@@ -18,7 +18,9 @@ from ofa_pipeline.predictor.metrics import (
 from ofa_pipeline.predictor.official import OfficialPredictor, load_official_predictor
 from ofa_pipeline.predictor.protocol import (
     AccuracyPredictor,
+    DifferentiablePredictor,
     StorablePredictor,
+    Trace,
     check_same_space,
     distinct_samples,
 )
@@ -44,6 +46,7 @@ __all__ = [
     "PREDICTOR_KINDS",
     "AccuracyPredictor",
     "BoostingSettings",
+    "DifferentiablePredictor",
     "GaussianProcess",
     "GradientBoosting",
     "KernelRidge",
@@ -55,6 +58,7 @@ __all__ = [
     "PredictionReport",
     "Ridge",
     "StorablePredictor",
+    "Trace",
     "Validation",
     "build_predictor",
     "check_same_space",

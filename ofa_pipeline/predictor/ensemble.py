@@ -6,12 +6,18 @@ deviation is scaled until the members' out-of-sample errors agree with it.
 """
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ofa_pipeline.arch import FloatArray, Genes, IntArray, SearchSpace
-from ofa_pipeline.predictor.features import feature_groups, one_hot_features
+from ofa_pipeline.predictor.features import (
+    feature_groups,
+    one_hot_feature_slopes,
+    one_hot_features,
+)
+from ofa_pipeline.predictor.perceptron import Activations, Perceptron
 from ofa_pipeline.predictor.protocol import Samples, State, distinct_samples, require_fitted
 
 _CHUNK = 8192  # architectures predicted at once, so that memory stays bounded
@@ -148,9 +154,9 @@ class MlpEnsemble:
         state: dict[str, FloatArray] = {"center": center, "spread": spread}
         for member, chosen in enumerate(_bootstraps(len(rows), self._settings.members, self._seed)):
             layers = self._train(rows[chosen], scaling.targets[chosen], member)
-            held_out.add(chosen, _perceptron(layers, rows))
+            held_out.add(chosen, Perceptron(layers[::2], layers[1::2])(rows).output)
             state |= {f"layer_{member}_{place}": layer for place, layer in enumerate(layers)}
-        self._state = {**state, "scaling": scaling.calibrated(held_out)}
+        self.restore({**state, "scaling": scaling.calibrated(held_out)})
 
     def _train(self, rows: FloatArray, targets: FloatArray, member: int) -> list[FloatArray]:
         """Return weight, bias, weight, bias, ..."""
@@ -185,17 +191,39 @@ class MlpEnsemble:
         """
         state = self.state()
         self.space.check_genes(genes)
-        num_members = 1 + max(int(n.split("_")[1]) for n in state if n.startswith("layer_"))
-        num_arrays = sum(name.startswith("layer_0_") for name in state)
-        by_chunk = []
-        for chunk in _chunks(genes):
-            rows = (one_hot_features(self.space, chunk) - state["center"]) / state["spread"]
-            outputs = [
-                _perceptron([state[f"layer_{m}_{place}"] for place in range(num_arrays)], rows)
-                for m in range(num_members)
-            ]
-            by_chunk.append(np.stack(outputs))
-        return _mean_and_std(by_chunk, state["scaling"], num_members)
+        by_chunk = [np.stack([ran.output for ran in self._run(chunk)]) for chunk in _chunks(genes)]
+        return _mean_and_std(by_chunk, state["scaling"], len(self._members))
+
+    def trace(self, genes: Genes) -> "_EnsembleTrace":
+        """Predict, and keep what the slopes need; see `DifferentiablePredictor`.
+
+        Raises:
+            ParamsError: If it was not fitted.
+        """
+        self.state()
+        return _EnsembleTrace(self, self._run(genes))
+
+    def _run(self, genes: Genes) -> list[Activations]:
+        state = self.state()
+        rows = (one_hot_features(self.space, genes) - state["center"]) / state["spread"]
+        return [member(rows) for member in self._members]
+
+    def mean_of(self, ran: Sequence[Activations]) -> FloatArray:
+        """Return the mean of the members' outputs, as a fraction."""
+        mean, scale, *_ = self.state()["scaling"]
+        average: FloatArray = mean + scale * np.mean([one.output for one in ran], axis=0)
+        return average
+
+    def slopes_of(self, ran: Sequence[Activations], rows: IntArray) -> FloatArray:
+        """Return the mean of the members' slopes; see `Trace`."""
+        state = self.state()
+        total = sum(
+            member.slopes(one, rows) @ member.weights[0].T
+            for member, one in zip(self._members, ran, strict=True)
+        )
+        by_feature = total * (state["scaling"][1] / len(self._members)) / state["spread"]
+        slopes: FloatArray = by_feature @ one_hot_feature_slopes(self.space).T
+        return slopes
 
     def state(self) -> State:
         """Return the fitted arrays; see `StorablePredictor`."""
@@ -204,6 +232,30 @@ class MlpEnsemble:
     def restore(self, state: State) -> None:
         """Take over what `state` returned."""
         self._state = dict(state)
+        num_members = 1 + max(int(n.split("_")[1]) for n in state if n.startswith("layer_"))
+        num_arrays = sum(name.startswith("layer_0_") for name in state)
+        self._members = [
+            Perceptron(
+                [state[f"layer_{m}_{place}"] for place in range(0, num_arrays, 2)],
+                [state[f"layer_{m}_{place}"] for place in range(1, num_arrays, 2)],
+            )
+            for m in range(num_members)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class _EnsembleTrace:
+    """See `Trace`."""
+
+    ensemble: MlpEnsemble
+    ran: Sequence[Activations]
+
+    @property
+    def mean(self) -> FloatArray:
+        return self.ensemble.mean_of(self.ran)
+
+    def slopes(self, rows: IntArray) -> FloatArray:
+        return self.ensemble.slopes_of(self.ran, rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,15 +333,6 @@ def _mean_and_std(
 
 def _plain_features(space: SearchSpace, genes: Genes) -> FloatArray:
     return np.concatenate(list(feature_groups(space, genes).values()), axis=1)
-
-
-def _perceptron(layers: list[FloatArray], rows: FloatArray) -> FloatArray:
-    hidden = rows
-    for place in range(0, len(layers), 2):
-        if place:
-            hidden = np.maximum(hidden, 0.0)
-        hidden = hidden @ layers[place] + layers[place + 1]
-    return hidden[:, 0]
 
 
 def _flatten(trees: list[object]) -> dict[str, FloatArray]:

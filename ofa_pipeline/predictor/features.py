@@ -58,6 +58,28 @@ def one_hot_features(space: SearchSpace, genes: Genes) -> FloatArray:
     return np.concatenate([hot, resolution, resolution**2, values["depth"]], axis=1)
 
 
+def one_hot_feature_slopes(space: SearchSpace) -> FloatArray:
+    """Return by how much each choice of each gene is in each of the one-hot features.
+
+    `one_hot_features` are ``space.one_hot(genes)`` times this.
+
+    Returns:
+        Shape (sum of choices, features).
+    """
+    resolutions = len(space.resolutions_px)
+    size = int(space.num_choices.sum())
+    scaled = np.array(space.resolutions_px) / _largest(space, "resolution")
+    of_resolution = np.zeros((size, 2))
+    of_resolution[:resolutions] = np.stack([scaled, scaled**2], axis=1)
+    depths = space.choices[space.columns["depth"]]
+    of_depth = np.zeros((size, len(depths)))
+    start = int(space.num_choices[: space.columns["depth"].start].sum())
+    for index, choices in enumerate(depths):
+        of_depth[start : start + len(choices), index] = choices
+        start += len(choices)
+    return np.concatenate([np.eye(size)[:, resolutions:], of_resolution, of_depth], axis=1)
+
+
 def _largest(space: SearchSpace, name: str) -> float:
     choices = space.choices[space.columns[name]]
     return max((values[-1] for values in choices), default=1.0)

@@ -145,7 +145,7 @@ class _OfficialTrace:
 
     @property
     def mean(self) -> FloatArray:
-        return self.ran.output.astype(np.float64)
+        return self.ran.output
 
     def slopes(self, rows: IntArray) -> FloatArray:
         slopes: FloatArray = self.perceptron.slopes(self.ran, rows) @ self.choice_weights

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ofa_pipeline.arch import IntArray
+from ofa_pipeline.arch import FloatArray, IntArray
 
 Layer = NDArray[np.floating[Any]]
 
@@ -18,7 +18,7 @@ class Activations:
 
     hidden: tuple[Layer, ...]
     """After ReLU, shape (rows, units) each."""
-    output: Layer
+    output: FloatArray
     """Shape (rows,)."""
 
 
@@ -39,7 +39,7 @@ class Perceptron:
             values += bias
             hidden.append(np.maximum(values, 0, out=values))
         output = (hidden[-1] @ self.weights[-1])[:, 0] + self._biases[-1]
-        return Activations(tuple(hidden[1:]), output)
+        return Activations(tuple(hidden[1:]), output.astype(np.float64))
 
     def slopes(self, ran: Activations, rows: IntArray) -> Layer:
         """Return the derivative of the output by the first layer's sums, shape (rows, units).

@@ -7,7 +7,7 @@ import numpy as np
 
 from ofa_pipeline.arch import BoolArray, FloatArray, Genes, SearchSpace
 from ofa_pipeline.errors import InfeasibleConstraintError, ParamsError
-from ofa_pipeline.predictor.protocol import Trace
+from ofa_pipeline.predictor import Trace
 from ofa_pipeline.search.neighborhood import one_gene_changes
 
 Score = Callable[[Genes], FloatArray]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ofa_pipeline.arch import FloatArray, Genes, SearchSpace
+from ofa_pipeline.arch import FloatArray, Genes, IntArray, SearchSpace
 from ofa_pipeline.errors import ArchError, ParamsError
 from ofa_pipeline.latency import LatencyModel, load_latency_model
 from ofa_pipeline.latency.lookup_table import (
@@ -17,6 +17,8 @@ from ofa_pipeline.latency.lookup_table import (
 )
 from ofa_pipeline.predictor import (
     AccuracyPredictor,
+    DifferentiablePredictor,
+    Trace,
     build_predictor,
     choose,
     labeled_subnets,
@@ -84,27 +86,52 @@ def load_estimates(
             "they have no resolution in common"
         )
     searched = replace(space, resolutions_px=common)
+    within = _Within(known.predictor, searched)
     return Estimates(
         searched,
-        _within(known.predictor, searched),
+        within.predict,
         timed.build(searched),
+        trace=within.trace if isinstance(known.predictor, DifferentiablePredictor) else None,
         is_costly=known.predictor.kind in _COSTLY_KINDS,
     )
 
 
-def _within(
-    predictor: AccuracyPredictor, searched: SearchSpace
-) -> Callable[[Genes], tuple[FloatArray, FloatArray]]:
-    """Return the predictor for genes of a space with fewer resolutions."""
-    own = predictor.space.resolutions_px
-    index = np.array([own.index(r) for r in searched.resolutions_px], dtype=np.int8)
+class _Within:
+    """A predictor for genes of a space with fewer resolutions."""
 
-    def predict(genes: Genes) -> tuple[FloatArray, FloatArray]:
+    def __init__(self, predictor: AccuracyPredictor, searched: SearchSpace) -> None:
+        own = predictor.space.resolutions_px
+        self._predictor = predictor
+        self._index = np.array([own.index(r) for r in searched.resolutions_px], dtype=np.int8)
+        others = np.arange(len(own), int(predictor.space.num_choices.sum()))
+        self._choices = np.concatenate([self._index, others])
+
+    def predict(self, genes: Genes) -> tuple[FloatArray, FloatArray]:
+        return self._predictor.predict(self._translated(genes))
+
+    def trace(self, genes: Genes) -> Trace:
+        assert isinstance(self._predictor, DifferentiablePredictor)
+        return _TraceWithin(self._predictor.trace(self._translated(genes)), self._choices)
+
+    def _translated(self, genes: Genes) -> Genes:
         translated = genes.copy()
-        translated[:, 0] = index[genes[:, 0]]
-        return predictor.predict(translated)
+        translated[:, 0] = self._index[genes[:, 0]]
+        return translated
 
-    return predict
+
+@dataclass(frozen=True, slots=True)
+class _TraceWithin:
+    """A trace without the slopes of the resolutions that are not searched."""
+
+    whole: Trace
+    choices: IntArray
+
+    @property
+    def mean(self) -> FloatArray:
+        return self.whole.mean
+
+    def slopes(self, rows: IntArray) -> FloatArray:
+        return self.whole.slopes(rows)[:, self.choices]
 
 
 def _accuracy(space_id: str, path: Path, seed: int) -> AccuracySource:

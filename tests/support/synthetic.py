@@ -1,8 +1,11 @@
 """A small space with known accuracy and latency, so that a search can be checked."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from ofa_pipeline.arch import FloatArray, Genes, SearchSpace
+from ofa_pipeline.arch import FloatArray, Genes, IntArray, SearchSpace
+from ofa_pipeline.predictor.perceptron import Activations, Perceptron
 from ofa_pipeline.spaces import mobilenet_v3_small_images
 
 RESOLUTIONS_PX = (16, 20, 24, 28)
@@ -56,3 +59,43 @@ def labeled_sample(space: SearchSpace, count: int, *, seed: int) -> tuple[Genes,
     genes = space.sample(rng, count)
     noisy = true_accuracy(space, genes) + rng.normal(0, 0.0005, count)
     return genes, np.clip(noisy, 0, 1)
+
+
+class RuggedAccuracy:
+    """A random perceptron over one-hot genes: many local optima, and slopes."""
+
+    def __init__(self, space: SearchSpace, *, seed: int = 0, units: int = 24) -> None:
+        """Draw the weights."""
+        rng = np.random.default_rng(seed)
+        num_choices = int(space.num_choices.sum())
+        self.space = space
+        self._perceptron = Perceptron(
+            [rng.normal(0, 0.6, (num_choices, units)), rng.normal(0, 0.02, (units, 1))],
+            [rng.normal(0, 0.3, units), np.array([0.8])],
+        )
+
+    def predict(self, genes: Genes) -> tuple[FloatArray, FloatArray]:
+        """Return accuracy and no doubt."""
+        return self.trace(genes).mean, np.zeros(len(genes))
+
+    def trace(self, genes: Genes) -> "RuggedTrace":
+        """Return the accuracy with its slopes."""
+        return RuggedTrace(self._perceptron, self._perceptron(self.space.one_hot(genes)))
+
+
+@dataclass(frozen=True)
+class RuggedTrace:
+    """See `ofa_pipeline.predictor.Trace`."""
+
+    perceptron: Perceptron
+    ran: Activations
+
+    @property
+    def mean(self) -> FloatArray:
+        """Accuracy, shape (architectures,)."""
+        return self.ran.output
+
+    def slopes(self, rows: IntArray) -> FloatArray:
+        """Return the derivative by each choice, shape (rows, sum of choices)."""
+        slopes: FloatArray = self.perceptron.slopes(self.ran, rows) @ self.perceptron.weights[0].T
+        return slopes
