@@ -26,6 +26,7 @@ import numpy as np
 
 from ofa_pipeline.arch import SearchSpace
 from ofa_pipeline.latency.lookup_table import FILE_NAME, LookupTableModel, read_lookup_tables
+from ofa_pipeline.memory import keep_freed_memory
 from ofa_pipeline.predictor import OfficialPredictor, load_official_predictor
 from ofa_pipeline.search import Estimates, EvolutionSettings, Scored
 from ofa_pipeline.search.guided import search_guided
@@ -37,9 +38,10 @@ NUM_BLOCKS = 20
 def main() -> None:
     """Read the options and print one JSON object a line."""
     options = _options()
+    keep_freed_memory()  # as the command does
     budgets = [float(text) for text in options.budgets.split(",")]
     predictor, tables = load(options.artifacts)
-    for seed in range(options.seeds):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         for line in ours(predictor, tables, budgets=budgets, seed=seed):
             print(json.dumps(line), flush=True)
         if options.reference:
@@ -149,6 +151,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--artifacts", type=Path, required=True)
     parser.add_argument("--budgets", default="15,20,25,30,35,40,45,50,55,60")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--reference", action="store_true")
     return parser.parse_args()
 

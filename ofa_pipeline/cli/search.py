@@ -46,6 +46,7 @@ def search(  # noqa: PLR0913 - options of a command
     Writes front.parquet, front.png and picks.json.
     """
     from ofa_pipeline.cli.display import Display
+    from ofa_pipeline.memory import keep_freed_memory
     from ofa_pipeline.progress import Reporter
     from ofa_pipeline.search.offline import OfflineRequest, search_offline
 
@@ -58,6 +59,7 @@ def search(  # noqa: PLR0913 - options of a command
         latency_column=latency_column,
         seed=seed,
     )
+    keep_freed_memory()
     with Display(stderr) as display:
         reporter = Reporter(lambda event: display.show("search", event))
         result = search_offline(request, reporter=reporter)
