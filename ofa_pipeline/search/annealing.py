@@ -34,7 +34,7 @@ _KEPT = 200  # architectures a budget that are returned
 class AnnealingSettings:
     """How many walks, how long."""
 
-    walks: int = 1600
+    walks: int = 1700
     """Of all budgets together."""
     walks_per_budget: tuple[int, int] = (40, 300)
     """At least and at most, however many budgets there are."""
