@@ -5,9 +5,9 @@ One JSON object a seed and budget:
     python benchmarks/search_official.py --artifacts DIR \
         --budgets 15,20,25,30,35,40,45,50,55,60 --seeds 5 [--reference]
 
-DIR holds ``acc_predictor.pth`` and look-up tables, in it or in a folder such as ``note10``. With
-``--first-seed`` other seeds are taken, and with ``--reference`` the evolution of the reference's tutorial (package ``ofa``) searches each budget in
-the same process, with the same predictor and tables.
+DIR holds ``acc_predictor.pth`` and look-up tables, in it or in a folder such as ``note10``.
+``--first-seed`` takes other seeds. With ``--reference`` the evolution of the reference's tutorial
+(package ``ofa``) searches each budget in the same process, with the same predictor and tables.
 """
 
 import argparse
