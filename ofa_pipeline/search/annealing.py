@@ -6,10 +6,10 @@ by the Metropolis rule; the walks of all budgets cool down together. From time t
 that got stuck are replaced by copies of better ones, of the same budget or a neighbouring one.
 
 Source:
-    Hukushima and Iba 2003, Population annealing and its application to a spin glass, section 2
-    (resampling by the change of temperature). Grathwohl et al. 2021 (arXiv:2102.04509), section 3
-    (proposals by first-order estimates over 2T). The proposal's own probability is left out of
-    the acceptance: we want the best architecture, not samples of a distribution.
+    Machta 2010 (arXiv:1006.0252) for population annealing, which is Hukushima and Iba's: replicas
+    are copied by the change of their Boltzmann weights. Grathwohl et al. 2021 (arXiv:2102.04509)
+    for Metropolis proposals by gradients of discrete inputs. The proposal's own probability is
+    left out of the acceptance: we want the best architecture, not samples of a distribution.
 """
 
 from dataclasses import dataclass

@@ -1,5 +1,6 @@
 """A small space with known accuracy and latency, so that a search can be checked."""
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,18 @@ def small_space(
         kernel_sizes=(3, 5, 7),
         expand_ratios=(2.0, 3.0, 4.0),
     )
+
+
+def tiny_space() -> SearchSpace:
+    """Return a space that can be enumerated."""
+    return small_space(num_groups=2, depths=(1, 2), resolutions_px=(16, 28))
+
+
+def every_architecture(space: SearchSpace) -> Genes:
+    """Return all architectures of a small space, each once."""
+    choices = [range(count) for count in space.num_choices]
+    genes = np.array(list(itertools.product(*choices)), dtype=np.int8)
+    return np.unique(space.canonicalize(genes), axis=0)
 
 
 def true_accuracy(space: SearchSpace, genes: Genes) -> FloatArray:

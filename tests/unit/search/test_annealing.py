@@ -1,5 +1,3 @@
-import itertools
-
 import numpy as np
 import pytest
 
@@ -9,23 +7,20 @@ from ofa_pipeline.search.annealing import AnnealingProblem, AnnealingSettings, a
 from ofa_pipeline.search.block_moves import BlockMoves
 from ofa_pipeline.search.guided import search_guided
 from ofa_pipeline.spaces import reference_space
-from tests.support.synthetic import RuggedAccuracy, small_space, true_accuracy, true_latency_ms
+from tests.support.synthetic import (
+    RuggedAccuracy,
+    every_architecture,
+    small_space,
+    tiny_space,
+    true_accuracy,
+    true_latency_ms,
+)
 
 BUDGETS = np.array([0.5, 0.6, 0.7])
 SHORT = AnnealingSettings(walks=120, steps=60, seed=3)
 NO_EVOLUTION = EvolutionSettings(
     population=16, generations=1, patience=1, elite=8, islands=3, filler_niches=0
 )
-
-
-def tiny_space():
-    return small_space(num_groups=2, depths=(1, 2), resolutions_px=(16, 28))
-
-
-def everything(space):
-    choices = [range(count) for count in space.num_choices]
-    genes = np.array(list(itertools.product(*choices)), dtype=np.int8)
-    return np.unique(space.canonicalize(genes), axis=0)
 
 
 def problem_of(space, accuracy, budgets=BUDGETS):
@@ -50,7 +45,7 @@ def best_within(scored, budget):
 def test_walks_meet_the_best_of_all_architectures_of_every_budget(seed):
     space = tiny_space()
     accuracy = RuggedAccuracy(space, seed=seed)
-    genes = everything(space)
+    genes = every_architecture(space)
     gain, latency = accuracy.predict(genes)[0], true_latency_ms(space, genes)
     found = anneal(problem_of(space, accuracy), settings=SHORT)
     for budget in BUDGETS:
@@ -90,7 +85,7 @@ def test_one_budget_that_admits_everything_is_no_special_case():
     space = tiny_space()
     accuracy = RuggedAccuracy(space)
     found = anneal(problem_of(space, accuracy, np.array([99.0])), settings=SHORT)
-    assert found.gain.max() == pytest.approx(accuracy.predict(everything(space))[0].max())
+    assert found.gain.max() == pytest.approx(accuracy.predict(every_architecture(space))[0].max())
 
 
 def test_a_search_with_slopes_goes_on_from_what_the_walks_met():

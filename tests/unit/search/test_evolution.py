@@ -1,5 +1,3 @@
-import itertools
-
 import numpy as np
 import pytest
 
@@ -14,7 +12,13 @@ from ofa_pipeline.search import (
     find_cheapest,
     search_front,
 )
-from tests.support.synthetic import small_space, true_accuracy, true_latency_ms
+from tests.support.synthetic import (
+    every_architecture,
+    small_space,
+    tiny_space,
+    true_accuracy,
+    true_latency_ms,
+)
 
 SMALL = {
     "population": 128,
@@ -26,16 +30,6 @@ SMALL = {
     "island_population": 64,
 }
 QUICK = EvolutionSettings(**SMALL)
-
-
-def tiny_space():
-    return small_space(num_groups=2, depths=(1, 2), resolutions_px=(16, 28))
-
-
-def everything(space):
-    choices = [range(count) for count in space.num_choices]
-    genes = np.array(list(itertools.product(*choices)), dtype=np.int8)
-    return np.unique(space.canonicalize(genes), axis=0)
 
 
 def estimates_of(space):
@@ -60,7 +54,7 @@ def tiny_result():
 
 def test_the_best_of_every_budget_is_the_best_of_all_architectures(tiny_result):
     space = tiny_space()
-    genes = everything(space)
+    genes = every_architecture(space)
     assert len(genes) == space.num_archs
     accuracy, latency = true_accuracy(space, genes), true_latency_ms(space, genes)
     for finding in tiny_result.findings:
