@@ -1,11 +1,15 @@
-"""Search that uses sums: exact where accuracy and latency are sums, elsewhere good seeds."""
+"""Search that uses what it knows of the estimates: sums are searched exactly, slopes followed.
+
+Where accuracy or latency is no sum, the exact front of the closest sums and what walks along the
+slopes met are the seeds of the evolution.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ofa_pipeline.arch import FloatArray, Genes
+from ofa_pipeline.arch import FloatArray, Genes, SearchSpace
 from ofa_pipeline.progress import SILENT, Reporter
 from ofa_pipeline.search.additive import Additive, AdditiveScore, additive_part, fit_additive
 from ofa_pipeline.search.annealing import AnnealingProblem, AnnealingSettings, anneal
@@ -19,7 +23,7 @@ from ofa_pipeline.search.front import (
     price_at,
     search_front,
 )
-from ofa_pipeline.search.objectives import Score, check_budgets, require_feasible
+from ofa_pipeline.search.objectives import Score, SearchProblem, check_budgets, require_feasible
 
 _SAMPLED = 3000  # architectures that sums are fitted to where a quantity is none
 _TOLERANCE = 1e-6  # fraction of top-1: a thousandth of what a label is known to
@@ -45,7 +49,7 @@ def search_guided(
     reporter: Reporter = SILENT,
     seeds: Genes | None = None,
 ) -> GuidedResult:
-    """Search with the exact front of the closest sums as seeds; exact where these are exact.
+    """Search with sums and slopes as far as there are any; exact where sums are exact.
 
     Args:
         estimates: The space, and accuracy and latency of its architectures.
@@ -59,12 +63,14 @@ def search_guided(
         ParamsError: If a budget is not positive, or an estimate is not finite.
     """
     budgets = check_budgets(budgets_ms, name="latency_ms")
-    require_feasible(as_problem(estimates, budgets), rng=np.random.default_rng(settings.seed))
-    sums = _sums(estimates, budgets, settings.seed)
+    problem = as_problem(estimates, budgets)
+    require_feasible(problem, rng=np.random.default_rng(settings.seed))
+    sums = _sums(problem, settings.seed)
     given = [] if seeds is None else [seeds]
     if sums:
         given.append(sums.front.front.genes)
-    if sums and estimates.trace and not sums.is_proof:
+    # A sum that is too high by a little may put everything above the budgets.
+    if sums and len(sums.front.front) and estimates.trace and not sums.is_proof:
         given.append(_annealed(estimates, sums, budgets, settings.seed, reporter))
         settings = replace(settings, islands=0)
     result = search_front(
@@ -112,29 +118,28 @@ def _annealed(
     return anneal(problem, settings=AnnealingSettings(seed=seed), reporter=reporter).genes
 
 
-def _sums(estimates: Estimates, budgets: Sequence[float], seed: int) -> _Sums | None:
+def _sums(problem: SearchProblem, seed: int) -> _Sums | None:
     """Return the sums; None where widths make them impossible."""
-    space = estimates.space
-    if space.num_width_sites:
+    if problem.space.num_width_sites:
         return None
 
-    def accuracy(genes: Genes) -> FloatArray:
-        return estimates.accuracy(genes)[0]
+    def latency(genes: Genes) -> FloatArray:
+        return problem.evaluate_costs(genes)[:, 0]
 
-    sums = [_closest_sum(estimates, score, seed) for score in (accuracy, estimates.latency)]
+    sums = [_closest_sum(problem.space, one, seed) for one in (problem.evaluate_gain, latency)]
     is_proof = all(one.is_exact for one in sums)
     front = exact_front(
         sums[0].score,
         sums[1].score,
-        max_cost=_BEYOND * budgets[-1],
+        max_cost=_BEYOND * float(problem.budgets.max()),
         tolerance=_TOLERANCE if is_proof else 100 * _TOLERANCE,
     )
     return _Sums(sums[1].score, front, is_proof)
 
 
-def _closest_sum(estimates: Estimates, score: Score, seed: int) -> Additive:
-    own = additive_part(estimates.space, score, seed=seed)
+def _closest_sum(space: SearchSpace, score: Score, seed: int) -> Additive:
+    own = additive_part(space, score, seed=seed)
     if own.is_exact:
         return own
-    sample = estimates.space.sample(np.random.default_rng(seed), _SAMPLED)
-    return fit_additive(estimates.space, sample, score(sample), score=score, seed=seed)
+    sample = space.sample(np.random.default_rng(seed), _SAMPLED)
+    return fit_additive(space, sample, score(sample), score=score, seed=seed)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from ofa_pipeline.errors import ParamsError
 from ofa_pipeline.search import Estimates, EvolutionSettings
 from ofa_pipeline.search.additive import additive_part
 from ofa_pipeline.search.annealing import AnnealingProblem, AnnealingSettings, anneal
@@ -138,3 +139,30 @@ def test_slopes_are_not_asked_for_where_widths_are_elastic():
     estimates = Estimates(space, accuracy, lambda genes: 1.0 + genes.sum(axis=1), never)
     guided = search_guided(estimates, budgets_ms=[40.0], settings=NO_EVOLUTION)
     assert guided.result.findings[0].best.costs[0, 0] <= 40
+
+
+def test_a_search_goes_on_where_the_closest_sum_of_latency_is_above_every_budget():
+    space = small_space()
+    accuracy = RuggedAccuracy(space)
+
+    def latency(genes):
+        # All but the smallest network pay a start-up that no sum over blocks has.
+        return np.where(genes.any(axis=1), 50.0 + genes.sum(axis=1), 1.0)
+
+    estimates = Estimates(space, accuracy.predict, latency, accuracy.trace)
+    guided = search_guided(estimates, budgets_ms=[2.0], settings=NO_EVOLUTION)
+    assert space.archs(guided.result.findings[0].best.genes) == [space.smallest]
+
+
+def test_an_accuracy_that_is_no_number_is_refused_before_any_walk():
+    space = small_space()
+
+    def accuracy(genes):
+        return np.full(len(genes), np.nan), np.zeros(len(genes))
+
+    def never(genes):
+        raise AssertionError("nothing to follow")
+
+    estimates = Estimates(space, accuracy, lambda genes: true_latency_ms(space, genes), never)
+    with pytest.raises(ParamsError, match="not finite"):
+        search_guided(estimates, budgets_ms=[0.9], settings=NO_EVOLUTION)

@@ -8,7 +8,7 @@ import pytest
 from ofa_pipeline.artifacts import read_json
 from ofa_pipeline.cost import estimate_cost
 from ofa_pipeline.errors import ArchError, InfeasibleConstraintError, ParamsError
-from ofa_pipeline.predictor import Ridge, build_predictor, save_predictor
+from ofa_pipeline.predictor import MlpEnsemble, MlpSettings, Ridge, build_predictor, save_predictor
 from ofa_pipeline.predictor.measured import read_column, read_measured_table
 from ofa_pipeline.search import Estimates, EvolutionSettings
 from ofa_pipeline.search.guided import search_guided
@@ -187,6 +187,27 @@ def test_a_predictor_is_asked_in_the_resolutions_of_its_own_space(space, table, 
     archs = estimates.space.archs(estimates.space.sample(np.random.default_rng(1), 5))
     ours = estimates.accuracy(estimates.space.genes(archs))[0]
     np.testing.assert_allclose(ours, predictor.predict(space.genes(archs))[0])
+
+
+def test_slopes_are_those_of_the_resolutions_that_both_know(space, table, tmp_path):
+    predictor = MlpEnsemble(space, settings=MlpSettings(width=8, epochs=3, members=2))
+    genes = space.sample(np.random.default_rng(0), 60)
+    predictor.fit(genes, true_accuracy(space, genes))
+    save_predictor(predictor, tmp_path / "p")
+    estimates = load_estimates(
+        SPACE_ID, accuracy=tmp_path / "p", latency=table, latency_column="phone_ms"
+    )
+    assert estimates.trace is not None
+    few = estimates.space.sample(np.random.default_rng(1), 5)
+    rows = np.array([1, 3])
+    ours = estimates.trace(few)
+    theirs = predictor.trace(space.genes(estimates.space.archs(few)))
+    np.testing.assert_allclose(ours.mean, theirs.mean)
+    whole, part = theirs.slopes(rows), ours.slopes(rows)
+    known = [space.resolutions_px.index(px) for px in RESOLUTIONS_PX]
+    np.testing.assert_allclose(part[:, : len(known)], whole[:, known])
+    others = len(space.resolutions_px)
+    np.testing.assert_allclose(part[:, len(known) :], whole[:, others:])
 
 
 def test_sums_are_searched_exactly_and_the_gap_is_proved():
