@@ -42,6 +42,10 @@ class DatasetParams(Section):
     max_bad_fraction: Annotated[float, Field(ge=0, lt=1)]
     shard_rows: Count
     seed: Seed
+    image_column: Annotated[str, Field(min_length=1)] = "image"
+    """Of Parquet files."""
+    label_column: Annotated[str, Field(min_length=1)] = "label"
+    """Of Parquet files."""
 
     @field_validator("source")
     @classmethod
@@ -56,6 +60,16 @@ class DatasetParams(Section):
                 f"torchvision:NAME, got {source!r}"
             )
         return source
+
+    @model_validator(mode="after")
+    def _columns_belong_to_parquet(self) -> "DatasetParams":
+        given = {"image_column", "label_column"} & self.model_fields_set
+        if given and not self.source.startswith("parquet:"):
+            raise ValueError(
+                f"{' and '.join(sorted(given))} are of Parquet files and have no effect on "
+                f"{self.source}: leave them out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _leave_images_to_train_on(self) -> "DatasetParams":

@@ -26,7 +26,7 @@ from ofa_pipeline.data.decode import (
     shrink,
 )
 from ofa_pipeline.data.shards import ShardWriter
-from ofa_pipeline.data.sources import Source, SourceImage, open_source
+from ofa_pipeline.data.sources import Columns, Source, SourceImage, open_source
 from ofa_pipeline.data.sources.base import check_classes
 from ofa_pipeline.data.splits import (
     DIGEST_BYTES,
@@ -78,6 +78,10 @@ class DatasetOptions:
     """Images a Parquet file."""
     seed: int
     """Of the splits."""
+    image_column: str = "image"
+    """Of Parquet files."""
+    label_column: str = "label"
+    """Of Parquet files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +119,8 @@ def prepare_dataset(
         DatasetError: If the source cannot be used, too many images are unreadable, or a class is
             too small for its splits.
     """
-    source = open_source(options.source, base=base)
+    columns = Columns(image=options.image_column, label=options.label_column)
+    source = open_source(options.source, base=base, columns=columns)
     folder.mkdir(parents=True, exist_ok=True)
     excluded = [_Excluded(file.path, None, file.reason) for file in source.skipped]
     with Staging(folder / ".staging") as staging:

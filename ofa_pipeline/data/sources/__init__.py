@@ -5,11 +5,13 @@ from pathlib import Path
 from ofa_pipeline.data.sources.base import SkippedFile, Source, SourceImage
 from ofa_pipeline.data.sources.image_folder import ImageFolderSource
 from ofa_pipeline.data.sources.parquet import ParquetSource
+from ofa_pipeline.data.sources.parquet_columns import Columns
 from ofa_pipeline.data.sources.torchvision import TorchvisionSource
 from ofa_pipeline.errors import DatasetError, suggest
 
 __all__ = [
     "FASHION_MNIST_SAMPLE",
+    "Columns",
     "ImageFolderSource",
     "ParquetSource",
     "SkippedFile",
@@ -23,13 +25,14 @@ FASHION_MNIST_SAMPLE = Path(__file__).parents[1] / "fashion_mnist_sample.parquet
 """12,000 images that come with the package."""
 
 
-def open_source(spec: str, *, base: Path) -> Source:
+def open_source(spec: str, *, base: Path, columns: Columns | None = None) -> Source:
     """Open a source and check what can be checked without decoding an image.
 
     Args:
         spec: ``fashion_mnist_sample``, ``image_folder:PATH``, ``parquet:PATH`` or
             ``torchvision:NAME``.
         base: What a relative path starts from.
+        columns: Names of the columns of Parquet files, where they are called otherwise.
 
     Raises:
         DatasetError: If there is no such source, or it cannot be used.
@@ -40,7 +43,7 @@ def open_source(spec: str, *, base: Path) -> Source:
     if kind == "image_folder":
         return ImageFolderSource(base / Path(rest).expanduser())
     if kind == "parquet":
-        return ParquetSource(base / Path(rest).expanduser())
+        return ParquetSource(base / Path(rest).expanduser(), columns=columns)
     if kind == "torchvision":
         return TorchvisionSource(rest)
     known = ("fashion_mnist_sample", "image_folder", "parquet", "torchvision")

@@ -1,16 +1,15 @@
 """``parquet:PATH``: images in Parquet files, as the Hugging Face datasets library writes them."""
 
 import hashlib
-import json
+from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from ofa_pipeline.data.sources.base import (
     SkippedFile,
@@ -18,203 +17,180 @@ from ofa_pipeline.data.sources.base import (
     check_classes,
     check_unique_names,
 )
+from ofa_pipeline.data.sources.parquet_columns import Columns, ImageCell, ParquetColumns
+from ofa_pipeline.data.sources.parquet_files import find_parquet_files, settle_splits
+from ofa_pipeline.data.sources.split_names import Role
 from ofa_pipeline.data.splits import SplitName
-from ofa_pipeline.errors import DatasetError, suggest
+from ofa_pipeline.errors import DatasetError
 
-IMAGES_A_READ = 64
-ROWS_A_SCAN = 65536
-MAX_UNNAMED_LABEL = 65535
-"""Where there are no class names: a larger label is rather an identifier of something else."""
-SPLIT_OF_FILE_NAME: dict[str, SplitName] = {
-    "train": "train",
-    "test": "test",
-    "val": "selection",
-    "valid": "selection",
-    "validation": "selection",
-}
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+UNLABELED_REASON = "has no label (-1 or null)"
+
+
+@dataclass(slots=True)
+class _File:
+    """One file, and what a look at its labels and paths found."""
+
+    columns: ParquetColumns
+    shown: str
+    """Its path below the source."""
+    role: Role | None
+    """The split that its name says."""
+    counts: Counter[str] = field(default_factory=Counter)
+    """Labelled images by class name."""
+    unlabeled: list[tuple[int, str | None]] = field(default_factory=list)
+    """Row, and what the row calls its image."""
+    path_keys: "array[int]" = field(default_factory=lambda: array("Q"))
+    """Hashes of the images' paths."""
 
 
 class ParquetSource:
     """A Parquet file, or a folder of them.
 
-    Columns: ``image`` (a struct of ``bytes`` and ``path``) and ``label`` (an integer). The class
-    names stand in the schema metadata, as ``class_names`` (comma-separated or JSON) or as the
-    datasets library writes them; without any they are the numbers. In a folder, files whose
-    names begin with ``train``, ``test`` or ``validation`` are splits, as in an image folder.
+    Columns: images as a struct of ``bytes`` and ``path``, as bytes, or as paths of files beside
+    the Parquet file; labels as integers, whose class names stand in the schema metadata as
+    ``class_names`` (comma-separated or JSON) or as the datasets library writes them, or as
+    names. Files are matched by the names of their classes, never by numbers alone.
+
+    Names of files and folders in a folder say what is a split: see `find_parquet_files`. An
+    image whose label is -1 or null is left out and listed; a split without any label is none.
     """
 
     fixed_splits: frozenset[SplitName]
     class_names: tuple[str, ...]
     num_images: int
-    skipped: Sequence[SkippedFile] = ()
+    skipped: Sequence[SkippedFile]
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, columns: Columns | None = None) -> None:
         """Read schemas, labels and paths, without decoding an image.
 
+        Args:
+            path: A Parquet file or a folder that holds some.
+            columns: Names of the image and the label column.
+
         Raises:
-            DatasetError: If a file is no Parquet file, lacks a column, has a label out of range
-                or none, or names a path twice; or if there are no images, one class only, or an
-                empty class.
+            DatasetError: If a file is no Parquet file, lacks a column or has a label that is no
+                class; if the files' names do not make clear what the splits are; or if there are
+                no images, one class only, or an empty class.
         """
-        self._root = path
-        self._files = _find_files(path)
-        self._splits = _splits_of(self._files) if path.is_dir() else [None]
+        self._root = path if path.is_dir() else path.parent
+        found = find_parquet_files(path)
+        self._files = [
+            _File(ParquetColumns(item.path, columns or Columns()), item.shown, item.role)
+            for item in found.files
+        ]
+        for file in self._files:
+            _scan(file)
+        self._has_repeated_paths = _repeat(self._files)
+        self.class_names = self._names_of_classes(path)
+        self._index = {name: index for index, name in enumerate(self.class_names)}
+        counts = [sum(file.counts[name] for file in self._files) for name in self.class_names]
+        check_classes(counts, class_names=self.class_names, origin=str(path))
+        self._splits = settle_splits(
+            [file.role if file.counts else None for file in self._files],
+            shown=[file.shown for file in self._files if file.counts],
+            origin=path,
+        )
         self.fixed_splits = frozenset(split for split in self._splits if split is not None)
-        schemas = [_check_schema(file) for file in self._files]
-        names = [_class_names(schema) for schema in schemas]
-        if any(other != names[0] for other in names):
-            raise DatasetError(f"all files in {path} must name the same classes, in one order")
-        self._check_paths()
-        counts = self._count_labels(names[0])
-        self.class_names = names[0] or tuple(str(label) for label in range(len(counts)))
-        check_unique_names(self.class_names, origin=str(path))
-        check_classes(counts.tolist(), class_names=self.class_names, origin=str(path))
-        self.num_images = int(counts.sum())
+        self.num_images = sum(counts)
+        self.skipped = (*found.skipped, *self._unlabeled())
 
     def images(self) -> Iterator[SourceImage]:
-        """Yield the images by file and row; one row group of a file is held at a time."""
-        for path, split in zip(self._files, self._splits, strict=True):
-            row = 0
-            for batch in _batches(path, ["image", "label"], rows=IMAGES_A_READ):
-                for record in batch.to_pylist():
-                    name = record["image"]["path"] or f"{path.name}#{row}"
-                    content = record["image"]["bytes"]
-                    yield SourceImage(name, record["label"], split, partial(_given, content))
-                    row += 1
+        """Yield the labelled images by file and row; some megabytes are held at a time."""
+        for file, split in zip(self._files, self._splits, strict=True):
+            folder = file.columns.path.parent
+            for row, (cell, name) in enumerate(file.columns.images()):
+                if name is not None:
+                    label = self._index[name]
+                    read = partial(_content, cell, folder, self._root)
+                    yield SourceImage(self._shown(file, row, cell.path), label, split, read)
 
-    def _count_labels(self, class_names: tuple[str, ...] | None) -> NDArray[np.int64]:
-        counts = np.zeros(len(class_names or ()), dtype=np.int64)
-        for path in self._files:
-            row = 0
-            for batch in _batches(path, ["label"], rows=ROWS_A_SCAN):
-                labels = _checked_labels(batch["label"], class_names, path=path, row=row)
-                found = np.bincount(labels, minlength=len(counts))
-                counts = found + np.pad(counts, (0, len(found) - len(counts)))
-                row += len(labels)
-        return counts
+    def _shown(self, file: _File, row: int, path: str | None) -> str:
+        """Return a name that no other image of the source's split has."""
+        place = f"{file.shown}#{row}"
+        if not path:
+            return place
+        return f"{place} ({path})" if self._has_repeated_paths else path
 
-    def _check_paths(self) -> None:
-        keys: dict[SplitName | None, list[NDArray[np.uint64]]] = {}
-        for path, split in zip(self._files, self._splits, strict=True):
-            for batch in _batches(path, ["image.path"], rows=ROWS_A_SCAN):
-                names = batch["image"].field("path").drop_null().to_pylist()
-                hashed = [hashlib.blake2b(n.encode(), digest_size=8).digest() for n in names if n]
-                keys.setdefault(split, []).append(np.frombuffer(b"".join(hashed), np.uint64))
-        for split, parts in keys.items():
-            values, counts = np.unique(np.concatenate(parts), return_counts=True)
-            if (counts > 1).any():
-                name = self._name_of(values[counts > 1][0], split)
-                raise DatasetError(
-                    f"every image of {self._root} must have a path of its own, {name!r} occurs "
-                    f"{counts.max()} times, and {int((counts > 1).sum())} paths are repeated. "
-                    "Remove the repeated rows"
-                )
+    def _unlabeled(self) -> Iterator[SkippedFile]:
+        for file in self._files:
+            for row, path in file.unlabeled:
+                yield SkippedFile(self._shown(file, row, path), UNLABELED_REASON)
 
-    def _name_of(self, key: np.uint64, split: SplitName | None) -> str:
-        for path, other in zip(self._files, self._splits, strict=True):
-            if other != split:
-                continue
-            for batch in _batches(path, ["image.path"], rows=ROWS_A_SCAN):
-                for name in batch["image"].field("path").drop_null().to_pylist():
-                    hashed = hashlib.blake2b(name.encode(), digest_size=8).digest()
-                    if hashed == key.tobytes():
-                        return str(name)
-        return "?"
+    def _names_of_classes(self, path: Path) -> tuple[str, ...]:
+        """Return the class names: those of the metadata in their order, else sorted."""
+        given = [file.columns.class_names for file in self._files]
+        named = [names for names in given if names is not None]
+        if named:
+            check_unique_names(named[0], origin=str(path))
+            for file in self._files:
+                self._check_same_names(file, named[0])
+            return named[0]
+        found = {name for file in self._files for name in file.counts}
+        if not found:
+            raise DatasetError(f"{path} holds no images with a label")
+        numbers = all(name.isascii() and name.isdigit() for name in found)
+        return tuple(sorted(found, key=lambda name: (int(name) if numbers else 0, name)))
 
-
-def _given(content: bytes | None) -> bytes:
-    if not content:
-        raise DatasetError("the row has no bytes")
-    return content
-
-
-def _find_files(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise DatasetError(f"parquet must be a Parquet file or a folder of them, {path} is nothing")
-    files = sorted(path.rglob("*.parquet"))
-    if not files:
-        raise DatasetError(f"{path} must hold Parquet files, there is none with .parquet")
-    return files
-
-
-def _splits_of(files: Sequence[Path]) -> list[SplitName | None]:
-    """Return the split of each file, by its name; None where the splits are to be drawn."""
-    words = [file.stem.lower().replace("_", "-").split("-")[0] for file in files]
-    named = [SPLIT_OF_FILE_NAME.get(word) for word in words]
-    if "test" not in named:
-        named = ["test" if split == "selection" else split for split in named]
-    if set(named) <= {"test"} or set(named) <= {"selection", "test"}:
+    def _check_same_names(self, file: _File, names: tuple[str, ...]) -> None:
+        own = file.columns.class_names
+        found = set(own) if own is not None else set(file.counts)
+        if found == set(names) or (own is None and found <= set(names)):
+            return
         raise DatasetError(
-            f"there must be images to train on, {files[0].parent} has only "
-            f"{', '.join(file.name for file in files[:5])}"
+            f"all files must name the same classes: {file.shown} lacks "
+            f"{_few(set(names) - found)} and has {_few(found - set(names))} besides those of "
+            f"{self._files[0].shown}. Write them with the same names"
         )
-    return [None if split == "train" else split for split in named]
 
 
-def _check_schema(path: Path) -> pa.Schema:
-    try:
-        schema = pq.read_schema(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DatasetError(f"{path} is not a readable Parquet file: {error}") from error
-    for name in ("image", "label"):
-        if name not in schema.names:
-            raise DatasetError(
-                f"{path} must have the columns image and label, it has no {name}."
-                f"{suggest(name, schema.names) or f' It has: {schema.names}.'}"
-            )
-    image, label = schema.field("image").type, schema.field("label").type
-    fields = {field.name for field in image} if pa.types.is_struct(image) else set()
-    if not {"bytes", "path"} <= fields:
+def _scan(file: _File) -> None:
+    """Count the labels of a file and remember the hashes of its paths."""
+    for row, (path, name) in enumerate(file.columns.paths_and_labels()):
+        if name is None:
+            file.unlabeled.append((row, path))
+            continue
+        file.counts[name] += 1
+        if path:
+            file.path_keys.append(_path_key(path))
+
+
+def _path_key(path: str) -> int:
+    digest = hashlib.blake2b(path.encode(errors="surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
+
+
+def _repeat(files: Sequence[_File]) -> bool:
+    """Whether two images of a split are called alike, as file names of two folders are."""
+    by_split: dict[Role | None, list[NDArray[np.uint64]]] = {}
+    for file in files:
+        keys = np.frombuffer(file.path_keys, np.uint64)
+        by_split.setdefault(file.role, []).append(keys)
+        file.path_keys = array("Q")
+    return any(len(np.unique(keys)) < len(keys) for keys in map(np.concatenate, by_split.values()))
+
+
+def _content(cell: ImageCell, folder: Path, root: Path) -> bytes:
+    """Return the content of an image, from its row or from the file that the row names."""
+    if cell.content is not None:
+        return cell.content
+    if cell.path is None:
+        raise DatasetError("the row has no image")
+    if "://" in cell.path:
         raise DatasetError(
-            f"{path}: column image must be a struct of bytes and path, it is {image}"
+            "the row has no bytes, only an address, and nothing is downloaded here. Write the "
+            "bytes into the file: the datasets library does with Dataset.to_parquet"
         )
-    if not pa.types.is_integer(label):
-        raise DatasetError(f"{path}: column label must be an integer, it is {label}")
-    return schema
+    for base in (folder, root):
+        if (base / cell.path).is_file():
+            return (base / cell.path).read_bytes()
+    raise DatasetError(
+        f"the row has no bytes, and the file that it names is neither there nor in {folder}"
+    )
 
 
-def _class_names(schema: pa.Schema) -> tuple[str, ...] | None:
-    metadata = schema.metadata or {}
-    if b"class_names" in metadata:
-        text = metadata[b"class_names"].decode()
-        return tuple(json.loads(text) if text.startswith("[") else text.split(","))
-    if b"huggingface" in metadata:
-        features = json.loads(metadata[b"huggingface"]).get("info", {}).get("features", {})
-        names = features.get("label", {}).get("names")
-        return tuple(names) if names else None
-    return None
-
-
-def _checked_labels(
-    labels: Any,  # noqa: ANN401 - an Arrow array, which has no types
-    class_names: tuple[str, ...] | None,
-    *,
-    path: Path,
-    row: int,
-) -> NDArray[np.int64]:
-    if labels.null_count:
-        first = row + labels.is_null().to_pylist().index(True)
-        raise DatasetError(f"{path}: every image must have a label, row {first} has none")
-    values: NDArray[np.int64] = labels.to_numpy(zero_copy_only=False).astype(np.int64)
-    highest = len(class_names) - 1 if class_names else MAX_UNNAMED_LABEL
-    wrong = np.flatnonzero((values < 0) | (values > highest))
-    if len(wrong):
-        known = f"{len(class_names)} class names" if class_names else "no class names"
-        raise DatasetError(
-            f"{path}: labels must be 0 to {highest} ({known} in the schema metadata), "
-            f"row {row + wrong[0]} has {values[wrong[0]]}"
-        )
-    return values
-
-
-def _batches(path: Path, columns: list[str], *, rows: int) -> Iterator[pa.RecordBatch]:
-    try:
-        with pq.ParquetFile(path) as file:
-            for group in range(file.num_row_groups):  # all at once: Arrow reads many ahead
-                yield from file.iter_batches(
-                    batch_size=rows, columns=columns, row_groups=[group], use_threads=False
-                )
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DatasetError(f"{path} is damaged: {error}") from error
+def _few(names: set[str]) -> str:
+    shown = ", ".join(repr(name) for name in sorted(names)[:5])
+    return f"{shown}{' and more' if len(names) > 5 else ''}" if names else "none"  # noqa: PLR2004
