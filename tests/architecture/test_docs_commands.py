@@ -5,9 +5,9 @@ import runpy
 import shlex
 from pathlib import Path
 
-import click
 import pytest
 import typer.main
+from typer.core import TyperGroup
 
 from ofa_pipeline.cli.main import app
 
@@ -34,12 +34,12 @@ COMMANDS = sorted(set(documented_commands()))
 def test_documented_command_exists_with_its_options(page, command):
     words = shlex.split(command)
     names = words[next(i for i, word in enumerate(words) if word.endswith("ofa-pipeline")) + 1 :]
-    context = click.Context(typer.main.get_command(app))
-    while isinstance(context.command, click.Group):
-        found = context.command.get_command(context, names.pop(0))
-        assert found is not None, f"{page}: {command!r} is no command"
-        context = click.Context(found, parent=context)
-    found.make_context(found.name, names, parent=context.parent)  # raises on an unknown option
+    found = typer.main.get_command(app)
+    while isinstance(found, TyperGroup):
+        name = names.pop(0)
+        assert name in found.commands, f"{page}: {command!r} is no command"
+        found = found.commands[name]
+    found.make_context(found.name, names)  # raises on an unknown option
 
 
 @pytest.mark.parametrize(("page", "command"), [c for c in COMMANDS if c[1].startswith("make ")])
