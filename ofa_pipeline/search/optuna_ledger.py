@@ -154,7 +154,8 @@ def open_ledger(
         sampler: Chooses what `Ledger.ask` returns; Optuna's default when left out.
 
     Raises:
-        ParamsError: If the study is of another space, or was made for other objectives.
+        ParamsError: If the study is of another space, has other objectives or holds trials that
+            are no ledger's. It is left as it was.
     """
     study = optuna.create_study(
         storage=_storage(place),
@@ -163,19 +164,24 @@ def open_ledger(
         sampler=sampler,
         load_if_exists=True,
     )
+    found = tuple(direction.name.lower() for direction in study.directions)
+    if found != DIRECTIONS:
+        raise ParamsError(
+            f"study {name} in {place} must {' and '.join(DIRECTIONS)} accuracy and latency, "
+            f"found directions {found}"
+        )
     known = study.user_attrs.get(_SPACE_KEY)
+    if known is None and study.get_trials(deepcopy=False):
+        raise ParamsError(
+            f"study {name} in {place} must be a ledger, but holds trials of something else. Give "
+            "the ledger a study of its own."
+        )
     if known is None:
         study.set_user_attr(_SPACE_KEY, space.digest)
     elif known != space.digest:
         raise ParamsError(
             f"study {name} in {place} is of a space with digest {known}, not of {space.space_id} "
             f"with {space.digest}. Give this space a study of its own."
-        )
-    found = tuple(direction.name.lower() for direction in study.directions)
-    if found != DIRECTIONS:
-        raise ParamsError(
-            f"study {name} in {place} must {' and '.join(DIRECTIONS)} accuracy and latency, "
-            f"found directions {found}"
         )
     return Ledger(study, space)
 

@@ -83,6 +83,26 @@ def test_a_ledger_of_another_space_is_refused(ledger, tmp_path):
         open_ledger(tmp_path / "ledger.journal", space=small_space(), name="demo on cpu")
 
 
+@pytest.mark.parametrize(
+    ("directions", "has_trial", "message"),
+    [
+        (["minimize", "minimize"], False, "must maximize and minimize"),
+        (["maximize", "minimize"], True, "holds trials of something else"),
+    ],
+)
+def test_a_foreign_study_is_refused_and_left_as_it_was(
+    space, tmp_path, directions, has_trial, message
+):
+    backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / "studies.journal"))
+    storage = optuna.storages.JournalStorage(backend)
+    study = optuna.create_study(storage=storage, study_name="theirs", directions=directions)
+    if has_trial:
+        study.add_trial(optuna.trial.create_trial(values=[0.5, 1.0]))
+    with pytest.raises(ParamsError, match=message):
+        open_ledger(tmp_path / "studies.journal", space=space, name="theirs")
+    assert optuna.load_study(study_name="theirs", storage=storage).user_attrs == {}
+
+
 def test_the_surrogate_sampler_finds_better_subnets_than_chance(space):
     def study_with(sampler):
         study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
