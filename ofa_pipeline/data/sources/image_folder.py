@@ -1,35 +1,39 @@
 """``image_folder:PATH``: one folder a class, as ImageNet is laid out."""
 
-import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-from PIL import Image
-
 from ofa_pipeline.data.sources.base import SkippedFile, SourceImage, check_classes
+from ofa_pipeline.data.sources.class_names import check_class_names, in_class_order, normalized
+from ofa_pipeline.data.sources.split_folders import Part, check_no_broken_link, find_parts
+from ofa_pipeline.data.sources.walk import (
+    CIRCLE,
+    FolderKey,
+    Listing,
+    is_probably_image,
+    key_of,
+    keys_above,
+    leads_back,
+    list_folder,
+    shown,
+    walk,
+)
 from ofa_pipeline.data.splits import SplitName
 from ofa_pipeline.errors import DatasetError
 
-TRAIN_NAMES = ("train", "training")
-TEST_NAMES = ("test", "testing")
-VALIDATION_NAMES = ("val", "valid", "validation")
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A folder of class folders."""
-
-    folder: Path
-    split: SplitName | None
+MAX_FILE_BYTES = 1 << 30
+"""Larger files are not read: no image of the largest size that is decoded needs as much."""
+OUTSIDE = "lies outside the class folders"
+IMAGE_OUTSIDE = "an image outside the class folders: it has no class"
 
 
 class ImageFolderSource:
     """``PATH/CLASS/IMAGE``, or ``PATH/{train,val,test}/CLASS/IMAGE``.
 
     With ``train`` beside ``test`` or ``val``, that one is the test split; with all three, ``val``
-    is the selection split. Class folders may have folders of their own. Files whose ending is
-    not that of an image are skipped and listed; hidden ones are not even listed.
+    is the selection split. Class folders may have folders of their own, and links to others.
+    Every file in them is an image to decode, but for texts; those are skipped and listed.
     """
 
     fixed_splits: frozenset[SplitName]
@@ -38,113 +42,123 @@ class ImageFolderSource:
     skipped: Sequence[SkippedFile]
 
     def __init__(self, root: Path) -> None:
-        """Look through the folders, without opening an image.
+        """Look through the folders; only files that are not called as images are looked into.
 
         Raises:
             DatasetError: If there are no class folders, no images, one class only, an empty
-                class, or splits with different classes.
+                class, names that cannot be used, splits with different classes, or folders that
+                look like splits and are not understood.
         """
         if not root.is_dir():
             found = "a file" if root.exists() else "nothing"
             raise DatasetError(f"image_folder must be a folder of class folders, {root} is {found}")
         self._root = root
-        self._endings = frozenset(Image.registered_extensions())
-        self._parts = _find_parts(root)
-        self.fixed_splits = frozenset(p.split for p in self._parts if p.split is not None)
-        self.class_names = tuple(_folders(self._parts[0].folder))
+        self._above = keys_above(root)
+        skipped: list[SkippedFile] = []
+        parts, passed = find_parts(root, above=self._above)
+        skipped += [SkippedFile(self._shown(found.path), found.problem or "") for found in passed]
+        self._parts = [(part, self._class_folders(part, skipped)) for part in parts]
+        self.fixed_splits = frozenset(part.split for part in parts if part.split is not None)
+        self.class_names = tuple(in_class_order(self._parts[0][1]))
         if not self.class_names:
             raise DatasetError(f"{root} must hold one folder of images a class, it has no folders")
-        skipped = [
-            SkippedFile(_shown(path.relative_to(root)), "lies outside the class folders")
-            for part in self._parts
-            for path in _files(part.folder)
-        ]
+        check_class_names(self.class_names, origin=shown(root))
+        self._check_not_wrapped()
         total = [0] * len(self.class_names)
-        for part in self._parts:
-            self._check_same_classes(part)
-            counts = [self._count(part, name, skipped) for name in self.class_names]
-            check_classes(counts, class_names=self.class_names, origin=str(part.folder))
+        for part, folders in self._parts:
+            self._check_same_classes(part, folders)
+            above = self._above | keys_above(part.folder)
+            counts = [self._count(folders[name], above, skipped) for name in self.class_names]
+            check_classes(counts, class_names=self.class_names, origin=shown(part.folder))
             total = [a + b for a, b in zip(total, counts, strict=True)]
         self.num_images = sum(total)
         self.skipped = tuple(skipped)
 
     def images(self) -> Iterator[SourceImage]:
         """Yield the images by split, class and name; one folder's names are held at a time."""
-        for part in self._parts:
+        for part, folders in self._parts:
+            above = self._above | keys_above(part.folder)
             for label, name in enumerate(self.class_names):
-                for path in _walk(part.folder / name):
-                    if self._is_image(path):
-                        shown = _shown(path.relative_to(self._root))
-                        yield SourceImage(shown, label, part.split, path.read_bytes)
+                for found in walk(folders[name], above=above):
+                    if found.problem is None:
+                        read = partial(_read, found.path)
+                        yield SourceImage(self._shown(found.path), label, part.split, read)
 
-    def _is_image(self, path: Path) -> bool:
-        ending = path.suffix.lower()
-        return not ending or ending in self._endings
+    def _shown(self, path: Path) -> str:
+        return shown(path.relative_to(self._root))
 
-    def _count(self, part: _Part, name: str, skipped: list[SkippedFile]) -> int:
+    def _class_folders(self, part: Part, skipped: list[SkippedFile]) -> dict[str, Path]:
+        """Return the class folders of a part by the name of the class; list what is none."""
+        folder, listing = part.folder, list_folder(part.folder)
+        check_no_broken_link(folder, listing)
+        skipped += [SkippedFile(self._shown(folder / n), why) for n, why in listing.others]
+        for name in listing.files:
+            reason = IMAGE_OUTSIDE if is_probably_image(folder / name) else OUTSIDE
+            skipped.append(SkippedFile(self._shown(folder / name), reason))
+        return self._named(part, listing, skipped)
+
+    def _named(self, part: Part, listing: Listing, skipped: list[SkippedFile]) -> dict[str, Path]:
+        folders: dict[str, Path] = {}
+        homes: dict[FolderKey, Path] = {}
+        for name in listing.all_folders:
+            path = part.folder / name
+            if leads_back(path):
+                skipped.append(SkippedFile(self._shown(path), CIRCLE))
+                continue
+            key = key_of(path)
+            if normalized(name) in folders or key in homes:
+                other = folders.get(normalized(name)) or homes[key]
+                raise DatasetError(
+                    f"every class must have a name and a folder of its own, {shown(path)} is "
+                    f"the same as {shown(other)}. Remove one of them"
+                )
+            folders[normalized(name)] = homes[key] = path
+        return folders
+
+    def _check_not_wrapped(self) -> None:
+        [first, *others] = self.class_names
+        folder = self._parts[0][1][first]
+        inside = list_folder(folder).all_folders
+        if not others and inside:
+            raise DatasetError(
+                f"{shown(self._parts[0][0].folder)} must hold at least two class folders, it has "
+                f"one: {shown(first)}/, with folders in it ({_listed(inside)}). Are those the "
+                f"classes or splits? Then name image_folder:{shown(folder)}"
+            )
+
+    def _count(self, folder: Path, above: frozenset[FolderKey], skipped: list[SkippedFile]) -> int:
         count = 0
-        for path in _walk(part.folder / name):
-            if self._is_image(path):
+        for found in walk(folder, above=above):
+            if found.problem is None:
                 count += 1
             else:
-                reason = f"no image format has the ending {path.suffix}"
-                skipped.append(SkippedFile(_shown(path.relative_to(self._root)), reason))
+                skipped.append(SkippedFile(self._shown(found.path), found.problem))
         return count
 
-    def _check_same_classes(self, part: _Part) -> None:
-        found = set(_folders(part.folder))
-        missing = [name for name in self.class_names if name not in found]
-        unknown = sorted(found - set(self.class_names))
+    def _check_same_classes(self, part: Part, folders: Mapping[str, Path]) -> None:
+        missing = [name for name in self.class_names if name not in folders]
+        unknown = sorted(set(folders) - set(self.class_names))
         if missing or unknown:
             raise DatasetError(
-                f"{part.folder} must have the classes of {self._parts[0].folder}; "
-                f"missing: {', '.join(missing[:5]) or 'none'}; "
-                f"unknown: {', '.join(unknown[:5]) or 'none'}"
+                f"{shown(part.folder)} must have the classes of "
+                f"{shown(self._parts[0][0].folder)}; missing: {_listed(missing)}; "
+                f"unknown: {_listed(unknown)}"
             )
 
 
-def _find_parts(root: Path) -> list[_Part]:
-    """Return the split folders, train first; the root alone where there are none."""
-    train, test, validation = (
-        [root / name for name in _folders(root) if name.lower() in names and _folders(root / name)]
-        for names in (TRAIN_NAMES, TEST_NAMES, VALIDATION_NAMES)
-    )
-    if not train:
-        return [_Part(root, None)]
-    if not test and not validation:
-        return [_Part(train[0], None)]
-    parts = [_Part(train[0], None), _Part((test or validation)[0], "test")]
-    if test and validation:
-        parts.append(_Part(validation[0], "selection"))
-    return parts
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(shown(name) for name in names[:5]) or "none"
 
 
-def _folders(folder: Path) -> list[str]:
-    return [path.name for path in _visible(folder) if path.is_dir()]
+def _read(path: Path) -> bytes:
+    """Return the content of a file.
 
-
-def _files(folder: Path) -> list[Path]:
-    return [path for path in _visible(folder) if not path.is_dir()]
-
-
-def _visible(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    """Yield the files of a folder and of those in it, in order of their names."""
-    for current, folders, files in os.walk(folder, onerror=_raise):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith("."):
-                yield Path(current) / name
-
-
-def _raise(error: OSError) -> None:
-    """Make `os.walk` stop at a folder that may not be read, which it would skip."""
-    raise error
-
-
-def _shown(path: Path) -> str:
-    """Return a path as text, with escapes where its name is not UTF-8."""
-    return os.fsencode(path.as_posix()).decode(errors="backslashreplace")
+    Raises:
+        DatasetError: If it is too large to be an image.
+        OSError: If it cannot be read.
+    """
+    with path.open("rb") as file:
+        content = file.read(MAX_FILE_BYTES + 1)
+    if len(content) > MAX_FILE_BYTES:
+        raise DatasetError(f"not an image: larger than {MAX_FILE_BYTES >> 20:,} MiB")
+    return content

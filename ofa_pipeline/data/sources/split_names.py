@@ -60,5 +60,6 @@ def splits_of(roles: Collection[Role]) -> dict[Role, SplitName]:
 
 
 def resembles_split(name: str) -> bool:
-    """Return whether a name has a word of splits in it: ``fold1``, ``pets_train``, ``part-b``."""
-    return any(word in _WORDS_OF_SPLITS for word in re.findall("[a-z]+", name.lower()))
+    """Return whether a name has a word of splits in it: ``fold1``, ``pets_train``, ``trainA``."""
+    words = re.findall("[A-Z]?[a-z]+|[A-Z]+", name)
+    return any(word.lower() in _WORDS_OF_SPLITS for word in words)

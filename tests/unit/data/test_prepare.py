@@ -184,7 +184,7 @@ def test_unreadable_files_are_quarantined_with_the_reason(tmp_path):
     found = quarantined(tmp_path / "dataset")
     assert "truncated" in found["cat/cut.jpg"]
     assert found["dog/text.png"] == "not an image: the content is of no known image format"
-    assert found["dog/notes.txt"] == "no image format has the ending .txt"
+    assert found["dog/notes.txt"] == "not an image: a text"
     assert figures["num_unreadable"] == 2
     assert figures["num_skipped_files"] == 1
     assert sum(figures["num_images"].values()) == 20

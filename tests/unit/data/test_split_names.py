@@ -74,7 +74,9 @@ def test_held_out_roles_become_the_test_split_first(roles, splits):
     assert splits_of(roles) == splits
 
 
-@pytest.mark.parametrize("name", ["fold1", "Fold_2", "pets_train", "split-a", "part3", "subset_b"])
+@pytest.mark.parametrize(
+    "name", ["fold1", "Fold_2", "pets_train", "split-a", "part3", "subset_b", "trainA", "PetsTest"]
+)
 def test_names_with_a_word_of_splits_resemble_one(name):
     assert resembles_split(name)
 
