@@ -17,6 +17,7 @@ from ofa_pipeline.spaces import REFERENCE_SPACES, mobilenet_v3_small_images, ref
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 Positive = Annotated[float, Field(gt=0)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -46,6 +47,8 @@ class DatasetParams(Section):
     """Of Parquet files."""
     label_column: Annotated[str, Field(min_length=1)] = "label"
     """Of Parquet files."""
+    value_range: tuple[Finite, Finite] | None = None
+    """Values that become 0 and 255 where an image has more than 8 bits a channel."""
 
     @field_validator("source")
     @classmethod
@@ -60,6 +63,13 @@ class DatasetParams(Section):
                 f"torchvision:NAME, got {source!r}"
             )
         return source
+
+    @field_validator("value_range")
+    @classmethod
+    def _some_range(cls, value_range: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value_range is not None and value_range[0] >= value_range[1]:
+            raise ValueError(f"must be [LOW, HIGH] with LOW below HIGH, got {list(value_range)}")
+        return value_range
 
     @model_validator(mode="after")
     def _columns_belong_to_parquet(self) -> "DatasetParams":

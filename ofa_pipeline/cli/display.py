@@ -8,11 +8,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
+from ofa_pipeline.dataset_summary import DatasetSummary, summary_lines
 from ofa_pipeline.progress import ProgressEvent
 
 LINE_EVERY_S = 15.0
 """Between two lines of progress where there is no terminal."""
 
+_WIDEST = 100
+"""Of a text: longer lines are hard to read."""
 _MINUTE_S = 60
 _HOUR_S = 3600
 
@@ -68,6 +71,11 @@ class Display:
         if now - last >= LINE_EVERY_S:
             self._last_line[stage] = now
             self.line(f"  {stage}: {event.label}, {progress_text(event)}")
+
+    def summarize(self, summary: DatasetSummary) -> None:
+        """Print what the preparation of a dataset did, in lines as wide as the terminal."""
+        for line in summary_lines(summary, width=min(self._console.width, _WIDEST)):
+            self.line(line.text, style="yellow" if line.is_warning else "")
 
     def finish(self, stage: str) -> None:
         """Take the bar of a stage away."""

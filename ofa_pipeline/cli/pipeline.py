@@ -16,6 +16,7 @@ from ofa_pipeline.cli.display import Display
 from ofa_pipeline.cli.events import PIPE_VARIABLE, EventPipe, StageEvent
 from ofa_pipeline.cli.options import WorkspaceOption
 from ofa_pipeline.cli.output import EXIT_TERMINATED, describe_error, exit_code_of, stderr, stdout
+from ofa_pipeline.dataset_summary import read_summary
 from ofa_pipeline.progress import Reporter
 from ofa_pipeline.stages import STAGES, StageContext, check_item, find_stage, run_stage
 from ofa_pipeline.workspace import choose_version_control, create_workspace, hold_stage
@@ -80,6 +81,8 @@ def stage(
     with hold_stage(root, address=address), _reporter(address) as reporter:
         context = StageContext(layout=Layout(root), params=params, item=item, reporter=reporter)
         run_stage(name, context)
+    if name == "prepare_dataset" and PIPE_VARIABLE not in os.environ:  # else the flow shows it
+        Display(stderr).summarize(read_summary(Layout(root).dataset))
 
 
 def init(

@@ -7,7 +7,7 @@ shards of their splits, in an order that is random but depends on the pixels alo
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -19,6 +19,9 @@ import numpy as np
 from ofa_pipeline.artifacts import write_json
 from ofa_pipeline.cores import usable_cores
 from ofa_pipeline.data.decode import (
+    FileFacts,
+    Pixels,
+    ValueRange,
     center_square,
     decode_source_image,
     encode,
@@ -28,6 +31,7 @@ from ofa_pipeline.data.decode import (
 from ofa_pipeline.data.shards import ShardWriter
 from ofa_pipeline.data.sources import Columns, Source, SourceImage, open_source
 from ofa_pipeline.data.sources.base import check_classes
+from ofa_pipeline.data.sources.class_names import check_class_names
 from ofa_pipeline.data.splits import (
     DIGEST_BYTES,
     DRAWN,
@@ -35,6 +39,7 @@ from ofa_pipeline.data.splits import (
     SPLIT_NAMES,
     TRAIN,
     Assignment,
+    Candidates,
     SplitName,
     assign_splits,
 )
@@ -45,6 +50,9 @@ from ofa_pipeline.data.staging import (
     Staging,
     channel_statistics,
 )
+from ofa_pipeline.data.summarize import Outcome, summarize
+from ofa_pipeline.data.survey import Survey
+from ofa_pipeline.dataset_summary import Fate, write_summary
 from ofa_pipeline.errors import DatasetError
 from ofa_pipeline.progress import SILENT, Reporter
 from ofa_pipeline.tables import QUARANTINE_SCHEMA, write_table
@@ -82,6 +90,8 @@ class DatasetOptions:
     """Of Parquet files."""
     label_column: str = "label"
     """Of Parquet files."""
+    value_range: ValueRange | None = None
+    """As `decode_source_image` takes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +99,8 @@ class _Decoded:
     image: PreparedImage
     digest: bytes
     shorter_side_px: int
+    file: FileFacts
+    is_gray_as_color: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +110,27 @@ class _Excluded:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class _FirstPass:
+    bad: list[_Excluded]
+    """Images that cannot be decoded."""
+    largest_px: int
+    """Largest shorter side that is stored."""
+    survey: Survey
+
+
 def prepare_dataset(
     options: DatasetOptions, folder: Path, *, base: Path, reporter: Reporter = SILENT
 ) -> dict[str, Any]:
     """Write the shards, class names, statistics and quarantine list of a dataset.
 
-    Memory does not grow with the images: besides those in flight, 38 bytes stay of each.
+    Memory does not grow with the images: besides those in flight, 38 bytes stay of each, and
+    what is left out by name.
 
     Args:
         options: What to prepare.
         folder: Empty or new; gets ``SPLIT-NNNNN.parquet``, ``classes.json``,
-            ``statistics.json`` and ``quarantine.parquet``.
+            ``statistics.json``, ``quarantine.parquet`` and ``summary.json``.
         base: What a relative path of the source starts from.
         reporter: Told of the images decoded and written.
 
@@ -121,41 +143,74 @@ def prepare_dataset(
     """
     columns = Columns(image=options.image_column, label=options.label_column)
     source = open_source(options.source, base=base, columns=columns)
+    check_class_names(source.class_names, origin=options.source)
     folder.mkdir(parents=True, exist_ok=True)
-    excluded = [_Excluded(file.path, None, file.reason) for file in source.skipped]
     with Staging(folder / ".staging") as staging:
-        bad, largest_px = _stage(source, options, staging, reporter)
+        first = _stage(source, options, staging, reporter)
         candidates = staging.candidates()
-        counts = np.bincount(candidates.labels, minlength=len(source.class_names))
-        check_classes(
-            counts.tolist(), class_names=source.class_names, origin=f"{options.source}, decoded,"
-        )
-        assignment = assign_splits(
-            candidates, fractions=_fractions(options, source), class_names=source.class_names
-        )
+        assignment = _assign(candidates, source, options, first.survey)
         copies = [
             _Excluded(image.path, image.label, "a held-out image has the same pixels")
             for image in map(staging.read, np.flatnonzero(assignment.split == LEFT_OUT).tolist())
         ]
         mean, std = _write_shards(staging, assignment, folder, options, reporter)
-    excluded = sorted([*excluded, *bad, *copies], key=lambda e: (e.path, e.reason))
+    skipped = [_Excluded(file.path, None, file.reason) for file in source.skipped]
+    excluded: dict[Fate, list[_Excluded]] = {
+        "lost": first.bad,
+        "skipped": skipped,
+        "left out": copies,
+    }
     _write_quarantine(folder / "quarantine.parquet", excluded)
-    size_px = min(options.image_size_px, largest_px)
+    size_px = min(options.image_size_px, first.largest_px)
+    statistics = {"mean": mean, "std": [max(s, MIN_STD) for s in std], "image_size_px": size_px}
+    if options.value_range is not None:
+        statistics["value_range"] = list(options.value_range)
     write_json(folder / "classes.json", {"class_names": list(source.class_names)})
-    write_json(
-        folder / "statistics.json",
-        {"mean": mean, "std": [max(s, MIN_STD) for s in std], "image_size_px": size_px},
+    write_json(folder / "statistics.json", statistics)
+    outcome = Outcome(
+        source=options.source,
+        class_names=source.class_names,
+        fixed_splits=source.fixed_splits,
+        labels=candidates.labels,
+        assignment=assignment,
+        survey=first.survey,
+        passed={
+            fate: sorted((file.path, file.reason) for file in files)
+            for fate, files in excluded.items()
+        },
+        image_size_px=size_px,
+        value_range=options.value_range,
     )
-    split_counts = np.bincount(assignment.split[assignment.split >= 0], minlength=len(SPLIT_NAMES))
+    summary = summarize(outcome)
+    write_summary(summary, folder)
     return {
-        "num_images": dict(zip(SPLIT_NAMES, split_counts.tolist(), strict=True)),
-        "num_classes": len(source.class_names),
+        "num_images": {split.name: split.num_images for split in summary.splits},
+        "num_classes": summary.num_classes,
         "image_size_px": size_px,
-        "num_unreadable": len(bad),
-        "num_skipped_files": len(source.skipped),
+        "num_unreadable": len(first.bad),
+        "num_skipped_files": len(skipped),
         "num_copies": assignment.num_copies,
         "num_copies_left_out": len(copies),
     }
+
+
+def _assign(
+    candidates: Candidates, source: Source, options: DatasetOptions, survey: Survey
+) -> Assignment:
+    """Divide the images; an error says too when their values were cut to few levels."""
+    counts = np.bincount(candidates.labels, minlength=len(source.class_names))
+    check_classes(
+        counts.tolist(), class_names=source.class_names, origin=f"{options.source}, decoded,"
+    )
+    try:
+        return assign_splits(
+            candidates, fractions=_fractions(options, source), class_names=source.class_names
+        )
+    except DatasetError as error:
+        hint = survey.depth_hint(options.value_range)
+        if hint is None:
+            raise
+        raise DatasetError(f"{error}. One reason may be that {hint}") from error
 
 
 def _fractions(options: DatasetOptions, source: Source) -> dict[SplitName, float]:
@@ -172,10 +227,10 @@ def _fractions(options: DatasetOptions, source: Source) -> dict[SplitName, float
 
 def _stage(
     source: Source, options: DatasetOptions, staging: Staging, reporter: Reporter
-) -> tuple[list[_Excluded], int]:
-    """Return the unreadable images, and the largest shorter side that is stored."""
+) -> _FirstPass:
     bad: list[_Excluded] = []
     largest_px = 0
+    survey = Survey(options.image_size_px)
     tracker = reporter.track("decode", total=source.num_images, unit="images")
     for image, found in _decode_all(source, options):
         if isinstance(found, _Excluded):
@@ -185,8 +240,9 @@ def _stage(
             fixed = DRAWN if image.split is None else SPLIT_NAMES.index(image.split)
             staging.append(found.image, digest=found.digest, fixed=fixed)
             largest_px = max(largest_px, found.shorter_side_px)
+            survey.add(found.file, is_gray_as_color=found.is_gray_as_color)
         tracker.advance()
-    return bad, largest_px
+    return _FirstPass(bad, largest_px, survey)
 
 
 def _check_bad(bad: list[_Excluded], source: Source, options: DatasetOptions) -> None:
@@ -229,7 +285,9 @@ def _decode_task(images: list[SourceImage], options: DatasetOptions) -> list[_De
 def _decode(image: SourceImage, options: DatasetOptions) -> _Decoded | _Excluded:
     try:
         content = image.read()
-        decoded = decode_source_image(content, at_least_px=options.image_size_px)
+        decoded = decode_source_image(
+            content, at_least_px=options.image_size_px, value_range=options.value_range
+        )
     except DatasetError as error:
         return _Excluded(image.path, image.label, str(error))
     except OSError as error:
@@ -244,10 +302,20 @@ def _decode(image: SourceImage, options: DatasetOptions) -> _Decoded | _Excluded
     digest = hashlib.blake2b(str(pixels.shape).encode(), key=key, digest_size=DIGEST_BYTES)
     digest.update(pixels.tobytes())
     square = center_square(kept)
+    histogram = square.histogram()
     prepared = PreparedImage(
-        image.path, image.label, stored, _pixel_sums(square.histogram(), square.size[0] ** 2)
+        image.path, image.label, stored, _pixel_sums(histogram, square.size[0] ** 2)
     )
-    return _Decoded(prepared, digest.digest(), min(kept.size))
+    is_gray = kept.mode == "RGB" and _is_gray(histogram, pixels)
+    return _Decoded(prepared, digest.digest(), min(kept.size), decoded.file, is_gray)
+
+
+def _is_gray(histogram: list[int], pixels: Pixels) -> bool:
+    """Return whether all channels are equal; a coloured image is told by its histogram alone."""
+    red, green, blue = histogram[:256], histogram[256:512], histogram[512:]
+    return red == green == blue and bool(
+        (pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all()
+    )
 
 
 def _pixel_sums(histogram: list[int], num_pixels: int) -> PixelSums:
@@ -286,7 +354,9 @@ def _write_shards(
     return channel_statistics(total)
 
 
-def _write_quarantine(path: Path, excluded: list[_Excluded]) -> None:
+def _write_quarantine(path: Path, by_fate: Mapping[Fate, list[_Excluded]]) -> None:
+    files = [file for found in by_fate.values() for file in found]
+    excluded = sorted(files, key=lambda file: (file.path, file.reason))
     write_table(
         path,
         QUARANTINE_SCHEMA,

@@ -48,6 +48,8 @@ class Assignment:
     """All images in random order: by digest, copies by path."""
     num_copies: int
     """Images whose pixels another image has too, beyond the first of each."""
+    num_contradicting: int
+    """Images whose pixels an image of another class has too."""
 
 
 def assign_splits(
@@ -77,9 +79,26 @@ def assign_splits(
     split = _place_copies(images, group)
     for label in range(len(class_names)):
         members = order[images.labels[order] == label]
+        copies = int((np.bincount(group)[group[members]] > 1).sum()) if len(members) else 0
         _divide(split, members[split[members] == DRAWN], fractions)
-        _check_class(split[members], class_names[label])
-    return Assignment(split=split, order=order, num_copies=int(len(order) - first.sum()))
+        _check_class(split[members], class_names[label], num_copies=copies)
+    return Assignment(
+        split=split,
+        order=order,
+        num_copies=int(len(order) - first.sum()),
+        num_contradicting=_count_contradicting(images.labels, group),
+    )
+
+
+def _count_contradicting(labels: NDArray[np.int32], group: NDArray[np.int64]) -> int:
+    """Return how many images are in a group of equal pixels with several labels."""
+    if not len(group):
+        return 0
+    lowest = np.full(int(group.max()) + 1, np.iinfo(np.int32).max, dtype=np.int32)
+    highest = np.full_like(lowest, -1)
+    np.minimum.at(lowest, group, labels)
+    np.maximum.at(highest, group, labels)
+    return int((lowest != highest)[group].sum())
 
 
 def _place_copies(images: Candidates, group: NDArray[np.int64]) -> NDArray[np.int8]:
@@ -106,12 +125,21 @@ def _divide(
     split[members[start:]] = TRAIN
 
 
-def _check_class(splits: NDArray[np.int8], name: str) -> None:
+def _check_class(splits: NDArray[np.int8], name: str, *, num_copies: int) -> None:
     counts = np.bincount(splits[splits >= 0], minlength=len(SPLIT_NAMES))
     empty = [SPLIT_NAMES[index] for index in np.flatnonzero(counts == 0)]
-    if empty:
+    if not empty:
+        return
+    found = (
+        f"every class must have an image in each of {', '.join(SPLIT_NAMES)}; class {name!r} "
+        f"has {counts.sum()} usable images and none is left for {', '.join(empty)}"
+    )
+    if num_copies > len(splits) / 2:
         raise DatasetError(
-            f"every class must have an image in each of {', '.join(SPLIT_NAMES)}; class {name!r} "
-            f"has {counts.sum()} usable images and none is left for {', '.join(empty)}. "
-            "Add images of it, remove the class, or change the fractions of the splits"
+            f"{found}: {num_copies} of its {len(splits)} images have the same pixels as another "
+            "image, and copies are never held out of training. Look at why they are equal; adding "
+            "more such images does not help"
         )
+    raise DatasetError(
+        f"{found}. Add images of it, remove the class, or change the fractions of the splits"
+    )

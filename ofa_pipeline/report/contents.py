@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from ofa_pipeline.arch import Arch
+from ofa_pipeline.dataset_summary import DatasetSummary
 
 CONFIDENCE = 0.95
 """Of every interval that the report computes itself."""
@@ -36,6 +37,8 @@ class DatasetFacts:
     num_unreadable: int
     num_copies: int
     """Training images left out because a held-out image has the same pixels."""
+    summary: DatasetSummary
+    """What was found in the source, passed over, and looks wrong."""
     digest: str
     file: str
 

@@ -7,6 +7,7 @@ from safetensors import SafetensorError, safe_open
 
 from ofa_pipeline.arch import SearchSpace
 from ofa_pipeline.artifacts import MANIFEST_NAME, read_json
+from ofa_pipeline.dataset_summary import SUMMARY_NAME, DatasetSummary
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
 from ofa_pipeline.report.contents import (
     ArtifactFacts,
@@ -28,6 +29,9 @@ def load_dataset(source: Source) -> DatasetFacts:
     manifest = source.manifest()
     classes = read_json(source.path("classes.json"), made_by=source.made_by)
     summary = manifest.summary
+    document = read_json(source.path(SUMMARY_NAME), made_by=source.made_by)
+    with source.explained(SUMMARY_NAME):
+        found = DatasetSummary.from_document(document)
     with source.explained(MANIFEST_NAME):
         return DatasetFacts(
             source=manifest.params["dataset"]["source"],
@@ -36,6 +40,7 @@ def load_dataset(source: Source) -> DatasetFacts:
             num_images={name: summary["num_images"][name] for name in SPLITS},
             num_unreadable=summary["num_unreadable"],
             num_copies=summary["num_copies_left_out"],
+            summary=found,
             digest=manifest.digest,
             file=source.name(MANIFEST_NAME),
         )

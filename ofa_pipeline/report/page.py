@@ -6,6 +6,7 @@ from importlib import resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from ofa_pipeline.dataset_summary import DatasetSummary, summary_entries
 from ofa_pipeline.report import figures
 from ofa_pipeline.report.contents import (
     CONFIDENCE,
@@ -91,6 +92,7 @@ def render_page(contents: ReportContents) -> str:
         confidence=CONFIDENCE,
         tiles=key_figures(contents),
         split_uses=SPLIT_USES,
+        dataset_entries=dataset_entries(contents.dataset.summary),
         matrix=confusion_rows(confusion) if confusion and small else (),
         confusions=most_confused(confusion) if confusion else (),
         verdicts=VERDICTS,
@@ -139,6 +141,17 @@ def key_figures(contents: ReportContents) -> tuple[Tile, ...]:
             note="held-out subnets within 10\N{NO-BREAK SPACE}% of the measurement",
         ),
     )
+
+
+def dataset_entries(summary: DatasetSummary) -> list[tuple[str, list[str]]]:
+    """Return what the summary of the dataset says: a word, and the lines behind it."""
+    entries: list[tuple[str, list[str]]] = []
+    for label, text in summary_entries(summary):
+        if label:
+            entries.append((label, [text]))
+        else:
+            entries[-1][1].append(text)
+    return entries + [("warning", [text]) for text in summary.warnings]
 
 
 def confusion_rows(confusion: ConfusionFacts) -> tuple[Row, ...]:

@@ -15,7 +15,10 @@ GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 
 # Modules that carry values about and compute none: a change there cannot change a result
 # without breaking loudly (docs/adr/0061-code-is-a-dependency.md).
-PLUMBING = {"errors", "progress", "cores", "memory", "params", "artifacts", "workspace", "stages"}
+PLUMBING = {
+    *("errors", "progress", "cores", "memory", "params", "artifacts", "workspace", "stages"),
+    "dataset_summary",
+}
 
 TO_DVC = {
     "{item}": "${key}",

@@ -22,6 +22,7 @@ from ofa_pipeline.report.contents import (
     SubnetFacts,
     proportion_interval,
 )
+from tests.support.dataset_summary import sample_summary
 
 CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
@@ -52,6 +53,7 @@ def sample_contents(seed: int = 0) -> ReportContents:
             image_size_px=28,
             num_unreadable=0,
             num_copies=3,
+            summary=sample_summary(),
             digest=DIGEST,
             file="artifacts/dataset/manifest.json",
         ),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from ofa_pipeline.tables import (
     arch_columns,
     write_table,
 )
+from tests.support.dataset_summary import sample_summary
 
 PHASES = ("largest", "kernel")
 DEVICES = ("cpu-onnxruntime", "cpu-pytorch")
@@ -116,7 +118,10 @@ def _write_dataset(layout: Layout) -> None:
         layout,
         layout.dataset,
         "prepare_dataset",
-        {"classes.json": {"class_names": CLASS_NAMES}},
+        {
+            "classes.json": {"class_names": CLASS_NAMES},
+            "summary.json": asdict(sample_summary()),
+        },
         params={"dataset": {"source": "image_folder:pets"}},
         summary={
             "num_images": splits,

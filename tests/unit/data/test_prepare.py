@@ -80,13 +80,14 @@ def test_order_of_the_source_changes_no_byte(tmp_path):
     order = np.random.default_rng(0).permutation(40)
     for name, chosen in (("straight", range(40)), ("shuffled", order)):
         write_image_parquet(
-            tmp_path / f"{name}.parquet",
+            tmp_path / name / "a.parquet",
             labels=[labels[i] for i in chosen],
             contents=[contents[i] for i in chosen],
             paths=[paths[i] for i in chosen],
         )
-        prepare(tmp_path, f"parquet:{name}.parquet", to=name)
-    assert digests_of(tmp_path / "straight") == digests_of(tmp_path / "shuffled")
+        prepare(tmp_path / name, "parquet:a.parquet")
+    straight, shuffled = (digests_of(tmp_path / n / "dataset") for n in ("straight", "shuffled"))
+    assert straight == shuffled
 
 
 def test_renaming_files_moves_no_image_to_another_split(tmp_path):
@@ -289,6 +290,7 @@ def test_nothing_but_the_dataset_is_left(tmp_path):
         "quarantine.parquet",
         "selection-00000.parquet",
         "statistics.json",
+        "summary.json",
         "test-00000.parquet",
         "train-00000.parquet",
     ]
