@@ -23,7 +23,7 @@ from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli.display import Display, duration_text, progress_text
 from ofa_pipeline.cli.events import StageEvent
 from ofa_pipeline.cli.output import EXIT_BUSY
-from ofa_pipeline.dataset_summary import DatasetSummary, read_summary, summary_lines
+from ofa_pipeline.dataset_summary import read_summary, summary_lines
 from ofa_pipeline.params import load_params
 from ofa_pipeline.progress import ProgressEvent
 from ofa_pipeline.stages.register import missing_receipts
@@ -101,7 +101,7 @@ def run_stage(judge: Judge, stage: str, item: str | None = None) -> Outcome:
     address = address_of(stage, item)
     outcome = bring_up_to_date(judge, address)
     if stage == "prepare_dataset" and outcome.kind != "skipped":
-        _show_dataset(read_summary(Layout(judge.root).dataset))
+        _show_dataset(judge.root)
     if stage == "register" and item is not None and _lacks_receipts(judge.root, item):
         # DVC sees files only: the registry is another one than the receipts were written for.
         get_run_logger().info("the registry lacks what the receipts of %s claim", item)
@@ -109,8 +109,11 @@ def run_stage(judge: Judge, stage: str, item: str | None = None) -> Outcome:
     return outcome
 
 
-def _show_dataset(summary: DatasetSummary) -> None:
+def _show_dataset(root: Path) -> None:
     """Say what was read, passed over and looks wrong: on the terminal and in Prefect's log."""
+    summary = read_summary(Layout(root).dataset)
+    if summary is None:
+        return
     logger = get_run_logger()
     lines = summary_lines(summary, width=_LOG_WIDTH)
     logger.info("\n".join(line.text for line in lines if not line.is_warning))

@@ -104,13 +104,15 @@ class DatasetSummary:
             KeyError, TypeError: If it is none.
         """
         sizes = values["sizes"]
+        names = [item["name"] for item in values["splits"]]
         return cls(
             **{
                 **values,
                 "splits": tuple(SplitSummary(**item) for item in values["splits"]),
-                "classes": tuple(ClassSummary(**item) for item in values["classes"]),
-                "smallest_class": ClassSummary(**values["smallest_class"]),
-                "largest_class": ClassSummary(**values["largest_class"]),
+                "classes": tuple(_class_of(item, names) for item in values["classes"]),
+                "smallest_class": _class_of(values["smallest_class"], names),
+                "largest_class": _class_of(values["largest_class"], names),
+                "modes": most_frequent_first(values["modes"]),
                 "sizes": SizeSummary(
                     smallest=tuple(sizes["smallest"]),
                     largest=tuple(sizes["largest"]),
@@ -125,19 +127,30 @@ class DatasetSummary:
         )
 
 
+def _class_of(values: Mapping[str, Any], splits: Sequence[str]) -> ClassSummary:
+    counts = values["num_images"]
+    return ClassSummary(name=values["name"], num_images={name: counts[name] for name in splits})
+
+
+def most_frequent_first(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return counts in descending order; equal ones by their names."""
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
 def write_summary(summary: DatasetSummary, folder: Path) -> None:
     """Write the summary beside the shards: no clock, host or path of this machine."""
     write_json(folder / SUMMARY_NAME, asdict(summary))
 
 
-def read_summary(folder: Path) -> DatasetSummary:
-    """Read the summary of a prepared dataset.
+def read_summary(folder: Path) -> DatasetSummary | None:
+    """Read the summary of a prepared dataset; None where there is none, as of earlier versions.
 
     Raises:
-        MissingArtifactError: If it is not there.
         ManifestMismatchError: If the file is not a summary.
     """
     path = folder / SUMMARY_NAME
+    if not path.exists():
+        return None
     values = read_json(path, made_by=MADE_BY)
     try:
         return DatasetSummary.from_document(values)
@@ -201,9 +214,10 @@ def _classes_text(summary: DatasetSummary) -> str:
     smallest, largest = summary.smallest_class, summary.largest_class
     if smallest.total == largest.total:
         return f"{summary.num_classes:,} of {largest.total:,} images each"
+    text = quoted(smallest.name) if smallest in summary.classes else _class_text(smallest)
     return (
         f"{summary.num_classes:,}; the largest has {largest.total:,} images "
-        f"({quoted(largest.name)}), the smallest {smallest.total:,} ({_class_text(smallest)})"
+        f"({quoted(largest.name)}), the smallest {smallest.total:,} ({text})"
     )
 
 

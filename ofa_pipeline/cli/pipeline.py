@@ -82,7 +82,9 @@ def stage(
         context = StageContext(layout=Layout(root), params=params, item=item, reporter=reporter)
         run_stage(name, context)
     if name == "prepare_dataset" and PIPE_VARIABLE not in os.environ:  # else the flow shows it
-        Display(stderr).summarize(read_summary(Layout(root).dataset))
+        summary = read_summary(Layout(root).dataset)
+        if summary is not None:
+            Display(stderr).summarize(summary)
 
 
 def init(

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from ofa_pipeline.data.decode import SIXTEEN_BITS, FileFacts, ValueRange
-from ofa_pipeline.dataset_summary import SizeSummary
+from ofa_pipeline.dataset_summary import SizeSummary, most_frequent_first
 
 MAX_SIZES = 1000
 """Different sizes that are counted; what comes after them is only compared."""
@@ -67,7 +67,7 @@ class Survey:
 
     def mode_counts(self) -> dict[str, int]:
         """Return the images of each mode, the most frequent first."""
-        return dict(sorted(self.modes.items(), key=lambda item: (-item[1], item[0])))
+        return most_frequent_first(self.modes)
 
     def depth_hint(self, value_range: ValueRange | None) -> str | None:
         """Return what is wrong with the range of values; None when nothing is."""

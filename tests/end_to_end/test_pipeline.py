@@ -39,6 +39,12 @@ def test_run_prints_every_subnet_and_the_report(by_flow):
     assert (root / "artifacts" / "report" / "report.html").stat().st_size > 1000
 
 
+def test_run_says_what_was_read_once(by_flow):
+    _, shown = by_flow
+    assert re.search(r"^dataset parquet:images\.parquet$", shown.stderr, re.MULTILINE)
+    assert "800 read, none lost" in shown.stderr
+
+
 def test_run_leaves_nothing_for_dvc_to_do(by_flow):
     root, _ = by_flow
     assert "up to date" in run_command("dvc", "status", workspace=root).stdout
@@ -53,6 +59,7 @@ def test_second_run_skips_every_stage_and_says_so(by_flow):
     assert sorted(skipped) == sorted(ran)
     assert len(ran) == 14  # 2 phases, 2 devices
     assert "done in" not in second.stderr
+    assert "800 read" not in second.stderr
     assert [line for line in second.stdout.splitlines() if "│" in line] == [
         line for line in first.stdout.splitlines() if "│" in line
     ]

@@ -55,6 +55,9 @@ def test_shipped_file_is_valid():
         ("dataset.test_fraction", 0.8, "must leave at least 0.1 to train on, got 1.02"),
         ("dataset.image_column", "img", "image_column are of Parquet files and have no effect"),
         ("dataset.label_column", "", "dataset.label_column"),
+        ("dataset.value_range", [4095, 0], "dataset.value_range: must be [LOW, HIGH]"),
+        ("dataset.value_range", [0, float("inf")], "dataset.value_range"),
+        ("dataset.value_range", [4095], "dataset.value_range"),
         ("dataset.source", "cifar10", "unknown source 'cifar10'"),
         ("dataset.source", "image_foldr:x", "Did you mean 'image_folder'"),
         ("dataset.source", "image_folder:", "must be fashion_mnist_sample, image_folder:PATH"),
@@ -94,6 +97,12 @@ def test_wrong_value_is_named_with_what_must_hold(path, value, message):
 def test_budget_of_zero_milliseconds_is_refused():
     device = {"card": VALUES["devices"]["cpu-pytorch"]["card"], "budgets_ms": [0.0]}
     assert "devices.cpu-pytorch.budgets_ms.0" in error_of("devices.cpu-pytorch", device)
+
+
+@pytest.mark.parametrize("value", [[0, 4095], [-0.5, 1.5], None])
+def test_value_range_takes_whole_and_other_numbers(value):
+    params = parse_params(changed("dataset.value_range", value), origin="a test")
+    assert params.dataset.value_range == (None if value is None else tuple(value))
 
 
 def test_every_wrong_value_is_reported_at_once():

@@ -1,10 +1,14 @@
 import io
+import struct
+import sys
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from ofa_pipeline.data.decode import (
+    _can_decode_heic,
     center_square,
     decode_image,
     decode_source_image,
@@ -51,6 +55,112 @@ def test_thirty_two_bit_integers_beyond_sixteen_bits_are_refused():
 def test_float_pixels_are_refused():
     content = saved(Image.fromarray(np.array([[0.5]], dtype=np.float32)), "TIFF")
     with pytest.raises(DatasetError, match="without an agreed range"):
+        decode_image(content)
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "TIFF"])
+def test_value_range_becomes_the_eight_bits(image_format):
+    deep = np.array([[0, 8, 2048, 4095, 9000]], dtype=np.uint16)
+    content = saved(Image.fromarray(deep), image_format)
+    image = decode_image(content, value_range=(0, 4095))
+    assert np.asarray(image).tolist() == [[0, 0, 128, 255, 255]]
+    shifted = decode_image(content, value_range=(2048, 4095))
+    assert np.asarray(shifted).tolist() == [[0, 0, 0, 255, 255]]
+
+
+def test_full_value_range_is_what_none_means():
+    deep = np.arange(0, 65536, 16, dtype=np.uint16).reshape(64, 64)
+    content = saved(Image.fromarray(deep), "PNG")
+    np.testing.assert_array_equal(
+        decode_image(content), decode_image(content, value_range=(0, 65535))
+    )
+
+
+def test_value_range_lets_floats_and_large_integers_in():
+    for values in (np.array([[0.25, 0.5]], np.float32), np.array([[-70000, 70000]], np.int32)):
+        low, high = float(values.min()), float(values.max())
+        image = decode_image(saved(Image.fromarray(values), "TIFF"), value_range=(low, high))
+        assert np.asarray(image).tolist() == [[0, 255]]
+
+
+def test_values_that_are_no_numbers_are_refused():
+    content = saved(Image.fromarray(np.array([[np.nan, 1]], np.float32)), "TIFF")
+    with pytest.raises(DatasetError, match="must be finite"):
+        decode_image(content, value_range=(0, 1))
+
+
+def test_value_range_leaves_eight_bits_alone():
+    content = encoded(noise(0))
+    np.testing.assert_array_equal(decode_image(content, value_range=(0, 10)), decode_image(content))
+
+
+def deep_colour_png():
+    """Return a PNG of one RGB pixel with 16 bits a channel: 256, 512, 4095."""
+    parts = [b"\x89PNG\r\n\x1a\n"]
+    header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
+    rows = zlib.compress(b"\0" + struct.pack(">HHH", 256, 512, 4095))
+    for name, data in ((b"IHDR", header), (b"IDAT", rows), (b"IEND", b"")):
+        checksum = struct.pack(">I", zlib.crc32(name + data))
+        parts.append(struct.pack(">I", len(data)) + name + data + checksum)
+    return b"".join(parts)
+
+
+def test_deep_colour_is_known_by_its_range_and_refuses_another():
+    found = decode_source_image(deep_colour_png(), at_least_px=8).file
+    assert (found.mode, found.values) == ("RGB;16", (256.0, 4095.0))
+    with pytest.raises(DatasetError, match="for gray images, this one has 16 bits"):
+        decode_image(deep_colour_png(), value_range=(0, 4095))
+
+
+def test_file_facts_are_those_of_the_file_not_of_the_draft():
+    content = encoded(noise(0, height=100, width=160), "JPEG")
+    found = decode_source_image(content, at_least_px=10).file
+    assert (found.mode, found.width, found.height, found.values) == ("RGB", 160, 100, None)
+
+
+def test_avif_is_decoded():
+    content = saved(Image.new("RGB", (16, 8), (200, 30, 30)), "AVIF")
+    assert decode_image(content).size == (16, 8)
+
+
+def test_heic_is_decoded_where_the_extra_is_installed():
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.register_heif_opener()
+    content = saved(Image.new("RGB", (16, 8), (200, 30, 30)), "HEIF")
+    red, green, _ = rgb_pixels(decode_image(content))[4, 8]
+    assert red > 180
+    assert green < 60
+    with pytest.raises(DatasetError, match="a damaged HEIC file"):
+        decode_image(content[: len(content) // 2])
+
+
+def test_heic_names_the_extra_where_it_is_not(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.setattr(Image, "ID", [name for name in Image.ID if name != "HEIF"])
+    _can_decode_heic.cache_clear()
+    content = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
+    try:
+        with pytest.raises(DatasetError, match=r"HEIC.*pip install 'ofa-pipeline\[heif\]'"):
+            decode_image(content)
+    finally:
+        _can_decode_heic.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "empty"),
+        (b"  <!DOCTYPE HTML><html></html>", "download of the image failed"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (b"<?xml version='1.0'?>\n<svg xmlns='x'></svg>", "SVG"),
+        (b"\0\0\0\x18ftypisom\0\0\0\0", "a film"),
+        (b"%PDF-1.7", "PDF"),
+        (b"PK\x03\x04", "ZIP"),
+        (b"\0\1\2\3", "no known image format"),
+    ],
+)
+def test_what_no_decoder_knows_is_named(content, words):
+    with pytest.raises(DatasetError, match=words):
         decode_image(content)
 
 

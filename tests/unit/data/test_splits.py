@@ -54,6 +54,19 @@ def test_every_class_is_in_every_split_even_when_it_is_small():
     assert counts_of(split, labels)[1] == [1, 1, 1, 1]
 
 
+def test_class_of_copies_is_told_that_they_are_the_reason():
+    labels = [0] * 20 + [1] * 20
+    contents = [*range(20), *[77] * 18, 98, 99]
+    with pytest.raises(DatasetError, match="18 of its 20 images have the same pixels") as error:
+        assigned(candidates(labels, contents=contents))
+    assert "Add images" not in str(error.value)
+
+
+def test_equal_pixels_in_two_classes_are_counted():
+    found = assigned(candidates([0] * 12 + [1] * 12, contents=[*range(12), 0, 0, *range(50, 60)]))
+    assert found.num_contradicting == 3
+
+
 def test_class_that_is_too_small_for_its_splits_is_named():
     with pytest.raises(DatasetError, match=r"class '1' has 3 usable images .* left for train"):
         assigned(candidates([0] * 20 + [1] * 3))

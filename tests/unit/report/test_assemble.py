@@ -115,6 +115,7 @@ def test_missing_artifact_is_named_with_the_command_that_makes_it(folders, path,
     ("path", "key"),
     [
         ("dataset/classes.json", "class_names"),
+        ("dataset/summary.json", "modes"),
         ("predictor/report.json", "rmse_points"),
         ("latency/cpu-pytorch/card.json", "device"),
         ("latency/cpu-pytorch/model.json", "report"),

@@ -13,6 +13,7 @@ from ofa_pipeline.report.page import (
     render_page,
     standalone_chart,
 )
+from tests.support.dataset_summary import sample_summary
 from tests.support.report import sample_contents
 
 VOID = {"meta", "link", "br"}
@@ -173,3 +174,12 @@ def test_chart_stands_alone_as_an_svg_file():
     root = ElementTree.fromstring(standalone_chart(chart))
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert "--measured" in root[0].text
+
+
+def test_page_says_what_was_found_in_the_dataset():
+    contents = sample_contents()
+    summary = sample_summary(warnings=("few <images>",))
+    dataset = replace(contents.dataset, summary=summary)
+    page = render_page(replace(contents, dataset=dataset))
+    for text in ("(of the source)", "cat/bad.png", "20 x 30 (20)", "few &lt;images&gt;"):
+        assert text in page
