@@ -134,11 +134,11 @@ def _check_class(splits: NDArray[np.int8], name: str, *, num_copies: int) -> Non
         f"every class must have an image in each of {', '.join(SPLIT_NAMES)}; class {name!r} "
         f"has {counts.sum()} usable images and none is left for {', '.join(empty)}"
     )
-    if num_copies > len(splits) / 2:
+    if num_copies:
         raise DatasetError(
             f"{found}: {num_copies} of its {len(splits)} images have the same pixels as another "
-            "image, and copies are never held out of training. Look at why they are equal; adding "
-            "more such images does not help"
+            "one, and copies are never held out, or left out where a held-out image is equal. "
+            "Look at why they are equal: only images with other pixels help"
         )
     raise DatasetError(
         f"{found}. Add images of it, remove the class, or change the fractions of the splits"

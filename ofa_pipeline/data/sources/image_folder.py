@@ -1,5 +1,6 @@
 """``image_folder:PATH``: one folder a class, as ImageNet is laid out."""
 
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from ofa_pipeline.data.sources.class_names import check_class_names, in_class_or
 from ofa_pipeline.data.sources.split_folders import Part, check_no_broken_link, find_parts
 from ofa_pipeline.data.sources.walk import (
     CIRCLE,
+    NO_FILE,
     FolderKey,
     Listing,
     is_probably_image,
@@ -154,9 +156,12 @@ def _read(path: Path) -> bytes:
     """Return the content of a file.
 
     Raises:
-        DatasetError: If it is too large to be an image.
+        DatasetError: If it is too large to be an image, or a pipe or device, which might never
+            end.
         OSError: If it cannot be read.
     """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise DatasetError(f"not an image: {NO_FILE}")
     with path.open("rb") as file:
         content = file.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:

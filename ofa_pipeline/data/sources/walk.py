@@ -14,6 +14,7 @@ from ofa_pipeline.errors import DatasetError
 FolderKey = tuple[int, int]
 """Device and inode: what a folder is, whatever it is called."""
 
+NO_FILE = "neither a file nor a folder"
 HIDDEN = "hidden: the name begins with a dot"
 CIRCLE = "a link to a folder that it lies in: a circle"
 SEEN = "a link to a folder whose files are here already, or that this one lies in"
@@ -38,7 +39,7 @@ class Listing:
     links: list[str] = field(default_factory=list)
     """To folders."""
     files: list[str] = field(default_factory=list)
-    """Links to nothing among them."""
+    """Links to nothing among them, and pipes and devices that are called as images."""
     broken: list[str] = field(default_factory=list)
     """Links to nothing."""
     others: list[tuple[str, str]] = field(default_factory=list)
@@ -70,8 +71,8 @@ def list_folder(folder: Path) -> Listing:
             continue
         if name.startswith("."):
             listing.others.append((name, HIDDEN))
-        elif kind == "other":
-            listing.others.append((name, "neither a file nor a folder"))
+        elif kind == "other" and not has_image_ending(name):
+            listing.others.append((name, NO_FILE))
         else:
             {"folder": listing.folders, "link": listing.links}.get(kind, listing.files).append(name)
             if kind == "broken":

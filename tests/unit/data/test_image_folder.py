@@ -357,10 +357,18 @@ def test_broken_link_in_place_of_a_class_or_split_is_an_error(tmp_path, split):
 
 def test_pipe_is_passed_over(tmp_path):
     root = write_image_folder(tmp_path, images_a_class=1)
-    os.mkfifo(root / "cat" / "pipe.png")
+    os.mkfifo(root / "cat" / "pipe")
     source = ImageFolderSource(root)
     assert source.num_images == 2
     assert source.skipped[0].reason == "neither a file nor a folder"
+
+
+def test_device_that_is_called_as_an_image_is_one_that_cannot_be_read(tmp_path):
+    root = write_image_folder(tmp_path, images_a_class=1)
+    (root / "cat" / "a.png").symlink_to("/dev/zero")
+    [device] = [i for i in ImageFolderSource(root).images() if i.path == "cat/a.png"]
+    with pytest.raises(DatasetError, match="neither a file nor a folder"):
+        device.read()
 
 
 # ---- files, known by their content ------------------------------------------------------------

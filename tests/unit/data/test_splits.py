@@ -62,6 +62,14 @@ def test_class_of_copies_is_told_that_they_are_the_reason():
     assert "Add images" not in str(error.value)
 
 
+def test_copies_that_were_left_out_are_named_as_the_reason():
+    labels = [0] * 20 + [1] * 10 + [0] * 9
+    fixed = [DRAWN] * 30 + [TEST] * 9
+    contents = [*range(30), *range(20, 29)]
+    with pytest.raises(DatasetError, match="9 of its 10 images have the same pixels"):
+        assigned(candidates(labels, contents=contents, fixed=fixed))
+
+
 def test_equal_pixels_in_two_classes_are_counted():
     found = assigned(candidates([0] * 12 + [1] * 12, contents=[*range(12), 0, 0, *range(50, 60)]))
     assert found.num_contradicting == 3

@@ -172,7 +172,7 @@ def test_images_that_collapse_are_the_reason_why_a_class_is_too_small(tmp_path):
     with pytest.raises(DatasetError) as error:
         summary_of(tmp_path)
     text = str(error.value)
-    assert "12 of its 12 images have the same pixels as another image" in text
+    assert "12 of its 12 images have the same pixels as another one" in text
     assert "Set dataset.value_range: [0, 60]" in text
     assert "Add images" not in text
 
