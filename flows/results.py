@@ -9,6 +9,7 @@ from prefect.cache_policies import NO_CACHE
 
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.params import Params
+from ofa_pipeline.registry import dataset_label
 from ofa_pipeline.stages.register import registered_subnets
 
 
@@ -19,6 +20,7 @@ def show_results(root: Path, params: Params) -> None:
     rows = [
         {
             "device": item.record.device,
+            "dataset": dataset_label(item.record),
             "budgets_ms": ", ".join(f"{budget:.3g}" for budget in item.record.budgets_ms),
             "arch": item.record.arch.arch_id,
             "accuracy_top1_test": round(item.record.accuracy_top1, 4),

@@ -4,8 +4,10 @@ Every section is a frozen model that refuses unknown names. A stage is given the
 `ofa_pipeline.stages.STAGES` declares for it, and DVC tracks the same ones.
 """
 
+import re
+import unicodedata
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
@@ -15,7 +17,9 @@ from ofa_pipeline.arch import SearchSpace
 from ofa_pipeline.errors import ArchError, ParamsError, suggest
 from ofa_pipeline.spaces import REFERENCE_SPACES, mobilenet_v3_small_images, reference_space
 
+_MAX_NAME = 60
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+DatasetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=_MAX_NAME)]
 Positive = Annotated[float, Field(gt=0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -24,6 +28,17 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 SMALL_IMAGES = "mobilenet_v3_small_images"
 _MAX_HELD_OUT = 0.9
+_GENERIC_FOLDER = re.compile(
+    r"archive|data(sets?)?|default|dev|extracted|files|images?|imgs?|inputs?|jpe?gs?|parquet|photos"
+    r"|pictures|pngs?|raw|src|(test|train|training|validation)(-set)?|testing|trainval|val(id)?"
+)
+"""Names of folders that do not say what is in them: the folder above is meant."""
+_SHARD = re.compile(r"(-\d+-of-\d+.*)?\.parquet$")
+"""What follows the name in a Parquet file, as the Hugging Face Hub writes it."""
+ANY_DATASET = "any"
+"""What look-ups take for every dataset, so that no dataset is called so."""
+_LABELS: Mapping[str, frozenset[str]] = {"dataset": frozenset({"name"})}
+"""By section, what is only a name: no artifact is made from it, so manifests leave it out."""
 
 
 class Section(BaseModel):
@@ -36,6 +51,8 @@ class DatasetParams(Section):
     """Where the images come from and how they are split."""
 
     source: str
+    name: DatasetName | None = None
+    """In the names of registered models; left out, it follows from the source (`label`)."""
     image_size_px: Annotated[int, Field(ge=8, le=1024)]
     test_fraction: Fraction
     selection_fraction: Fraction
@@ -70,6 +87,30 @@ class DatasetParams(Section):
         if value_range is not None and value_range[0] >= value_range[1]:
             raise ValueError(f"must be [LOW, HIGH] with LOW below HIGH, got {list(value_range)}")
         return value_range
+
+    @field_validator("name")
+    @classmethod
+    def _no_word_of_the_look_ups(cls, name: str | None) -> str | None:
+        if name == ANY_DATASET:
+            raise ValueError(f"must be another name: {name!r} means every dataset in look-ups")
+        return name
+
+    @property
+    def label(self) -> str:
+        """The name of the dataset: `name`, or what the source is called.
+
+        A path counts by its last folder (or file) that is not called like any other, such as
+        ``train`` or ``images``.
+        """
+        if self.name is not None:
+            return self.name
+        kind, _, rest = self.source.partition(":")
+        if not rest:
+            return _slug(kind)
+        parts = [_slug(part) for part in PurePath(_SHARD.sub("", rest)).parts]
+        named = [part for part in parts if part and part != ANY_DATASET]
+        special = [part for part in named if not _GENERIC_FOLDER.fullmatch(part)]
+        return next(reversed(special or named), _slug(kind))
 
     @model_validator(mode="after")
     def _columns_belong_to_parquet(self) -> "DatasetParams":
@@ -379,8 +420,11 @@ class Params(Section):
         return self.devices[name]
 
     def sections(self, names: tuple[str, ...]) -> dict[str, Any]:
-        """Return sections as plain values, by dotted names such as ``phases.kernel``."""
-        plain = self.model_dump(mode="json")
+        """Return sections as plain values, by dotted names such as ``phases.kernel``.
+
+        Without what is only a name: renaming a dataset leaves every artifact as it was.
+        """
+        plain = self.model_dump(mode="json", exclude={k: set(v) for k, v in _LABELS.items()})
         found = {}
         for name in names:
             value: Any = plain
@@ -423,6 +467,12 @@ def parse_params(values: object, *, origin: str) -> Params:
     except ValidationError as error:
         lines = [_explain(item) for item in error.errors()]
         raise ParamsError(f"{origin}: " + "; ".join(lines)) from error
+
+
+def _slug(text: str) -> str:
+    """Return a text as a name: lower case letters, digits, ``-``; empty where it has none."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_MAX_NAME].strip("-")
 
 
 def _lists_to_tuples(value: object) -> object:

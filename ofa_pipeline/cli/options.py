@@ -22,3 +22,13 @@ DebugOption = Annotated[
 ]
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.", show_default=False)]
+
+DatasetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset",
+        metavar="NAME|DIGEST|any",
+        help="A dataset by its name or how its digest begins, or any.",
+        show_default="the workspace's",
+    ),
+]

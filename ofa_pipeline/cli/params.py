@@ -37,6 +37,7 @@ def check(
 def _summary(params: "Params") -> str:
     space = params.space.build()
     return (
-        f"{params.dataset.source}, a space of {space.num_archs:.3g} architectures, "
+        f"{params.dataset.source} (called {params.dataset.label}), "
+        f"a space of {space.num_archs:.3g} architectures, "
         f"{len(params.phases)} training phases, devices {', '.join(params.devices)}"
     )

@@ -2,7 +2,8 @@
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from ofa_pipeline.cli.options import JsonOption, WorkspaceOption
-from ofa_pipeline.cli.output import stdout
+from ofa_pipeline.cli.options import DatasetOption, JsonOption, WorkspaceOption
+from ofa_pipeline.cli.output import stderr, stdout
 from ofa_pipeline.errors import MissingArtifactError, RegistryError
 
 if TYPE_CHECKING:
@@ -39,22 +40,25 @@ def best(
         float | None,
         typer.Option("--min-accuracy", "-a", min=0, max=1, help="Top-1 on test, a fraction."),
     ] = None,
+    dataset: DatasetOption = None,
     as_json: JsonOption = False,
     workspace: WorkspaceOption = Path(),
 ) -> None:
     """Show the most accurate registered subnet within a latency on a device.
 
-    The registry alone answers: MLFLOW_TRACKING_URI, or the workspace's own.
+    The registry alone answers: MLFLOW_TRACKING_URI, or the workspace's own. A workspace is
+    answered with subnets of its own dataset.
     """
     from ofa_pipeline.registry import open_registry
 
     found = open_registry(workspace).best(
-        device=device, max_latency_ms=max_latency_ms, min_accuracy=min_accuracy
+        device=device, max_latency_ms=max_latency_ms, min_accuracy=min_accuracy, dataset=dataset
     )
     if as_json:
         _print_json(subnet_values(found))
     else:
         stdout.print(subnet_table([found]))
+        stdout.print(_picked_for(found), highlight=False)
         stdout.print(
             f"load it with: mlflow.pyfunc.load_model({found.model_uri!r})", highlight=False
         )
@@ -63,18 +67,24 @@ def best(
 def subnets(
     *,
     device: DeviceOption = None,
+    dataset: DatasetOption = None,
     as_json: JsonOption = False,
     workspace: WorkspaceOption = Path(),
 ) -> None:
-    """List the registered subnets."""
-    from ofa_pipeline.registry import open_registry
+    """List the registered subnets; in a workspace, those of its dataset."""
+    from ofa_pipeline.registry import ANY_DATASET, open_registry
 
-    found = open_registry(workspace).list_subnets(device=device)
+    registry = open_registry(workspace)
+    found = registry.list_subnets(device=device, dataset=dataset)
     if as_json:
         _print_json([subnet_values(subnet) for subnet in found])
     elif found:
         stdout.print(subnet_table(found))
-    else:
+    others = registry.list_subnets(device=device, dataset=ANY_DATASET)
+    if len(others) > len(found):
+        # Beside the answer, so that what reads it reads nothing else.
+        stderr.print(_not_shown(found, others), highlight=False)
+    elif not found and not as_json:
         stdout.print("nothing is registered yet. Run: ofa-pipeline run")
 
 
@@ -149,21 +159,43 @@ def _bundle_folder(
         yield registry.download(chosen, Path(folder))
 
 
+def _picked_for(subnet: "RegisteredSubnet") -> str:
+    budgets = ", ".join(f"{budget:.3g}" for budget in subnet.record.budgets_ms)
+    if not budgets:
+        return "picked for no budget"
+    return f"picked for the budget{'s' if ',' in budgets else ''} {budgets} ms"
+
+
+def _not_shown(found: "Sequence[RegisteredSubnet]", others: "Sequence[RegisteredSubnet]") -> str:
+    """Return the line about subnets that are registered, but not of the dataset that is meant."""
+    from ofa_pipeline.registry import dataset_label
+
+    shown = {subnet.model_uri for subnet in found}
+    hidden = [subnet for subnet in others if subnet.model_uri not in shown]
+    names = ", ".join(sorted({dataset_label(subnet.record) for subnet in hidden}))
+    count = f"{len(hidden)} subnet{'s' if len(hidden) > 1 else ''} of other datasets"
+    nothing = "" if found else "no subnet of this dataset is registered here; "
+    return f"{nothing}not shown: {count} ({names}). See them with: --dataset any"
+
+
 def subnet_values(subnet: "RegisteredSubnet") -> dict[str, Any]:
     """Return a registered subnet as plain values: what programs read."""
     return {
         **subnet.record.to_dict(),
         "arch_id": subnet.record.arch.arch_id,
+        "dataset_digest": subnet.record.dataset_digest,
         "latency_ms": subnet.record.latency_ms,
         "version": subnet.version,
         "model_uri": subnet.model_uri,
     }
 
 
-def subnet_table(subnets: "list[RegisteredSubnet] | tuple[RegisteredSubnet, ...]") -> Table:
+def subnet_table(subnets: "Sequence[RegisteredSubnet]") -> Table:
     """Return the table of subnets that people read."""
+    names = _dataset_column(subnets)
     table = Table(title="Registered subnets", title_justify="left")
     table.add_column("device", overflow="fold")
+    table.add_column("dataset", overflow="fold")
     table.add_column("budget ms", justify="right")
     table.add_column("arch", no_wrap=True)
     table.add_column("top-1 on test", justify="right")
@@ -174,6 +206,7 @@ def subnet_table(subnets: "list[RegisteredSubnet] | tuple[RegisteredSubnet, ...]
         record = subnet.record
         table.add_row(
             record.device,
+            names[record.dataset_digest, record.dataset],
             ", ".join(f"{budget:.3g}" for budget in record.budgets_ms),
             record.arch.arch_id,
             f"{record.accuracy_top1:.2%}",
@@ -182,6 +215,21 @@ def subnet_table(subnets: "list[RegisteredSubnet] | tuple[RegisteredSubnet, ...]
             f"{record.model_name} v{subnet.version}",
         )
     return table
+
+
+def _dataset_column(subnets: "Sequence[RegisteredSubnet]") -> dict[tuple[str, str], str]:
+    """Return what to call each dataset, by digest and name.
+
+    The digest stands behind a name that the images of several digests have.
+    """
+    from ofa_pipeline.registry import dataset_label
+
+    names = {
+        (subnet.record.dataset_digest, subnet.record.dataset): dataset_label(subnet.record)
+        for subnet in subnets
+    }
+    many = {name for name, count in Counter(names.values()).items() if count > 1}
+    return {key: f"{name} {key[0][:8]}" if name in many else name for key, name in names.items()}
 
 
 def _print_json(value: object) -> None:

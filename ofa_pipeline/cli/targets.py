@@ -78,10 +78,10 @@ def find_target(
 
 
 def _registered(uri: str, workspace: Path) -> Target:
-    from ofa_pipeline.registry import open_registry
+    from ofa_pipeline.registry import ANY_DATASET, open_registry
 
     registry = open_registry(workspace)
-    found = {subnet.model_uri: subnet for subnet in registry.list_subnets()}
+    found = {subnet.model_uri: subnet for subnet in registry.list_subnets(dataset=ANY_DATASET)}
     if uri not in found:
         raise ParamsError(
             f"the registry has no {uri}.{suggest(uri, found)} See: ofa-pipeline subnets"

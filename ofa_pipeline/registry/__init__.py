@@ -1,5 +1,7 @@
 """The registry of subnets: the only importer of MLflow."""
 
+from ofa_pipeline.params import ANY_DATASET
+from ofa_pipeline.registry.choosing import HomeDataset, dataset_label, most_accurate
 from ofa_pipeline.registry.mlflow_registry import MlflowRegistry
 from ofa_pipeline.registry.protocol import Entry, RunNotes, SubnetRegistry, infeasible
 from ofa_pipeline.registry.record import (
@@ -13,7 +15,9 @@ from ofa_pipeline.registry.server import check_reachable, tracking_uri
 from ofa_pipeline.registry.workspace import open_registry
 
 __all__ = [
+    "ANY_DATASET",
     "Entry",
+    "HomeDataset",
     "LatencyFigures",
     "MlflowRegistry",
     "RegisteredSubnet",
@@ -22,7 +26,9 @@ __all__ = [
     "SubnetRegistry",
     "budget_alias",
     "check_reachable",
+    "dataset_label",
     "infeasible",
+    "most_accurate",
     "open_registry",
     "registered_model_name",
     "tracking_uri",

@@ -5,7 +5,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ofa_pipeline.errors import RegistryError
-from ofa_pipeline.registry.record import DATASET_KEY, RegisteredSubnet, SubnetRecord
+from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
@@ -19,10 +19,11 @@ VERSION_TAG = "ofa.version"
 """The commit mark of a registration."""
 DIGEST_TAG = "ofa.bundle_digest"
 MODEL_TAG = "ofa.model_name"
-DATASET_TAG = "ofa.dataset_digest"
+DATASET_TAG = "ofa.dataset"
+"""Name of the dataset; the digest is `DATASET_DIGEST_TAG`."""
+DATASET_DIGEST_TAG = "ofa.dataset_digest"
 ACCURACY_METRIC = "accuracy_top1"
 DEVICE_PATTERN = re.compile(r"[A-Za-z0-9][\w.-]*")
-DIGEST_PATTERN = re.compile(r"[0-9a-f]+")
 
 
 def latency_metric(device: str) -> str:
@@ -34,17 +35,6 @@ def latency_metric(device: str) -> str:
     if not DEVICE_PATTERN.fullmatch(device):
         raise RegistryError(f"a device must be a name as in params.yaml, got {device!r}.")
     return f"latency_p50_ms.{device}"
-
-
-def of_dataset(dataset: str) -> str:
-    """Return the filter for a dataset.
-
-    Raises:
-        RegistryError: If it is not the beginning of a digest.
-    """
-    if dataset and not DIGEST_PATTERN.fullmatch(dataset):
-        raise RegistryError(f"a dataset must be the beginning of its digest, got {dataset!r}.")
-    return f"tags.`{DATASET_TAG}` LIKE '{dataset}%'"
 
 
 def of_bundle(model_name: str, bundle_digest: str) -> list[str]:
@@ -68,7 +58,8 @@ def tags_of(record: SubnetRecord) -> dict[str, str]:
         OWNER_TAG: OWNER,
         MODEL_TAG: record.model_name,
         DIGEST_TAG: record.bundle_digest,
-        DATASET_TAG: record.lineage.get(DATASET_KEY, ""),
+        DATASET_TAG: record.dataset,
+        DATASET_DIGEST_TAG: record.dataset_digest,
         "ofa.device": record.device,
         "ofa.space": record.space_id,
         "ofa.arch_id": record.arch.arch_id,
@@ -115,7 +106,8 @@ def metrics_of(record: SubnetRecord) -> dict[str, float]:
 def describe(record: SubnetRecord) -> str:
     """Return a sentence for people."""
     budgets = ", ".join(f"{budget:.4g}" for budget in record.budgets_ms)
+    images = f"test images of {record.dataset}" if record.dataset else "test images"
     return (
-        f"{record.arch}: top-1 {record.accuracy_top1:.4f} on {record.num_test_images} test images, "
+        f"{record.arch}: top-1 {record.accuracy_top1:.4f} on {record.num_test_images} {images}, "
         f"{record.latency_ms:.4g} ms on {record.device} (budget {budgets} ms)."
     )

@@ -8,16 +8,22 @@ written last; what an interrupted run left without it is removed by the next.
 import json
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ofa_pipeline.errors import RegistryError, suggest
+from ofa_pipeline.registry.choosing import (
+    HomeDataset,
+    check_bounds,
+    comparable,
+    most_accurate,
+    unknown_dataset,
+    visible,
+)
 from ofa_pipeline.registry.fields import (
-    ACCURACY_METRIC,
-    DATASET_TAG,
     OWNER,
     OWNER_TAG,
     RECORD_TAG,
@@ -26,7 +32,6 @@ from ofa_pipeline.registry.fields import (
     latency_metric,
     metrics_of,
     of_bundle,
-    of_dataset,
     params_of,
     read_model,
     tags_of,
@@ -53,7 +58,12 @@ class MlflowRegistry:
     """A `SubnetRegistry` in an MLflow tracking server, database or SQLite file."""
 
     def __init__(
-        self, tracking_uri: str, *, experiment: str = "once-for-all", artifacts: str | None = None
+        self,
+        tracking_uri: str,
+        *,
+        experiment: str = "once-for-all",
+        artifacts: str | None = None,
+        home: Callable[[], HomeDataset | None] = lambda: None,
     ) -> None:
         """Name the registry; nothing is opened yet.
 
@@ -61,10 +71,13 @@ class MlflowRegistry:
             tracking_uri: As MLflow takes it.
             experiment: That registrations are logged in; look-ups see all experiments of ours.
             artifacts: URI where a new experiment keeps its files; None lets the server decide.
+            home: Returns the dataset of the workspace that asks, None outside of one; called by
+                look-ups that name no dataset.
         """
         self.tracking_uri = tracking_uri
         self._experiment = experiment
         self._artifacts = artifacts
+        self._home = home
 
     # ---- look-ups ----------------------------------------------------------------------------
 
@@ -86,6 +99,35 @@ class MlflowRegistry:
         for name in model_names:
             self._is_ours(name)
 
+    def choose(
+        self,
+        *,
+        device: str | None = None,
+        max_latency_ms: float | None = None,
+        min_accuracy: float | None = None,
+        dataset: str | None = None,
+    ) -> RegisteredSubnet:
+        """Return the most accurate subnet within the bounds; see `SubnetRegistry.choose`."""
+        check_bounds(max_latency_ms=max_latency_ms, min_accuracy=min_accuracy)
+        home = self._home() if dataset is None else None
+        known = self._look_up(device)
+        if not known:
+            raise self._nothing_on(device)
+        seen = visible(known, dataset=dataset, home=home)
+        if not seen:
+            raise unknown_dataset(
+                known, dataset=dataset, home=home, device=device, where=self._where
+            )
+        answers = comparable(seen, dataset=dataset, home=home)
+        chosen = most_accurate(
+            answers, device=device, max_latency_ms=max_latency_ms, min_accuracy=min_accuracy
+        )
+        if chosen is None:
+            raise infeasible(
+                answers, device=device, max_latency_ms=max_latency_ms, min_accuracy=min_accuracy
+            )
+        return chosen
+
     def best(
         self,
         *,
@@ -95,40 +137,20 @@ class MlflowRegistry:
         dataset: str | None = None,
     ) -> RegisteredSubnet:
         """Return the most accurate subnet within a latency; see `SubnetRegistry.best`."""
-        metric = latency_metric(device)
-        if dataset is None:
-            dataset = self._newest_dataset(device)
-        conditions = [f"metrics.`{metric}` <= {max_latency_ms!r}", of_dataset(dataset)]
-        if min_accuracy is not None:
-            conditions.append(f"metrics.`{ACCURACY_METRIC}` >= {min_accuracy!r}")
-        order = [(ACCURACY_METRIC, False), (metric, True)]
-        for subnet in self._search(conditions, order=order):
-            if self._version_exists(subnet):
-                return subnet
-        known = self.list_subnets(device=device, dataset=dataset)
-        if not known:
-            raise RegistryError(
-                f"no subnet measured on {device} of dataset {dataset} is registered on "
-                f"{self._where}."
-            )
-        raise infeasible(
-            known, device=device, max_latency_ms=max_latency_ms, min_accuracy=min_accuracy
+        latency_metric(device)  # refuses what is no name, an empty one too
+        return self.choose(
+            device=device,
+            max_latency_ms=max_latency_ms,
+            min_accuracy=min_accuracy,
+            dataset=dataset,
         )
 
     def list_subnets(
         self, *, device: str | None = None, dataset: str | None = None
     ) -> tuple[RegisteredSubnet, ...]:
         """Return what is registered, ordered by device, then latency."""
-        conditions = [f"metrics.`{latency_metric(device)}` > 0"] if device else []
-        if dataset is not None:
-            conditions.append(of_dataset(dataset))
-        found = list(self._search(conditions))
-        alive = {
-            (name, version)
-            for name in {subnet.record.model_name for subnet in found}
-            for version in self._versions(name)
-        }
-        kept = [item for item in found if (item.record.model_name, item.version) in alive]
+        home = self._home() if dataset is None else None
+        kept = visible(self._look_up(device), dataset=dataset, home=home)
         return tuple(
             sorted(
                 kept, key=lambda item: (item.record.device, item.record.latency_ms, item.version)
@@ -347,10 +369,9 @@ class MlflowRegistry:
         self,
         conditions: Sequence[str],
         *,
-        order: Sequence[tuple[str, bool]] = (),
         complete: bool = True,
     ) -> Iterator["LoggedModel"]:
-        """Yield LoggedModels of ours; `order` is of pairs (metric, ascending)."""
+        """Yield LoggedModels of ours, the newest first."""
         if not may_hold_anything(self.tracking_uri):
             return
         with self._explained("search"):
@@ -366,12 +387,7 @@ class MlflowRegistry:
                     experiments,
                     filter_string=" AND ".join(every),
                     max_results=PAGE,
-                    # Without backticks: with them MLflow orders by nothing, silently.
-                    order_by=[
-                        {"field_name": f"metrics.{metric}", "ascending": ascending}
-                        for metric, ascending in order
-                    ]
-                    or None,
+                    order_by=[{"field_name": "creation_timestamp", "ascending": False}],
                     page_token=token,
                 )
                 yield from page
@@ -379,20 +395,28 @@ class MlflowRegistry:
                 if not token:
                     return
 
-    def _search(
-        self, conditions: Sequence[str], *, order: Sequence[tuple[str, bool]] = ()
-    ) -> Iterator[RegisteredSubnet]:
-        for model in self._models(conditions, order=order):
-            yield read_model(model)
+    def _look_up(self, device: str | None) -> tuple[RegisteredSubnet, ...]:
+        """Return every registered subnet that was measured on a device, the newest first."""
+        conditions = [] if device is None else [f"metrics.`{latency_metric(device)}` > 0"]
+        found = [read_model(model) for model in self._models(conditions)]
+        alive = {
+            (name, version)
+            for name in {subnet.record.model_name for subnet in found}
+            for version in self._versions(name)
+        }
+        return tuple(item for item in found if (item.record.model_name, item.version) in alive)
 
-    def _newest_dataset(self, device: str) -> str:
-        """Return the dataset of the newest subnet that was measured on a device."""
-        for model in self._models([f"metrics.`{latency_metric(device)}` > 0"]):
-            return str(model.tags[DATASET_TAG])
-        known = sorted({name for item in self.list_subnets() for name in item.record.latency})
-        raise RegistryError(
+    def _nothing_on(self, device: str | None) -> RegistryError:
+        everything = self._look_up(None)
+        if not everything or device is None:
+            return RegistryError(
+                f"no subnet{f' measured on {device!r}' if device else ''} is registered on "
+                f"{self._where}. The registry is empty: run ofa-pipeline run."
+            )
+        known = sorted({name for item in everything for name in item.record.latency})
+        return RegistryError(
             f"no subnet measured on {device!r} is registered on {self._where}."
-            f"{suggest(device, known) or ' The registry is empty: run ofa-pipeline run.'}"
+            f"{suggest(device, known)}"
         )
 
     def _versions(self, model_name: str) -> list[int]:

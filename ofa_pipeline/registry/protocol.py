@@ -1,11 +1,13 @@
 """What the rest of the package asks of a registry."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from ofa_pipeline.errors import InfeasibleConstraintError
+from ofa_pipeline.registry.choosing import latency_on
 from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord
 
 
@@ -58,6 +60,37 @@ class SubnetRegistry(Protocol):
         """
         ...
 
+    def choose(
+        self,
+        *,
+        device: str | None = None,
+        max_latency_ms: float | None = None,
+        min_accuracy: float | None = None,
+        dataset: str | None = None,
+    ) -> RegisteredSubnet:
+        """Return the most accurate subnet within the bounds that are given.
+
+        Of equally accurate ones the faster. Every question for one subnet is this one: `best`,
+        ``ofa-pipeline predict``, the aliases of budgets.
+
+        Args:
+            device: Name of a device card that it was measured on. None: every subnet on the
+                device that it was picked for.
+            max_latency_ms: Upper bound of the measured median.
+            min_accuracy: Lower bound of top-1 on test, fraction.
+            dataset: Name of a dataset, the beginning of its digest, or `ANY_DATASET`. None: the
+                dataset of the workspace that the registry was opened for; without a workspace,
+                the only one that is registered. Accuracies on different datasets do not compare:
+                where the images behind a name have changed, a workspace sees those that it
+                holds, others the newest.
+
+        Raises:
+            InfeasibleConstraintError: If no subnet meets the bounds; names the nearest.
+            RegistryError: If nothing is registered for the device and dataset, several datasets
+                are and none is named, or the registry fails.
+        """
+        ...
+
     def best(
         self,
         *,
@@ -66,25 +99,18 @@ class SubnetRegistry(Protocol):
         min_accuracy: float | None = None,
         dataset: str | None = None,
     ) -> RegisteredSubnet:
-        """Return the most accurate subnet that was measured within a latency on a device.
-
-        Args:
-            device: Name of a device card.
-            max_latency_ms: Upper bound of the measured median.
-            min_accuracy: Lower bound of top-1 on test, fraction.
-            dataset: Beginning of a dataset digest. Accuracies on different datasets do not
-                compare: without it, the dataset of the device's newest subnet.
-
-        Raises:
-            InfeasibleConstraintError: If no subnet meets the bounds; names the nearest.
-            RegistryError: If nothing is registered for the device, or the registry fails.
-        """
+        """Return the most accurate subnet within a latency on a device; see `choose`."""
         ...
 
     def list_subnets(
         self, *, device: str | None = None, dataset: str | None = None
     ) -> tuple[RegisteredSubnet, ...]:
-        """Return what is registered, ordered by device, then latency."""
+        """Return what is registered, ordered by device, then latency.
+
+        Args:
+            device: Only what was measured on it.
+            dataset: As for `choose`; without it and without a workspace, every dataset.
+        """
         ...
 
     def find(self, *, model_name: str, bundle_digest: str) -> RegisteredSubnet | None:
@@ -103,11 +129,11 @@ class SubnetRegistry(Protocol):
 def infeasible(
     subnets: Sequence[RegisteredSubnet],
     *,
-    device: str,
-    max_latency_ms: float,
+    device: str | None,
+    max_latency_ms: float | None,
     min_accuracy: float | None,
 ) -> InfeasibleConstraintError:
-    """Return the error of `SubnetRegistry.best` when no subnet meets the bounds.
+    """Return the error of `SubnetRegistry.choose` when no subnet meets the bounds.
 
     Args:
         subnets: What is registered for the device; at least one.
@@ -115,20 +141,23 @@ def infeasible(
         max_latency_ms: As asked.
         min_accuracy: As asked.
     """
-    fastest = min(subnets, key=lambda subnet: subnet.record.latency[device].p50_ms)
-    fastest_ms = fastest.record.latency[device].p50_ms
-    wanted = f"latency_ms <= {max_latency_ms:g} on {device}"
+    limit_ms = math.inf if max_latency_ms is None else max_latency_ms
+    fastest = min(subnets, key=lambda subnet: latency_on(subnet, device))
+    fastest_ms = latency_on(fastest, device)
+    bounds = []
+    if max_latency_ms is not None:
+        bounds.append(f"latency_ms <= {max_latency_ms:g}" + (f" on {device}" if device else ""))
     if min_accuracy is not None:
-        wanted += f" and accuracy_top1 >= {min_accuracy:g}"
-    if fastest_ms > max_latency_ms:
+        bounds.append(f"accuracy_top1 >= {min_accuracy:g}")
+    wanted = " and ".join(bounds)
+    if fastest_ms > limit_ms:
         return InfeasibleConstraintError(
             f"no registered subnet has {wanted}: the fastest of {len(subnets)} takes "
             f"{fastest_ms:.4g} ms (arch {fastest.record.arch.arch_id}). Raise the limit, or add "
-            f"a smaller budget to devices.{device} in params.yaml and run the pipeline."
+            f"a smaller budget to devices.{device or fastest.record.device} in params.yaml and run "
+            "the pipeline."
         )
-    within = [
-        subnet for subnet in subnets if subnet.record.latency[device].p50_ms <= max_latency_ms
-    ]
+    within = [subnet for subnet in subnets if latency_on(subnet, device) <= limit_ms]
     nearest = max(within, key=lambda subnet: subnet.record.accuracy_top1)
     return InfeasibleConstraintError(
         f"no registered subnet has {wanted}: the most accurate one within the latency reaches "

@@ -29,7 +29,7 @@ class SubnetRecord:
     """One subnet as it is registered. Every figure was measured or counted, none estimated."""
 
     model_name: str
-    """Of the registered model: one a supernet and device."""
+    """Of the registered model: one a dataset, supernet and device."""
     device: str
     """That the subnet was picked for."""
     space_id: str
@@ -56,6 +56,8 @@ class SubnetRecord:
     """Content digest of the bundle, its certificate included."""
     lineage: Mapping[str, str] = field(default_factory=dict)
     """Digests of everything that it was made from, by path relative to the workspace."""
+    dataset: str = ""
+    """Name of the dataset; empty where it was registered before datasets had names."""
 
     def __post_init__(self) -> None:
         """Refuse what may not be registered.
@@ -135,9 +137,9 @@ class RegisteredSubnet:
         return f"models:/{self.record.model_name}/{self.version}"
 
 
-def registered_model_name(prefix: str, *, space_id: str, device: str) -> str:
-    """Return the name of the registered model of a supernet and a device."""
-    return f"{prefix}-{space_id}-{device}"
+def registered_model_name(prefix: str, *, dataset: str, space_id: str, device: str) -> str:
+    """Return the name of the registered model of a dataset, a supernet and a device."""
+    return f"{prefix}-{dataset}-{space_id}-{device}"
 
 
 def budget_alias(budget_ms: float) -> str:

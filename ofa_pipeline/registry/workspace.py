@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.registry.fields import OWNER, OWNER_TAG
+from ofa_pipeline.registry.home import home_dataset
 from ofa_pipeline.registry.mlflow_registry import MlflowRegistry
 from ofa_pipeline.registry.server import (
     artifact_root,
@@ -39,7 +40,9 @@ def open_registry(workspace: Path, *, experiment: str = "once-for-all") -> Mlflo
     root = artifact_root(uri, workspace)
     if uri == default_tracking_uri(workspace) and root is not None:
         follow_workspace(sqlite_path(uri), root)
-    return MlflowRegistry(uri, experiment=experiment, artifacts=root)
+    return MlflowRegistry(
+        uri, experiment=experiment, artifacts=root, home=lambda: home_dataset(workspace)
+    )
 
 
 def follow_workspace(database: Path, root: str) -> None:

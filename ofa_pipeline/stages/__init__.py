@@ -125,7 +125,7 @@ STAGES: tuple[Stage, ...] = (
         item_kind="device",
         reads=("artifacts/subnets/{item}",),
         writes="artifacts/registry/{item}",
-        params=("registry",),
+        params=("dataset", "registry"),
         summary="one registry version a subnet: accuracy, latency, lineage, files",
     ),
     Stage(

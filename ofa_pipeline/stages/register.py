@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,15 +55,14 @@ def register(context: StageContext, registry: SubnetRegistry) -> tuple[Registere
     layout, device = context.layout, context.item or ""
     folder = layout.subnets(device)
     manifest = verify_artifact(folder)
-    prefix = context.params.registry.model_prefix
-    entries = read_entries(folder, model_prefix=prefix)
+    entries = read_entries(folder, names=ModelNames.of(context.params))
     registry.check({entry.record.model_name for entry in entries})
     registered = registry.register_all(entries, notes=_notes(device, manifest, entries))
     inputs = stage_inputs(find_stage(NAME), context)
     with write_artifact(layout.registry(device), **inputs) as writer:
         receipts = [_receipt(entry) for entry in entries]
         write_json(writer.folder / RECEIPTS_FILE, {"device": device, "receipts": receipts})
-        writer.summary["num_registered"] = len(receipts)
+        writer.summary |= {"num_registered": len(receipts), "dataset": context.params.dataset.label}
     return registered
 
 
@@ -76,11 +76,8 @@ def check_registry(layout: Layout, params: Params) -> str:
         RegistryError: If it cannot be reached, or a model of one of our names is foreign.
     """
     registry = open_registry(layout.root, experiment=params.registry.experiment)
-    space_id = params.space.build().space_id
-    prefix = params.registry.model_prefix
-    registry.check(
-        registered_model_name(prefix, space_id=space_id, device=device) for device in params.devices
-    )
+    space_id, names = params.space.build().space_id, ModelNames.of(params)
+    registry.check(names.name(space_id=space_id, device=device) for device in params.devices)
     return registry.tracking_uri
 
 
@@ -125,12 +122,31 @@ def registered_subnets(layout: Layout, params: Params, device: str) -> tuple[Reg
     return tuple(subnet for subnet in found if subnet is not None)
 
 
-def read_entries(folder: Path, *, model_prefix: str) -> tuple[Entry, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelNames:
+    """What the names of registered models begin with."""
+
+    prefix: str
+    dataset: str
+
+    @classmethod
+    def of(cls, params: Params) -> "ModelNames":
+        """Return what params.yaml says."""
+        return cls(prefix=params.registry.model_prefix, dataset=params.dataset.label)
+
+    def name(self, *, space_id: str, device: str) -> str:
+        """Return the name of the registered model of a space and a device."""
+        return registered_model_name(
+            self.prefix, dataset=self.dataset, space_id=space_id, device=device
+        )
+
+
+def read_entries(folder: Path, *, names: ModelNames) -> tuple[Entry, ...]:
     """Return what to register from the artifact of the stage specialize.
 
     Args:
         folder: With the bundles and their index.
-        model_prefix: Of registered models.
+        names: Of registered models.
 
     Raises:
         MissingArtifactError: If the index is not there.
@@ -141,7 +157,7 @@ def read_entries(folder: Path, *, model_prefix: str) -> tuple[Entry, ...]:
     try:
         return tuple(
             Entry(
-                record=_record(item, device=index["device"], model_prefix=model_prefix),
+                record=_record(item, device=index["device"], names=names),
                 bundle_folder=folder / item["name"],
             )
             for item in index["bundles"]
@@ -152,10 +168,10 @@ def read_entries(folder: Path, *, model_prefix: str) -> tuple[Entry, ...]:
         ) from error
 
 
-def _record(item: Mapping[str, Any], *, device: str, model_prefix: str) -> SubnetRecord:
+def _record(item: Mapping[str, Any], *, device: str, names: ModelNames) -> SubnetRecord:
     accuracy = item["accuracy"]
     return SubnetRecord(
-        model_name=registered_model_name(model_prefix, space_id=item["space_id"], device=device),
+        model_name=names.name(space_id=item["space_id"], device=device),
         device=device,
         space_id=item["space_id"],
         arch=Arch.from_dict(item["arch"]),
@@ -175,6 +191,7 @@ def _record(item: Mapping[str, Any], *, device: str, model_prefix: str) -> Subne
         parity_top1_agreement=item["parity"]["top1_agreement"],
         bundle_digest=item["bundle_digest"],
         lineage=item["lineage"],
+        dataset=names.dataset,
     )
 
 

@@ -1,8 +1,10 @@
 """The contract of a `SubnetRegistry`, a registry in memory, and what to register in tests."""
 
+import math
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,20 @@ from ofa_pipeline.artifacts import write_json
 from ofa_pipeline.errors import InfeasibleConstraintError, RegistryError
 from ofa_pipeline.registry import (
     Entry,
+    HomeDataset,
     LatencyFigures,
     RegisteredSubnet,
     RunNotes,
     SubnetRecord,
     SubnetRegistry,
     infeasible,
+)
+from ofa_pipeline.registry.choosing import (
+    check_bounds,
+    comparable,
+    most_accurate,
+    unknown_dataset,
+    visible,
 )
 from ofa_pipeline.specialize import CLASSIFY_CODE
 
@@ -105,8 +115,11 @@ def write_bundle(folder: Path, *, resolution_px: int = 8) -> Path:
 class InMemoryRegistry:
     """A `SubnetRegistry` that forgets everything at the end."""
 
-    def __init__(self, *, foreign_models: Sequence[str] = ()) -> None:
-        """Start empty, except for models of somebody else."""
+    def __init__(
+        self, *, foreign_models: Sequence[str] = (), home: HomeDataset | None = None
+    ) -> None:
+        """Start empty, except for models of somebody else; asked from a workspace or from none."""
+        self.home = home
         self._foreign = set(foreign_models)
         self._subnets: list[RegisteredSubnet] = []
         self._bundles: dict[tuple[str, int], Path] = {}
@@ -145,6 +158,31 @@ class InMemoryRegistry:
         self._bundles[record.model_name, subnet.version] = entry.bundle_folder
         return subnet
 
+    def choose(
+        self,
+        *,
+        device: str | None = None,
+        max_latency_ms: float | None = None,
+        min_accuracy: float | None = None,
+        dataset: str | None = None,
+    ) -> RegisteredSubnet:
+        """Return the most accurate subnet within the bounds."""
+        check_bounds(max_latency_ms=max_latency_ms, min_accuracy=min_accuracy)
+        measured = self._measured_on(device)
+        if not measured:
+            raise RegistryError(f"no subnet measured on {device!r} is registered")
+        seen = visible(measured, dataset=dataset, home=self.home)
+        if not seen:
+            raise unknown_dataset(
+                measured, dataset=dataset, home=self.home, device=device, where="memory"
+            )
+        known = comparable(seen, dataset=dataset, home=self.home)
+        bounds = {"max_latency_ms": max_latency_ms, "min_accuracy": min_accuracy}
+        chosen = most_accurate(known, device=device, **bounds)
+        if chosen is None:
+            raise infeasible(known, device=device, **bounds)
+        return chosen
+
     def best(
         self,
         *,
@@ -154,42 +192,31 @@ class InMemoryRegistry:
         dataset: str | None = None,
     ) -> RegisteredSubnet:
         """Return the most accurate subnet within the latency."""
-        measured = [item for item in self._subnets if device in item.record.latency]
-        if not measured:
-            raise RegistryError(f"no subnet measured on {device!r} is registered")
-        if dataset is None:
-            dataset = measured[-1].record.dataset_digest
-        known = self.list_subnets(device=device, dataset=dataset)
-        within = [
-            item
-            for item in known
-            if item.record.latency[device].p50_ms <= max_latency_ms
-            and item.record.accuracy_top1 >= (min_accuracy or 0)
-        ]
-        if not within:
-            raise infeasible(
-                known, device=device, max_latency_ms=max_latency_ms, min_accuracy=min_accuracy
-            )
-        return max(
-            within,
-            key=lambda item: (item.record.accuracy_top1, -item.record.latency[device].p50_ms),
+        return self.choose(
+            device=device,
+            max_latency_ms=max_latency_ms,
+            min_accuracy=min_accuracy,
+            dataset=dataset,
         )
 
     def list_subnets(
         self, *, device: str | None = None, dataset: str | None = None
     ) -> tuple[RegisteredSubnet, ...]:
         """Return what is registered, ordered by device, then latency."""
-        kept = [
-            item
-            for item in self._subnets
-            if (device is None or device in item.record.latency)
-            and item.record.dataset_digest.startswith(dataset or "")
-        ]
+        kept = visible(self._measured_on(device), dataset=dataset, home=self.home)
         return tuple(
             sorted(
                 kept, key=lambda item: (item.record.device, item.record.latency_ms, item.version)
             )
         )
+
+    def _measured_on(self, device: str | None) -> list[RegisteredSubnet]:
+        """Return what was measured on a device, the newest first."""
+        return [
+            item
+            for item in reversed(self._subnets)
+            if device is None or device in item.record.latency
+        ]
 
     def find(self, *, model_name: str, bundle_digest: str) -> RegisteredSubnet | None:
         """Return the subnet with this content, or None."""
@@ -268,8 +295,85 @@ class SubnetRegistryContract:
         hard = subnet_record(accuracy=0.60, lineage={DATASET: "ba" * 32})
         for record in (easy, hard):
             registry.register(record, bundle)
-        assert registry.best(device="cpu", max_latency_ms=9.0).record == hard
+        assert registry.best(device="cpu", max_latency_ms=9.0, dataset="ba").record == hard
         assert registry.best(device="cpu", max_latency_ms=9.0, dataset="ea").record == easy
+        assert registry.best(device="cpu", max_latency_ms=9.0, dataset="any").record == easy
+
+    def test_subnets_of_several_datasets_are_never_mixed_by_a_guess(
+        self, registry: SubnetRegistry, bundle: Path
+    ) -> None:
+        for name, digest in [("cats", "ca" * 32), ("dogs", "d0" * 32), ("", "ea" * 32)]:
+            record = subnet_record(dataset=name, lineage={DATASET: digest}, bundle_digest=digest)
+            registry.register(record, bundle)
+        for question in (registry.choose, partial(registry.choose, device="cpu")):
+            with pytest.raises(RegistryError, match=r"several are registered: cats, dogs, eaeaea"):
+                question()
+        assert registry.choose(dataset="dogs").record.dataset == "dogs"
+        assert registry.choose(dataset="d0d0").record.dataset == "dogs"
+        assert [item.record.dataset for item in registry.list_subnets(dataset="cats")] == ["cats"]
+        assert len(registry.list_subnets()) == len(registry.list_subnets(dataset="any")) == 3
+
+    def test_one_dataset_that_was_registered_with_and_without_its_name_is_one(
+        self, registry: SubnetRegistry, bundle: Path
+    ) -> None:
+        for accuracy, name in [(0.8, ""), (0.7, "cats")]:
+            registry.register(subnet_record(accuracy=accuracy, dataset=name), bundle)
+        assert registry.choose().record.accuracy_top1 == 0.8
+
+    def test_newest_images_of_a_name_answer(self, registry: SubnetRegistry, bundle: Path) -> None:
+        for accuracy, digest in [(0.9, "0d"), (0.8, "ef"), (0.7, "ef")]:
+            record = subnet_record(
+                accuracy=accuracy, dataset="cats", lineage={DATASET: digest * 32}
+            )
+            registry.register(record, bundle)
+        assert registry.choose(dataset="cats").record.accuracy_top1 == 0.8
+        assert registry.choose(dataset="0d").record.accuracy_top1 == 0.9
+
+    def test_beginning_of_several_digests_is_refused(
+        self, registry: SubnetRegistry, bundle: Path
+    ) -> None:
+        for digest in ("a1", "a2"):
+            record = subnet_record(dataset="cats", lineage={DATASET: digest * 32})
+            registry.register(replace(record, bundle_digest=digest * 8), bundle)
+        with pytest.raises(RegistryError, match=r"several begin with 'a': cats a1a1.*, cats a2a2"):
+            registry.choose(dataset="a")
+
+    def test_unknown_dataset_is_answered_with_those_that_there_are(
+        self, registry: SubnetRegistry, bundle: Path
+    ) -> None:
+        registry.register(subnet_record(dataset="cats"), bundle)
+        with pytest.raises(RegistryError, match=r"'cat' is registered on .* mean 'cats'\?"):
+            registry.choose(dataset="cat")
+        with pytest.raises(RegistryError, match="measured on cpu of the dataset"):
+            registry.best(device="cpu", max_latency_ms=9, dataset="x' OR '1'='1")
+        assert registry.list_subnets(dataset="x' OR '1'='1") == ()
+
+    @pytest.mark.parametrize(
+        ("device", "limit_ms", "accuracy"),
+        [(None, None, 0.95), (None, 1.5, 0.8), ("cpu", None, 0.9), ("gpu", None, 0.95)],
+    )
+    def test_choosing_needs_no_bound(
+        self,
+        registry: SubnetRegistry,
+        bundle: Path,
+        device: str | None,
+        limit_ms: float | None,
+        accuracy: float,
+    ) -> None:
+        for place, found, latency_ms in [("cpu", 0.8, 1.0), ("cpu", 0.9, 2.0), ("gpu", 0.95, 3.0)]:
+            record = subnet_record(accuracy=found, latency_ms=latency_ms, device=place)
+            registry.register(record, bundle)
+        chosen = registry.choose(device=device, max_latency_ms=limit_ms)
+        assert chosen.record.accuracy_top1 == accuracy
+
+    def test_bound_that_is_no_number_is_refused(
+        self, registry: SubnetRegistry, bundle: Path
+    ) -> None:
+        registry.register(subnet_record(), bundle)
+        with pytest.raises(RegistryError, match="max_latency_ms must be a number, got nan"):
+            registry.choose(max_latency_ms=math.nan)
+        with pytest.raises(RegistryError, match="min_accuracy must be a number, got nan"):
+            registry.choose(min_accuracy=math.nan)
 
     def test_best_names_the_fastest_when_none_is_fast_enough(
         self, registry: SubnetRegistry, bundle: Path

@@ -16,12 +16,14 @@ from ofa_pipeline.cli import app, main
 from ofa_pipeline.cli.display import Display, duration_text, progress_text
 from ofa_pipeline.cli.events import EventPipe, StageEvent
 from ofa_pipeline.cli.output import describe_error, exit_code_of
+from ofa_pipeline.cli.subnets import subnet_table
 from ofa_pipeline.errors import (
     InfeasibleConstraintError,
     ParamsError,
     WorkspaceBusyError,
 )
 from ofa_pipeline.progress import ProgressEvent, Reporter
+from ofa_pipeline.registry import HomeDataset, RegisteredSubnet
 from ofa_pipeline.stages import STAGES
 from tests.support.registry import InMemoryRegistry, subnet_record, write_bundle
 
@@ -264,6 +266,61 @@ def test_subnets_lists_what_is_registered(cli, registry):
     assert [item["device"] for item in json.loads(cli("subnets", "--json")[1])] == ["cpu"]
     assert "ofa-tiny-cpu v1" in cli("subnets")[1]
     assert "nothing is registered" in cli("subnets", "-d", "tpu")[1]
+
+
+@pytest.fixture
+def two_datasets(registry, tmp_path):
+    """The registry is asked from the workspace of the less accurate subnet."""
+    for name, accuracy in [("pets", 0.8), ("cars", 0.95)]:
+        record = subnet_record(
+            accuracy=accuracy,
+            dataset=name,
+            model_name=f"ofa-{name}",
+            budgets_ms=(0.1, 1.0),
+            lineage={"artifacts/dataset": name.encode().hex() * 8},
+        )
+        registry.register(record, tmp_path / "bundle")
+    registry.home = HomeDataset(name="pets")
+    return registry
+
+
+def test_best_of_a_workspace_is_of_its_dataset(cli, two_datasets):
+    ask = ("best", "-d", "cpu", "-t", "2", "--json")
+    assert json.loads(cli(*ask)[1])["dataset"] == "pets"
+    assert json.loads(cli(*ask, "--dataset", "cars")[1])["dataset"] == "cars"
+    assert json.loads(cli(*ask, "--dataset", "any")[1])["accuracy_top1"] == 0.95
+    code, _, err = cli(*ask, "--dataset", "dogs")
+    assert code == 1
+    assert "cars" in err
+    two_datasets.home = None
+    code, _, err = cli(*ask)
+    assert code == 1
+    assert "several are registered: cars, da7ada7ada7a, pets" in err
+
+
+def test_best_says_which_budgets_a_subnet_was_picked_for(cli, two_datasets):
+    out = cli("best", "-d", "cpu", "-t", "2")[1]
+    assert "picked for the budgets 0.1, 1 ms" in out
+    assert "pets" in out
+
+
+def test_subnets_of_a_workspace_are_of_its_dataset_and_others_are_counted(cli, two_datasets):
+    _, out, err = cli("subnets", "--json")
+    assert [item["dataset"] for item in json.loads(out)] == ["pets"]
+    assert "not shown: 2 subnets of other datasets (cars, da7ada7ada7a)" in err
+    assert [item["dataset"] for item in json.loads(cli("subnets", "--json", "--dataset", "any")[1])]
+    assert "no subnet of this dataset" in cli("subnets", "--dataset", "dogs")[2]
+    assert "dataset" in cli("subnets", "--dataset", "any")[1]
+
+
+def test_table_tells_the_images_of_one_name_apart(two_datasets):
+    records = [
+        subnet_record(dataset="pets", lineage={"artifacts/dataset": digest * 16})
+        for digest in ("aaaa", "bbbb")
+    ]
+    subnets = [RegisteredSubnet(record=record, version=1) for record in records]
+    table = subnet_table(subnets)
+    assert list(table.columns[1].cells) == ["pets aaaaaaaa", "pets bbbbbbbb"]
 
 
 def test_predict_names_the_class_of_each_image(cli, registry, tmp_path):

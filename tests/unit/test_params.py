@@ -170,3 +170,46 @@ def test_params_can_not_be_changed():
     params = load_params(SHIPPED)
     with pytest.raises(ValueError, match="frozen"):
         params.dataset.seed = 3
+
+
+@pytest.mark.parametrize(
+    ("source", "label"),
+    [
+        ("fashion_mnist_sample", "fashion-mnist-sample"),
+        ("image_folder:pets", "pets"),
+        ("image_folder:/data/Oxford Pets/", "oxford-pets"),
+        ("image_folder:/data/pets/train", "pets"),
+        ("image_folder:~/pets/images/training_set", "pets"),
+        ("image_folder:../Flowers_102/jpg", "flowers-102"),
+        ("image_folder:/srv/caf\u00e9", "cafe"),
+        ("image_folder:/srv/any", "srv"),
+        ("image_folder:data/train", "train"),
+        ("image_folder:\u56fe\u7247", "image-folder"),
+        ("image_folder:.", "image-folder"),
+        (f"image_folder:{'x' * 300}", "x" * 60),
+        ("parquet:/hub/beans/data", "beans"),
+        ("parquet:beans.parquet", "beans"),
+        ("parquet:/hub/beans/data/train-00000-of-00002-abc.parquet", "beans"),
+        ("torchvision:CIFAR10", "cifar10"),
+    ],
+)
+def test_dataset_is_called_after_its_source(source, label):
+    values = changed("dataset.source", source)
+    params = parse_params(values, origin="a test")
+    assert params.dataset.label == label
+    values["dataset"]["name"] = label
+    assert parse_params(values, origin="a test").dataset.label == label
+
+
+@pytest.mark.parametrize("name", ["Pets", "any", "a/b", "", "-a", "x" * 61, 2024])
+def test_name_that_no_registered_model_can_bear_is_refused(name):
+    assert "dataset.name" in error_of("dataset.name", name)
+
+
+def test_name_of_a_dataset_is_in_no_manifest():
+    sections = ("dataset", "registry")
+    before = parse_params(VALUES, origin="a test").sections(sections)
+    values = changed("dataset.name", "clothes")
+    after = parse_params(values, origin="a test").sections(sections)
+    assert after == before
+    assert "name" not in after["dataset"]

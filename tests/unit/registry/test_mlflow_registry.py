@@ -188,8 +188,3 @@ def test_looking_up_does_not_touch_the_ambient_tracking_uri(registry, bundle, mo
 def test_device_that_is_no_name_is_refused(registry, device):
     with pytest.raises(RegistryError, match="must be a name"):
         registry.best(device=device, max_latency_ms=1)
-
-
-def test_dataset_that_is_no_digest_is_refused(registry):
-    with pytest.raises(RegistryError, match="beginning of its digest"):
-        registry.list_subnets(dataset="x'")

@@ -39,8 +39,15 @@ def test_dataset_that_is_not_in_the_lineage_is_unknown():
     assert subnet_record(lineage={}).dataset_digest == ""
 
 
-def test_model_name_says_prefix_space_and_device():
-    assert registered_model_name("ofa", space_id="tiny", device="cpu") == "ofa-tiny-cpu"
+def test_model_name_says_prefix_dataset_space_and_device():
+    name = registered_model_name("ofa", dataset="pets", space_id="tiny", device="cpu")
+    assert name == "ofa-pets-tiny-cpu"
+
+
+def test_record_from_before_datasets_had_names_is_read():
+    values = subnet_record().to_dict()
+    del values["dataset"]
+    assert SubnetRecord.from_dict(values) == subnet_record(dataset="")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The stage register against a registry in memory."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError, Reg
 from ofa_pipeline.params import load_params
 from ofa_pipeline.stages import StageContext
 from ofa_pipeline.stages.register import (
+    ModelNames,
     check_registry,
     missing_from,
     missing_receipts,
@@ -21,7 +23,9 @@ from tests.support.registry import InMemoryRegistry, subnet_record, write_bundle
 
 ROOT = Path(__file__).parents[3]
 DEVICE = "cpu-pytorch"
-MODEL = f"ofa-tiny-{DEVICE}"
+DATASET = "fashion-mnist-sample"
+MODEL = f"ofa-{DATASET}-tiny-{DEVICE}"
+NAMES = ModelNames(prefix="ofa", dataset=DATASET)
 
 
 def index_entry(record, name):
@@ -44,7 +48,13 @@ def index_entry(record, name):
 
 def records():
     return [
-        subnet_record(device=DEVICE, latency_ms=latency_ms, accuracy=accuracy)
+        subnet_record(
+            device=DEVICE,
+            latency_ms=latency_ms,
+            accuracy=accuracy,
+            model_name=MODEL,
+            dataset=DATASET,
+        )
         for latency_ms, accuracy in [(1.0, 0.8), (2.0, 0.9)]
     ]
 
@@ -86,13 +96,24 @@ def test_every_bundle_is_registered_with_all_figures(context):
 
 def test_receipts_say_the_same_on_every_server(context):
     first, second = InMemoryRegistry(), InMemoryRegistry()
-    second.register(subnet_record(device=DEVICE, accuracy=0.5), Path())
+    second.register(subnet_record(device=DEVICE, accuracy=0.5, model_name=MODEL), Path())
     register(context, first)
     before = receipts_of(context).read_bytes()
     registered = register(context, second)
     assert [item.version for item in registered] == [2, 3]
     assert receipts_of(context).read_bytes() == before
     assert "version" not in before.decode()
+
+
+def test_renamed_dataset_is_registered_under_its_new_name(context):
+    registry = InMemoryRegistry()
+    register(context, registry)
+    dataset = context.params.dataset.model_copy(update={"name": "clothes"})
+    renamed = replace(context, params=context.params.model_copy(update={"dataset": dataset}))
+    registered = register(renamed, registry)
+    assert {item.record.model_name for item in registered} == {f"ofa-clothes-tiny-{DEVICE}"}
+    assert {item.record.dataset for item in registered} == {"clothes"}
+    assert "ofa-clothes-tiny" in receipts_of(context).read_text()
 
 
 def test_second_run_registers_nothing(context):
@@ -147,7 +168,7 @@ def test_index_that_is_not_one_is_refused(context):
     folder = context.layout.subnets(DEVICE)
     (folder / "bundles.json").write_text(json.dumps({"bundles": [{}], "device": DEVICE}))
     with pytest.raises(ManifestMismatchError, match="not an index of bundles"):
-        read_entries(folder, model_prefix="ofa")
+        read_entries(folder, names=NAMES)
 
 
 def test_missing_subnets_are_named(tmp_path):
