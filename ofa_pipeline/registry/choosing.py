@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ofa_pipeline.errors import RegistryError, suggest
 from ofa_pipeline.params import ANY_DATASET
-from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord
+from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord, budget_alias
 
 _DIGEST = re.compile(r"[0-9a-f]+")
 _SHOWN_DIGITS = 12
@@ -126,6 +126,29 @@ def most_accurate(
         ),
         default=None,
     )
+
+
+def alias_targets(subnets: Sequence[RegisteredSubnet]) -> dict[str, RegisteredSubnet | None]:
+    """Return what the alias of each budget names: what `SubnetRegistry.best` answers for it.
+
+    Args:
+        subnets: Every version of one registered model, the newest first.
+
+    Returns:
+        By alias; None where no subnet is within the budget, and so nothing should bear it.
+    """
+    if not subnets:
+        return {}
+    budgets: dict[str, float] = {}
+    for item in subnets:
+        for budget_ms in item.record.budgets_ms:
+            budgets.setdefault(budget_alias(budget_ms), budget_ms)
+    current = _of_digest(subnets, subnets[0].record.dataset_digest)
+    device = subnets[0].record.device
+    return {
+        alias: most_accurate(current, device=device, max_latency_ms=budget_ms)
+        for alias, budget_ms in budgets.items()
+    }
 
 
 def check_bounds(*, max_latency_ms: float | None, min_accuracy: float | None) -> None:

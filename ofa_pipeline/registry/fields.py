@@ -37,12 +37,14 @@ def latency_metric(device: str) -> str:
     return f"latency_p50_ms.{device}"
 
 
+def of_model(model_name: str) -> str:
+    """Return the filter for a registered model."""
+    return f"tags.`{MODEL_TAG}` = '{model_name}'"
+
+
 def of_bundle(model_name: str, bundle_digest: str) -> list[str]:
     """Return the filters for one content of a registered model."""
-    return [
-        f"tags.`{MODEL_TAG}` = '{model_name}'",
-        f"tags.`{DIGEST_TAG}` = '{bundle_digest}'",
-    ]
+    return [of_model(model_name), f"tags.`{DIGEST_TAG}` = '{bundle_digest}'"]
 
 
 def read_model(model: "LoggedModel") -> RegisteredSubnet:

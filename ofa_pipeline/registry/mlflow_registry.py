@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ofa_pipeline.errors import RegistryError, suggest
 from ofa_pipeline.registry.choosing import (
     HomeDataset,
+    alias_targets,
     check_bounds,
     comparable,
     most_accurate,
@@ -32,13 +33,14 @@ from ofa_pipeline.registry.fields import (
     latency_metric,
     metrics_of,
     of_bundle,
+    of_model,
     params_of,
     read_model,
     tags_of,
 )
 from ofa_pipeline.registry.model_folder import write_model_folder
 from ofa_pipeline.registry.protocol import Entry, RunNotes, infeasible
-from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord, budget_alias
+from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord
 from ofa_pipeline.registry.server import (
     ambient_tracking_uri,
     check_reachable,
@@ -203,15 +205,42 @@ class MlflowRegistry:
             self.find(model_name=entry.record.model_name, bundle_digest=entry.record.bundle_digest)
             for entry in entries
         ]
-        if all(subnet is not None for subnet in found):
-            return tuple(subnet for subnet in found if subnet is not None)
-        for name in sorted({entry.record.model_name for entry in entries}):
-            self._ensure_model(name)
-        with self._explained("register subnets"), self._run(notes) as run_id:
-            return tuple(
-                subnet or self._add(entry, run_id)
-                for subnet, entry in zip(found, entries, strict=True)
-            )
+        names = sorted({entry.record.model_name for entry in entries})
+        registered = tuple(subnet for subnet in found if subnet is not None)
+        if len(registered) < len(entries):
+            for name in names:
+                self._ensure_model(name)
+            with self._explained("register subnets"), self._run(notes) as run_id:
+                registered = tuple(
+                    subnet or self._add(entry, run_id)
+                    for subnet, entry in zip(found, entries, strict=True)
+                )
+        for name in names:
+            self.move_aliases(name)
+        return registered
+
+    def move_aliases(self, model_name: str) -> None:
+        """Let the alias of every budget name what `best` answers for that budget.
+
+        Called after each registration: what came may be better than what was picked for a budget
+        before, and what was picked may be gone. Versions are written whole before, so what a kill
+        leaves out here the next registration mends.
+
+        Args:
+            model_name: Of a registered model of ours.
+
+        Raises:
+            RegistryError: If the registry refuses.
+        """
+        with self._explained(f"move the aliases of {model_name}"):
+            versions = self._alive([of_model(model_name)])
+            aliases: dict[str, str] = dict(self._client.get_registered_model(model_name).aliases)
+            for alias, target in alias_targets(versions).items():
+                if target is None:
+                    if alias in aliases:
+                        self._client.delete_registered_model_alias(model_name, alias)
+                elif str(aliases.get(alias)) != str(target.version):
+                    self._client.set_registered_model_alias(model_name, alias, str(target.version))
 
     def _add(self, entry: Entry, run_id: str) -> RegisteredSubnet:
         """Write one subnet: files, figures, version, and last the mark that makes it count."""
@@ -240,10 +269,6 @@ class MlflowRegistry:
                 model_id=model.model_id,
                 tags=tags_of(record) | figures,
                 description=describe(record),
-            )
-        for budget_ms in record.budgets_ms:
-            client.set_registered_model_alias(
-                record.model_name, budget_alias(budget_ms), version.version
             )
         client.set_logged_model_tags(model.model_id, {VERSION_TAG: str(version.version)})
         return RegisteredSubnet(record=record, version=int(version.version))
@@ -397,7 +422,11 @@ class MlflowRegistry:
 
     def _look_up(self, device: str | None) -> tuple[RegisteredSubnet, ...]:
         """Return every registered subnet that was measured on a device, the newest first."""
-        conditions = [] if device is None else [f"metrics.`{latency_metric(device)}` > 0"]
+        on_device = [] if device is None else [f"metrics.`{latency_metric(device)}` > 0"]
+        return self._alive(on_device)
+
+    def _alive(self, conditions: Sequence[str]) -> tuple[RegisteredSubnet, ...]:
+        """Return what is registered and meets conditions of MLflow, the newest first."""
         found = [read_model(model) for model in self._models(conditions)]
         alive = {
             (name, version)

@@ -12,9 +12,10 @@ import pytest
 from mlflow import MlflowClient
 
 from ofa_pipeline.errors import RegistryError
-from ofa_pipeline.registry import Entry, RunNotes, open_registry
+from ofa_pipeline.registry import Entry, HomeDataset, MlflowRegistry, RunNotes, open_registry
 from tests.support.registry import (
     CLASS_NAMES,
+    DATASET,
     MODEL,
     SubnetRegistryContract,
     subnet_record,
@@ -48,6 +49,81 @@ def test_version_bears_figures_lineage_and_an_alias_for_its_budget(registry, cli
     model = client.get_logged_model(version.source.removeprefix("models:/"))
     assert {metric.key: metric.value for metric in model.metrics}["latency_p95_ms.cpu"] == 0.54
     assert model.params["kernel_sizes"] == "3 5"
+
+
+def aliases_of(client):
+    """Return the aliases that the model has, with the versions that they name."""
+    return {
+        alias: int(version) for alias, version in client.get_registered_model(MODEL).aliases.items()
+    }
+
+
+def test_aliases_name_what_best_answers_for_their_budget(registry, client, bundle):
+    cheap = subnet_record(accuracy=0.80, latency_ms=0.2, budgets_ms=(0.221,))
+    dear = subnet_record(accuracy=0.78, latency_ms=0.3, budgets_ms=(0.35, 0.5))
+    entries = [Entry(record=record, bundle_folder=bundle) for record in (cheap, dear)]
+    registry.register_all(entries, notes=RunNotes(name="both"))
+    # The dearer budget's pick turned out worse on test, and slower.
+    assert aliases_of(client) == {"best-221us": 1, "best-350us": 1, "best-500us": 1}
+
+    better = subnet_record(accuracy=0.85, latency_ms=0.4, budgets_ms=(0.5,))
+    registry.register(better, bundle)
+    registry.register(subnet_record(accuracy=0.5, latency_ms=0.1, budgets_ms=(0.5,)), bundle)
+    assert aliases_of(client) == {"best-221us": 1, "best-350us": 1, "best-500us": 3}
+    for alias, budget_ms in [("best-221us", 0.221), ("best-350us", 0.35), ("best-500us", 0.5)]:
+        answer = registry.best(device="cpu", max_latency_ms=budget_ms)
+        assert aliases_of(client)[alias] == answer.version
+
+
+def test_alias_of_a_deleted_version_is_mended_by_the_next_registration(registry, client, bundle):
+    best = subnet_record(accuracy=0.9, latency_ms=0.3, budgets_ms=(0.35,))
+    other = subnet_record(accuracy=0.8, latency_ms=0.2, budgets_ms=(0.35,))
+    for record in (best, other):
+        registry.register(record, bundle)
+    client.set_registered_model_alias(MODEL, "mine", "2")
+    client.delete_model_version(MODEL, "1")
+    registry.register(other, bundle)
+    assert aliases_of(client) == {"best-350us": 2, "mine": 2}
+    registry.register(best, bundle)
+    assert aliases_of(client) == {"best-350us": 3, "mine": 2}
+
+
+def test_alias_follows_the_newest_images_and_goes_where_nothing_of_them_is_within(
+    registry, client, bundle
+):
+    old = subnet_record(accuracy=0.9, latency_ms=0.1, budgets_ms=(0.1, 0.3))
+    new = subnet_record(
+        accuracy=0.7, latency_ms=0.3, budgets_ms=(0.3,), lineage={DATASET: "0e" * 32}
+    )
+    registry.register(old, bundle)
+    assert aliases_of(client) == {"best-100us": 1, "best-300us": 1}
+    registry.register(new, bundle)
+    assert aliases_of(client) == {"best-300us": 2}
+
+
+def test_registry_of_an_earlier_version_is_read_by_the_digest_of_its_dataset(
+    registry, client, bundle
+):
+    old = registry.register(subnet_record(accuracy=0.9), bundle)
+    model_id = client.get_model_version(MODEL, "1").source.removeprefix("models:/")
+    values = json.loads(client.get_logged_model(model_id).tags["ofa.record"])
+    del values["dataset"]
+    client.set_logged_model_tags(model_id, {"ofa.record": json.dumps(values)})
+    client.delete_logged_model_tag(model_id, "ofa.dataset")
+    at_home = MlflowRegistry(
+        registry.tracking_uri,
+        home=lambda: HomeDataset(name="pets", digest=old.record.dataset_digest),
+    )
+    assert at_home.best(device="cpu", max_latency_ms=9) == old
+    new = subnet_record(accuracy=0.9, model_name="ofa-pets-tiny-cpu", dataset="pets")
+    assert at_home.register(new, bundle).version == 1
+    assert [item.record for item in at_home.list_subnets()] == [new]
+    assert len(at_home.list_subnets(dataset="any")) == 2
+    elsewhere = MlflowRegistry(
+        registry.tracking_uri, home=lambda: HomeDataset(name="cars", digest="0c" * 32)
+    )
+    with pytest.raises(RegistryError, match="dataset 'cars'"):
+        elsewhere.best(device="cpu", max_latency_ms=9)
 
 
 def test_run_of_a_registration_holds_its_notes(registry, client, bundle):
