@@ -7,7 +7,7 @@ from ofa_pipeline.stages import StageContext, find_stage, stage_inputs
 
 def run(context: StageContext) -> None:
     """Decode-check every image, split, write the dataset artifact."""
-    options = DatasetOptions(**context.params.dataset.model_dump())
+    options = DatasetOptions(**context.params.dataset.model_dump(exclude={"name"}))
     inputs = stage_inputs(find_stage("prepare_dataset"), context)
     with write_artifact(context.layout.dataset, **inputs) as writer:
         writer.summary.update(
