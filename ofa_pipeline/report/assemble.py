@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ofa_pipeline.report.budgets import load_needless_budgets
 from ofa_pipeline.report.contents import DeviceFacts, ReportContents
 from ofa_pipeline.report.loading import (
     load_dataset,
@@ -84,12 +85,15 @@ def load_contents(folders: ReportFolders, *, title: str) -> ReportContents:
 
 
 def _load_device(sources: Mapping[str, Source], name: str) -> DeviceFacts:
+    bundles = sources[f"specialize {name}"]
+    subnets = load_subnets(bundles, device=name)
     return DeviceFacts(
         name=name,
         latency=load_latency(sources[f"profile_latency {name}"]),
         search=load_search(sources[f"search {name}"]),
-        subnets=load_subnets(sources[f"specialize {name}"], device=name),
+        subnets=subnets,
         model_name=load_model_name(sources[f"register {name}"]),
+        needless_budgets=load_needless_budgets(bundles, subnets),
     )
 
 

@@ -238,6 +238,21 @@ class SubnetFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NeedlessBudget:
+    """A latency budget that buys nothing over a cheaper one of the same device."""
+
+    budget_ms: float
+    cheaper_ms: float
+    accuracy_top1: float
+    """Of the subnet for the budget, on test images."""
+    cheaper_accuracy_top1: float
+    """Of the subnet for the cheaper budget, on test images."""
+    noise: float
+    """Half the 95 % interval of the difference, on the same images; fraction."""
+    is_same_subnet: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConfusionFacts:
     """What a subnet takes for what, on test images."""
 
@@ -259,6 +274,7 @@ class DeviceFacts:
     """Ascending in latency."""
     model_name: str
     """Of the registered model; empty where the receipts do not tell it."""
+    needless_budgets: tuple[NeedlessBudget, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
