@@ -11,7 +11,12 @@ from ofa_pipeline.latency.devices import (
     describe_device,
     probe_runtimes,
 )
-from ofa_pipeline.latency.export import export_onnx, inference_form
+from ofa_pipeline.latency.export import (
+    NETWORK_CODE,
+    export_onnx,
+    inference_form,
+    write_network,
+)
 from ofa_pipeline.latency.lookup_table import (
     LookupEntry,
     LookupTable,
@@ -41,6 +46,7 @@ from ofa_pipeline.latency.profile import (
 from ofa_pipeline.latency.runtimes import LoadedNetwork, PreparedNetwork, Runtime, build_runtime
 
 __all__ = [
+    "NETWORK_CODE",
     "Clock",
     "DeviceCard",
     "DeviceSettings",
@@ -76,4 +82,5 @@ __all__ = [
     "save_latency_model",
     "save_profile_card",
     "write_lookup_table",
+    "write_network",
 ]

@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 
 from ofa_pipeline.errors import DeviceError
 from ofa_pipeline.latency.devices import DeviceCard, DeviceSettings, describe_device
-from ofa_pipeline.latency.export import inference_form, onnx_bytes
+from ofa_pipeline.latency.export import onnx_bytes
 from ofa_pipeline.latency.quiet import torch_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import nn
+
+    from ofa_pipeline.latency.network import Network
 
 Images = NDArray[np.float32]
 """Shape (N, 3, H, W)."""
@@ -40,8 +42,8 @@ class LoadedNetwork(Protocol):
 class PreparedNetwork:
     """A network in the form that a runtime loads, any number of times."""
 
-    content: Any
-    """ONNX bytes, or a network in inference form: the runtime's own business."""
+    content: bytes
+    """The file that the runtime loads: ONNX, or steps and weights."""
     resolution_px: int
 
 
@@ -85,7 +87,11 @@ def build_runtime(settings: DeviceSettings) -> Runtime:
 
 
 class PyTorchRuntime:
-    """Eager PyTorch in channels-last memory, batch norm folded, on the CPU or a CUDA GPU."""
+    """Eager PyTorch in channels-last memory, batch norm folded, on the CPU or a CUDA GPU.
+
+    It runs files of steps and weights (`ofa_pipeline.latency.network`), the candidates of a search
+    in the same way as what ships.
+    """
 
     def __init__(self, card: DeviceCard) -> None:
         """Compute as the card says."""
@@ -97,31 +103,31 @@ class PyTorchRuntime:
         return self._card
 
     def prepare(self, network: "nn.Module | Path", *, resolution_px: int) -> PreparedNetwork:
-        """Bring a network, or a file of `save_subnet`, into inference form.
+        """Write a network as steps and weights, or read a file of them.
 
         Raises:
-            DeviceError: If the file is not a safetensors file.
-            CheckpointError: If it does not hold a subnet.
+            DeviceError: If the file is missing.
+            ExportError: If the network does something that such a file cannot say.
         """
-        if isinstance(network, Path):
-            if network.suffix != ".safetensors":
-                raise DeviceError(
-                    f"{network}: PyTorch loads subnets as .safetensors files, got "
-                    f"{network.suffix or 'no suffix'}. Give the file that save_subnet wrote."
-                )
-            from ofa_pipeline.supernet import load_subnet
+        from ofa_pipeline.latency.lowering import network_bytes
 
-            network = load_subnet(network)
-        return PreparedNetwork(content=inference_form(network), resolution_px=resolution_px)
+        content = network_bytes(network) if not isinstance(network, Path) else _read(network)
+        return PreparedNetwork(content=content, resolution_px=resolution_px)
 
     def load(self, prepared: PreparedNetwork) -> "LoadedNetwork":
-        """Copy the network to the device."""
-        import copy
+        """Build the network on the device.
 
-        import torch
+        Raises:
+            DeviceError: If the file is none of steps and weights.
+        """
+        from safetensors import SafetensorError
 
-        network = copy.deepcopy(prepared.content).requires_grad_(requires_grad=False)
-        network = network.to(self._card.accelerator, memory_format=torch.channels_last)
+        from ofa_pipeline.latency.network import Network
+
+        try:
+            network = Network(prepared.content, device=self._card.accelerator)
+        except (ValueError, KeyError, SafetensorError) as error:
+            raise DeviceError(f"PyTorch cannot load the network: {error}") from error
         return _PyTorchNetwork(network, noise_images(self._card.batch_size, prepared.resolution_px))
 
     def threads_claimed(self) -> AbstractContextManager[None]:
@@ -130,28 +136,24 @@ class PyTorchRuntime:
 
 
 class _PyTorchNetwork:
-    def __init__(self, network: "nn.Module", images: Images) -> None:
+    def __init__(self, network: "Network", images: Images) -> None:
         import torch
 
         self._torch = torch
         self._network = network
-        self._device = next(network.parameters()).device
-        self._images = self._to_device(images)
-
-    def _to_device(self, images: Images) -> Any:  # noqa: ANN401 - Tensor, torch is imported late
-        tensor = self._torch.from_numpy(images).to(self._device)
-        return tensor.contiguous(memory_format=self._torch.channels_last)
+        self._images = network.place(torch.from_numpy(images))
 
     def run(self) -> None:
         with self._torch.inference_mode():
             self._network(self._images)
-        if self._device.type == "cuda":
+        if self._network.device.type == "cuda":
             # Calls only queue work; what a caller waits for ends here.
-            self._torch.cuda.synchronize(self._device)
+            self._torch.cuda.synchronize(self._network.device)
 
     def predict(self, images: Images) -> Images:
         with self._torch.inference_mode():
-            logits: Images = self._network(self._to_device(images)).float().cpu().numpy()
+            placed = self._network.place(self._torch.from_numpy(images))
+            logits: Images = self._network(placed).float().cpu().numpy()
         return logits
 
 
@@ -176,10 +178,7 @@ class OnnxRuntime:
         if not isinstance(network, Path):
             content = onnx_bytes(network, resolution_px=resolution_px)
             return PreparedNetwork(content=content, resolution_px=resolution_px)
-        try:
-            return PreparedNetwork(content=network.read_bytes(), resolution_px=resolution_px)
-        except FileNotFoundError as error:
-            raise DeviceError(f"{network} must be an ONNX file, but is missing") from error
+        return PreparedNetwork(content=_read(network), resolution_px=resolution_px)
 
     def load(self, prepared: PreparedNetwork) -> "LoadedNetwork":
         """Open a session.
@@ -222,6 +221,13 @@ class _OnnxNetwork:
         (name,) = self._feed
         logits: Images = self._session.run(None, {name: np.ascontiguousarray(images)})[0]
         return logits
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise DeviceError(f"{path} must be the file of a network, but is missing") from error
 
 
 def noise_images(batch_size: int, resolution_px: int) -> Images:

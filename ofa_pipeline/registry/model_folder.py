@@ -1,12 +1,51 @@
 """The folder that MLflow keeps for a subnet: models-from-code around the bundle."""
 
+import json
 import warnings
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
+from ofa_pipeline.errors import RegistryError
+
 PYFUNC_CODE = Path(__file__).with_name("pyfunc_model.py")
-REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow")
-"""What the model needs where it runs; pinned to what it was made with."""
+REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow")
+"""What every model needs where it runs; pinned to what it was made with."""
+REQUIREMENTS_OF_RUNTIME: Mapping[str, tuple[str, ...]] = {
+    "onnxruntime": ("onnxruntime",),
+    "pytorch": ("safetensors", "torch"),
+}
+"""And by the runtime of its device."""
+
+
+def requirements_of(bundle_folder: Path) -> list[str]:
+    """Return the pinned packages that a bundle's model needs.
+
+    Args:
+        bundle_folder: Says in ``subnet.json`` what runs it; ONNX Runtime where it says nothing.
+
+    Raises:
+        RegistryError: If its runtime is unknown.
+    """
+    subnet = json.loads((bundle_folder / "subnet.json").read_text())
+    runtime = subnet.get("runs", {}).get("runtime", "onnxruntime")
+    if runtime not in REQUIREMENTS_OF_RUNTIME:
+        raise RegistryError(
+            f"{bundle_folder / 'subnet.json'} must name one of the runtimes "
+            f"{', '.join(REQUIREMENTS_OF_RUNTIME)}, found {runtime!r}. Run the stage specialize "
+            "again."
+        )
+    return [_pinned(name) for name in sorted((*REQUIREMENTS, *REQUIREMENTS_OF_RUNTIME[runtime]))]
+
+
+def _pinned(name: str) -> str:
+    """Return a requirement as a package index knows it, without what a build adds (``+cu132``)."""
+    for package in (name, f"{name}-gpu"):
+        try:
+            return f"{package}=={metadata.version(package).partition('+')[0]}"
+        except metadata.PackageNotFoundError:
+            continue
+    return name
 
 
 def write_model_folder(bundle_folder: Path, folder: Path) -> None:
@@ -43,5 +82,5 @@ def write_model_folder(bundle_folder: Path, folder: Path) -> None:
         artifacts={"bundle": str(bundle_folder)},
         signature=signature,
         input_example=np.zeros((1, 8, 8, 3), dtype=np.uint8),
-        pip_requirements=[f"{name}=={metadata.version(name)}" for name in REQUIREMENTS],
+        pip_requirements=requirements_of(bundle_folder),
     )

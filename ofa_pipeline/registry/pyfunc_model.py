@@ -1,6 +1,7 @@
 """The code of a registered model: MLflow copies this file into the model and runs it there.
 
-It needs the bundle beside it, MLflow, numpy and ONNX Runtime, and nothing of this package.
+It needs the bundle beside it, MLflow, numpy and the runtime of the bundle's device, and nothing of
+this package.
 """
 
 import importlib.util
@@ -14,7 +15,7 @@ from mlflow.pyfunc.model import PythonModel
 
 
 class SubnetModel(PythonModel):
-    """Classifies images with the bundle's exported network."""
+    """Classifies images with the file of the bundle that was measured."""
 
     def load_context(self, context: Any) -> None:  # noqa: ANN401 - mlflow's PythonModelContext
         """Load the network; the bundle brings the code that does it."""

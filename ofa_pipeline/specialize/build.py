@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,15 +12,19 @@ import torch
 from ofa_pipeline.arch import Arch, IntArray
 from ofa_pipeline.artifacts import read_json, write_json
 from ofa_pipeline.evaluation import ResizedImages
-from ofa_pipeline.latency import export_onnx
-from ofa_pipeline.specialize.bundle import ONNX_FILE, WEIGHTS_FILE
-from ofa_pipeline.specialize.parity import answer_twice, require_parity, top_k_accuracy
+from ofa_pipeline.latency import Runtime, export_onnx, write_network
+from ofa_pipeline.specialize.bundle import NETWORK_FILE, ONNX_FILE, SHIPPED_FILES, WEIGHTS_FILE
+from ofa_pipeline.specialize.parity import (
+    TwoAnswers,
+    answer_file,
+    answer_twice,
+    require_parity,
+    top_k_accuracy,
+)
 from ofa_pipeline.specialize.tuning import Tuner
 from ofa_pipeline.supernet import Subnet, fold_batch_norm, save_subnet
 from ofa_pipeline.training import Hooks
 
-Shipped = Literal["network", "onnx"]
-"""Which form the device runs, and so is evaluated and measured: PyTorch's, or the ONNX file."""
 FACTS_FILE = "facts.json"
 PREDICTED_FILE = "predicted.npy"
 
@@ -40,7 +44,7 @@ class BuiltSubnet:
 
     arch: Arch
     folder: Path
-    """With weights and ONNX file."""
+    """With weights, ONNX file, and the file that the device runs."""
     test: TestAccuracy
     tuning: dict[str, Any]
     """See `TuningFigures`."""
@@ -58,7 +62,7 @@ class SubnetBuilder:
         tuner: Tuner,
         test: ResizedImages,
         *,
-        shipped: Shipped,
+        runtime: Runtime,
         scratch: Path,
         hooks: Callable[[Arch], Hooks],
     ) -> None:
@@ -67,13 +71,13 @@ class SubnetBuilder:
         Args:
             tuner: Makes the weights.
             test: Test images; they decide nothing.
-            shipped: Which form is evaluated.
+            runtime: Of the device: what it loads is evaluated.
             scratch: Where finished subnets are kept; named after everything they depend on.
             hooks: Checkpoints and progress of the fine-tuning of an architecture.
         """
         self._tuner = tuner
         self._test = test
-        self._shipped = shipped
+        self._runtime = runtime
         self._scratch = scratch
         self._hooks = hooks
 
@@ -105,11 +109,21 @@ class SubnetBuilder:
         subnet: Subnet = tuned.subnet.cpu()
         save_subnet(subnet, folder / WEIGHTS_FILE)
         export_onnx(subnet, folder / ONNX_FILE, resolution_px=arch.resolution_px)
+        shipped = folder / SHIPPED_FILES[self._runtime.card.runtime]
+        if shipped.name == NETWORK_FILE:
+            write_network(subnet, shipped)
         network = fold_batch_norm(subnet).eval().to(memory_format=torch.channels_last)
         answers = answer_twice(network, folder / ONNX_FILE, self._test.batches(arch.resolution_px))
         parity = answers.parity()
-        require_parity(parity, what=f"subnet {arch.arch_id}")
-        logits = answers.exported if self._shipped == "onnx" else answers.network
+        require_parity(parity, what=f"the ONNX file of subnet {arch.arch_id}")
+        logits = answer_file(
+            self._runtime,
+            shipped,
+            self._test.batches(arch.resolution_px),
+            resolution_px=arch.resolution_px,
+        )
+        as_shipped = TwoAnswers(network=answers.network, exported=logits, labels=answers.labels)
+        require_parity(as_shipped.parity(), what=f"{shipped.name} of subnet {arch.arch_id}")
         np.save(folder / PREDICTED_FILE, logits.argmax(axis=1).astype(np.int64))
         test = TestAccuracy(
             accuracy_top1=top_k_accuracy(logits, answers.labels, k=1),

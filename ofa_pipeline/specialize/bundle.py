@@ -4,14 +4,23 @@
 
     subnet.json          what it is: architecture, space, classes, normalization
     weights.safetensors  the calibrated subnet, before batch norm is folded
-    model.onnx           what runs: images (N, 3, r, r) float32 -> logits (N, classes)
+    model.onnx           the exported network: images (N, 3, r, r) float32 -> logits (N, classes)
     card.json            what it was measured to do: accuracy, latency certificate, lineage
     classify.py          classifies images; needs none of this package
+
+and for a device with the runtime PyTorch::
+
+    network.safetensors  the folded network as steps and weights
+    network.py           runs it
+
+What runs is one file, `SHIPPED_FILES` of the device's runtime: it is the one that was measured,
+whose accuracy is reported, that `classify.py` and the registered model run; ``subnet.json`` names
+it in ``runs``.
 """
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,15 +32,25 @@ from numpy.typing import ArrayLike
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.artifacts import digest_file, digest_json, read_json, write_json
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
+from ofa_pipeline.latency import NETWORK_CODE
 from ofa_pipeline.specialize.classify import Classifier, FloatArray
 
 FORMAT = 1
 SUBNET_FILE = "subnet.json"
 WEIGHTS_FILE = "weights.safetensors"
 ONNX_FILE = "model.onnx"
+NETWORK_FILE = "network.safetensors"
+NETWORK_CODE_FILE = "network.py"
 CARD_FILE = "card.json"
 CLASSIFY_FILE = "classify.py"
 FILES = (SUBNET_FILE, WEIGHTS_FILE, ONNX_FILE, CARD_FILE, CLASSIFY_FILE)
+"""Of every bundle."""
+SHIPPED_FILES: Mapping[str, str] = {"onnxruntime": ONNX_FILE, "pytorch": NETWORK_FILE}
+"""By runtime, the file that is evaluated, measured and run: one and the same."""
+FILES_OF_RUNTIME: Mapping[str, tuple[str, ...]] = {
+    "onnxruntime": FILES,
+    "pytorch": (*FILES, NETWORK_FILE, NETWORK_CODE_FILE),
+}
 INDEX_FILE = "bundles.json"
 PREDICTIONS_FILE = "predictions.parquet"
 
@@ -66,7 +85,7 @@ class Bundle:
 
     @cached_property
     def classifier(self) -> Classifier:
-        """The exported network, loaded when it is first used."""
+        """The network that ships, loaded when it is first used."""
         return Classifier(self.folder)
 
     def predict(self, images: ArrayLike) -> FloatArray:
@@ -90,17 +109,14 @@ def load_bundle(folder: Path) -> Bundle:
         MissingArtifactError: If one of its files is not there.
         ManifestMismatchError: If it is of another format.
     """
-    for name in FILES:
-        if not (folder / name).is_file():
-            raise MissingArtifactError(
-                f"{folder} must be a bundle, but holds no {name}. Produce it with: {_MADE_BY}"
-            )
+    _require(folder, FILES)
     subnet = read_json(folder / SUBNET_FILE, made_by=_MADE_BY)
     if subnet.get("format") != FORMAT:
         raise ManifestMismatchError(
             f"{folder / SUBNET_FILE} must be of format {FORMAT}, found {subnet.get('format')}. "
             f"Produce it again with: {_MADE_BY}"
         )
+    _require(folder, files_of(subnet))
     return Bundle(
         folder=folder, subnet=subnet, card=read_json(folder / CARD_FILE, made_by=_MADE_BY)
     )
@@ -108,7 +124,35 @@ def load_bundle(folder: Path) -> Bundle:
 
 def bundle_digest(folder: Path) -> str:
     """Return the digest of a bundle's content."""
-    return digest_json({name: digest_file(folder / name) for name in FILES})
+    subnet = read_json(folder / SUBNET_FILE, made_by=_MADE_BY)
+    return digest_json({name: digest_file(folder / name) for name in files_of(subnet)})
+
+
+def files_of(subnet: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of a bundle's files.
+
+    Args:
+        subnet: Content of its ``subnet.json``; without ``runs``, as bundles were written first,
+            the ONNX file runs.
+
+    Raises:
+        ManifestMismatchError: If its runtime is unknown.
+    """
+    runtime = subnet.get("runs", {}).get("runtime", "onnxruntime")
+    if runtime not in FILES_OF_RUNTIME:
+        raise ManifestMismatchError(
+            f"runs.runtime in {SUBNET_FILE} must be one of {', '.join(FILES_OF_RUNTIME)}, found "
+            f"{runtime!r}. The bundle was written by another version of this package."
+        )
+    return FILES_OF_RUNTIME[runtime]
+
+
+def _require(folder: Path, names: Iterable[str]) -> None:
+    for name in names:
+        if not (folder / name).is_file():
+            raise MissingArtifactError(
+                f"{folder} must be a bundle, but holds no {name}. Produce it with: {_MADE_BY}"
+            )
 
 
 def write_bundle(
@@ -118,14 +162,15 @@ def write_bundle(
 
     Args:
         folder: Is made.
-        files_from: Folder with the weights and the ONNX file.
+        files_from: Folder with the weights and the files of networks.
         subnet: Content of ``subnet.json``, besides the format.
         card: Content of ``card.json``.
     """
     folder.mkdir(parents=True)
-    for name in (WEIGHTS_FILE, ONNX_FILE):
-        shutil.copyfile(files_from / name, folder / name)
-    shutil.copyfile(CLASSIFY_CODE, folder / CLASSIFY_FILE)
+    code = {CLASSIFY_FILE: CLASSIFY_CODE, NETWORK_CODE_FILE: NETWORK_CODE}
+    for name in files_of(subnet):
+        if name not in (SUBNET_FILE, CARD_FILE):
+            shutil.copyfile(code.get(name, files_from / name), folder / name)
     write_json(folder / SUBNET_FILE, {"format": FORMAT, **subnet})
     # A round trip, so that what is hashed is what any reader gets back.
     write_json(folder / CARD_FILE, json.loads(json.dumps(card)))

@@ -1,6 +1,8 @@
-"""Classify images with a bundle: its folder, numpy, Pillow and ONNX Runtime are all it takes.
+"""Classify images with a bundle: its folder, numpy, Pillow and the runtime of its device.
 
-Every bundle carries a copy of this file, so that it works where this package is not installed::
+The runtime is ONNX Runtime, or PyTorch with safetensors: ``runs`` in ``subnet.json`` says which,
+and which file it runs. That file is the one that was measured and whose accuracy is reported.
+Every bundle carries a copy of this code, so that it works where this package is not installed::
 
     python classify.py IMAGE...
 
@@ -8,10 +10,13 @@ Every bundle carries a copy of this file, so that it works where this package is
     Classifier(folder).predict(images)  # uint8 (N, H, W, 3) -> probabilities (N, classes)
 """
 
+import importlib.util
 import json
 import math
 import sys
+import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,18 +31,33 @@ BATCH_SIZE = 256
 """Images a call of the network, at most."""
 
 
-class Classifier:
-    """The exported network of a bundle, with the preparation of images that it was tested with."""
+ONNX_ON_ONE_THREAD = {
+    "runtime": "onnxruntime",
+    "file": "model.onnx",
+    "accelerator": "cpu",
+    "threads": 1,
+}
+"""What bundles run that do not say it: those that were written first."""
 
-    def __init__(self, folder: Path | str, *, threads: int = 1) -> None:
+
+class Classifier:
+    """The network of a bundle as its device runs it, and the preparation that it was tested with.
+
+    Attributes:
+        file: What it runs.
+    """
+
+    def __init__(self, folder: Path | str, *, threads: int | None = None) -> None:
         """Load the network.
 
         Args:
-            folder: A bundle: ``subnet.json`` and ``model.onnx`` in it are read.
-            threads: CPU threads of a call.
-        """
-        import onnxruntime
+            folder: A bundle: ``subnet.json`` and the file that it names are read.
+            threads: CPU threads of a call; None: as many as it was measured with.
 
+        Raises:
+            ValueError: If the bundle is for a runtime that this code does not know, or the file
+                is not what the runtime loads.
+        """
         folder = Path(folder)
         description = json.loads((folder / "subnet.json").read_text())
         self.class_names: list[str] = description["class_names"]
@@ -45,14 +65,16 @@ class Classifier:
         self.image_size_px: int = description["image_size_px"]
         self._mean = np.array(description["mean"], dtype=np.float32)[:, None, None] * 255
         self._std = np.array(description["std"], dtype=np.float32)[:, None, None] * 255
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(
-            str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
+        runs = ONNX_ON_ONE_THREAD | description.get("runs", {})
+        if runs["runtime"] not in NETWORKS:
+            raise ValueError(
+                f"the runtime of a bundle must be one of {', '.join(NETWORKS)}, found "
+                f"{runs['runtime']!r} in {folder / 'subnet.json'}"
+            )
+        self.file: Path = folder / runs["file"]
+        self._network = NETWORKS[runs["runtime"]](
+            self.file, accelerator=runs["accelerator"], threads=threads or runs["threads"]
         )
-        [graph_input] = self._session.get_inputs()
-        self._input_name: str = graph_input.name
 
     def predict(self, images: ArrayLike) -> FloatArray:
         """Return the probability of every class.
@@ -107,10 +129,84 @@ class Classifier:
             Shape (N, classes).
         """
         parts = [
-            self._session.run(None, {self._input_name: prepared[start : start + BATCH_SIZE]})[0]
+            self._network(prepared[start : start + BATCH_SIZE])
             for start in range(0, len(prepared), BATCH_SIZE)
         ]
         return np.concatenate(parts) if parts else np.zeros((0, len(self.class_names)), np.float32)
+
+
+class _OnnxNetwork:
+    """An ONNX file in ONNX Runtime."""
+
+    def __init__(self, file: Path, *, accelerator: str, threads: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        provider = "CPUExecutionProvider"
+        if accelerator == "cuda":
+            if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+                provider = "CUDAExecutionProvider"
+            else:
+                _warn_of_the_cpu(file)
+        self._session = onnxruntime.InferenceSession(str(file), options, providers=[provider])
+        [graph_input] = self._session.get_inputs()
+        self._input_name: str = graph_input.name
+
+    def __call__(self, images: FloatArray) -> FloatArray:
+        logits: FloatArray = self._session.run(None, {self._input_name: images})[0]
+        return logits
+
+
+class _TorchNetwork:
+    """A file of steps and weights in PyTorch, run by ``network.py`` beside this file."""
+
+    def __init__(self, file: Path, *, accelerator: str, threads: int) -> None:
+        import torch
+
+        if accelerator == "cuda" and not torch.cuda.is_available():
+            _warn_of_the_cpu(file)
+            accelerator = "cpu"
+        self._torch, self._threads = torch, threads
+        self._network = _load_code("network.py").Network(file.read_bytes(), device=accelerator)
+
+    def __call__(self, images: FloatArray) -> FloatArray:
+        torch = self._torch
+        before = torch.get_num_threads()
+        torch.set_num_threads(self._threads)
+        try:
+            with torch.inference_mode():
+                placed = self._network.place(torch.from_numpy(np.ascontiguousarray(images)))
+                logits: FloatArray = self._network(placed).cpu().numpy()
+        finally:
+            torch.set_num_threads(before)
+        return logits
+
+
+NETWORKS: dict[str, type[_OnnxNetwork] | type[_TorchNetwork]] = {
+    "onnxruntime": _OnnxNetwork,
+    "pytorch": _TorchNetwork,
+}
+"""By runtime."""
+
+
+def _load_code(name: str) -> Any:  # noqa: ANN401 - a module
+    path = Path(__file__).with_name(name)
+    spec = importlib.util.spec_from_file_location("ofa_subnet_network", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _warn_of_the_cpu(file: Path) -> None:
+    warnings.warn(
+        f"{file} was measured on a CUDA GPU, and none can be used here: it runs on the CPU, "
+        "with another latency",
+        stacklevel=4,
+    )
 
 
 def _stored_size(images: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:

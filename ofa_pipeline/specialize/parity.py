@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ofa_pipeline.arch import IntArray
 from ofa_pipeline.errors import ExportError
+from ofa_pipeline.latency import Runtime
 
 MAX_RELATIVE_DIFFERENCE = 1e-3
 """Of a logit, over the largest logit. Exports in float32 differ by about 1e-6."""
@@ -100,12 +101,33 @@ def answer_twice(
     )
 
 
+def answer_file(
+    runtime: Runtime, file: Path, batches: Iterable[tuple[Tensor, Tensor]], *, resolution_px: int
+) -> NDArray[np.float32]:
+    """Run the file of a network over prepared images as its device runs it.
+
+    Args:
+        runtime: Of the device, with its threads.
+        file: What the runtime loads.
+        batches: Images (N, 3, r, r) and labels (N,); at least one.
+        resolution_px: r.
+
+    Returns:
+        Logits, shape (N, K).
+    """
+    with runtime.threads_claimed():
+        loaded = runtime.load(runtime.prepare(file, resolution_px=resolution_px))
+        return np.concatenate(
+            [loaded.predict(images.cpu().contiguous().numpy()) for images, _ in batches]
+        )
+
+
 def require_parity(parity: Parity, *, what: str) -> None:
     """Check that an export is faithful.
 
     Args:
         parity: What was found.
-        what: Was exported, for the message.
+        what: Was exported, for the message: "the ONNX file of ...".
 
     Raises:
         ExportError: If it is not.
@@ -116,7 +138,7 @@ def require_parity(parity: Parity, *, what: str) -> None:
     ):
         return
     raise ExportError(
-        f"the ONNX file of {what} must answer as its network (logits within "
+        f"{what} must answer as its network (logits within "
         f"{MAX_RELATIVE_DIFFERENCE:g} of the largest, the same class on "
         f"{MIN_TOP1_AGREEMENT:.0%} of the images), found a difference of "
         f"{parity.max_relative_difference:.2g} and {parity.top1_agreement:.2%} on "

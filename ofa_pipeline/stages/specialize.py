@@ -29,7 +29,7 @@ from ofa_pipeline.specialize import (
     write_bundle,
 )
 from ofa_pipeline.specialize.build import BuiltSubnet, SubnetBuilder
-from ofa_pipeline.specialize.bundle import ONNX_FILE, WEIGHTS_FILE
+from ofa_pipeline.specialize.bundle import SHIPPED_FILES
 from ofa_pipeline.specialize.choice import Choice, choose, read_candidates
 from ofa_pipeline.specialize.tuning import Tuner, TuningPlan
 from ofa_pipeline.stages import StageContext, find_stage, read_paths, stage_inputs
@@ -47,8 +47,6 @@ from ofa_pipeline.training import (
 )
 
 NAME = "specialize"
-SHIPPED_FILES = {"onnxruntime": ONNX_FILE, "pytorch": WEIGHTS_FILE}
-"""What each runtime loads, and so what is measured."""
 
 
 def run(context: StageContext) -> None:
@@ -131,7 +129,7 @@ class _Workshop:
                 std=dataset.std,
                 batch_size=params.evaluation.batch_size,
             ),
-            shipped="onnx" if self._settings.runtime == "onnxruntime" else "network",
+            runtime=self._meter.runtime,
             scratch=scratch,
             hooks=lambda arch: Hooks(
                 checkpoints=Checkpoints(
@@ -198,6 +196,12 @@ class _Workshop:
             "std": list(dataset.std),
             "image_size_px": dataset.image_size_px,
             "calibration": {"split": "calibration", "images": calibration},
+            "runs": {
+                "runtime": self._settings.runtime,
+                "file": SHIPPED_FILES[self._settings.runtime],
+                "accelerator": self._settings.accelerator,
+                "threads": self._settings.threads,
+            },
         }
 
     def _card(self, built: BuiltSubnet, budgets: Sequence[float]) -> dict[str, Any]:

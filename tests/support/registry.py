@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
+from torch import nn
 
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.artifacts import write_json
 from ofa_pipeline.errors import InfeasibleConstraintError, RegistryError
+from ofa_pipeline.latency import NETWORK_CODE, write_network
 from ofa_pipeline.registry import (
     Entry,
     HomeDataset,
@@ -34,6 +37,7 @@ from ofa_pipeline.registry.choosing import (
     visible,
 )
 from ofa_pipeline.specialize import CLASSIFY_CODE
+from ofa_pipeline.specialize.bundle import SHIPPED_FILES
 
 MODEL = "ofa-tiny-cpu"
 DATASET = "artifacts/dataset"
@@ -77,8 +81,26 @@ def subnet_record(
     return replace(record, **changes)
 
 
-def write_bundle(folder: Path, *, resolution_px: int = 8) -> Path:
-    """Write a bundle whose network says which color is strongest."""
+class StrongestColor(nn.Module):
+    """Says which color is strongest."""
+
+    def __init__(self) -> None:
+        """Take the mean of each channel, 20 times."""
+        super().__init__()
+        self.gain = nn.Conv2d(3, 3, 1, bias=False)
+        self.gain.weight.data = 20 * torch.eye(3)[:, :, None, None]
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the logits."""
+        logits: torch.Tensor = self.gain(images).mean((2, 3))
+        return logits
+
+
+def write_bundle(folder: Path, *, resolution_px: int = 8, runtime: str = "") -> Path:
+    """Write a bundle whose network says which color is strongest.
+
+    With a runtime named, only the file that it runs holds that network.
+    """
     folder.mkdir(parents=True)
     gain = numpy_helper.from_array(np.array(20, dtype=np.float32), name="gain")
     graph = helper.make_graph(
@@ -98,6 +120,7 @@ def write_bundle(folder: Path, *, resolution_px: int = 8) -> Path:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, folder / "model.onnx")
+    runs = {"runtime": runtime, "file": SHIPPED_FILES[runtime or "onnxruntime"]}
     write_json(
         folder / "subnet.json",
         {
@@ -106,9 +129,14 @@ def write_bundle(folder: Path, *, resolution_px: int = 8) -> Path:
             "image_size_px": 16,
             "mean": [0.5, 0.5, 0.5],
             "std": [0.25, 0.25, 0.25],
+            **({"runs": runs | {"accelerator": "cpu", "threads": 1}} if runtime else {}),
         },
     )
     shutil.copyfile(CLASSIFY_CODE, folder / "classify.py")
+    if runtime == "pytorch":
+        write_network(StrongestColor(), folder / "network.safetensors")
+        shutil.copyfile(NETWORK_CODE, folder / "network.py")
+        (folder / "model.onnx").write_bytes(b"not this one")
     return folder
 
 

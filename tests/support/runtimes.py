@@ -167,11 +167,12 @@ class MadeUpRuntime:
     def prepare(self, network: nn.Module | Path, *, resolution_px: int) -> PreparedNetwork:
         """Keep the latency."""
         assert isinstance(network, MadeUpNetwork)
-        return PreparedNetwork(content=network.latency_ms, resolution_px=resolution_px)
+        content = str(network.latency_ms).encode()
+        return PreparedNetwork(content=content, resolution_px=resolution_px)
 
     def load(self, prepared: PreparedNetwork) -> LoadedNetwork:
         """Return something that takes as long."""
-        return _MadeUpCall(self.time, prepared.content)
+        return _MadeUpCall(self.time, float(prepared.content))
 
     @contextmanager
     def threads_claimed(self) -> Iterator[None]:

@@ -3,6 +3,7 @@ import torch
 
 from ofa_pipeline.errors import DeviceError
 from ofa_pipeline.latency import build_runtime, export_onnx
+from ofa_pipeline.latency.lowering import network_bytes
 from ofa_pipeline.supernet import save_subnet
 from tests.support.runtimes import RuntimeContract, Settings, tiny_space, tiny_subnet
 
@@ -12,12 +13,21 @@ class TestPyTorch(RuntimeContract):
     def runtime(self):
         return build_runtime(Settings(runtime="pytorch"))
 
-    def test_a_saved_subnet_is_loaded(self, runtime, subnet, images, tmp_path):
-        save_subnet(subnet, tmp_path / "weights.safetensors")
-        from_file = runtime.prepare(tmp_path / "weights.safetensors", resolution_px=20)
+    def test_a_written_network_is_loaded(self, runtime, subnet, images, tmp_path):
+        (tmp_path / "network.safetensors").write_bytes(network_bytes(subnet))
+        from_file = runtime.prepare(tmp_path / "network.safetensors", resolution_px=20)
         from_memory = runtime.prepare(subnet, resolution_px=20)
         expected = runtime.load(from_memory).predict(images)
         assert (runtime.load(from_file).predict(images) == expected).all()
+
+    def test_what_is_measured_is_the_file(self, runtime, subnet):
+        assert runtime.prepare(subnet, resolution_px=20).content == network_bytes(subnet)
+
+    def test_weights_that_are_no_network_are_refused(self, runtime, subnet, tmp_path):
+        save_subnet(subnet, tmp_path / "weights.safetensors")
+        prepared = runtime.prepare(tmp_path / "weights.safetensors", resolution_px=20)
+        with pytest.raises(DeviceError, match="not a file with a network"):
+            runtime.load(prepared)
 
     def test_the_cards_threads_are_used_while_claimed(self):
         before = torch.get_num_threads()

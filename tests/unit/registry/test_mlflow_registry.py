@@ -148,9 +148,10 @@ def test_registering_what_is_there_makes_no_run(registry, client, bundle):
     assert len(client.search_runs([experiment.experiment_id])) == 1
 
 
-def test_registered_version_classifies_images_without_this_package(
-    registry, bundle, tmp_path, workspace
-):
+@pytest.mark.parametrize("runtime", ["onnxruntime", "pytorch"])
+def test_registered_version_classifies_images_without_this_package(registry, tmp_path, runtime):
+    # Only the file of the runtime holds the network: the other answers nothing.
+    bundle = write_bundle(tmp_path / f"of-{runtime}", runtime=runtime)
     registered = registry.register(subnet_record(), bundle)
     script = f"""
         import json, sys
@@ -163,7 +164,8 @@ def test_registered_version_classifies_images_without_this_package(
         answers = model.predict(images)
         print(json.dumps([list(answers["class_name"]), list(answers["label"]),
                           [sum(row) for row in answers["probabilities"]],
-                          model.metadata.signature.to_dict()]))
+                          model.metadata.signature.to_dict(), "onnxruntime" in sys.modules,
+                          "torch" in sys.modules]))
         """
     finished = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)],
@@ -175,11 +177,12 @@ def test_registered_version_classifies_images_without_this_package(
         | {"MLFLOW_TRACKING_URI": registry.tracking_uri, "MLFLOW_DISABLE_TELEMETRY": "true"},
     )
     assert finished.returncode == 0, finished.stderr
-    names, labels, sums, signature = json.loads(finished.stdout.splitlines()[-1])
+    names, labels, sums, signature, *loaded = json.loads(finished.stdout.splitlines()[-1])
     assert names == list(CLASS_NAMES)
     assert labels == [0, 1, 2]
     assert np.allclose(sums, 1)
     assert json.loads(signature["inputs"])[0]["tensor-spec"]["dtype"] == "uint8"
+    assert loaded == [runtime == "onnxruntime", runtime == "pytorch"]
 
 
 def test_foreign_model_of_the_same_name_is_refused(registry, client, bundle):

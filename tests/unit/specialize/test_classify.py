@@ -12,6 +12,7 @@ from PIL import Image
 from ofa_pipeline.data import resize_normalize
 from ofa_pipeline.data.decode import square_pixels
 from ofa_pipeline.specialize import Classifier
+from ofa_pipeline.specialize.bundle import SHIPPED_FILES
 from tests.support.images import encoded, noise
 from tests.support.registry import CLASS_NAMES, write_bundle
 
@@ -83,8 +84,9 @@ def test_other_types_and_shapes_are_refused(make_classifier, images):
         make_classifier(image_size_px=16, resolution_px=8).predict(images)
 
 
-def test_bundle_classifies_files_where_this_package_is_not_installed(tmp_path):
-    folder = write_bundle(tmp_path / "bundle")
+@pytest.mark.parametrize("runtime", ["onnxruntime", "pytorch"])
+def test_bundle_classifies_files_where_this_package_is_not_installed(tmp_path, runtime):
+    folder = write_bundle(tmp_path / "bundle", runtime=runtime)
     path = tmp_path / "blue.png"
     Image.new("RGB", (30, 20), (0, 0, 255)).save(path)
     command = [sys.executable, "-I", "classify.py", str(path)]
@@ -93,7 +95,69 @@ def test_bundle_classifies_files_where_this_package_is_not_installed(tmp_path):
     assert finished.stdout.split("\t")[1] == CLASS_NAMES[2]
 
 
-def test_shipped_code_imports_nothing_of_this_package(tmp_path):
-    code = (write_bundle(tmp_path / "bundle") / "classify.py").read_text()
+@pytest.mark.parametrize("name", ["classify.py", "network.py"])
+def test_shipped_code_imports_nothing_of_this_package(tmp_path, name):
+    code = (write_bundle(tmp_path / "bundle", runtime="pytorch") / name).read_text()
     assert "import ofa_pipeline" not in code
     assert "from ofa_pipeline" not in code
+
+
+def red(side=9):
+    image = np.zeros((1, side, side, 3), dtype=np.uint8)
+    image[..., 0] = 200
+    return image
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "pytorch"])
+def test_only_the_file_that_was_measured_is_read(tmp_path, runtime):
+    folder = write_bundle(tmp_path / "bundle", runtime=runtime)
+    file = SHIPPED_FILES[runtime]
+    for other in {"model.onnx", "network.safetensors"} - {file}:
+        (folder / other).unlink(missing_ok=True)
+    classifier = Classifier(folder)
+    assert classifier.file == folder / file
+    assert classifier.predict(red()).argmax() == 0
+    (folder / file).write_bytes(b"damaged")
+    with pytest.raises(Exception, match=r"network|protobuf|Protobuf"):
+        Classifier(folder)
+
+
+def test_package_runs_no_code_of_a_bundle(tmp_path):
+    folder = write_bundle(tmp_path / "bundle", runtime="pytorch")
+    for name in ("network.py", "classify.py"):
+        (folder / name).write_text("raise SystemExit('code of the bundle')")
+    assert Classifier(folder).predict(red()).argmax() == 0
+
+
+def test_network_computes_with_the_threads_that_it_was_measured_with(tmp_path, monkeypatch):
+    folder = write_bundle(tmp_path / "bundle", runtime="pytorch")
+    asked = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    Classifier(folder).predict(red())
+    assert asked == [1, 7]
+    Classifier(folder, threads=2).predict(red())
+    assert asked == [1, 7, 2, 7]
+
+
+def runs_of(folder, **changes):
+    description = json.loads((folder / "subnet.json").read_text())
+    description["runs"] |= changes
+    (folder / "subnet.json").write_text(json.dumps(description))
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "pytorch"])
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_bundle_of_a_gpu_says_that_it_runs_elsewhere(tmp_path, runtime):
+    folder = write_bundle(tmp_path / "bundle", runtime=runtime)
+    runs_of(folder, accelerator="cuda")
+    with pytest.warns(UserWarning, match="measured on a CUDA GPU"):
+        classifier = Classifier(folder)
+    assert classifier.predict(red()).argmax() == 0
+
+
+def test_unknown_runtime_is_refused(tmp_path):
+    folder = write_bundle(tmp_path / "bundle", runtime="pytorch")
+    runs_of(folder, runtime="tflite")
+    with pytest.raises(ValueError, match="onnxruntime, pytorch, found 'tflite'"):
+        Classifier(folder)

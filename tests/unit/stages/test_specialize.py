@@ -1,6 +1,8 @@
 """The stage specialize on a tiny supernet with random weights and a meter of known latencies."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ofa_pipeline.artifacts import Layout, verify_artifact, write_artifact, write_json
+from ofa_pipeline.artifacts import Layout, digest_file, verify_artifact, write_artifact, write_json
 from ofa_pipeline.data import open_dataset
 from ofa_pipeline.errors import InfeasibleConstraintError, ManifestMismatchError
 from ofa_pipeline.latency import (
@@ -21,9 +23,13 @@ from ofa_pipeline.latency import (
     save_latency_model,
     save_profile_card,
 )
+from ofa_pipeline.latency.devices import RUNTIMES as RUNTIME_PACKAGES
 from ofa_pipeline.params import parse_params
+from ofa_pipeline.registry.model_folder import REQUIREMENTS_OF_RUNTIME
 from ofa_pipeline.specialize import load_bundle
 from ofa_pipeline.specialize.build import SubnetBuilder
+from ofa_pipeline.specialize.bundle import FILES_OF_RUNTIME, SHIPPED_FILES
+from ofa_pipeline.specialize.classify import NETWORKS
 from ofa_pipeline.stages import StageContext, run_stage
 from ofa_pipeline.supernet import build_supernet, load_subnet, save_supernet
 from ofa_pipeline.tables import PREDICTIONS_SCHEMA, read_table
@@ -238,15 +244,55 @@ def test_budget_that_no_candidate_meets_stops_the_stage_and_leaves_nothing(make_
     assert not context.layout.subnets(DEVICE).exists()
 
 
-def test_pytorch_device_is_measured_and_evaluated_with_its_own_file(make_context, meter_of):
-    context = make_context("cpu-pytorch")
+RUNTIMES = [("cpu-onnxruntime", "model.onnx"), ("cpu-pytorch", "network.safetensors")]
+
+
+@pytest.mark.parametrize(("device", "file"), RUNTIMES)
+def test_one_file_is_measured_evaluated_named_and_run(make_context, meter_of, device, file):
+    context = make_context(device)
     small, _ = archs(context)
     write_picks(context, (1.0, [small]))
     meter = meter_of({small: [0.5]})
     run_stage("specialize", context)
-    [bundle] = bundles_of(context)["bundles"]
-    assert meter.files[0][1] == "weights.safetensors"
-    assert bundle["accuracy"]["evaluated_file"] == "weights.safetensors"
+    folder = context.layout.subnets(device) / small.arch_id
+    bundle = load_bundle(folder)
+    certificate = bundle.card["latency"][device]
+    assert {name for _, name, _ in meter.files} == {file}
+    assert bundle.card["accuracy"]["evaluated_file"] == file
+    assert bundle.subnet["runs"]["file"] == certificate["file"] == file
+    assert certificate["file_digest"] == digest_file(folder / file)
+    assert bundle.classifier.file == folder / file
+    test = open_dataset(context.layout.dataset).split("test")
+    pixels = test.images().permute(0, 2, 3, 1).numpy()
+    shipped = subprocess.run(
+        [sys.executable, "-I", "-c", CLASSIFY, str(folder)],
+        input=pixels.tobytes(),
+        capture_output=True,
+        check=True,
+    )
+    answers = np.frombuffer(shipped.stdout, dtype=np.int64)
+    predictions = read_table(
+        context.layout.subnets(device) / "predictions.parquet", PREDICTIONS_SCHEMA
+    )
+    assert (answers == predictions["predicted"].to_numpy()).all()
+
+
+CLASSIFY = """
+import sys
+sys.modules["ofa_pipeline"] = None  # importing it fails
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from classify import Classifier
+pixels = np.frombuffer(sys.stdin.buffer.read(), dtype=np.uint8).reshape(-1, 20, 20, 3)
+sys.stdout.buffer.write(Classifier(sys.argv[1]).predict(pixels).argmax(axis=1).tobytes())
+"""
+"""Answers for the pixels on stdin with the code of a bundle alone."""
+
+
+def test_every_runtime_has_its_file():
+    assert set(SHIPPED_FILES) == set(RUNTIME_PACKAGES) == set(NETWORKS)
+    assert set(FILES_OF_RUNTIME) == set(REQUIREMENTS_OF_RUNTIME) == set(SHIPPED_FILES)
+    assert all(file in FILES_OF_RUNTIME[name] for name, file in SHIPPED_FILES.items())
 
 
 def test_interrupted_stage_keeps_the_subnets_that_it_finished(make_context, meter_of, monkeypatch):
