@@ -83,7 +83,7 @@ def subnets(
     others = registry.list_subnets(device=device, dataset=ANY_DATASET)
     if len(others) > len(found):
         # Beside the answer, so that what reads it reads nothing else.
-        stderr.print(_not_shown(found, others), highlight=False)
+        stderr.print(_not_shown(found, others), highlight=False, soft_wrap=True)
     elif not found and not as_json:
         stdout.print("nothing is registered yet. Run: ofa-pipeline run")
 

@@ -68,6 +68,20 @@ def test_changed_param_runs_exactly_what_depends_on_it_and_changing_back_restore
     assert outcomes(judge) == ([], dependent)
 
 
+def test_renamed_dataset_is_registered_anew_and_trains_nothing(finished, judge):
+    manifest = finished / "artifacts" / "dataset" / "manifest.json"
+    content = manifest.read_bytes()
+    params = read_params(finished)
+    params["dataset"]["name"] = "clothes"
+    write_params(finished, params)
+    renamed = ["prepare_dataset", *(f"register@{device}" for device in DEVICES)]
+    assert outcomes(judge) == (renamed, [])
+    assert manifest.read_bytes() == content
+    del params["dataset"]["name"]
+    write_params(finished, params)
+    assert outcomes(judge) == ([], renamed)
+
+
 def test_new_device_needs_params_alone_and_never_trains(finished, judge):
     params = read_params(finished)
     known = dict(params["devices"])

@@ -3,10 +3,15 @@
 import json
 import re
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from mlflow import MlflowClient
 
 from ofa_pipeline.artifacts import Layout, Manifest
+from ofa_pipeline.data import open_dataset
 from ofa_pipeline.params import load_params
+from ofa_pipeline.registry import budget_alias, open_registry
 from ofa_pipeline.stages.register import registered_subnets
 from tests.support.workspace import run_command, tiny_workspace
 
@@ -94,6 +99,56 @@ def test_registry_alone_answers_which_subnet_is_best(by_flow):
         "ofa-pipeline", "subnets", "-d", "cpu-onnxruntime", "--json", workspace=root
     )
     assert best["accuracy_top1"] == max(item["accuracy_top1"] for item in json.loads(listed.stdout))
+
+
+AS_REGISTERED = """
+import sys
+sys.modules["ofa_pipeline"] = None  # importing it fails
+import mlflow.pyfunc, numpy as np
+images, answers, *uris = sys.argv[1:]
+predicted = [mlflow.pyfunc.load_model(uri).predict(np.load(images))["label"] for uri in uris]
+np.save(answers, np.stack(predicted))
+"""
+"""Answers of registered versions, by MLflow alone."""
+
+
+def test_registered_versions_answer_as_they_were_evaluated(by_flow, tmp_path):
+    root, _ = by_flow
+    params = load_params(root / "params.yaml")
+    images = open_dataset(Layout(root).dataset).split("test").images()
+    np.save(tmp_path / "images.npy", images.permute(0, 2, 3, 1).numpy())
+    subnets, evaluated = [], []
+    for device in params.devices:
+        table = pq.read_table(Layout(root).subnets(device) / "predictions.parquet")
+        arch_ids = np.array(table["arch_id"].to_pylist())
+        for item in registered_subnets(Layout(root), params, device):
+            subnets.append(item.model_uri)
+            is_its = arch_ids == item.record.arch.arch_id
+            evaluated.append(table["predicted"].to_numpy()[is_its])
+    files = (str(tmp_path / "images.npy"), str(tmp_path / "answers.npy"))
+    run_command(
+        "python",
+        "-c",
+        AS_REGISTERED,
+        *files,
+        *subnets,
+        workspace=tmp_path,
+        MLFLOW_TRACKING_URI=f"sqlite:///{root}/mlflow.db",
+    )
+    assert (np.load(files[1]) == np.stack(evaluated)).all()
+
+
+def test_alias_of_each_budget_names_what_best_answers(by_flow):
+    root, _ = by_flow
+    registry = open_registry(root)
+    client = MlflowClient(registry.tracking_uri)
+    for subnet in registry.list_subnets():
+        record = subnet.record
+        aliases = client.get_registered_model(record.model_name).aliases
+        assert record.model_name.startswith("ofa-images-")
+        for budget_ms in record.budgets_ms:
+            best = registry.best(device=record.device, max_latency_ms=budget_ms)
+            assert int(aliases[budget_alias(budget_ms)]) == best.version
 
 
 def test_registry_that_lost_its_subnets_gets_them_again(by_flow):
