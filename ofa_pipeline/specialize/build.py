@@ -12,8 +12,14 @@ import torch
 from ofa_pipeline.arch import Arch, IntArray
 from ofa_pipeline.artifacts import read_json, write_json
 from ofa_pipeline.evaluation import ResizedImages
-from ofa_pipeline.latency import Runtime, export_onnx, write_network
-from ofa_pipeline.specialize.bundle import NETWORK_FILE, ONNX_FILE, SHIPPED_FILES, WEIGHTS_FILE
+from ofa_pipeline.latency import NETWORK_CODE, Runtime, export_onnx, write_network
+from ofa_pipeline.specialize.bundle import (
+    NETWORK_CODE_FILE,
+    NETWORK_FILE,
+    ONNX_FILE,
+    SHIPPED_FILES,
+    WEIGHTS_FILE,
+)
 from ofa_pipeline.specialize.parity import (
     TwoAnswers,
     answer_file,
@@ -112,6 +118,7 @@ class SubnetBuilder:
         shipped = folder / SHIPPED_FILES[self._runtime.card.runtime]
         if shipped.name == NETWORK_FILE:
             write_network(subnet, shipped)
+            shutil.copyfile(NETWORK_CODE, folder / NETWORK_CODE_FILE)
         network = fold_batch_norm(subnet).eval().to(memory_format=torch.channels_last)
         answers = answer_twice(network, folder / ONNX_FILE, self._test.batches(arch.resolution_px))
         parity = answers.parity()

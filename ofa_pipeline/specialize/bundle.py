@@ -32,7 +32,6 @@ from numpy.typing import ArrayLike
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.artifacts import digest_file, digest_json, read_json, write_json
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
-from ofa_pipeline.latency import NETWORK_CODE
 from ofa_pipeline.specialize.classify import Classifier, FloatArray
 
 FORMAT = 1
@@ -162,12 +161,12 @@ def write_bundle(
 
     Args:
         folder: Is made.
-        files_from: Folder with the weights and the files of networks.
+        files_from: Folder with the weights, the files of networks, and the code that runs them.
         subnet: Content of ``subnet.json``, besides the format.
         card: Content of ``card.json``.
     """
     folder.mkdir(parents=True)
-    code = {CLASSIFY_FILE: CLASSIFY_CODE, NETWORK_CODE_FILE: NETWORK_CODE}
+    code = {CLASSIFY_FILE: CLASSIFY_CODE}
     for name in files_of(subnet):
         if name not in (SUBNET_FILE, CARD_FILE):
             shutil.copyfile(code.get(name, files_from / name), folder / name)
