@@ -5,6 +5,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ofa_pipeline.errors import RegistryError
+from ofa_pipeline.params import ANY_DATASET
+from ofa_pipeline.registry.choosing import HomeDataset
 from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ DATASET_TAG = "ofa.dataset"
 """Name of the dataset; the digest is `DATASET_DIGEST_TAG`."""
 DATASET_DIGEST_TAG = "ofa.dataset_digest"
 ACCURACY_METRIC = "accuracy_top1"
+NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]*")
+DIGEST_PATTERN = re.compile(r"[0-9a-f]+")
 DEVICE_PATTERN = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
@@ -35,6 +39,28 @@ def latency_metric(device: str) -> str:
     if not DEVICE_PATTERN.fullmatch(device):
         raise RegistryError(f"a device must be a name as in params.yaml, got {device!r}.")
     return f"latency_p50_ms.{device}"
+
+
+def dataset_filters(*, dataset: str | None, home: HomeDataset | None) -> tuple[str, ...]:
+    """Return filters that find, between them, all that `visible` can see of a dataset.
+
+    Args:
+        dataset: As for `visible`.
+        home: As for `visible`.
+
+    Returns:
+        Filters; one that is empty finds everything.
+    """
+    name, digest = dataset, dataset
+    if dataset is None and home is not None:
+        name, digest = home.name, home.digest
+    if name is None or name == ANY_DATASET:
+        return ("",)
+    # Anything else is no name and no digest, and must not get into a filter.
+    filters = [f"tags.`{DATASET_TAG}` = '{name}'"] if NAME_PATTERN.fullmatch(name) else []
+    if digest and DIGEST_PATTERN.fullmatch(digest):
+        filters.append(f"tags.`{DATASET_DIGEST_TAG}` LIKE '{digest}%'")
+    return tuple(filters)
 
 
 def of_model(model_name: str) -> str:

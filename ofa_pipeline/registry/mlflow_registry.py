@@ -29,6 +29,7 @@ from ofa_pipeline.registry.fields import (
     OWNER_TAG,
     RECORD_TAG,
     VERSION_TAG,
+    dataset_filters,
     describe,
     latency_metric,
     metrics_of,
@@ -112,11 +113,11 @@ class MlflowRegistry:
         """Return the most accurate subnet within the bounds; see `SubnetRegistry.choose`."""
         check_bounds(max_latency_ms=max_latency_ms, min_accuracy=min_accuracy)
         home = self._home() if dataset is None else None
-        known = self._look_up(device)
-        if not known:
-            raise self._nothing_on(device)
-        seen = visible(known, dataset=dataset, home=home)
+        seen = self._visible(device, dataset=dataset, home=home)
         if not seen:
+            known = self._look_up(device)
+            if not known:
+                raise self._nothing_on(device)
             raise unknown_dataset(
                 known, dataset=dataset, home=home, device=device, where=self._where
             )
@@ -152,7 +153,7 @@ class MlflowRegistry:
     ) -> tuple[RegisteredSubnet, ...]:
         """Return what is registered, ordered by device, then latency."""
         home = self._home() if dataset is None else None
-        kept = visible(self._look_up(device), dataset=dataset, home=home)
+        kept = self._visible(device, dataset=dataset, home=home)
         return tuple(
             sorted(
                 kept, key=lambda item: (item.record.device, item.record.latency_ms, item.version)
@@ -420,10 +421,22 @@ class MlflowRegistry:
                 if not token:
                     return
 
-    def _look_up(self, device: str | None) -> tuple[RegisteredSubnet, ...]:
+    def _visible(
+        self, device: str | None, *, dataset: str | None, home: HomeDataset | None
+    ) -> tuple[RegisteredSubnet, ...]:
+        """Return what a look-up sees, the newest first; MLflow is asked for little more."""
+        filters = dataset_filters(dataset=dataset, home=home)
+        found = {
+            item.model_uri: item
+            for condition in filters
+            for item in self._look_up(device, *([condition] if condition else []))
+        }
+        return visible(found.values(), dataset=dataset, home=home)
+
+    def _look_up(self, device: str | None, *conditions: str) -> tuple[RegisteredSubnet, ...]:
         """Return every registered subnet that was measured on a device, the newest first."""
         on_device = [] if device is None else [f"metrics.`{latency_metric(device)}` > 0"]
-        return self._alive(on_device)
+        return self._alive([*on_device, *conditions])
 
     def _alive(self, conditions: Sequence[str]) -> tuple[RegisteredSubnet, ...]:
         """Return what is registered and meets conditions of MLflow, the newest first."""

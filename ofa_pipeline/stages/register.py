@@ -84,8 +84,8 @@ def check_registry(layout: Layout, params: Params) -> str:
 def missing_receipts(layout: Layout, params: Params, device: str) -> tuple[str, ...]:
     """Return the bundles that the receipts of a device claim and the registry lacks.
 
-    Another server, a deleted version, lost files: then the stage has to run again although its
-    inputs are the same. Without receipts nothing is claimed, and the result is empty.
+    Another server, a deleted version, lost files, another name: then the stage has to run again
+    although its inputs are the same. Without receipts nothing is claimed, and the result is empty.
 
     Args:
         layout: Of the workspace.
@@ -99,7 +99,10 @@ def missing_receipts(layout: Layout, params: Params, device: str) -> tuple[str, 
     if not path.exists():
         return ()
     registry = open_registry(layout.root, experiment=params.registry.experiment)
-    return missing_from(registry, path)
+    space_id, names = params.space.build().space_id, ModelNames.of(params)
+    name = names.name(space_id=space_id, device=device)
+    renamed = [item["bundle"] for item in _read_receipts(path) if item["model_name"] != name]
+    return tuple(renamed) or missing_from(registry, path)
 
 
 def missing_from(registry: SubnetRegistry, receipts: Path) -> tuple[str, ...]:

@@ -158,6 +158,20 @@ def test_receipts_of_a_lost_registry_are_all_missing(context):
     assert registered_subnets(context.layout, context.params, DEVICE) == ()
 
 
+def test_receipts_under_another_name_are_missing_until_the_stage_ran(context, monkeypatch):
+    registry, params = InMemoryRegistry(), context.params
+    monkeypatch.setattr("ofa_pipeline.stages.register.open_registry", lambda *_, **__: registry)
+    name = ModelNames.of(params).name(space_id=params.space.build().space_id, device=DEVICE)
+    record = subnet_record(device=DEVICE, model_name=name)
+    registry.register(record, Path())
+    receipt = {"bundle": "a", "model_name": name, "bundle_digest": record.bundle_digest}
+    write_json(receipts_of(context), {"receipts": [receipt]})
+    assert missing_receipts(context.layout, params, DEVICE) == ()
+    dataset = params.dataset.model_copy(update={"name": "clothes"})
+    renamed = params.model_copy(update={"dataset": dataset})
+    assert missing_receipts(context.layout, renamed, DEVICE) == ("a",)
+
+
 def test_unreachable_server_is_found_before_anything_is_trained(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     with pytest.raises(RegistryError, match="must be reachable"):
