@@ -7,6 +7,7 @@
     |-- ArchError (ValueError)          an architecture that its search space does not hold
     |-- DatasetError (ValueError)       a data source that cannot be used
     |-- CheckpointError (ValueError)    a weight file that does not fit or cannot be read
+    |   `-- StateDictError (RuntimeError)   a state dictionary that does not fit a module
     |-- MissingArtifactError            a file that an earlier stage writes
     |-- ManifestMismatchError           an artifact that does not match its manifest
     |-- WorkspaceBusyError              another run holds the workspace
@@ -42,6 +43,10 @@ class DatasetError(OfaPipelineError, ValueError):
 
 class CheckpointError(OfaPipelineError, ValueError):
     """A weight file cannot be read, or does not fit the network."""
+
+
+class StateDictError(CheckpointError, RuntimeError):
+    """A state dictionary does not fit a network; a RuntimeError, as what torch raises is."""
 
 
 class MissingArtifactError(OfaPipelineError):

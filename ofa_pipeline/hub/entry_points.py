@@ -39,13 +39,13 @@ def ofa_supernet(
         CheckpointError: If the file is not a checkpoint of this supernet.
     """
     space = reference_space(supernet_id)
-    network = OfaSupernet(build_supernet(space, num_classes=num_classes))
+    supernet = build_supernet(space, num_classes=num_classes)
     path = Path(checkpoint) if checkpoint else None
     if path is None and pretrained:
         path = fetch_file(supernet_file(supernet_id))
     if path is not None:
-        read_reference_checkpoint(network.supernet, path, replace_head=True)
-    return network
+        read_reference_checkpoint(supernet, path, replace_head=True)
+    return OfaSupernet(supernet)
 
 
 def ofa_specialized(

@@ -9,7 +9,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from ofa_pipeline.arch import Arch, MBConvBackbone, SearchSpace
+from ofa_pipeline.arch import Arch, BlockGroup, MBConvBackbone, SearchSpace
 from ofa_pipeline.errors import ArchError, suggest
 
 Values = list[Any]
@@ -33,6 +33,41 @@ class ActiveSettings:
         self.values: Setting = {}
         self._constraints: dict[str, list[Values]] = {}
         self.set_maximum()
+
+    @classmethod
+    def of(cls, space: SearchSpace, arch: Arch) -> "ActiveSettings":
+        """Return the settings of an architecture; entries of skipped blocks keep their maximum."""
+        settings = cls(space)
+        if is_mbconv(space):
+            settings.values["d"] = list(arch.depths)
+            groups, depths = space.block_groups, arch.depths
+            settings._fill("ks", groups, depths, arch.kernel_sizes)
+            ratios: Sequence[float] = arch.expand_ratios
+        else:
+            groups, depths = space.block_groups[1:], arch.depths[1:]
+            chosen = zip(groups, depths, strict=True)
+            extras = [group.depths.index(depth) for group, depth in chosen]
+            stem = settings.values["d"][0] if arch.depths[0] else 0
+            settings.values["d"] = [stem, *extras]
+            widths = [space.width_multipliers.index(w) for w in arch.width_multipliers]
+            settings.values["w"] = widths
+            ratios = arch.expand_ratios[arch.depths[0] :]
+        settings._fill("e", groups, depths, ratios)
+        return settings
+
+    def _fill(
+        self,
+        name: str,
+        groups: Sequence[BlockGroup],
+        depths: Sequence[int],
+        running: Sequence[float],
+    ) -> None:
+        """Set the entries of the blocks that run."""
+        values, slot = iter(running), 0
+        for group, depth in zip(groups, depths, strict=True):
+            for index in range(depth):
+                self.values[name][slot + index] = _plain(next(values))
+            slot += group.max_depth
 
     def set_maximum(self) -> None:
         """Set everything to its maximum."""
@@ -131,6 +166,12 @@ class ActiveSettings:
         """Draw from all choices again."""
         self._constraints = {}
 
+    def depths(self) -> list[int]:
+        """Return how many blocks of each group run; a ResNet's group 0 is its stem."""
+        if is_mbconv(self.space):
+            return list(self.values["d"])
+        return _resnet_depths(self.space, self.values["d"])
+
     def arch(self) -> Arch:
         """Return what is set as an architecture, at the space's largest resolution."""
         if is_mbconv(self.space):
@@ -169,16 +210,20 @@ def _resnet_choices(space: SearchSpace) -> dict[str, list[Values]]:
 
 
 def _resnet_arch(space: SearchSpace, values: Setting) -> Arch:
-    """Translate: the reference keeps the stem's residual block only at the full ``d[0]``."""
-    stem, *groups = space.block_groups
-    depths = [int(values["d"][0] == max(groups[0].depths) - min(groups[0].depths))]
-    depths += [group.depths[extra] for group, extra in zip(groups, values["d"][1:], strict=True)]
+    stem = space.block_groups[0]
     return space.arch(
-        depths=depths,
+        depths=_resnet_depths(space, values["d"]),
         kernel_sizes=None,
         expand_ratios=[*stem.expand_ratios[-1:] * stem.max_depth, *values["e"]],
         width_multipliers=[space.width_multipliers[index] for index in values["w"]],
     )
+
+
+def _resnet_depths(space: SearchSpace, extras: Values) -> list[int]:
+    """Translate: the reference keeps the stem's residual block only at the full ``d[0]``."""
+    groups = space.block_groups[1:]
+    depths = [int(extras[0] == max(groups[0].depths) - min(groups[0].depths))]
+    return depths + [group.depths[extra] for group, extra in zip(groups, extras[1:], strict=True)]
 
 
 def _plain(ratio: float) -> float:

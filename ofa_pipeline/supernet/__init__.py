@@ -4,8 +4,10 @@ from ofa_pipeline.supernet.build import Subnet, Supernet, build_subnet, build_su
 from ofa_pipeline.supernet.checkpoints import (
     import_reference_supernet,
     load_reference_state,
+    modern_name,
     read_reference_checkpoint,
     read_state,
+    suggest_checkpoint,
     write_reference_checkpoint,
 )
 from ofa_pipeline.supernet.dropout import dropout_generator
@@ -30,6 +32,7 @@ __all__ = [
     "load_reference_state",
     "load_subnet",
     "load_supernet",
+    "modern_name",
     "read_reference_checkpoint",
     "read_state",
     "save_subnet",
@@ -37,6 +40,7 @@ __all__ = [
     "sort_channels",
     "sort_widths",
     "store_statistics",
+    "suggest_checkpoint",
     "to_reference",
     "write_reference_checkpoint",
 ]

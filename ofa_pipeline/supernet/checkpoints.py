@@ -152,7 +152,7 @@ def load_reference_state(
     Raises:
         CheckpointError: If an entry is missing, unexpected, of another shape or not finite.
     """
-    given = {_modern(name): tensor for name, tensor in state.items()}
+    given = {modern_name(name): tensor for name, tensor in state.items()}
     given = {name: tensor for name, tensor in given.items() if not name.endswith(NUM_BATCHES)}
     names = _spelling_of(network, given)
     own = dict(network.state_dict())
@@ -167,7 +167,7 @@ def load_reference_state(
     if not fit.is_exact:
         raise CheckpointError(
             f"{origin} does not fit {network.space.space_id} with {network.num_classes} classes: "
-            f"{fit}.{_hint(network, given)}"
+            f"{fit}.{_hint(network.space, network.num_classes, given)}"
         )
     _check_finite(given, origin)
     for name, key in names.items():
@@ -176,7 +176,8 @@ def load_reference_state(
         own[name].copy_(torch.eye(own[name].shape[0]))
 
 
-def _modern(name: str) -> str:
+def modern_name(name: str) -> str:
+    """Return an entry's name without a wrapper in front, the older spelling replaced."""
     return name.removeprefix("module.").replace(".mobile_inverted_conv.", ".conv.")
 
 
@@ -230,7 +231,22 @@ def _check_finite(given: State, origin: str) -> None:
         )
 
 
-def _hint(network: Supernet | Subnet, given: State) -> str:
+def suggest_checkpoint(space: SearchSpace, state: Mapping[str, Any]) -> str:
+    """Say which of the reference's supernets a state that did not fit is of, if it is of one.
+
+    Args:
+        space: Of the network that it did not fit.
+        state: Named tensors; other entries are not looked at.
+
+    Returns:
+        A sentence with a space in front, or nothing.
+    """
+    tensors = {modern_name(str(n)): t for n, t in state.items() if isinstance(t, Tensor)}
+    given = {name: t for name, t in tensors.items() if not name.endswith(NUM_BATCHES)}
+    return _hint(space, None, given)
+
+
+def _hint(space: SearchSpace, num_classes: int | None, given: State) -> str:
     """Say which of the reference's supernets the entries would fit, if one does."""
     classes = next((t.shape[0] for name, t in given.items() if name.endswith("linear.bias")), 0)
     if not classes:
@@ -240,7 +256,7 @@ def _hint(network: Supernet | Subnet, given: State) -> str:
         names, own = _spelling_of(other, given), other.state_dict()
         without = {n: k for n, k in names.items() if ".transforms." not in n}
         if _fit(names, own, given).is_exact or _fit(without, own, given).is_exact:
-            if space_id == network.space.space_id and classes != network.num_classes:
+            if space_id == space.space_id and classes != num_classes:
                 return f" It has {classes} classes: build the network with as many."
             return f" It is a checkpoint of {space_id} with {classes} classes."
     return ""
