@@ -80,7 +80,10 @@ class PrefixConv2d(ElasticLayer, nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve (N, C, H, W), C the active inputs."""
-        return F.conv2d(input, self._active_weight(), None, self.stride, self.padding)
+        # Every argument is spelled out, because quantization rewrites the call.
+        return F.conv2d(
+            input, self._active_weight(), None, self.stride, self.padding, self.dilation, 1
+        )
 
     @torch.no_grad()
     def extract(self) -> nn.Module:
@@ -130,9 +133,9 @@ class PrefixDepthwiseConv2d(ElasticLayer, nn.Conv2d):
 
     def forward(self, input: Tensor, *matrices: Tensor) -> Tensor:
         """Convolve each channel of (N, C, H, W) with its own kernel."""
-        margin = self.active_kernel_size // 2
-        kernel = self.kernel(matrices)
-        return F.conv2d(input, kernel, None, self.stride, margin, groups=self.active_out)
+        margin = (self.active_kernel_size // 2,) * 2
+        kernel, groups = self.kernel(matrices), self.active_out
+        return F.conv2d(input, kernel, None, self.stride, margin, self.dilation, groups)
 
 
 class PrefixBatchNorm2d(ElasticLayer, nn.BatchNorm2d):
@@ -144,8 +147,9 @@ class PrefixBatchNorm2d(ElasticLayer, nn.BatchNorm2d):
         self.active_in = self.active_out = channels
 
     def _active(self, tensor: Tensor | None) -> Tensor | None:
-        is_whole = tensor is None or self.active_out == self.num_features
-        return tensor if is_whole else tensor[: self.active_out]
+        if tensor is None or self.active_out == self.num_features:
+            return tensor
+        return tensor[: self.active_out]
 
     def _share_of_batch(self) -> float:
         """Return the weight of the batch in the statistics, and count the batch."""
@@ -263,12 +267,13 @@ class ElasticSqueezeExcite(ElasticLayer, SqueezeExcite):
         """Set how many channels are active: as many come out as go in."""
         super().resize(inputs=inputs, outputs=outputs)
         hidden = squeezed_channels(self.active_out)
-        resize(self.fc.reduce, inputs=self.active_out, outputs=hidden)
-        resize(self.fc.expand, inputs=hidden, outputs=self.active_out)
+        resize(self.fc.get_submodule("reduce"), inputs=self.active_out, outputs=hidden)
+        resize(self.fc.get_submodule("expand"), inputs=hidden, outputs=self.active_out)
 
     def extract(self) -> nn.Module:
         """Return `SqueezeExcite` of the active size."""
-        return SqueezeExcite(extract(self.fc.reduce), extract(self.fc.expand))
+        layers = (self.fc.get_submodule(name) for name in ("reduce", "expand"))
+        return SqueezeExcite(*(extract(layer) for layer in layers))
 
 
 class Holder(Elastic):
@@ -372,7 +377,6 @@ def _steps(kernel_sizes: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def _own(tensor: Tensor | None) -> nn.Parameter:
-    """Copy a tensor to a parameter, images last in memory as everywhere in the package."""
+    """Copy a tensor to a parameter, laid out as torch lays out its own."""
     assert tensor is not None
-    images = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format  # noqa: PLR2004
-    return nn.Parameter(tensor.clone(memory_format=images))
+    return nn.Parameter(tensor.clone(memory_format=torch.contiguous_format))

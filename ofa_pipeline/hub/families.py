@@ -1,4 +1,4 @@
-"""What the supernets of each family consist of, by the reference's names, and setting their sizes."""
+"""What supernets of each family consist of, by the reference's names, and setting their sizes."""
 
 import itertools
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ def supernet_parts(space: SearchSpace, *, num_classes: int, dropout: float) -> P
 
 
 def active_parts(parts: Parts) -> Parts:
-    """Return plain copies of what is active in a supernet's parts, blocks that are skipped left out."""
+    """Return plain copies of what is active in a supernet's parts, without skipped blocks."""
     return {name: _without_skipped(part) for name, part in parts.items()}
 
 
@@ -54,9 +54,7 @@ def _without_skipped(part: nn.Module) -> nn.Module:
     if not any(isinstance(child, Skippable) for child in part.children()):
         return extract(part)
     running = [
-        child
-        for child in part.children()
-        if not isinstance(child, Skippable) or child.is_active
+        child for child in part.children() if not isinstance(child, Skippable) or child.is_active
     ]
     return nn.Sequential(*(extract(child) for child in running))
 
@@ -145,9 +143,7 @@ def _resnet_parts(space: SearchSpace, *, num_classes: int, dropout: float) -> Pa
     blocks: list[nn.Module] = []
     for number, group in enumerate(space.block_groups[1:], start=1):
         for index in range(group.max_depth):
-            blocks.append(
-                ElasticBottleneckBlock(channels, group, at=(number, index), norm=norm)
-            )
+            blocks.append(ElasticBottleneckBlock(channels, group, at=(number, index), norm=norm))
             channels = group_channels(group, 1.0)
     return {
         "input_stem": _resnet_stem(backbone, space.block_groups[0], norm),
@@ -194,9 +190,7 @@ def _activate_mbconv(blocks: Sequence[Skippable], settings: ActiveSettings) -> N
                 )
 
 
-def _activate_resnet(
-    parts: Parts, blocks: Sequence[Skippable], settings: ActiveSettings
-) -> None:
+def _activate_resnet(parts: Parts, blocks: Sequence[Skippable], settings: ActiveSettings) -> None:
     space = settings.space
     backbone = space.backbone
     assert isinstance(backbone, ResNetBackbone)
@@ -215,8 +209,10 @@ def _activate_resnet(
                 out_channels=outer[group],
                 expand_ratio=settings.values["e"][first[group - 1] + block.index],
             )
-    _activate_stem(parts["input_stem"], inner_stem_channels(backbone, inner_width), outer[0])
-    resize(parts["classifier"], inputs=outer[-1])
+    if "input_stem" in parts:
+        _activate_stem(parts["input_stem"], inner_stem_channels(backbone, inner_width), outer[0])
+    if "classifier" in parts:
+        resize(parts["classifier"], inputs=outer[-1])
 
 
 def _activate_stem(stem: nn.Module, inner: int, outer: int) -> None:

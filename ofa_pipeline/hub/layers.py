@@ -1,4 +1,4 @@
-"""The layers of a hub network, laid out and called as the reference's: torch's own where they can be.
+"""The layers of hub networks, laid out and called as the reference's: torch's own if they can be.
 
 Nothing here is elastic; `ofa_pipeline.hub.elastic` builds on it.
 """
@@ -27,6 +27,14 @@ def build_activation(activation: Activation) -> nn.Module:
 def build_sequence(**modules: nn.Module | None) -> nn.Sequential:
     """Return the modules in a row by these names; None leaves one out."""
     return nn.Sequential(OrderedDict((n, m) for n, m in modules.items() if m is not None))
+
+
+def channels_last(images: Tensor) -> Tensor:
+    """Lay out (N, C, H, W) images pixel by pixel, in which convolutions are fastest.
+
+    Spelled out, because not every transformation of torch knows the memory format by its name.
+    """
+    return images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
 
 
 def pointwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -60,7 +68,9 @@ class GlobalAvgPool2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool."""
-        return x.mean((2, 3), keepdim=self.keep_dim)
+        # Pooled with all dimensions, because quantized features know it in this way only.
+        pooled = x.mean((2, 3), keepdim=True)
+        return pooled if self.keep_dim else pooled.flatten(1)
 
 
 class SqueezeExcite(nn.Module):

@@ -1,5 +1,6 @@
 """State dictionaries in any of the reference's spellings, for torch's own way of loading."""
 
+import itertools
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
@@ -26,8 +27,7 @@ def adopt_names(network: nn.Module, state: MutableMapping[str, Any], prefix: str
         state: Entries of the network, and of whatever it is a part of.
         prefix: The network's place in that, with a dot at its end.
     """
-    own = {*(name for name, _ in network.named_parameters(remove_duplicate=False))}
-    own |= {name for name, _ in network.named_buffers(remove_duplicate=False)}
+    own = set(_entries(network))
     static = dict(_static_names(network))
     for key in [key for key in state if key.startswith(prefix)]:
         given = key.removeprefix(prefix)
@@ -38,13 +38,19 @@ def adopt_names(network: nn.Module, state: MutableMapping[str, Any], prefix: str
     _add_identities(network, state, prefix)
 
 
+def _entries(module: nn.Module) -> list[str]:
+    """Return the names of all parameters and buffers, those that share one with others too."""
+    parameters = module.named_parameters(remove_duplicate=False)
+    buffers = module.named_buffers(remove_duplicate=False)
+    return [name for name, _ in itertools.chain(parameters, buffers)]
+
+
 def _static_names(network: nn.Module) -> Iterator[tuple[str, str]]:
     """Pair the name of an entry in a static network with its name here."""
     for place, holder in network.named_modules():
         if not isinstance(holder, Holder):
             continue
-        held = getattr(holder, holder.held)
-        for name in [*(n for n, _ in held.named_parameters()), *(n for n, _ in held.named_buffers())]:
+        for name in _entries(getattr(holder, holder.held)):
             yield f"{place}.{name}", f"{place}.{holder.held}.{name}"
 
 
@@ -67,7 +73,7 @@ def _add_identities(network: nn.Module, state: MutableMapping[str, Any], prefix:
         state[key] = torch.eye(size**2, dtype=like.dtype, device=like.device)
 
 
-def unwrapped(state: Mapping[str, Any]) -> Mapping[str, Any]:
+def unwrapped(state: Any) -> Any:  # noqa: ANN401 - torch says what is no dictionary
     """Return the weights of a training checkpoint, which has them under ``state_dict``."""
     inner = state.get("state_dict") if isinstance(state, Mapping) else None
     return inner if isinstance(inner, Mapping) else state

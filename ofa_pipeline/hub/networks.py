@@ -6,7 +6,7 @@ registered under the reference's names, so that parameters, state and modules ar
 and torch saves, loads, averages, wraps, traces and changes them as it does its own.
 """
 
-import copy
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.errors import ArchError
 from ofa_pipeline.hub.families import Parts, activate, active_parts, supernet_parts
+from ofa_pipeline.hub.layers import channels_last
 from ofa_pipeline.hub.loading import adopt_names, state_dict_error, unwrapped
 from ofa_pipeline.hub.settings import ActiveSettings, Setting, is_mbconv
 from ofa_pipeline.supernet import (
@@ -54,14 +55,23 @@ class _Network(nn.Module):
 
         A part that has been replaced runs in its place; one that was set to None is left out.
         """
-        x = images
+        # Weights lie in memory as those of any module do; the images decide how features lie.
+        x = channels_last(images)
         for name in self._order:
             part = getattr(self, name)
             if name == _CLASSIFIER:
                 x = x.flatten(1)
-            if part is not None:
-                x = part(x)
+            # People put a list of the first blocks in the place of all.
+            layers = part if isinstance(part, nn.ModuleList) else [part]
+            for layer in layers:
+                x = x if layer is None else layer(x)
         return x
+
+    def __prepare_scriptable__(self) -> nn.Module:
+        """Return what torch.jit.script compiles in the place of this: the parts in a row."""
+        parts = self._parts()
+        head = {_CLASSIFIER: parts.pop(_CLASSIFIER)} if _CLASSIFIER in parts else {}
+        return nn.Sequential(OrderedDict({**parts, "flatten": nn.Flatten(1), **head}))
 
     def _parts(self) -> Parts:
         found = {name: getattr(self, name) for name in self._order}
@@ -74,7 +84,7 @@ class _Network(nn.Module):
         Raises:
             ArchError: If the classifier was replaced by something that does not say it.
         """
-        layers = [m for m in self.modules_of(_CLASSIFIER) if isinstance(m, nn.Linear)]
+        layers = [m for m in self._modules_of(_CLASSIFIER) if isinstance(m, nn.Linear)]
         if not layers:
             raise ArchError(
                 "the classifier must have a fully connected layer to tell the number of classes, "
@@ -82,8 +92,7 @@ class _Network(nn.Module):
             )
         return layers[-1].out_features
 
-    def modules_of(self, name: str) -> Iterator[nn.Module]:
-        """Iterate over the modules of a part, itself first; none where it was set to None."""
+    def _modules_of(self, name: str) -> Iterator[nn.Module]:
         part = getattr(self, name)
         return iter(()) if part is None else part.modules()
 
@@ -96,11 +105,13 @@ class _Network(nn.Module):
     def _take(self, network: Supernet | Subnet) -> None:
         """Fill the parts, which have no memory yet, with copies of a network's weights."""
         self.load_state_dict(to_reference(network), assign=True)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.train(network.training)
 
     def _load_from_state_dict(
-        self, state_dict: MutableMapping[str, Any], prefix: str, *rest: Any  # noqa: ANN401
+        self,
+        state_dict: MutableMapping[str, Any],
+        prefix: str,
+        *rest: Any,  # noqa: ANN401
     ) -> None:
         # torch calls this with a dictionary of its own, also where the network is a part.
         adopt_names(self, state_dict, prefix)

@@ -248,9 +248,10 @@ def suggest_checkpoint(space: SearchSpace, state: Mapping[str, Any]) -> str:
 
 def _hint(space: SearchSpace, num_classes: int | None, given: State) -> str:
     """Say which of the reference's supernets the entries would fit, if one does."""
-    classes = next((t.shape[0] for name, t in given.items() if name.endswith("linear.bias")), 0)
-    if not classes:
+    heads = [t for name, t in given.items() if name.endswith("linear.bias") and t.ndim == 1]
+    if not heads:
         return ""
+    classes = heads[0].shape[0]
     for space_id in REFERENCE_SPACES:
         other = empty_supernet(reference_space(space_id), num_classes=classes, dropout=0.0)
         names, own = _spelling_of(other, given), other.state_dict()

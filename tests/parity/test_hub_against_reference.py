@@ -70,6 +70,7 @@ def test_random_subnets_give_the_same_logits_and_configs(pair: tuple[OfaSupernet
         wanted = reference.sample_active_subnet()
         random.seed(seed)
         assert ours.sample_active_subnet() == wanted
+        assert ours.runtime_depth == reference.runtime_depth
         logits = reference(images)
         scale = logits.abs().max()
         assert (ours(images) - logits).abs().max() <= 1e-5 * scale
@@ -97,6 +98,10 @@ def test_static_networks_exchange_weights_and_configs(pair: tuple[OfaSupernet, A
 
 def test_supernet_state_has_the_references_names_and_shapes(pair: tuple[OfaSupernet, Any]) -> None:
     ours, reference = pair
+    assert ours.grouped_block_index == reference.grouped_block_index
+    assert [(n, p.shape) for n, p in ours.named_parameters()] == [
+        (n, p.shape) for n, p in reference.named_parameters()
+    ]
     assert {name: tuple(t.shape) for name, t in ours.state_dict().items()} == {
         name: tuple(t.shape) for name, t in reference.state_dict().items()
     }

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ofa_pipeline.arch import Arch, MBConvBackbone, SearchSpace
-from ofa_pipeline.spaces import mobilenet_v3_small_images
+from ofa_pipeline.arch import Arch, MBConvBackbone, ResNetBackbone, SearchSpace
+from ofa_pipeline.spaces import mobilenet_v3_small_images, resnet50
 from ofa_pipeline.supernet import Supernet, build_supernet
 
 NUM_CLASSES = 5
@@ -37,6 +37,21 @@ def tiny_space_without_mix() -> SearchSpace:
         space_id="tiny_without_mix",
         block_groups=tuple(replace(group, activation="relu6") for group in space.block_groups),
         backbone=replace(space.backbone, feature_mix_channels=None, head_activation="relu6"),
+    )
+
+
+def tiny_resnet_space() -> SearchSpace:
+    """Return the ResNet50-D space with few channels."""
+    full = resnet50()
+    groups = tuple(
+        replace(group, out_channels=max(group.out_channels // 32, 16))
+        for group in full.block_groups
+    )
+    return replace(
+        full,
+        space_id="tiny_resnet",
+        block_groups=groups,
+        backbone=ResNetBackbone(stem_channels=16),
     )
 
 
