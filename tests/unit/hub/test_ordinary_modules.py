@@ -163,9 +163,12 @@ class TestNames:
 
 class TestNumbers:
     @torch.no_grad()
-    def test_logits_are_those_of_the_pipelines_networks(self, supernet, images):
+    def test_logits_are_those_of_the_pipelines_networks(self, supernet):
+        # Large enough for two pixels at the end: at one pixel torch chooses a convolution by the
+        # layout of the weights, and rounds otherwise.
+        images = random_images(count=2, side_px=40)
         core = supernet.to_supernet()
-        for seed in range(4):
+        for seed in range(2):
             random.seed(seed)
             supernet.sample_active_subnet()
             arch = supernet.get_active_subnet().arch
