@@ -32,11 +32,7 @@ class DatasetFacts:
     class_names: tuple[str, ...]
     num_images: Mapping[str, int]
     """By split."""
-    image_size_px: int
-    """Shorter side, as stored."""
     num_unreadable: int
-    num_copies: int
-    """Training images left out because a held-out image has the same pixels."""
     summary: DatasetSummary
     """What was found in the source, passed over, and looks wrong."""
     digest: str

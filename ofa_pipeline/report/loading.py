@@ -36,10 +36,8 @@ def load_dataset(source: Source) -> DatasetFacts:
         return DatasetFacts(
             source=manifest.params["dataset"]["source"],
             class_names=tuple(classes["class_names"]),
-            image_size_px=summary["image_size_px"],
             num_images={name: summary["num_images"][name] for name in SPLITS},
             num_unreadable=summary["num_unreadable"],
-            num_copies=summary["num_copies_left_out"],
             summary=found,
             digest=manifest.digest,
             file=source.name(MANIFEST_NAME),

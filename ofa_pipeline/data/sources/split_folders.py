@@ -20,6 +20,7 @@ from ofa_pipeline.data.sources.walk import (
     leads_back,
     list_folder,
     shown,
+    subfolder_names,
 )
 from ofa_pipeline.data.splits import SplitName
 from ofa_pipeline.errors import DatasetError
@@ -64,6 +65,7 @@ def find_parts(root: Path, *, above: frozenset[FolderKey]) -> tuple[list[Part], 
     if not with_classes:
         _refuse_flat_splits(root, names, roles)
         _refuse_resemblance(root, names)
+        _refuse_inner_splits(root, names)
         return [Part(root, None)], []
     circles = [name for name in listing.links if name not in names]
     passed = [
@@ -158,6 +160,19 @@ def _refuse_resemblance(root: Path, names: Sequence[str]) -> None:
         others = [other for other in names if other != name]
         if any(len(inside[name] & inside[other]) >= SHARED_CLASSES for other in others):
             _refuse(root, suspects)
+
+
+def _refuse_inner_splits(root: Path, names: Sequence[str]) -> None:
+    """Refuse ``CLASS/train`` beside ``CLASS/test``: all would be images of the class."""
+    for name in names:
+        inside = {sub: role_of(sub) for sub in subfolder_names(root / name)}
+        roles = {role: sub for sub, role in inside.items() if role is not None}
+        if "train" in roles and len(roles) > 1:
+            raise DatasetError(
+                f"splits must hold the class folders, {shown(root / name)} is a class that holds "
+                f"{_listed(sorted(roles.values()))}. Turn them around: "
+                f"{shown(roles['train'])}/{shown(name)}/"
+            )
 
 
 def _refuse(root: Path, suspects: Sequence[str]) -> None:

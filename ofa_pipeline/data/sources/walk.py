@@ -61,10 +61,7 @@ def list_folder(folder: Path) -> Listing:
         with os.scandir(folder) as entries:
             found = sorted((entry.name, _kind(entry)) for entry in entries)
     except OSError as error:
-        raise DatasetError(
-            f"{shown(folder)} cannot be read: {error.strerror}. Change its permissions, or move "
-            "it away from the images"
-        ) from error
+        raise _unreadable(folder, error) from error
     listing = Listing()
     for name, kind in found:
         if is_junk(name):
@@ -78,6 +75,32 @@ def list_folder(folder: Path) -> Listing:
             if kind == "broken":
                 listing.broken.append(name)
     return listing
+
+
+def subfolder_names(folder: Path) -> list[str]:
+    """Return the names of the folders and links to folders in a folder, in no order.
+
+    Raises:
+        DatasetError: If it cannot be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries if _is_folder(entry)]
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    if entry.is_symlink():
+        return Path(entry.path).is_dir()
+    return entry.is_dir(follow_symlinks=False)
+
+
+def _unreadable(folder: Path, error: OSError) -> DatasetError:
+    return DatasetError(
+        f"{shown(folder)} cannot be read: {error.strerror}. Change its permissions, or move it "
+        "away from the images"
+    )
 
 
 def _kind(entry: os.DirEntry[str]) -> str:

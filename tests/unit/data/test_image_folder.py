@@ -246,6 +246,20 @@ def test_split_that_holds_images_directly_beside_others_is_an_error(tmp_path):
         ImageFolderSource(tmp_path)
 
 
+@pytest.mark.parametrize("splits", [("train", "test"), ("Training", "val", "images")])
+def test_splits_within_the_classes_are_an_error(tmp_path, splits):
+    for name in ("cat", "dog"):
+        write_flat(tmp_path / name, *splits)
+    with pytest.raises(DatasetError, match=r"Turn them around: (train|Training)/cat/"):
+        ImageFolderSource(tmp_path)
+
+
+def test_folders_within_classes_that_are_no_splits_are_not(tmp_path):
+    write_flat(tmp_path / "cat", "test", "exam")
+    write_flat(tmp_path / "dog", "2019", "train")
+    assert ImageFolderSource(tmp_path).num_images == 8
+
+
 def test_folder_without_images_beside_splits_is_listed(tmp_path):
     for name in ("train", "test"):
         write_image_folder(tmp_path / name, images_a_class=1)
@@ -345,6 +359,20 @@ def test_broken_link_is_an_image_that_cannot_be_read(tmp_path):
     images = {image.path: image for image in ImageFolderSource(root).images()}
     with pytest.raises(FileNotFoundError):
         images["cat/gone"].read()
+
+
+def test_folder_that_may_not_be_read_is_an_error(tmp_path, monkeypatch):
+    root = write_image_folder(tmp_path)
+    scandir = os.scandir
+
+    def refuse_dog(path):
+        if str(path).endswith("dog"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse_dog)
+    with pytest.raises(DatasetError, match=r"dog cannot be read: Permission denied"):
+        ImageFolderSource(root)
 
 
 @pytest.mark.parametrize("split", [None, "train"])
