@@ -9,7 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ofa_pipeline.data.sources.split_names import Role, resembles_split, role_of, splits_of
+from ofa_pipeline.data.sources.split_names import (
+    Role,
+    differ_in_split,
+    resembles_split,
+    role_of,
+    splits_of,
+)
 from ofa_pipeline.data.sources.walk import (
     CIRCLE,
     FolderKey,
@@ -61,7 +67,7 @@ def find_parts(root: Path, *, above: frozenset[FolderKey]) -> tuple[list[Part], 
     check_no_broken_link(root, listing)
     names = [name for name in listing.all_folders if not leads_back(root / name)]
     roles = {name: role for name in names if (role := role_of(name)) is not None}
-    with_classes = {name: role for name, role in roles.items() if _subfolders(root / name)}
+    with_classes = {name: role for name, role in roles.items() if subfolder_names(root / name)}
     if not with_classes:
         _refuse_flat_splits(root, names, roles)
         _refuse_resemblance(root, names)
@@ -155,10 +161,13 @@ def _refuse_resemblance(root: Path, names: Sequence[str]) -> None:
     suspects = [name for name in names if resembles_split(name)]
     if len(suspects) > 1 and len(suspects) == len(names):
         _refuse(root, suspects)
-    inside = {name: set(_subfolders(root / name)) for name in names} if suspects else {}
+    inside = {name: set(subfolder_names(root / name)) for name in names} if suspects else {}
     for name in suspects:
         others = [other for other in names if other != name]
-        if any(len(inside[name] & inside[other]) >= SHARED_CLASSES for other in others):
+        if any(
+            len(inside[name] & inside[other]) >= SHARED_CLASSES or differ_in_split(name, other)
+            for other in others
+        ):
             _refuse(root, suspects)
 
 
@@ -180,10 +189,6 @@ def _refuse(root: Path, suspects: Sequence[str]) -> None:
         f"{shown(root)} has folders that look like splits and are not understood: "
         f"{_listed(suspects)}. Rename them. {KNOWN}; {AS_CLASSES}"
     )
-
-
-def _subfolders(folder: Path) -> list[str]:
-    return [name for name in list_folder(folder).all_folders if not leads_back(folder / name)]
 
 
 def _listed(names: Sequence[str] | Mapping[str, Role]) -> str:

@@ -61,5 +61,17 @@ def splits_of(roles: Collection[Role]) -> dict[Role, SplitName]:
 
 def resembles_split(name: str) -> bool:
     """Return whether a name has a word of splits in it: ``fold1``, ``pets_train``, ``trainA``."""
-    words = re.findall("[A-Z]?[a-z]+|[A-Z]+", name)
-    return any(word.lower() in _WORDS_OF_SPLITS for word in words)
+    return any(word in _WORDS_OF_SPLITS for word in _words(name))
+
+
+def differ_in_split(one: str, other: str) -> bool:
+    """Return whether two names are one but for the split: ``seg_train`` and ``seg_test``."""
+    words, others = _words(one), _words(other)
+    if len(words) != len(others):
+        return False
+    pairs = [(a, b) for a, b in zip(words, others, strict=True) if a != b]
+    return len(pairs) == 1 and all(role_of(word) is not None for word in pairs[0])
+
+
+def _words(name: str) -> list[str]:
+    return [word.lower() for word in re.findall("[A-Z]?[a-z]+|[A-Z]+|[0-9]+", name)]

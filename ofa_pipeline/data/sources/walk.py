@@ -78,14 +78,18 @@ def list_folder(folder: Path) -> Listing:
 
 
 def subfolder_names(folder: Path) -> list[str]:
-    """Return the names of the folders and links to folders in a folder, in no order.
+    """Return the names of the folders and links to folders in a folder; quick, in no order.
 
     Raises:
         DatasetError: If it cannot be read.
     """
     try:
         with os.scandir(folder) as entries:
-            return [entry.name for entry in entries if _is_folder(entry)]
+            return [
+                entry.name
+                for entry in entries
+                if _is_folder(entry) and not is_junk(entry.name) and not entry.name.startswith(".")
+            ]
     except OSError as error:
         raise _unreadable(folder, error) from error
 

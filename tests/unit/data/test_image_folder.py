@@ -232,7 +232,16 @@ def test_class_called_test_is_a_class_within_a_split(tmp_path):
     assert ImageFolderSource(tmp_path).class_names == ("exam", "test")
 
 
-@pytest.mark.parametrize("names", [("train", "test"), ("train", "val", "cat"), ("fold1", "fold2")])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train", "test"),
+        ("train", "val", "cat"),
+        ("fold1", "fold2"),
+        ("trainA", "trainB", "testA", "testB"),
+        ("seg_train", "seg_test", "seg_pred"),
+    ],
+)
 def test_splits_that_hold_images_directly_are_an_error(tmp_path, names):
     write_flat(tmp_path, *names)
     with pytest.raises(DatasetError, match=r"without a class|not understood"):

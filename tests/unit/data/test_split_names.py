@@ -1,7 +1,12 @@
 import pytest
 
 from ofa_pipeline.data.sources.junk import is_junk
-from ofa_pipeline.data.sources.split_names import resembles_split, role_of, splits_of
+from ofa_pipeline.data.sources.split_names import (
+    differ_in_split,
+    resembles_split,
+    role_of,
+    splits_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +84,23 @@ def test_held_out_roles_become_the_test_split_first(roles, splits):
 )
 def test_names_with_a_word_of_splits_resemble_one(name):
     assert resembles_split(name)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "differ"),
+    [
+        ("seg_train", "seg_test", True),
+        ("PetsTrain", "PetsVal", True),
+        ("train-2", "test-2", True),
+        ("train_station", "test_tube", False),
+        ("seg_train", "seg_pred", False),
+        ("seg_train", "seg_train", False),
+        ("train", "car", False),
+    ],
+)
+def test_names_that_are_one_but_for_the_split_are_known(one, other, differ):
+    assert differ_in_split(one, other) is differ
+    assert differ_in_split(other, one) is differ
 
 
 @pytest.mark.parametrize("name", ["cat", "partridge", "settee", "trainer", "2019"])
