@@ -78,7 +78,7 @@ def list_folder(folder: Path) -> Listing:
 
 
 def subfolder_names(folder: Path) -> list[str]:
-    """Return the names of the folders and links to folders in a folder; quick, in no order.
+    """Return the names of the folders in a folder, of links but for circles; in no order.
 
     Raises:
         DatasetError: If it cannot be read.
@@ -96,7 +96,7 @@ def subfolder_names(folder: Path) -> list[str]:
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     if entry.is_symlink():
-        return Path(entry.path).is_dir()
+        return Path(entry.path).is_dir() and not leads_back(Path(entry.path))
     return entry.is_dir(follow_symlinks=False)
 
 

@@ -221,6 +221,12 @@ def test_class_called_train_is_a_class(tmp_path):
     assert ImageFolderSource(tmp_path).class_names == ("car", "plane", "train")
 
 
+def test_circle_in_a_class_called_train_makes_it_no_split(tmp_path):
+    write_flat(tmp_path, "car", "train")
+    (tmp_path / "train" / "loop").symlink_to("..")
+    assert ImageFolderSource(tmp_path).class_names == ("car", "train")
+
+
 def test_classes_with_words_of_splits_are_classes(tmp_path):
     write_flat(tmp_path, "train station", "test tube", "valley")
     assert len(ImageFolderSource(tmp_path).class_names) == 3
