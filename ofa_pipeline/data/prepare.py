@@ -175,7 +175,7 @@ def prepare_dataset(
         assignment=assignment,
         survey=first.survey,
         passed={
-            fate: sorted((file.path, file.reason) for file in files)
+            fate: ((file.path, file.reason) for file in sorted(files, key=_by_path))
             for fate, files in excluded.items()
         },
         image_size_px=size_px,
@@ -356,7 +356,7 @@ def _write_shards(
 
 def _write_quarantine(path: Path, by_fate: Mapping[Fate, list[_Excluded]]) -> None:
     files = [file for found in by_fate.values() for file in found]
-    excluded = sorted(files, key=lambda file: (file.path, file.reason))
+    excluded = sorted(files, key=_by_path)
     write_table(
         path,
         QUARANTINE_SCHEMA,
@@ -366,3 +366,7 @@ def _write_quarantine(path: Path, by_fate: Mapping[Fate, list[_Excluded]]) -> No
             "reason": [item.reason for item in excluded],
         },
     )
+
+
+def _by_path(file: _Excluded) -> tuple[str, str]:
+    return file.path, file.reason

@@ -47,7 +47,7 @@ class Outcome:
     assignment: Assignment
     """Of the same."""
     survey: Survey
-    passed: Mapping[Fate, Sequence[tuple[str, str]]]
+    passed: Mapping[Fate, Iterable[tuple[str, str]]]
     """Path and reason of what is in no split."""
     image_size_px: int
     """Of what is stored."""
