@@ -16,12 +16,14 @@
     |-- TrainingDivergedError           a loss or a weight that is not finite
     |-- ExportError                     a file that answers otherwise than its network
     |-- DeviceError                     a device or runtime that is not usable here
+    |-- YamlError (ValueError)          a file that is no YAML of settings
     `-- RegistryError                   the model registry refused, or holds something foreign
 
 A message says what must hold, what was found, where it came from, and what to do.
 """
 
 import difflib
+import reprlib
 from collections.abc import Iterable
 
 
@@ -81,11 +83,37 @@ class DeviceError(OfaPipelineError):
     """A device or a runtime is unknown, missing or failing."""
 
 
+class YamlError(OfaPipelineError, ValueError):
+    """A YAML file cannot be read, or is deeper or longer than settings ever are."""
+
+
 class RegistryError(OfaPipelineError):
     """The model registry cannot be reached, or does not hold what it should."""
 
 
+MAX_SHOWN = 80
+"""Characters of a value in a message."""
+
 _MAX_LISTED = 10
+
+
+def shorten(text: str, limit: int = MAX_SHOWN) -> str:
+    """Return a text of at most about `limit` characters: its two ends, and how much is left out."""
+    if len(text) <= limit:
+        return text
+    end = limit // 3
+    return f"{text[: limit - end]} ... ({len(text) - limit:,} more) ... {text[-end:]}"
+
+
+def shown(value: object) -> str:
+    """Return a value as a message shows it: as Python writes it, but never long."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = MAX_SHOWN
+    short.maxlevel, short.maxlist, short.maxtuple, short.maxdict, short.maxset = 3, 5, 5, 5, 5
+    try:
+        return shorten(short.repr(value), 2 * MAX_SHOWN)
+    except ValueError:  # an integer of thousands of digits
+        return f"a very large {type(value).__name__}"
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
@@ -99,9 +127,9 @@ def suggest(name: str, known: Iterable[str]) -> str:
         A sentence that starts with a space, or an empty string when nothing is known.
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3)
+    near = difflib.get_close_matches(name[:MAX_SHOWN], names, n=3)
     if near:
-        return f" Did you mean {' or '.join(repr(item) for item in near)}?"
+        return f" Did you mean {' or '.join(shown(item) for item in near)}?"
     if names and len(names) <= _MAX_LISTED:
-        return f" Known: {', '.join(names)}."
+        return f" Known: {', '.join(shorten(item) for item in names)}."
     return ""

@@ -8,22 +8,49 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path, PurePath
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from ofa_pipeline.arch import SearchSpace
-from ofa_pipeline.errors import ArchError, ParamsError, suggest
+from ofa_pipeline.cron import check_cron, check_timezone
+from ofa_pipeline.errors import ArchError, ParamsError, YamlError, shown, suggest
+from ofa_pipeline.explain import explain
 from ofa_pipeline.spaces import REFERENCE_SPACES, mobilenet_v3_small_images, reference_space
+from ofa_pipeline.yaml_reader import read_yaml
 
 _MAX_NAME = 60
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+
+
+def _is_text(value: str) -> str:
+    """Refuse what no screen, file name or database shows: control characters, lone surrogates."""
+    if not value.isprintable():
+        raise ValueError(f"must be one line of printable text, got {shown(value)}")
+    if not value.strip():
+        raise ValueError("must not be blank")
+    return value
+
+
+# Names become file names, and parts of the registry's names.
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
 DatasetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=_MAX_NAME)]
+Text = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_is_text)]
 Positive = Annotated[float, Field(gt=0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Channels = Annotated[int, Field(ge=1, le=2**16)]
+Ratio = Annotated[float, Field(gt=0, le=64)]
+Few = Field(max_length=64)
+"""Of the entries of a list."""
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 SMALL_IMAGES = "mobilenet_v3_small_images"
@@ -42,15 +69,15 @@ _LABELS: Mapping[str, frozenset[str]] = {"dataset": frozenset({"name"})}
 
 
 class Section(BaseModel):
-    """Base of every section: frozen, no unknown names, no silent conversions."""
+    """Base of every section: frozen, no unknown names, no silent conversions, finite numbers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class DatasetParams(Section):
     """Where the images come from and how they are split."""
 
-    source: str
+    source: Annotated[str, Field(max_length=4096), AfterValidator(_is_text)]
     name: DatasetName | None = None
     """In the names of registered models; left out, it follows from the source (`label`)."""
     image_size_px: Annotated[int, Field(ge=8, le=1024)]
@@ -73,11 +100,11 @@ class DatasetParams(Section):
         kind, _, rest = source.partition(":")
         kinds = ("fashion_mnist_sample", "image_folder", "parquet", "torchvision")
         if kind not in kinds:
-            raise ValueError(f"unknown source {kind!r}.{suggest(kind, kinds)}")
+            raise ValueError(f"unknown source {shown(kind)}.{suggest(kind, kinds)}")
         if (kind == "fashion_mnist_sample") == bool(rest):
             raise ValueError(
                 "must be fashion_mnist_sample, image_folder:PATH, parquet:PATH or "
-                f"torchvision:NAME, got {source!r}"
+                f"torchvision:NAME, got {shown(source)}"
             )
         return source
 
@@ -137,21 +164,23 @@ class SpaceParams(Section):
     """The search space: a reference supernet by its id, or a small-image space spelled out."""
 
     family: str
-    resolutions_px: tuple[Annotated[int, Field(ge=8, le=1024)], ...] | None = None
-    depths: tuple[Annotated[int, Field(ge=1, le=16)], ...] | None = None
-    kernel_sizes: tuple[Annotated[int, Field(ge=1, le=15)], ...] | None = None
-    expand_ratios: tuple[Positive, ...] | None = None
+    resolutions_px: Annotated[tuple[Annotated[int, Field(ge=8, le=1024)], ...], Few] | None = None
+    depths: Annotated[tuple[Annotated[int, Field(ge=1, le=16)], ...], Few] | None = None
+    kernel_sizes: Annotated[tuple[Annotated[int, Field(ge=1, le=15)], ...], Few] | None = None
+    expand_ratios: Annotated[tuple[Ratio, ...], Few] | None = None
     stem_stride: Literal[1, 2] | None = None
-    stem_channels: Count | None = None
-    group_channels: tuple[Count, ...] | None = None
-    group_strides: tuple[Literal[1, 2], ...] | None = None
-    head_channels: tuple[Count, Count] | None = None
+    stem_channels: Channels | None = None
+    group_channels: Annotated[tuple[Channels, ...], Few] | None = None
+    group_strides: Annotated[tuple[Literal[1, 2], ...], Few] | None = None
+    head_channels: tuple[Channels, Channels] | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> "SpaceParams":
         families = (SMALL_IMAGES, *REFERENCE_SPACES)
         if self.family not in families:
-            raise ValueError(f"unknown family {self.family!r}.{suggest(self.family, families)}")
+            raise ValueError(
+                f"unknown family {shown(self.family)}.{suggest(self.family, families)}"
+            )
         shape = self.model_dump(exclude={"family", "resolutions_px"})
         if self.family != SMALL_IMAGES:
             given = sorted(key for key, value in shape.items() if value is not None)
@@ -189,15 +218,15 @@ class PhaseParams(Section):
 
     start_from: str
     """``supernet/PHASE``, the phase before this one; ``dataset`` for the first."""
-    depths: tuple[int, ...] | tuple[tuple[int, ...], ...]
+    depths: Annotated[tuple[int, ...], Few] | Annotated[tuple[tuple[int, ...], ...], Few]
     """One list for all block groups, or one for each."""
-    kernel_sizes: tuple[int, ...]
-    expand_ratios: tuple[float, ...]
-    width_multipliers: tuple[float, ...] | None = None
+    kernel_sizes: Annotated[tuple[int, ...], Few]
+    expand_ratios: Annotated[tuple[float, ...], Few]
+    width_multipliers: Annotated[tuple[float, ...], Few] | None = None
     """Of spaces with elastic width; left out, all of them."""
     epochs: Count
     """Besides the warm-up."""
-    warmup_epochs: Annotated[int, Field(ge=0)]
+    warmup_epochs: Annotated[int, Field(ge=0, le=10**9)]
     learning_rate: Positive
     """At the end of the warm-up, for the whole batch."""
     subnets_per_step: Count
@@ -209,8 +238,8 @@ class PhaseParams(Section):
 class TrainingParams(Section):
     """Progressive shrinking."""
 
-    batch_size: Annotated[int, Field(ge=2)]
-    batch_norm_images: Annotated[int, Field(ge=2)] | None = None
+    batch_size: Annotated[int, Field(ge=2, le=10**9)]
+    batch_norm_images: Annotated[int, Field(ge=2, le=10**9)] | None = None
     """Images of a batch that share batch-norm statistics; left out, all of them."""
     momentum: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: Annotated[float, Field(ge=0)]
@@ -248,8 +277,8 @@ class EvaluationParams(Section):
 class AccuracyParams(Section):
     """The initial design of measured subnets."""
 
-    num_subnets: Annotated[int, Field(ge=10)]
-    num_noise_repeats: Annotated[int, Field(ge=2)]
+    num_subnets: Annotated[int, Field(ge=10, le=10**9)]
+    num_noise_repeats: Annotated[int, Field(ge=2, le=10**9)]
     seed: Seed
 
 
@@ -264,17 +293,17 @@ class PredictorParams(Section):
         "gradient_boosting",
         "mlp_ensemble",
     ]
-    cross_validation_folds: Annotated[int, Field(ge=2)]
+    cross_validation_folds: Annotated[int, Field(ge=2, le=10**9)]
     seed: Seed
 
 
 class LatencyParams(Section):
     """How latency is measured and modelled."""
 
-    num_subnets: Annotated[int, Field(ge=10)]
-    num_holdout: Annotated[int, Field(ge=5)]
+    num_subnets: Annotated[int, Field(ge=10, le=10**9)]
+    num_holdout: Annotated[int, Field(ge=5, le=10**9)]
     warmup_runs: Count
-    timed_runs: Annotated[int, Field(ge=10)]
+    timed_runs: Annotated[int, Field(ge=10, le=10**9)]
     seed: Seed
 
 
@@ -293,8 +322,8 @@ class DeviceParams(Section):
     """A device card and the budgets to serve on it, in milliseconds a call."""
 
     card: DeviceCard
-    budgets_ms: tuple[Positive, ...] | None = None
-    budget_fractions: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = None
+    budgets_ms: Annotated[tuple[Positive, ...], Few] | None = None
+    budget_fractions: Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Few] | None = None
 
     @model_validator(mode="after")
     def _one_kind_of_budget(self) -> "DeviceParams":
@@ -309,7 +338,7 @@ class DeviceParams(Section):
 class SearchParams(Section):
     """Search for the Pareto front and its verification."""
 
-    population: Annotated[int, Field(ge=16)]
+    population: Annotated[int, Field(ge=16, le=10**9)]
     generations: Count
     verify_top_k: Count
     max_rounds: Count
@@ -320,7 +349,7 @@ class SearchParams(Section):
 class SpecializeParams(Section):
     """Fine-tuning of the picked subnets."""
 
-    epochs: Annotated[int, Field(ge=0)]
+    epochs: Annotated[int, Field(ge=0, le=10**9)]
     learning_rate: Positive
     seed: Seed
 
@@ -328,21 +357,21 @@ class SpecializeParams(Section):
 class RegistryParams(Section):
     """Names in the model registry."""
 
-    experiment: Annotated[str, Field(min_length=1)]
+    experiment: Text
     model_prefix: Name
 
 
 class ReportParams(Section):
     """The HTML report."""
 
-    title: Annotated[str, Field(min_length=1)]
+    title: Text
 
 
 class ScheduleParams(Section):
     """When the served flow runs."""
 
-    cron: str
-    timezone: str
+    cron: Annotated[str, AfterValidator(check_cron)]
+    timezone: Annotated[str, AfterValidator(check_timezone)]
 
 
 class Params(Section):
@@ -352,12 +381,12 @@ class Params(Section):
     space: SpaceParams
     training: TrainingParams
     final_phase: Name
-    phases: dict[Name, PhaseParams]
+    phases: Annotated[dict[Name, PhaseParams], Few]
     evaluation: EvaluationParams
     accuracy: AccuracyParams
     predictor: PredictorParams
     latency: LatencyParams
-    devices: dict[Name, DeviceParams]
+    devices: Annotated[dict[Name, DeviceParams], Few]
     search: SearchParams
     specialize: SpecializeParams
     registry: RegistryParams
@@ -395,6 +424,28 @@ class Params(Section):
                     f"phases.{name} must stay within the space: {error}. "
                     "Change the phase or the space."
                 ) from error
+        return self
+
+    @model_validator(mode="after")
+    def _counts_fit_the_space(self) -> "Params":
+        num_archs = self.space.build().num_archs
+        for name, count in {
+            "accuracy.num_subnets": self.accuracy.num_subnets,
+            "latency.num_subnets + latency.num_holdout": (
+                self.latency.num_subnets + self.latency.num_holdout
+            ),
+            "search.verify_top_k": self.search.verify_top_k,
+        }.items():
+            if count > num_archs:
+                raise ValueError(
+                    f"{name} must be at most {num_archs}, the different subnets of the space, got "
+                    f"{count}. Lower it, or give the space more choices."
+                )
+        if self.predictor.cross_validation_folds > self.accuracy.num_subnets:
+            raise ValueError(
+                "predictor.cross_validation_folds must be at most accuracy.num_subnets, "
+                f"{self.accuracy.num_subnets}, got {self.predictor.cross_validation_folds}"
+            )
         return self
 
     def previous_phase(self, phase: str) -> str | None:
@@ -442,13 +493,15 @@ def load_params(path: Path) -> Params:
             every wrong value, what was found and what must hold.
     """
     try:
-        values = yaml.safe_load(path.read_text())
-    except FileNotFoundError as error:
+        values = read_yaml(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ParamsError(
             f"{path} is missing. Run in the project's folder, or name it with --workspace."
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path} is not valid YAML: {error}") from error
+    except YamlError as error:
+        raise ParamsError(str(error)) from error
+    if values is None:
+        raise ParamsError(f"{path} must hold sections such as dataset and space, it is empty.")
     return parse_params(values, origin=str(path))
 
 
@@ -465,8 +518,7 @@ def parse_params(values: object, *, origin: str) -> Params:
     try:
         return Params.model_validate(_lists_to_tuples(values))
     except ValidationError as error:
-        lines = [_explain(item) for item in error.errors()]
-        raise ParamsError(f"{origin}: " + "; ".join(lines)) from error
+        raise ParamsError(f"{origin}: {explain(error, Params)}") from error
 
 
 def _slug(text: str) -> str:
@@ -481,33 +533,3 @@ def _lists_to_tuples(value: object) -> object:
     if isinstance(value, list):
         return tuple(_lists_to_tuples(item) for item in value)
     return value
-
-
-def _explain(item: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails, loosely typed
-    where = ".".join(str(part) for part in item["loc"]) or "the file"
-    if item["type"] == "extra_forbidden":
-        known = _known_names(item["loc"][:-1])
-        return f"unknown name {where}.{suggest(str(item['loc'][-1]), known)}"
-    if item["type"] == "missing":
-        return f"{where} is missing"
-    message = item["msg"].removeprefix("Value error, ")
-    if item["type"] == "value_error":
-        return f"{where}: {message}"
-    return f"{where}: {message}, got {item['input']!r}"
-
-
-def _known_names(path: tuple[str | int, ...]) -> list[str]:
-    """Return the names that the section at `path` may hold."""
-    model: type[BaseModel] = Params
-    in_mapping: type[BaseModel] | None = None
-    for part in path:
-        if in_mapping is not None:
-            model, in_mapping = in_mapping, None
-            continue
-        annotation = model.model_fields[str(part)].annotation
-        arguments = get_args(annotation)
-        if get_origin(annotation) is dict:
-            in_mapping = arguments[1]
-        elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
-    return list(model.model_fields)

@@ -88,14 +88,37 @@ def test_shipped_file_is_valid():
         ("training.batch_norm_images", 1, "training.batch_norm_images"),
         ("phases.kernel.sampling", "sandwhich", "Input should be 'uniform' or 'sandwich'"),
         ("search.latency_margin", 0.5, "search.latency_margin"),
+        ("training.weight_decay", float("inf"), "training.weight_decay: Input should be a finite"),
+        ("training.weight_decay", float("nan"), "training.weight_decay: Input should be a finite"),
+        ("specialize.learning_rate", float("inf"), "should be a finite number, got inf"),
+        ("phases.kernel.learning_rate", float("nan"), "should be a finite number"),
+        ("training.distillation_weight", float("inf"), "should be a finite number"),
+        ("training.checkpoint_minutes", float("inf"), "should be a finite number"),
+        ("dataset.seed", 10**400, "dataset.seed"),
+        ("dataset.shard_rows", 10**10, "dataset.shard_rows"),
+        ("training.weight_decay", 10**400, "training.weight_decay"),
+        ("space.expand_ratios", [1e300], "space.expand_ratios.0"),
+        ("space.group_channels", [10**9, 24, 40], "space.group_channels.0"),
+        ("devices", {"d" * 260: VALUES["devices"]["cpu-pytorch"]}, "at most 64 characters"),
+        ("registry.model_prefix", "p" * 65, "at most 64 characters"),
+        ("registry.experiment", "   ", "must not be blank"),
+        ("registry.experiment", "x" * 501, "at most 200 characters"),
+        ("report.title", "a\nb", "one line of printable text"),
+        ("report.title", "\ud800", "report.title"),
+        ("report.title", 2026, "got 2026 (in quotes it is a text)"),
+        ("dataset.source", "image_folder:/a\0b", "one line of printable text"),
+        ("schedule.timezone", "PST", "schedule.timezone: must be a name of the IANA"),
+        ("schedule.cron", "0 25 * * *", "schedule.cron: hour must be 0 to 23, got 25"),
+        ("predictor.cross_validation_folds", 101, "at most accuracy.num_subnets, 100, got 101"),
     ],
 )
 def test_wrong_value_is_named_with_what_must_hold(path, value, message):
     assert message in error_of(path, value)
 
 
-def test_budget_of_zero_milliseconds_is_refused():
-    device = {"card": VALUES["devices"]["cpu-pytorch"]["card"], "budgets_ms": [0.0]}
+@pytest.mark.parametrize("budget", [0.0, float("inf"), float("nan"), 10**400])
+def test_budget_is_a_finite_time(budget):
+    device = {"card": VALUES["devices"]["cpu-pytorch"]["card"], "budgets_ms": [budget]}
     assert "devices.cpu-pytorch.budgets_ms.0" in error_of("devices.cpu-pytorch", device)
 
 
@@ -103,6 +126,71 @@ def test_budget_of_zero_milliseconds_is_refused():
 def test_value_range_takes_whole_and_other_numbers(value):
     params = parse_params(changed("dataset.value_range", value), origin="a test")
     assert params.dataset.value_range == (None if value is None else tuple(value))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("devices.cpu-pytorch.budgets_ms", [0.0] * 200_000),
+        ("dataset.seed", list(range(200_000))),
+        ("space.depths", [0] * 200_000),
+        ("report.title", "x" * 10**6),
+        ("dataset.source", "x" * 10**6),
+        ("space.family", "x" * 10**6),
+        ("predictor.kind", ["x" * 10**6] * 100),
+        ("dataset", {f"name{n}": n for n in range(20_000)}),
+        ("dataset", {"x" * 10**6: 1}),
+        ("phases", {"x" * 10**6: {}}),
+        ("schedule.cron", "x" * 10**6),
+        ("schedule.timezone", "x" * 10**6),
+    ],
+)
+def test_message_fits_a_screen_whatever_the_value(path, value):
+    assert len(error_of(path, value).encode()) < 4096
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("accuracy.num_subnets", 31, "accuracy.num_subnets must be at most 30, the different"),
+        (
+            "latency.num_subnets",
+            26,
+            r"latency.num_subnets \+ latency.num_holdout must be at most 30",
+        ),
+        ("search.verify_top_k", 31, "search.verify_top_k must be at most 30"),
+    ],
+)
+def test_counts_are_at_most_the_subnets_of_the_space(path, value, message):
+    values = changed("final_phase", "largest")
+    choices = {"depths": [1, 2], "kernel_sizes": [3, 5], "expand_ratios": [2]}
+    values["space"] |= choices | {"group_channels": [8], "group_strides": [1]}
+    values["space"]["resolutions_px"] = [16, 20, 24, 28, 32]  # times 2 + 2 ** 2
+    values["phases"] = {"largest": values["phases"]["largest"] | choices}
+    values["accuracy"]["num_subnets"] = 10
+    values["latency"] |= {"num_subnets": 10, "num_holdout": 5}
+    section, key = path.split(".")
+    values[section][key] = value
+    with pytest.raises(ParamsError, match=message):
+        parse_params(values, origin="x")
+
+
+def test_ten_faults_are_listed_and_the_rest_counted():
+    text = error_of("dataset", VALUES["dataset"] | {f"extra{n}": n for n in range(50)})
+    assert text.count("unknown name") == 10
+    assert text.endswith("and 40 more")
+
+
+def test_number_as_dvc_writes_it_is_a_number(tmp_path):
+    text = SHIPPED.read_text().replace("weight_decay: 1.0e-4", "weight_decay: 1e-05")
+    (tmp_path / "params.yaml").write_text(text)
+    assert load_params(tmp_path / "params.yaml").training.weight_decay == 1e-5
+
+
+def test_name_that_is_given_twice_is_refused_with_its_line(tmp_path):
+    (tmp_path / "params.yaml").write_text(SHIPPED.read_text() + "report:\n  title: again\n")
+    with pytest.raises(ParamsError, match=r"params\.yaml, line \d+.*duplicate key \"report\""):
+        load_params(tmp_path / "params.yaml")
 
 
 def test_every_wrong_value_is_reported_at_once():
@@ -128,7 +216,9 @@ def test_reference_space_is_built_by_its_id():
     assert space.space_id == "ofa_mbv3_d234_e346_k357_w1.0"
 
 
-@pytest.mark.parametrize("content", ["dataset: [", "\xff\xfe", "- a\n- b\n", ""])
+@pytest.mark.parametrize(
+    "content", ["dataset: [", "\xff\xfe", "- a\n- b\n", "", "# nothing\n", "a", "[" * 3000]
+)
 def test_what_is_no_params_file_is_refused(tmp_path, content):
     (tmp_path / "params.yaml").write_bytes(content.encode("latin-1"))
     with pytest.raises(ParamsError, match=r"params\.yaml"):
