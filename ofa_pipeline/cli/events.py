@@ -7,12 +7,19 @@ dropped, and the stage goes on.
 
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from ofa_pipeline.errors import shorten
 from ofa_pipeline.progress import ProgressEvent
 
 PIPE_VARIABLE = "OFA_PROGRESS_PIPE"
+
+MAX_LINE = 4096
+"""Bytes that a pipe takes whole (PIPE_BUF)."""
+
+_SHORT = 130
+"""Characters of a text, of which none is ASCII, in a line of that length."""
 
 Kind = Literal["started", "progress", "failed"]
 
@@ -28,8 +35,15 @@ class StageEvent:
     exit_code: int = 0
 
     def to_line(self) -> bytes:
-        """Return the event as a line of JSON."""
-        return json.dumps(asdict(self)).encode() + b"\n"
+        """Return the event as a line of JSON, short enough to be written whole."""
+        line = json.dumps(asdict(self)).encode() + b"\n"
+        if len(line) <= MAX_LINE:
+            return line
+        # Other letters than ASCII take up to 12 characters in JSON.
+        label = shorten(self.progress.label, _SHORT)
+        progress = replace(self.progress, label=label, metrics={})
+        short = replace(self, error=shorten(self.error, _SHORT), progress=progress)
+        return json.dumps(asdict(short)).encode() + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> "StageEvent | None":

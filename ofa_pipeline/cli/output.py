@@ -1,6 +1,5 @@
 """What a user sees: consoles, errors in one line, exit codes."""
 
-import errno
 import signal
 import sys
 import traceback
@@ -8,7 +7,13 @@ import traceback
 from rich.console import Console
 from rich.markup import escape
 
-from ofa_pipeline.errors import InfeasibleConstraintError, OfaPipelineError, WorkspaceBusyError
+from ofa_pipeline.cli.faults import explain_fault
+from ofa_pipeline.errors import (
+    InfeasibleConstraintError,
+    OfaPipelineError,
+    WorkspaceBusyError,
+    shorten,
+)
 
 EXIT_ERROR = 1
 EXIT_BUSY = 3
@@ -22,6 +27,10 @@ EXIT_CODES_HELP = (
     "130 Ctrl-C, 143 terminated (both: run again to resume)."
 )
 
+MAX_MESSAGE = 3000
+"""Characters of an error: a screen, and an event of a stage with it in one write to a pipe."""
+
+_MAX_UNEXPECTED = 1000
 _WIDTH_OF_FILES = 140
 
 stdout = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
@@ -42,30 +51,24 @@ def exit_code_of(error: BaseException) -> int:
 
 
 def describe_error(error: BaseException) -> str:
-    """Return an error in one line that helps."""
+    """Return an error in one line that helps, never longer than fits a screen."""
+    return shorten(_describe(error), MAX_MESSAGE)
+
+
+def _describe(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted. Run the same command again to go on from here."
     if isinstance(error, SystemExit):
         return "terminated. Run the same command again to go on from here."
     if isinstance(error, OfaPipelineError):
         return str(error)
-    if isinstance(error, OSError) and error.errno in _OS_HINTS:
-        where = f" ({error.filename})" if error.filename else ""
-        return f"{error.strerror}{where}. {_OS_HINTS[error.errno]}"
+    explained = explain_fault(error)
+    if explained is not None:
+        return explained
     return (
-        f"unexpected {type(error).__name__}: {error}. This is a fault of the program: "
-        "run again with --debug and report the traceback."
+        f"unexpected {type(error).__name__}: {shorten(str(error), _MAX_UNEXPECTED)}. This is a "
+        "fault of the program: run again with --debug and report the traceback."
     )
-
-
-_OS_HINTS = {
-    errno.ENOSPC: "Free space on that disk, or choose another folder with --workspace.",
-    errno.EDQUOT: "Free space on that disk, or choose another folder with --workspace.",
-    errno.EACCES: "Change the permissions, or choose another folder with --workspace.",
-    errno.EPERM: "Change the permissions, or choose another folder with --workspace.",
-    errno.EROFS: "That file system is read-only: choose another folder with --workspace.",
-    errno.ENOENT: "Check the path.",
-}
 
 
 def report_error(error: BaseException, *, debug: bool) -> None:
