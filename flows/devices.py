@@ -27,7 +27,7 @@ def add_devices(workspace: str, devices: list[str]) -> None:
         params = load_params(judge.root / "params.yaml")
         for device in devices:
             params.device(device)
-        check_before_work(judge.root, params)
+        check_before_work(judge.root, params, reads_images=False)
         stale = judge.ask("status", shared_addresses(params), Watcher())
         if stale:
             raise ManifestMismatchError(

@@ -17,6 +17,7 @@ from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli.display import Display, duration_text
 from ofa_pipeline.cli.output import EXIT_TERMINATED, exit_code_of, report_error, stderr, stdout
 from ofa_pipeline.params import Params, load_params
+from ofa_pipeline.preflight import check_before_work
 from ofa_pipeline.workspace import hold_workspace
 
 _DRAIN_TIMEOUT_S = 10
@@ -35,6 +36,8 @@ def main(arguments: list[str]) -> int:
         params = load_params(root / "params.yaml")
         for device in options.device:
             params.device(device)
+        # Before Prefect, which takes its time to start.
+        check_before_work(params, root, reads_images=not options.device)
         set_up_prefect(root, os.environ)
         with hold_workspace(root, role="run"):
             start = time.monotonic()

@@ -18,6 +18,7 @@ from flows.environment import API_VARIABLE, is_server_configured, set_up_prefect
 from flows.server import prefect_server
 from ofa_pipeline.cli.output import EXIT_TERMINATED, exit_code_of, report_error, stdout
 from ofa_pipeline.params import load_params
+from ofa_pipeline.preflight import check_prefect
 
 if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
@@ -40,6 +41,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         params = load_params(root / "params.yaml")
+        check_prefect(os.environ)
         set_up_prefect(root, os.environ)
         with ExitStack() as stack:
             if not is_server_configured(os.environ):

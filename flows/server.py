@@ -21,6 +21,9 @@ from ofa_pipeline.errors import OfaPipelineError
 
 READY_TIMEOUT_S = 180.0
 _POLL_S = 0.1
+_OWNER_ALONE_FOLDER = 0o700
+_OWNER_ALONE_FILE = 0o600
+_OWNER_ALONE_UMASK = 0o077
 _STOP_TIMEOUT_S = 15.0
 
 
@@ -48,7 +51,7 @@ class Server:
         """Start it."""
         self.url = f"http://127.0.0.1:{port}"
         self._log = root / ".prefect" / "server.log"
-        self._log.parent.mkdir(exist_ok=True)
+        private_folder(self._log.parent)
         only_records = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1"}
         environment = {
             **os.environ,
@@ -56,7 +59,7 @@ class Server:
             "PREFECT_SERVER_UI_API_URL": self.api_url,
             **({} if with_interface else only_records),
         }
-        with self._log.open("w") as log:
+        with self._log.open("w", opener=_open_private) as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "flows.server", str(os.getpid()), str(port)],
                 env=environment,
@@ -107,6 +110,17 @@ class Server:
             return False
 
 
+def private_folder(folder: Path) -> None:
+    """Make a folder that its owner alone may enter: records and logs may hold secrets."""
+    folder.mkdir(mode=_OWNER_ALONE_FOLDER, exist_ok=True)
+    if folder.stat().st_uid == os.geteuid():
+        folder.chmod(_OWNER_ALONE_FOLDER)  # an earlier version made it
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, _OWNER_ALONE_FILE)
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -129,5 +143,6 @@ def serve_api(port: int) -> None:
 
 
 if __name__ == "__main__":
+    os.umask(_OWNER_ALONE_UMASK)
     end_with_parent(int(sys.argv[1]))
     serve_api(int(sys.argv[2]))

@@ -1,15 +1,19 @@
-"""`ofa-pipeline params`: look at params.yaml."""
+"""`ofa-pipeline params`: look at params.yaml, and at what it names."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from ofa_pipeline.cli.options import WorkspaceOption
 from ofa_pipeline.cli.output import stdout
+from ofa_pipeline.errors import ParamsError
 
 if TYPE_CHECKING:
-    from ofa_pipeline.params import Params
+    from ofa_pipeline.preflight import Finding
+
+_MARKS = {"right": "[green]ok[/]", "doubtful": "[yellow]??[/]", "wrong": "[red]no[/]"}
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -26,18 +30,30 @@ def check(
     *,
     workspace: WorkspaceOption = Path(),
 ) -> None:
-    """Check params.yaml: names, types, ranges, and what must fit together."""
+    """Check params.yaml, and what it names: images, devices, schedule, registry, Prefect.
+
+    Says what was looked at and what was not. `run` checks the same before it works.
+    """
     from ofa_pipeline.params import load_params
+    from ofa_pipeline.preflight import NOT_CHECKED, Finding, look
 
     path = file or workspace / "params.yaml"
+    # What a file elsewhere names is meant from where it lies.
+    root = path.parent if file is not None and workspace == Path() else workspace
     params = load_params(path)
-    stdout.print(f"{path} is right: {_summary(params)}.", soft_wrap=True, highlight=False)
+    _show(Finding("settings", f"{path}: names, types, ranges, and what must fit together"))
+    faults = []
+    for finding in look(params, root.resolve()):
+        _show(finding)
+        if finding.state == "wrong":
+            faults.append(f"{finding.what}: {finding.found}")
+    for text in NOT_CHECKED:
+        stdout.print(f"[dim]--[/] not checked: {text}", soft_wrap=True, highlight=False)
+    if faults:
+        raise ParamsError(f"{path} asks for what is not there: {'; '.join(faults)}")
 
 
-def _summary(params: "Params") -> str:
-    space = params.space.build()
-    return (
-        f"{params.dataset.source} (called {params.dataset.label}), "
-        f"a space of {space.num_archs:.3g} architectures, "
-        f"{len(params.phases)} training phases, devices {', '.join(params.devices)}"
-    )
+def _show(finding: "Finding") -> None:
+    mark = _MARKS[finding.state]
+    text = escape(f"{finding.what}: {finding.found}")
+    stdout.print(f"{mark} {text}", soft_wrap=True, highlight=False)

@@ -161,3 +161,41 @@ def test_workspace_needs_the_files_beside_the_package(tmp_path, monkeypatch):
     monkeypatch.setattr(workspace, "checkout_folder", lambda: tmp_path / "site-packages")
     with pytest.raises(OfaPipelineError, match="make setup"):
         create_workspace(tmp_path / "mine")
+
+
+def git(folder, *words):
+    found = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True)
+    return found.stdout
+
+
+def test_git_takes_nothing_that_a_run_writes(tmp_path):
+    create_workspace(tmp_path)
+    git(tmp_path, "init", "-q")
+    for name in ("mlflow.db", "mlflow.db-wal", "artifacts/a/b", "scratch/x", "mlruns/1/x"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for name in (".prefect/prefect.db", ".dvc/cache/x", ".dvc/tmp/x", ".dvc/config.local"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    git(tmp_path, "add", "-A")
+    taken = git(tmp_path, "ls-files").split()
+    assert taken == [".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml"]
+
+
+def test_lines_of_a_gitignore_stay_and_only_missing_ones_are_added(tmp_path):
+    path = tmp_path / ".gitignore"
+    path.write_bytes(b"caf\xe9\nscratch\n!/artifacts/")
+    assert path in create_workspace(tmp_path)
+    lines = path.read_bytes().splitlines()
+    assert lines[:3] == [b"caf\xe9", b"scratch", b"!/artifacts/"]
+    assert b"/mlflow.db*" in lines
+    assert not {b"/scratch/", b"/artifacts/"} & set(lines)
+    before = path.read_bytes()
+    assert path not in create_workspace(tmp_path)
+    assert path.read_bytes() == before
+
+
+def test_package_that_is_no_link_is_not_ignored(tmp_path):
+    (tmp_path / "ofa_pipeline").mkdir()
+    create_workspace(tmp_path)
+    assert b"ofa_pipeline" not in (tmp_path / ".gitignore").read_bytes()

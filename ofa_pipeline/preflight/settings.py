@@ -1,0 +1,71 @@
+"""Settings that are right one by one: whether they make sense together."""
+
+from collections.abc import Iterator
+
+from ofa_pipeline.cores import usable_cores
+from ofa_pipeline.errors import ParamsError
+from ofa_pipeline.latency.design import POOL_SIZE
+from ofa_pipeline.preflight.findings import Finding, Subject
+
+_READABLE = 10**6
+
+
+def look_at_space(subject: Subject) -> Iterator[Finding]:
+    """Look at the space, and the counts of subnets to be measured in it.
+
+    Raises:
+        ParamsError: If more subnets are to be measured than are drawn.
+    """
+    params = subject.params
+    num_archs = params.space.build().num_archs
+    count = f"{num_archs:,}" if num_archs < _READABLE else f"{num_archs:.3g}"
+    yield Finding("space", f"{params.space.family}, {count} different subnets")
+    latency = params.latency.num_subnets + params.latency.num_holdout
+    if latency > POOL_SIZE:
+        raise ParamsError(
+            f"latency.num_subnets + latency.num_holdout must be at most {POOL_SIZE}, the subnets "
+            f"that are drawn to choose from, got {latency}. Lower them."
+        )
+    population = params.search.population
+    if population > num_archs:
+        yield Finding(
+            "search",
+            f"a population of {population} is more than the {num_archs} subnets that there are: "
+            "the search is over the whole space",
+            "doubtful",
+        )
+    yield Finding(
+        "counts",
+        f"accuracy of {params.accuracy.num_subnets} subnets and latency of {latency} are measured",
+    )
+
+
+def look_at_training(subject: Subject) -> Iterator[Finding]:
+    """Look at phases, image sizes and threads."""
+    params = subject.params
+    epochs = sum(phase.epochs + phase.warmup_epochs for phase in params.phases.values())
+    yield Finding("training", f"{len(params.phases)} phases, {epochs} epochs")
+    sizes, side = params.space.build().resolutions_px, params.dataset.image_size_px
+    if max(sizes) > side:
+        yield Finding(
+            "image sizes",
+            f"images are stored at {side} px and enlarged to {max(sizes)} px: raise "
+            "dataset.image_size_px where the images have more, or lower space.resolutions_px",
+            "doubtful",
+        )
+    else:
+        yield Finding("image sizes", f"{min(sizes)} to {max(sizes)} px, of images of {side} px")
+    cores = usable_cores()
+    for name, threads in (
+        ("training.threads", params.training.threads),
+        ("evaluation.threads", params.evaluation.threads),
+    ):
+        if threads > cores:
+            text = f"{threads} threads share {cores} cores and wait for each other: lower it"
+            yield Finding(name, text, "doubtful")
+
+
+def look_at_schedule(subject: Subject) -> Iterator[Finding]:
+    """Say when the served flow runs; the params have checked it."""
+    schedule = subject.params.schedule
+    yield Finding("schedule", f"{schedule.cron} ({schedule.timezone})")

@@ -1,0 +1,220 @@
+"""What is found out before hours of work: the same list for `params check` and `run`."""
+
+import http.server
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+from ofa_pipeline.errors import OfaPipelineError
+from ofa_pipeline.params import Params, load_params
+from ofa_pipeline.preflight import check_before_work, check_prefect, look
+
+SHIPPED = load_params(Path(__file__).parents[2] / "params.yaml")
+
+
+@pytest.fixture(autouse=True)
+def no_servers(monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+
+
+def with_values(**sections: dict) -> Params:
+    """Return the shipped params with some values of sections replaced."""
+    changed = {
+        name: getattr(SHIPPED, name).model_copy(update=values) for name, values in sections.items()
+    }
+    return SHIPPED.model_copy(update=changed)
+
+
+def of_source(source):
+    return with_values(dataset={"source": source})
+
+
+def states(params, root):
+    return {finding.what: finding.state for finding in look(params, root)}
+
+
+def found(params, root, what):
+    return next(finding.found for finding in look(params, root) if finding.what == what)
+
+
+def make_folder(root, *names, files=40):
+    for name in names:
+        (root / name).mkdir(parents=True)
+        for index in range(files):
+            (root / name / f"{index}.png").touch()
+
+
+def test_shipped_params_are_right(tmp_path):
+    assert set(states(SHIPPED, tmp_path).values()) == {"right"}
+    check_before_work(SHIPPED, tmp_path)
+
+
+def test_what_was_looked_at_is_said_with_its_value(tmp_path):
+    make_folder(tmp_path / "images", "daisy", "rose/red", "tulip")
+    (tmp_path / "images" / ".DS_Store").touch()
+    params = of_source("image_folder:images")
+    text = "image_folder:images: 3 folders (daisy, rose, tulip), 120 files"
+    assert found(params, tmp_path, "source") == text
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("image_folder:nope", "nope is nothing"),
+        ("image_folder:file", "file is a file"),
+        ("image_folder:flat", "it has no folders"),
+        ("image_folder:hollow", "folders are empty"),
+        ("image_folder:~nobody-here/x", "no such user"),
+        ("image_folder:/proc/1/nope", "is nothing"),
+        ("parquet:nope.parquet", "is nothing"),
+        ("parquet:file", "must be a Parquet file"),
+        ("parquet:flat", "there is none with .parquet"),
+        ("torchvision:CIFAR11", "Did you mean 'CIFAR10'"),
+        ("torchvision:CIFAR10", "OFA_TORCHVISION_ROOT"),
+        ("image_folder:few", "at least one batch of 64 images"),
+    ],
+)
+def test_source_that_can_not_be_used_is_said(tmp_path, monkeypatch, source, message):
+    monkeypatch.setenv("OFA_TORCHVISION_ROOT", str(tmp_path / "torchvision"))
+    (tmp_path / "file").write_text("text")
+    (tmp_path / "flat").mkdir()
+    (tmp_path / "flat" / "a.png").touch()
+    make_folder(tmp_path / "hollow", "a", "b", files=0)
+    make_folder(tmp_path / "few", "a", "b", files=2)
+    with pytest.raises(OfaPipelineError, match=message):
+        check_before_work(of_source(source), tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_folder_that_may_not_be_entered_is_said(tmp_path):
+    make_folder(tmp_path / "images", "a", "b")
+    (tmp_path / "images" / "a").chmod(0)
+    try:
+        with pytest.raises(OfaPipelineError, match="must be readable"):
+            check_before_work(of_source("image_folder:images"), tmp_path)
+    finally:
+        (tmp_path / "images" / "a").chmod(0o755)
+
+
+def test_links_in_a_circle_are_counted_once(tmp_path):
+    make_folder(tmp_path / "images", "a", "b")
+    (tmp_path / "images" / "a" / "up").symlink_to(tmp_path / "images" / "a")
+    assert "2 folders (a, b), 80 files" in found(
+        of_source("image_folder:images"), tmp_path, "source"
+    )
+
+
+def test_long_listing_is_cut_off(tmp_path, monkeypatch):
+    monkeypatch.setattr("ofa_pipeline.preflight.source.GLANCE_S", -1.0)
+    make_folder(tmp_path / "images", "a", "b")
+    text = found(of_source("image_folder:images"), tmp_path, "source")
+    assert text.endswith("at least 0 files")
+
+
+def test_device_is_added_without_the_images(tmp_path):
+    check_before_work(of_source("image_folder:nope"), tmp_path, reads_images=False)
+
+
+def test_all_faults_are_said_together(tmp_path, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", "127.0.0.1:4200/api")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    params = of_source("image_folder:nope")
+    with pytest.raises(OfaPipelineError, match=r"^3 things must be put right") as caught:
+        check_before_work(params, tmp_path)
+    assert all(name in str(caught.value) for name in ("nope", "127.0.0.1:9", "PREFECT_API_URL"))
+    assert states(params, tmp_path)["source"] == "wrong"
+    assert states(params, tmp_path)["registry"] == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"accelerator": "cuda"}, "is not usable here"),
+        ({"threads": 4096}, "threads of a device must be 1 to"),
+    ],
+)
+def test_device_that_this_machine_lacks_is_said(tmp_path, settings, message):
+    if "accelerator" in settings and shutil.which("nvidia-smi"):
+        pytest.skip("this machine has a GPU")
+    device = SHIPPED.devices["cpu-pytorch"]
+    card = device.card.model_copy(update=settings)
+    params = SHIPPED.model_copy(update={"devices": {"d": device.model_copy(update={"card": card})}})
+    with pytest.raises(OfaPipelineError, match=message):
+        check_before_work(params, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("sections", "what"),
+    [
+        ({"dataset": {"image_size_px": 20}}, "image sizes"),
+        ({"training": {"threads": 4096}}, "training.threads"),
+        ({"search": {"population": 10**9, "verify_top_k": 1}, "space": {"depths": (1,)}}, "search"),
+    ],
+)
+def test_what_looks_wrong_is_doubted_and_does_not_stop(tmp_path, sections, what):
+    params = with_values(**sections)
+    assert states(params, tmp_path)[what] == "doubtful"
+    check_before_work(params, tmp_path)
+
+
+def test_more_subnets_than_are_drawn_are_refused(tmp_path):
+    params = with_values(latency={"num_subnets": 1900, "num_holdout": 101})
+    with pytest.raises(OfaPipelineError, match="at most 2000"):
+        check_before_work(params, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("127.0.0.1:4200/api", "must be an address such as http://"),
+        ("localhost:4200", "must be an address"),
+        ("http://", "must be an address"),
+        ("http://[::1", "must be an address"),
+        ("http://127.0.0.1:99999/api", "must be an address"),
+        ("http://user:secret@127.0.0.1:9/api", r"http://127\.0\.0\.1:9/api.*refused"),
+        ("http://nowhere.invalid/api", "nowhere.invalid"),
+    ],
+)
+def test_prefect_server_that_is_not_there_is_named_without_its_password(url, message):
+    with pytest.raises(OfaPipelineError, match=message) as caught:
+        check_prefect({"PREFECT_API_URL": url})
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "answers"), [(200, True), (404, True), (401, True), (503, False)]
+)
+def test_prefect_server_that_answers_is_right(monkeypatch, status, answers):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # of a company: not for us
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/api"
+        try:
+            if answers:
+                assert check_prefect({"PREFECT_API_URL": url}) == url
+            else:
+                with pytest.raises(OfaPipelineError, match="503"):
+                    check_prefect({"PREFECT_API_URL": url})
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_full_disk_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr("ofa_pipeline.preflight.machine.MIN_FREE_BYTES", 2**62)
+    with pytest.raises(OfaPipelineError, match="MiB free, found"):
+        check_before_work(SHIPPED, tmp_path)
