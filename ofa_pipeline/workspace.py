@@ -157,8 +157,8 @@ def create_workspace(root: Path, *, preset: str | None = None) -> tuple[Path, ..
     """Make a folder a workspace: the files that `ofa-pipeline run` and `dvc repro` need there.
 
     Files that exist are left alone, but that ``.gitignore`` gets the lines that it lacks, so that
-    ``git add -A`` takes no database, cache or artifact. ``dvc.yaml`` names the code that a stage runs as its
-    dependency, so the package is linked into the folder.
+    ``git add -A`` takes no database, cache or artifact. ``dvc.yaml`` names the code that a stage
+    runs as its dependency, so the package is linked into the folder.
 
     Args:
         root: The folder; made when it is not there.

@@ -86,6 +86,7 @@ def _ask(url: str, host: str) -> None:
         with opener.open(url, timeout=TIMEOUT_S) as response:
             response.read(1)
     except urllib.error.HTTPError as error:
+        error.close()
         # Who wants a password or has no /health answers all the same.
         if error.code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise
