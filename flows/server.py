@@ -59,7 +59,7 @@ class Server:
             "PREFECT_SERVER_UI_API_URL": self.api_url,
             **({} if with_interface else only_records),
         }
-        with self._log.open("w", opener=_open_private) as log:
+        with os.fdopen(_open_private(self._log), "w") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "flows.server", str(os.getpid()), str(port)],
                 env=environment,
@@ -117,8 +117,8 @@ def private_folder(folder: Path) -> None:
         folder.chmod(_OWNER_ALONE_FOLDER)  # an earlier version made it
 
 
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags, _OWNER_ALONE_FILE)
+def _open_private(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _OWNER_ALONE_FILE)
 
 
 def _free_port() -> int:

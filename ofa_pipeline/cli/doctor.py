@@ -113,6 +113,7 @@ def _runtimes() -> Iterator[Finding]:
 
 def _workspace(workspace: Path) -> Iterator[Finding]:
     from ofa_pipeline.params import load_params
+    from ofa_pipeline.preflight import look
 
     path = workspace / "params.yaml"
     try:
@@ -122,8 +123,14 @@ def _workspace(workspace: Path) -> Iterator[Finding]:
         return
     yield Finding("workspace params", str(path))
     yield Finding("workspace git", "yes" if is_under_git(workspace) else "no, which works too")
-    for device in params.devices:
-        yield _finding(f"workspace device {device}", partial(_device, params, device))
+    for found in look(params, workspace.resolve()):
+        if found.what != "registry":  # asked in full below
+            is_good = found.state != "wrong"
+            yield Finding(
+                f"workspace {found.what if found.what != 'workspace' else 'disk'}",
+                found.found,
+                is_good,
+            )
     yield _finding("workspace registry", partial(_registry, workspace, params))
 
 
@@ -132,13 +139,6 @@ def _finding(what: str, look: Callable[[], str]) -> Finding:
         return Finding(what, look())
     except OfaPipelineError as error:
         return Finding(what, str(error), is_good=False)
-
-
-def _device(params: "Params", name: str) -> str:
-    from ofa_pipeline.latency.devices import describe_device
-
-    card = describe_device(params.device(name).card)
-    return f"{card.runtime} {card.runtime_version} on {card.hardware}, {card.threads} threads"
 
 
 def _registry(workspace: Path, params: "Params") -> str:

@@ -26,7 +26,7 @@ from ofa_pipeline.arch import (
     mbconv_shapes,
 )
 from ofa_pipeline.artifacts import write_bytes
-from ofa_pipeline.errors import DeviceError
+from ofa_pipeline.errors import DeviceError, shorten
 
 FILE_NAME = re.compile(r"(\d+)_lookup_table\.yaml")
 _NUM_LISTED = 5
@@ -56,8 +56,10 @@ def read_lookup_table(path: Path) -> LookupTable:
         values = yaml.safe_load(path.read_text())
     except FileNotFoundError as error:
         raise DeviceError(f"{path} must be a look-up table, but is missing") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DeviceError(f"{path} must be a look-up table in YAML: {error}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # The reference's format is PyYAML's; a number or date that is none is a ValueError.
+        text = shorten(" ".join(str(error).split()), 300)
+        raise DeviceError(f"{path} must be a look-up table in YAML: {text}") from error
     if not isinstance(values, dict) or not values:
         raise DeviceError(f"{path} must map keys to measurements, got {type(values).__name__}")
     return {str(key): _entry(path, key, value) for key, value in values.items()}

@@ -124,6 +124,8 @@ def test_keys_of_proxyless_spaces_name_the_expand_ratio():
         ("- 1\n", "must map keys"),
         ("", "must map keys"),
         ("a: {mean: [", "in YAML"),
+        ("a: 2026-02-31", "in YAML"),
+        ("a: " + "[" * 3000, "in YAML"),
         ("a: {mean: 1}\n", "count, mean and std"),
         ("a: 3\n", "count, mean and std"),
         ("a: {count: 1, mean: -1, std: 0}\n", "negative"),
