@@ -87,9 +87,9 @@ class DatasetParams(Section):
     max_bad_fraction: Annotated[float, Field(ge=0, lt=1)]
     shard_rows: Count
     seed: Seed
-    image_column: Annotated[str, Field(min_length=1)] = "image"
+    image_column: Text = "image"
     """Of Parquet files."""
-    label_column: Annotated[str, Field(min_length=1)] = "label"
+    label_column: Text = "label"
     """Of Parquet files."""
     value_range: tuple[Finite, Finite] | None = None
     """Values that become 0 and 255 where an image has more than 8 bits a channel."""

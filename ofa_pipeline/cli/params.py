@@ -39,7 +39,8 @@ def check(
 
     path = file or workspace / "params.yaml"
     # What a file elsewhere names is meant from where it lies.
-    root = path.parent if file is not None and workspace == Path() else workspace
+    is_beside = file is not None and file.is_file() and workspace == Path()
+    root = path.parent if is_beside else workspace
     params = load_params(path)
     _show(Finding("settings", f"{path}: names, types, ranges, and what must fit together"))
     faults = []

@@ -48,8 +48,10 @@ def look_at_source(subject: Subject) -> Iterator[Finding]:
     if kind == "torchvision":
         found = _torchvision(rest)
     elif kind == "image_folder":
-        count = _count_folder(_path(subject.root, rest))
-        found, num_images = count.text, count.files if count.is_complete else None
+        folder = _path(subject.root, rest)
+        count = _count_folder(folder)
+        found = f"{count.text}{_own_splits(folder)}"
+        num_images = count.files if count.is_complete else None
     else:
         path = _SAMPLE if kind == "fashion_mnist_sample" else _path(subject.root, rest)
         found, num_images = _count_rows(path)
@@ -123,6 +125,20 @@ def _printable(name: str) -> str:
     return os.fsencode(name).decode(errors="backslashreplace")
 
 
+def _own_splits(root: Path) -> str:
+    """Say which splits a folder brings.
+
+    Raises:
+        DatasetError: If something looks like a split and is not understood.
+    """
+    from ofa_pipeline.data.sources.split_folders import find_parts
+    from ofa_pipeline.data.sources.walk import keys_above
+
+    parts, _ = find_parts(root, above=keys_above(root))
+    named = [part.split for part in parts if part.split is not None]
+    return f", splits of its own: {', '.join(named)}" if named else ""
+
+
 def _count_rows(path: Path) -> tuple[str, int | None]:
     """Return the rows of Parquet files, by their footers."""
     if not path.exists():
@@ -130,12 +146,11 @@ def _count_rows(path: Path) -> tuple[str, int | None]:
             f"parquet must be a Parquet file or a folder of them, {path} is nothing. Correct "
             "dataset.source; relative paths are meant from the workspace."
         )
-    files = [path]
     if path.is_dir():
-        _listed(path)
-        files = [f for f in sorted(path.rglob("*.parquet")) if not f.name.startswith(".")]
-        if not files:
-            raise DatasetError(f"{path} must hold Parquet files, there is none with .parquet")
+        _listed(path)  # that it may be read
+    from ofa_pipeline.data.sources.parquet_files import find_parquet_files
+
+    files = [file.path for file in find_parquet_files(path).files]
     rows = sum(_rows(file) for file in files[:GLANCE_FILES])
     many = f"{len(files)} files, " if len(files) > 1 else ""
     if len(files) > GLANCE_FILES:

@@ -72,7 +72,7 @@ def test_what_was_looked_at_is_said_with_its_value(tmp_path):
         ("image_folder:/proc/1/nope", "is nothing"),
         ("parquet:nope.parquet", "is nothing"),
         ("parquet:file", "must be a Parquet file"),
-        ("parquet:flat", "there is none with .parquet"),
+        ("parquet:flat", "must hold Parquet files"),
         ("torchvision:CIFAR11", "Did you mean 'CIFAR10'"),
         ("torchvision:CIFAR10", "OFA_TORCHVISION_ROOT"),
         ("image_folder:few", "at least one batch of 64 images"),
@@ -98,6 +98,12 @@ def test_folder_that_may_not_be_entered_is_said(tmp_path):
             check_before_work(of_source("image_folder:images"), tmp_path)
     finally:
         (tmp_path / "images" / "a").chmod(0o755)
+
+
+def test_splits_that_the_folder_brings_are_said(tmp_path):
+    make_folder(tmp_path / "images", "train/a", "train/b", "test/a", "test/b")
+    text = found(of_source("image_folder:images"), tmp_path, "source")
+    assert text.endswith("2 folders (test, train), 160 files, splits of its own: test")
 
 
 def test_links_in_a_circle_are_counted_once(tmp_path):
