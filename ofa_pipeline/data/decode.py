@@ -3,6 +3,10 @@
 What comes out is gray (mode ``L``) or colour (mode ``RGB``), whatever went in: CMYK, palettes,
 16 bits a channel, transparency (shown on white), EXIF orientation. Of an animation, the first
 frame counts. HEIC and AVIF are decoded where the installation can.
+
+These rules hold wherever an image is read: by the pipeline, by the commands, and by the
+``classify.py`` of a bundle, which carries this file and `formats` word for word. So neither imports
+more of this package than its errors (ADR 0093).
 """
 
 import io
@@ -69,17 +73,6 @@ def read_image(path: Path) -> Pixels:
 
 
 @dataclass(frozen=True, slots=True)
-class DecodedImage:
-    """An image, and whether its file is as good a place for it as any."""
-
-    image: Image.Image
-    """Mode ``L`` or ``RGB``, upright."""
-    is_plain: bool
-    """The file is a JPEG or PNG of exactly these pixels, and of little else."""
-    file: "FileFacts"
-
-
-@dataclass(frozen=True, slots=True)
 class FileFacts:
     """What an image file is, before anything was made of it."""
 
@@ -89,6 +82,17 @@ class FileFacts:
     height: int
     values: tuple[float, float] | None
     """Lowest and highest value where a channel has more than 8 bits; of colour, to a 256th."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedImage:
+    """An image, and whether its file is as good a place for it as any."""
+
+    image: Image.Image
+    """Mode ``L`` or ``RGB``, upright."""
+    is_plain: bool
+    """The file is a JPEG or PNG of exactly these pixels, and of little else."""
+    file: FileFacts
 
 
 def decode_image(content: bytes, *, value_range: ValueRange | None = None) -> Image.Image:
@@ -103,6 +107,23 @@ def decode_image(content: bytes, *, value_range: ValueRange | None = None) -> Im
             has pixels without an agreed range.
     """
     return _decode(content, None, value_range).pixels
+
+
+def decode_stored(
+    content: bytes, image_size_px: int, *, value_range: ValueRange | None = None
+) -> Image.Image:
+    """Decode an image file as a dataset of this size was decoded, to mode ``L`` or ``RGB``.
+
+    Args:
+        content: Of an image file in any format that Pillow reads.
+        image_size_px: Shorter side that the dataset stores: a large JPEG is decoded at a part
+            of its size, as in `decode_source_image`.
+        value_range: As for `decode_source_image`.
+
+    Raises:
+        DatasetError: As `decode_image`.
+    """
+    return _decode(content, image_size_px, value_range).pixels
 
 
 def decode_source_image(
@@ -189,6 +210,20 @@ def _why_unknown(content: bytes) -> str:
     if kind == "AVIF" and not features.check("avif"):
         return "an AVIF image, which this build of Pillow cannot decode: pip install -U pillow"
     return f"not a readable image: a damaged {kind} file"
+
+
+def upright_eight_bits(image: Image.Image, *, value_range: ValueRange | None = None) -> Image.Image:
+    """Return an opened image in mode ``L`` or ``RGB``, upright.
+
+    Args:
+        image: Of Pillow, in any mode.
+        value_range: As for `decode_source_image`.
+
+    Raises:
+        DatasetError: If its pixels have no agreed range.
+    """
+    upright = ImageOps.exif_transpose(image)
+    return _scale(upright, value_range)[0] if _is_deep(image.mode) else _to_eight_bits(upright)
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:
@@ -304,25 +339,41 @@ def shrink(image: Image.Image, shorter_side_px: int) -> Image.Image:
     return image.resize((scaled[0], scaled[1]), Image.Resampling.BILINEAR)
 
 
-def square_pixels(content: bytes, side_px: int, *, value_range: ValueRange | None = None) -> Pixels:
+def square_pixels(
+    content: bytes,
+    side_px: int,
+    *,
+    value_range: ValueRange | None = None,
+    as_stored: bool = False,
+) -> Pixels:
     """Decode an image for training and evaluation.
 
     Args:
         content: Of the image file.
-        side_px: Of the result.
+        side_px: Height and width of the result.
         value_range: As for `decode_source_image`.
+        as_stored: Decode a file of a source as `decode_stored` does.
 
     Returns:
-        Pixels of shape (side_px, side_px, 3): the shorter side shrunk, the middle square,
-        enlarged where the image is smaller.
+        Pixels of shape (side_px, side_px, 3).
 
     Raises:
         DatasetError: If the content is damaged.
     """
-    image = center_square(shrink(decode_image(content, value_range=value_range), side_px))
-    if image.size != (side_px, side_px):
-        image = image.resize((side_px, side_px), Image.Resampling.BILINEAR)
-    return rgb_pixels(image)
+    if as_stored:
+        return middle_square(decode_stored(content, side_px, value_range=value_range), side_px)
+    return middle_square(decode_image(content, value_range=value_range), side_px)
+
+
+def middle_square(image: Image.Image, side_px: int) -> Pixels:
+    """Return pixels of shape (side_px, side_px, 3) of a decoded image.
+
+    The shorter side is shrunk, the middle square cut out, and enlarged where it is smaller.
+    """
+    square = center_square(shrink(image, side_px))
+    if square.size != (side_px, side_px):
+        square = square.resize((side_px, side_px), Image.Resampling.BILINEAR)
+    return rgb_pixels(square)
 
 
 def encode(image: Image.Image, *, lossless: bool) -> bytes:

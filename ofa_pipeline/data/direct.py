@@ -36,6 +36,7 @@ class SourceImages:
         image_size_px: int,
         split: SplitName | None = None,
         every: int = 1,
+        as_stored: bool = False,
     ) -> None:
         """Look through the source, without decoding an image.
 
@@ -49,6 +50,8 @@ class SourceImages:
                 in neither; None for all images.
             every: Take one image in so many, from the first on: a sample of all classes where
                 the source is ordered by class.
+            as_stored: Decode as a dataset of this size was stored, as
+                `ofa_pipeline.data.decode.square_pixels` explains.
 
         Raises:
             DatasetError: If the source cannot be used, or has no such split.
@@ -57,6 +60,7 @@ class SourceImages:
         self._image_size_px = image_size_px
         self._split = split
         self._every = every
+        self._as_stored = as_stored
         known = {"train", *self._source.fixed_splits}
         if split is not None and split not in known:
             raise DatasetError(
@@ -119,12 +123,13 @@ class SourceImages:
             pool.shutdown(cancel_futures=True)
 
     def _decode_task(self, images: list[SourceImage]) -> list[NDArray[np.uint8]]:
-        return [_square(image, self._image_size_px) for image in images]
+        side, as_stored = self._image_size_px, self._as_stored
+        return [_square(image, side, as_stored=as_stored) for image in images]
 
 
-def _square(image: SourceImage, side_px: int) -> NDArray[np.uint8]:
+def _square(image: SourceImage, side_px: int, *, as_stored: bool) -> NDArray[np.uint8]:
     try:
-        return square_pixels(image.read(), side_px)
+        return square_pixels(image.read(), side_px, as_stored=as_stored)
     except DatasetError as error:
         raise DatasetError(f"{image.path}: {error}") from error
     except OSError as error:

@@ -49,6 +49,7 @@ from ofa_pipeline.registry.server import (
     quiet_mlflow,
     without_password,
 )
+from ofa_pipeline.registry.verify import check_files
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -172,7 +173,7 @@ class MlflowRegistry:
         """Bring the bundle of a registered subnet into a folder and return where it lies.
 
         Raises:
-            RegistryError: If its files are gone.
+            RegistryError: If its files are gone, or are not those that were registered.
         """
         from mlflow.artifacts import download_artifacts
 
@@ -188,6 +189,7 @@ class MlflowRegistry:
                 f"{subnet.model_uri} on {self._where} must hold one bundle, found {len(bundles)}. "
                 "Run the stage register again: it registers what has lost its files."
             )
+        check_files(bundles[0], subnet, where=self._where)
         return bundles[0]
 
     # ---- registration ------------------------------------------------------------------------

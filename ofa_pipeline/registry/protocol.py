@@ -121,7 +121,7 @@ class SubnetRegistry(Protocol):
         """Bring the bundle of a registered subnet into a folder and return where it lies.
 
         Raises:
-            RegistryError: If its files are gone.
+            RegistryError: If its files are gone, or are not those that were registered.
         """
         ...
 

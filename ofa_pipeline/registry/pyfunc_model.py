@@ -4,7 +4,9 @@ It needs the bundle beside it, MLflow, numpy and the runtime of the bundle's dev
 this package.
 """
 
+import hashlib
 import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,14 @@ class SubnetModel(PythonModel):
     """Classifies images with the file of the bundle that was measured."""
 
     def load_context(self, context: Any) -> None:  # noqa: ANN401 - mlflow's PythonModelContext
-        """Load the network; the bundle brings the code that does it."""
+        """Load the network; the bundle brings the code that does it.
+
+        Raises:
+            ValueError: If a file was changed after it was registered. The code is compared here,
+                before it runs; it compares the others.
+        """
         folder = Path(context.artifacts["bundle"])
+        _check_code(folder)
         spec = importlib.util.spec_from_file_location("ofa_subnet_classify", folder / "classify.py")
         if spec is None or spec.loader is None:
             raise ImportError(f"{folder / 'classify.py'} is not a Python file")
@@ -49,6 +57,21 @@ class SubnetModel(PythonModel):
                 "probability": probabilities.max(axis=1).astype(np.float64),
                 "probabilities": [row.tolist() for row in probabilities.astype(np.float64)],
             }
+        )
+
+
+def _check_code(folder: Path) -> None:
+    try:
+        stated = json.loads((folder / "card.json").read_text()).get("files", {})
+    except FileNotFoundError:
+        return  # not a bundle of the pipeline: nothing to compare with
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{folder / 'card.json'} must be a JSON object: {error}") from error
+    found = hashlib.sha256((folder / "classify.py").read_bytes()).hexdigest()
+    if stated.get("classify.py", found) != found:
+        raise ValueError(
+            f"{folder / 'classify.py'} was changed after it was registered: its SHA-256 must "
+            f"begin {stated['classify.py'][:12]}, found {found[:12]}. Restore the registry's files"
         )
 
 

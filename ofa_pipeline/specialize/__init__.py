@@ -1,15 +1,15 @@
 """From a pick of the search to a bundle that ships.
 
-Only what uses bundles is imported here, so that it needs no torch; `tuning` and `parity`, which
-make them, are imported where they are used.
+Only what uses bundles is imported here; `tuning` and `parity`, which make them, are imported
+where they are used.
 """
 
 from ofa_pipeline.specialize.bundle import (
-    CLASSIFY_CODE,
     INDEX_FILE,
     PREDICTIONS_FILE,
     Bundle,
     bundle_digest,
+    classify_code,
     load_bundle,
     write_bundle,
 )
@@ -18,7 +18,6 @@ from ofa_pipeline.specialize.classify import Classifier
 from ofa_pipeline.specialize.lineage import trace_lineage
 
 __all__ = [
-    "CLASSIFY_CODE",
     "INDEX_FILE",
     "PREDICTIONS_FILE",
     "Bundle",
@@ -27,6 +26,7 @@ __all__ = [
     "Classifier",
     "Verdict",
     "bundle_digest",
+    "classify_code",
     "load_bundle",
     "trace_lineage",
     "write_bundle",

@@ -5,7 +5,8 @@
     subnet.json          what it is: architecture, space, classes, normalization
     weights.safetensors  the calibrated subnet, before batch norm is folded
     model.onnx           the exported network: images (N, 3, r, r) float32 -> logits (N, classes)
-    card.json            what it was measured to do: accuracy, latency certificate, lineage
+    card.json            what it was measured to do: accuracy, latency certificate, lineage;
+                         and the SHA-256 of the other files
     classify.py          classifies images; needs none of this package
 
 and for a device with the runtime PyTorch::
@@ -18,21 +19,29 @@ whose accuracy is reported, that `classify.py` and the registered model run; ``s
 it in ``runs``.
 """
 
+import ast
+import importlib
+import inspect
 import json
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
+from PIL import Image
 
+from ofa_pipeline import errors as package_errors
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.artifacts import digest_file, digest_json, read_json, write_json
+from ofa_pipeline.data import decode
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
+from ofa_pipeline.specialize import classify
 from ofa_pipeline.specialize.classify import Classifier, FloatArray
+from ofa_pipeline.specialize.documents import check_card, check_subnet
 
 FORMAT = 1
 SUBNET_FILE = "subnet.json"
@@ -53,7 +62,6 @@ FILES_OF_RUNTIME: Mapping[str, tuple[str, ...]] = {
 INDEX_FILE = "bundles.json"
 PREDICTIONS_FILE = "predictions.parquet"
 
-CLASSIFY_CODE = Path(__file__).with_name(CLASSIFY_FILE)
 _MADE_BY = "ofa-pipeline run"
 
 
@@ -96,29 +104,35 @@ class Bundle:
         Raises:
             ValueError: If the images have another type or shape.
         """
-        if hasattr(images, "convert"):
-            images = np.asarray(images.convert("RGB"))
+        if isinstance(images, Image.Image):
+            images = decode.rgb_pixels(decode.upright_eight_bits(images))
         return self.classifier.predict(images)
 
 
 def load_bundle(folder: Path) -> Bundle:
-    """Open a bundle; its network is loaded when it is first used.
+    """Open a bundle, whose files are compared with the digests of its card.
+
+    Its network is loaded when it is first used.
 
     Raises:
         MissingArtifactError: If one of its files is not there.
-        ManifestMismatchError: If it is of another format.
+        ManifestMismatchError: If it is of another format, if a file was changed after it was
+            written, or if a document holds what no bundle has.
     """
     _require(folder, FILES)
-    subnet = read_json(folder / SUBNET_FILE, made_by=_MADE_BY)
+    subnet = classify.read_document(folder / SUBNET_FILE)
     if subnet.get("format") != FORMAT:
         raise ManifestMismatchError(
             f"{folder / SUBNET_FILE} must be of format {FORMAT}, found {subnet.get('format')}. "
             f"Produce it again with: {_MADE_BY}"
         )
-    _require(folder, files_of(subnet))
-    return Bundle(
-        folder=folder, subnet=subnet, card=read_json(folder / CARD_FILE, made_by=_MADE_BY)
-    )
+    card = classify.read_document(folder / CARD_FILE)
+    check_subnet(subnet, folder / SUBNET_FILE)
+    check_card(card, folder / CARD_FILE)
+    names = files_of(subnet)
+    _require(folder, names)
+    classify.check_digests(folder, [name for name in names if name != CARD_FILE])
+    return Bundle(folder=folder, subnet=subnet, card=card)
 
 
 def bundle_digest(folder: Path) -> str:
@@ -163,13 +177,71 @@ def write_bundle(
         folder: Is made.
         files_from: Folder with the weights, the files of networks, and the code that runs them.
         subnet: Content of ``subnet.json``, besides the format.
-        card: Content of ``card.json``.
+        card: Content of ``card.json``, besides the digests of the other files.
     """
     folder.mkdir(parents=True)
-    code = {CLASSIFY_FILE: CLASSIFY_CODE}
-    for name in files_of(subnet):
-        if name not in (SUBNET_FILE, CARD_FILE):
-            shutil.copyfile(code.get(name, files_from / name), folder / name)
+    names = files_of(subnet)
+    (folder / CLASSIFY_FILE).write_text(classify_code(), encoding="utf-8")
+    for name in names:
+        if name not in (SUBNET_FILE, CARD_FILE, CLASSIFY_FILE):
+            shutil.copyfile(files_from / name, folder / name)
     write_json(folder / SUBNET_FILE, {"format": FORMAT, **subnet})
+    digests = {name: digest_file(folder / name) for name in names if name != CARD_FILE}
     # A round trip, so that what is hashed is what any reader gets back.
-    write_json(folder / CARD_FILE, json.loads(json.dumps(card)))
+    write_json(folder / CARD_FILE, json.loads(json.dumps({**card, "files": digests})))
+
+
+# ---- the code that ships ----------------------------------------------------------------------
+
+
+def classify_code() -> str:
+    """Return the ``classify.py`` that ships: it needs numpy, Pillow and ONNX Runtime.
+
+    It is `ofa_pipeline.specialize.classify` with the modules of the package that it imports where
+    it imports them, so that images are decoded by one set of rules. The errors of the package
+    become plain classes.
+    """
+    modules: list[ModuleType] = []
+    errors: set[str] = set()
+    _collect(classify, modules, errors)
+    classes = "".join(
+        f'class {name}(ValueError):\n    """{getattr(package_errors, name).__doc__}"""\n\n\n'
+        for name in sorted(errors)
+    )
+    *others, last = modules
+    return _source(last, put=classes + "\n".join(_source(module) for module in others) + "\n")
+
+
+def _collect(module: ModuleType, modules: list[ModuleType], errors: set[str]) -> None:
+    """Collect a module, after those of the package that it imports, and the errors they raise."""
+    for node in _imports(module):
+        if node.module == package_errors.__name__:
+            errors.update(name.name for name in node.names)
+        else:
+            found = importlib.import_module(str(node.module))
+            if found not in modules:
+                _collect(found, modules, errors)
+    modules.append(module)
+
+
+def _source(module: ModuleType, *, put: str = "") -> str:
+    """Return a module's source without its imports of the package.
+
+    Args:
+        module: Imports from the package at its top level only, with ``from MODULE import NAME``.
+        put: What stands where the first of these imports stood.
+    """
+    lines = inspect.getsource(module).splitlines(keepends=True)
+    for node in _imports(module):
+        last = node.end_lineno or node.lineno
+        lines[node.lineno - 1 : last] = [put] + [""] * (last - node.lineno)
+        put = ""
+    return "".join(lines)
+
+
+def _imports(module: ModuleType) -> list[ast.ImportFrom]:
+    return [
+        node
+        for node in ast.parse(inspect.getsource(module)).body
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ofa_pipeline.")
+    ]

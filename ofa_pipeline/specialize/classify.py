@@ -2,26 +2,37 @@
 
 The runtime is ONNX Runtime, or PyTorch with safetensors: ``runs`` in ``subnet.json`` says which,
 and which file it runs. That file is the one that was measured and whose accuracy is reported.
-Every bundle carries a copy of this code, so that it works where this package is not installed::
+Every bundle carries this code, so that it works where the package is not installed::
 
     python classify.py IMAGE...
 
     from classify import Classifier
-    Classifier(folder).predict(images)  # uint8 (N, H, W, 3) -> probabilities (N, classes)
+    classifier = Classifier(folder)
+    classifier.predict(images)  # uint8 (N, H, W, 3) -> probabilities (N, classes)
+    classifier.predict_files(paths)  # image files, as the dataset was read
+
+What is imported from the package here is written into the bundle's copy (`bundle.classify_code`).
 """
 
+import hashlib
 import importlib.util
 import json
 import math
 import sys
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+from ofa_pipeline.data.decode import decode_stored, middle_square
+from ofa_pipeline.errors import DatasetError, ManifestMismatchError, MissingArtifactError
 
 FloatArray = NDArray[np.float32]
+Squares = NDArray[np.uint8]
 IMAGE_DIMENSIONS = 3
 """Height, width, channels."""
 LARGE_IMAGE_PX = 128
@@ -29,6 +40,14 @@ LARGE_IMAGE_PX = 128
 CROP_FRACTION = 0.875
 BATCH_SIZE = 256
 """Images a call of the network, at most."""
+MAX_SIDE_PX = 1024
+"""Of the images of a dataset, and of a network."""
+MIN_STD = 1e-6
+"""Of a channel; datasets have at least one grey level, 1 / 255."""
+MAX_CLASSES = 1_000_000
+MAX_DOCUMENT_BYTES = 64 * 2**20
+MAX_FILE_BYTES = 2**30
+"""Of any file of a bundle; networks take 1 to 150 MB."""
 
 
 ONNX_ON_ONE_THREAD = {
@@ -38,6 +57,10 @@ ONNX_ON_ONE_THREAD = {
     "threads": 1,
 }
 """What bundles run that do not say it: those that were written first."""
+FILE_OF_RUNTIME = {"onnxruntime": "model.onnx", "pytorch": "network.safetensors"}
+CODE_OF_RUNTIME = {"pytorch": ("network.py",)}
+"""What lies beside this file in a bundle and is run, too."""
+MAX_THREADS = 1024
 
 
 class Classifier:
@@ -48,33 +71,65 @@ class Classifier:
     """
 
     def __init__(self, folder: Path | str, *, threads: int | None = None) -> None:
-        """Load the network.
+        """Check the bundle and load the network.
 
         Args:
-            folder: A bundle: ``subnet.json`` and the file that it names are read.
+            folder: A bundle: ``subnet.json`` and the file that it names are read, after their
+                SHA-256 was compared with that in ``card.json``, where there is one.
             threads: CPU threads of a call; None: as many as it was measured with.
 
         Raises:
-            ValueError: If the bundle is for a runtime that this code does not know, or the file
-                is not what the runtime loads.
+            MissingArtifactError: If one of its files is not there.
+            ManifestMismatchError: If one was changed, cannot be used, or is for a runtime that
+                this code does not know.
         """
         folder = Path(folder)
-        description = json.loads((folder / "subnet.json").read_text())
+        path = folder / "subnet.json"
+        description = read_document(path)
+        check_description(description, path)
+        runs = ONNX_ON_ONE_THREAD | description.get("runs", {})
+        runtime: str = runs["runtime"]
+        check_digests(folder, ("subnet.json", runs["file"], *CODE_OF_RUNTIME.get(runtime, ())))
         self.class_names: list[str] = description["class_names"]
         self.resolution_px: int = description["arch"]["resolution_px"]
         self.image_size_px: int = description["image_size_px"]
         self._mean = np.array(description["mean"], dtype=np.float32)[:, None, None] * 255
         self._std = np.array(description["std"], dtype=np.float32)[:, None, None] * 255
-        runs = ONNX_ON_ONE_THREAD | description.get("runs", {})
-        if runs["runtime"] not in NETWORKS:
-            raise ValueError(
-                f"the runtime of a bundle must be one of {', '.join(NETWORKS)}, found "
-                f"{runs['runtime']!r} in {folder / 'subnet.json'}"
-            )
         self.file: Path = folder / runs["file"]
-        self._network = NETWORKS[runs["runtime"]](
-            self.file, accelerator=runs["accelerator"], threads=threads or runs["threads"]
+        self._network = _open_network(
+            self.file, runtime, accelerator=runs["accelerator"], threads=threads or runs["threads"]
         )
+
+    def predict_files(self, paths: Iterable[Path | str]) -> FloatArray:
+        """Return the probability of every class for image files.
+
+        They are decoded as the dataset was: upright, transparency on white, 16 bits scaled.
+
+        Returns:
+            Shape (N, classes).
+
+        Raises:
+            DatasetError: If one cannot be read, or is not an image; the message names it.
+        """
+        squares = [self.read(path) for path in paths]
+        side = self.image_size_px
+        return self.predict(np.array(squares, np.uint8).reshape(-1, side, side, 3))
+
+    def read(self, path: Path | str) -> Squares:
+        """Return an image file as the dataset would store and load it, shape (H, H, 3).
+
+        Raises:
+            DatasetError: If it cannot be read, or is not an image; the message names it.
+        """
+        try:
+            content = Path(path).read_bytes()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise DatasetError(f"{path} cannot be read: {reason}") from error
+        try:
+            return middle_square(decode_stored(content, self.image_size_px), self.image_size_px)
+        except DatasetError as error:
+            raise DatasetError(f"{path}: {error}") from error
 
     def predict(self, images: ArrayLike) -> FloatArray:
         """Return the probability of every class.
@@ -127,12 +182,31 @@ class Classifier:
 
         Returns:
             Shape (N, classes).
+
+        Raises:
+            ManifestMismatchError: If the network takes or gives something else than
+                ``subnet.json`` says, or no numbers.
         """
         parts = [
-            self._network(prepared[start : start + BATCH_SIZE])
+            self._answer(prepared[start : start + BATCH_SIZE])
             for start in range(0, len(prepared), BATCH_SIZE)
         ]
         return np.concatenate(parts) if parts else np.zeros((0, len(self.class_names)), np.float32)
+
+    def _answer(self, prepared: FloatArray) -> FloatArray:
+        wanted = (
+            f"{self.file} must take images {prepared.shape} and give "
+            f"{len(self.class_names)} finite numbers for each, as subnet.json says"
+        )
+        try:
+            logits = self._network(prepared)
+        except Exception as error:
+            raise ManifestMismatchError(f"{wanted}, but: {_first_line(error)}") from error
+        if logits.shape != (len(prepared), len(self.class_names)):
+            raise ManifestMismatchError(f"{wanted}; it gives {logits.shape}")
+        if not np.isfinite(logits).all():
+            raise ManifestMismatchError(f"{wanted}; some of its numbers are infinite or none")
+        return logits
 
 
 class _OnnxNetwork:
@@ -144,6 +218,7 @@ class _OnnxNetwork:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # what it would print is in the error
         provider = "CPUExecutionProvider"
         if accelerator == "cuda":
             if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
@@ -191,6 +266,24 @@ NETWORKS: dict[str, type[_OnnxNetwork] | type[_TorchNetwork]] = {
 """By runtime."""
 
 
+def _open_network(
+    file: Path, runtime: str, *, accelerator: str, threads: int
+) -> _OnnxNetwork | _TorchNetwork:
+    try:
+        return NETWORKS[runtime](file, accelerator=accelerator, threads=threads)
+    except ImportError:
+        raise
+    except Exception as error:
+        raise ManifestMismatchError(
+            f"{file} must be a network that {runtime} can run, but: {_first_line(error)}. "
+            "Fetch or build the bundle again"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]
+
+
 def _load_code(name: str) -> Any:  # noqa: ANN401 - a module
     path = Path(__file__).with_name(name)
     spec = importlib.util.spec_from_file_location("ofa_subnet_network", path)
@@ -209,28 +302,11 @@ def _warn_of_the_cpu(file: Path) -> None:
     )
 
 
-def _stored_size(images: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
-    """Bring images to squares of `side_px` with Pillow, as the dataset stored them.
-
-    The shorter side is shrunk, the middle square cut out, and enlarged where it is smaller.
-    """
+def _stored_size(images: NDArray[np.uint8], side_px: int) -> Squares:
+    """Bring images to squares of `side_px`, as the dataset stored them."""
     if images.shape[1:3] == (side_px, side_px):
         return images
-    from PIL import Image
-
-    bilinear = Image.Resampling.BILINEAR
-    squares = []
-    for pixels in images:
-        image = Image.fromarray(pixels)
-        shorter = min(image.size)
-        if shorter > side_px:
-            width, height = (max(side_px, int(side_px * side / shorter)) for side in image.size)
-            image = image.resize((width, height), bilinear)
-        width, height = image.size
-        side = min(width, height)
-        left, top = (width - side) // 2, (height - side) // 2
-        image = image.crop((left, top, left + side, top + side))
-        squares.append(np.asarray(image.resize((side_px, side_px), bilinear)))
+    squares = [middle_square(Image.fromarray(pixels), side_px) for pixels in images]
     return np.array(squares, dtype=np.uint8).reshape(len(squares), side_px, side_px, 3)
 
 
@@ -262,17 +338,188 @@ def resize(planes: FloatArray, resolution_px: int) -> FloatArray:
     return resampled
 
 
-def main(paths: list[str]) -> None:
-    """Print the most likely class of each image file, one line each."""
-    from PIL import Image
+# ---- what a bundle must be ---------------------------------------------------------------------
 
+
+def check_digests(folder: Path, names: Iterable[str]) -> None:
+    """Compare files of a bundle with the SHA-256 that its card states.
+
+    Args:
+        folder: The bundle; without a ``card.json`` there is nothing to compare with.
+        names: Of the files.
+
+    Raises:
+        MissingArtifactError: If a file is not there.
+        ManifestMismatchError: If one was changed after it was written.
+    """
+    card = folder / "card.json"
+    stated = _stated_digests(read_document(card)) if card.exists() else {}
+    for name in names:
+        path = folder / name
+        if not path.is_file():
+            raise MissingArtifactError(
+                f"{folder} must be a bundle, but holds no {name}. Bundles lie in "
+                "artifacts/subnets/DEVICE/NAME, or come from: ofa-pipeline pull"
+            )
+        _check_size_of(path, MAX_FILE_BYTES)
+        if name not in stated:
+            continue
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != stated[name]:
+            raise ManifestMismatchError(
+                f"{path} was changed after it was written: its SHA-256 must begin "
+                f"{stated[name][:12]}, as {card} states, found {found[:12]}. "
+                "Fetch or build the bundle again"
+            )
+
+
+def _check_size_of(path: Path, most: int) -> None:
+    size = path.stat().st_size
+    if size > most:
+        raise ManifestMismatchError(f"{path} must have at most {most:,} bytes, it has {size:,}")
+
+
+def _stated_digests(card: dict[str, Any]) -> dict[str, str]:
+    stated: dict[str, str] = {}
+    latency, files = card.get("latency"), card.get("files")
+    for figures in latency.values() if isinstance(latency, dict) else ():
+        if isinstance(figures, dict) and isinstance(figures.get("file_digest"), str):
+            stated[str(figures.get("file"))] = figures["file_digest"]
+    if isinstance(files, dict):
+        stated |= {name: digest for name, digest in files.items() if isinstance(digest, str)}
+    return stated
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Read a JSON object of a bundle.
+
+    Raises:
+        MissingArtifactError: If it is not there.
+        ManifestMismatchError: If it is not JSON, is larger than a bundle's documents are, or is
+            no object.
+    """
+    try:
+        _check_size_of(path, MAX_DOCUMENT_BYTES)
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise MissingArtifactError(
+            f"{path} is missing: {path.parent} is not a whole bundle"
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        reason = "it is nested too deep" if isinstance(error, RecursionError) else error
+        raise ManifestMismatchError(f"{path} must be JSON, but cannot be read: {reason}") from error
+    if not isinstance(value, dict):
+        raise ManifestMismatchError(f"{path} must be a JSON object, got {str(value)[:60]}")
+    return value
+
+
+def check_description(description: dict[str, Any], path: Path) -> None:
+    """Check what is used of ``subnet.json``: nothing of it may cost memory or answer nonsense.
+
+    Raises:
+        ManifestMismatchError: Naming the first value that is wrong.
+    """
+    names, arch = description.get("class_names"), description.get("arch")
+    mean, std = description.get("mean"), description.get("std")
+    resolution_px = arch.get("resolution_px") if isinstance(arch, dict) else None
+    image_size_px = description.get("image_size_px")
+    side = f"must be a whole number from 1 to {MAX_SIDE_PX}"
+    runs = description.get("runs", {})
+    runtime = runs.get("runtime", "onnxruntime") if isinstance(runs, dict) else ""
+    for key, value, is_right, rule in (
+        ("image_size_px", image_size_px, _is_side(image_size_px), side),
+        ("arch.resolution_px", resolution_px, _is_side(resolution_px), side),
+        ("mean", mean, _is_channels(mean, at_least=0), "must be three numbers from 0 to 1"),
+        (
+            "std",
+            std,
+            _is_channels(std, at_least=MIN_STD),
+            f"must be three numbers from {MIN_STD:g} to 1",
+        ),
+        ("class_names", names, _is_names(names), "must be a list of different texts"),
+        (
+            "runs.runtime",
+            runtime,
+            str(runtime) in FILE_OF_RUNTIME,
+            f"must be one of {', '.join(FILE_OF_RUNTIME)}",
+        ),
+        (
+            "runs",
+            runs,
+            _is_runs(runs),
+            "must name the file of its runtime, an accelerator and the threads",
+        ),
+        (
+            "num_classes",
+            description.get("num_classes"),
+            description.get("num_classes", names and len(names)) == (names and len(names)),
+            "must be the number of class_names",
+        ),
+    ):
+        if not is_right:
+            raise ManifestMismatchError(f"{path}: {key} {rule}, got {str(value)[:60]}")
+
+
+def _is_runs(runs: object) -> bool:
+    if not isinstance(runs, dict):
+        return False
+    values = ONNX_ON_ONE_THREAD | runs
+    runtime, threads = values["runtime"], values["threads"]
+    return (
+        values["file"] == FILE_OF_RUNTIME.get(str(runtime))
+        and values["accelerator"] in ("cpu", "cuda")
+        and isinstance(threads, int)
+        and 1 <= threads <= MAX_THREADS
+    )
+
+
+def _is_side(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_SIDE_PX
+
+
+def _is_channels(values: object, *, at_least: float) -> bool:
+    return (
+        isinstance(values, list)
+        and len(values) == IMAGE_DIMENSIONS
+        and all(isinstance(v, int | float) and at_least <= v <= 1 for v in values)
+    )
+
+
+def _is_names(names: object) -> bool:
+    return (
+        isinstance(names, list)
+        and 1 <= len(names) <= MAX_CLASSES
+        and all(isinstance(name, str) for name in names)
+        and len(set(names)) == len(names)
+    )
+
+
+# ---- python classify.py IMAGE... ---------------------------------------------------------------
+
+
+def main(paths: list[str]) -> int:
+    """Print the most likely class of each image file, one line each.
+
+    Returns:
+        0, or 1 if one could not be read; the others are classified all the same.
+    """
+    if not paths:
+        sys.stderr.write("usage: python classify.py IMAGE...\n")
+        return 2
     classifier = Classifier(Path(__file__).resolve().parent)
+    failed = 0
     for path in paths:
-        with Image.open(path) as image:
-            probabilities = classifier.predict(np.asarray(image.convert("RGB")))[0]
+        try:
+            [probabilities] = classifier.predict_files([path])
+        except DatasetError as error:
+            failed += 1
+            sys.stderr.write(f"error: {error}\n")
+            continue
         label = int(probabilities.argmax())
         sys.stdout.write(f"{path}\t{classifier.class_names[label]}\t{probabilities[label]:.4f}\n")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

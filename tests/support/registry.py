@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from ofa_pipeline.arch import Arch
-from ofa_pipeline.artifacts import write_json
+from ofa_pipeline.artifacts import digest_file, digest_json, write_json
 from ofa_pipeline.errors import InfeasibleConstraintError, RegistryError
 from ofa_pipeline.latency import NETWORK_CODE, write_network
 from ofa_pipeline.registry import (
@@ -36,7 +36,7 @@ from ofa_pipeline.registry.choosing import (
     unknown_dataset,
     visible,
 )
-from ofa_pipeline.specialize import CLASSIFY_CODE
+from ofa_pipeline.specialize import classify_code
 from ofa_pipeline.specialize.bundle import SHIPPED_FILES
 
 MODEL = "ofa-tiny-cpu"
@@ -96,7 +96,9 @@ class StrongestColor(nn.Module):
         return logits
 
 
-def write_bundle(folder: Path, *, resolution_px: int = 8, runtime: str = "") -> Path:
+def write_bundle(
+    folder: Path, *, resolution_px: int = 8, image_size_px: int = 16, runtime: str = ""
+) -> Path:
     """Write a bundle whose network says which color is strongest.
 
     With a runtime named, only the file that it runs holds that network.
@@ -126,18 +128,25 @@ def write_bundle(folder: Path, *, resolution_px: int = 8, runtime: str = "") -> 
         {
             "class_names": list(CLASS_NAMES),
             "arch": {"resolution_px": resolution_px},
-            "image_size_px": 16,
+            "image_size_px": image_size_px,
             "mean": [0.5, 0.5, 0.5],
             "std": [0.25, 0.25, 0.25],
             **({"runs": runs | {"accelerator": "cpu", "threads": 1}} if runtime else {}),
         },
     )
-    shutil.copyfile(CLASSIFY_CODE, folder / "classify.py")
+    (folder / "classify.py").write_text(classify_code())
     if runtime == "pytorch":
         write_network(StrongestColor(), folder / "network.safetensors")
         shutil.copyfile(NETWORK_CODE, folder / "network.py")
         (folder / "model.onnx").write_bytes(b"not this one")
+    digests = {path.name: digest_file(path) for path in sorted(folder.iterdir())}
+    write_json(folder / "card.json", {"files": digests})
     return folder
+
+
+def digest_of(bundle: Path) -> str:
+    """Return the digest that the record of a bundle bears."""
+    return digest_json({path.name: digest_file(path) for path in sorted(bundle.iterdir())})
 
 
 class InMemoryRegistry:
@@ -443,7 +452,7 @@ class SubnetRegistryContract:
     def test_bundle_comes_back_byte_for_byte(
         self, registry: SubnetRegistry, bundle: Path, tmp_path: Path
     ) -> None:
-        registered = registry.register(subnet_record(), bundle)
+        registered = registry.register(subnet_record(bundle_digest=digest_of(bundle)), bundle)
         folder = registry.download(registered, tmp_path / "copy")
         names = sorted(path.name for path in bundle.iterdir())
         assert sorted(path.name for path in folder.iterdir()) == names

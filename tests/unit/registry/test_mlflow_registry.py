@@ -13,11 +13,13 @@ from mlflow import MlflowClient
 
 from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.registry import Entry, HomeDataset, MlflowRegistry, RunNotes, open_registry
+from ofa_pipeline.registry.server import ambient_tracking_uri
 from tests.support.registry import (
     CLASS_NAMES,
     DATASET,
     MODEL,
     SubnetRegistryContract,
+    digest_of,
     subnet_record,
     write_bundle,
 )
@@ -267,3 +269,28 @@ def test_looking_up_does_not_touch_the_ambient_tracking_uri(registry, bundle, mo
 def test_device_that_is_no_name_is_refused(registry, device):
     with pytest.raises(RegistryError, match="must be a name"):
         registry.best(device=device, max_latency_ms=1)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "subnet.json", "card.json", "classify.py"])
+def test_flipped_bit_in_the_registry_is_found_before_anything_answers(
+    registry, bundle, tmp_path, workspace, name
+):
+    registered = registry.register(subnet_record(bundle_digest=digest_of(bundle)), bundle)
+    [path] = workspace.glob(f"mlruns/**/{name}")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(RegistryError, match="must be those that were registered"):
+        registry.download(registered, tmp_path / "copy")
+    if name != "card.json":  # nothing that answers depends on it
+        refused = pytest.raises(ValueError, match=r"was changed after|must be")
+        with ambient_tracking_uri(registry.tracking_uri), refused:
+            mlflow.pyfunc.load_model(registered.model_uri)
+
+
+def test_file_that_was_put_into_a_registered_bundle_is_found(registry, bundle, tmp_path, workspace):
+    registered = registry.register(subnet_record(bundle_digest=digest_of(bundle)), bundle)
+    [path] = workspace.glob("mlruns/**/subnet.json")
+    (path.parent / "weights.pt").write_bytes(b"other")
+    with pytest.raises(RegistryError, match=r"weights\.pt"):
+        registry.download(registered, tmp_path / "copy")

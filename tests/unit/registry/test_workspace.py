@@ -7,12 +7,13 @@ from mlflow import MlflowClient
 
 from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.registry import open_registry
-from tests.support.registry import subnet_record, write_bundle
+from tests.support.registry import digest_of, subnet_record, write_bundle
 
 
 @pytest.fixture
 def registered(registry, tmp_path):
-    return registry.register(subnet_record(), write_bundle(tmp_path / "a-bundle"))
+    bundle = write_bundle(tmp_path / "a-bundle")
+    return registry.register(subnet_record(bundle_digest=digest_of(bundle)), bundle)
 
 
 def test_looking_up_in_an_empty_folder_makes_no_database(tmp_path):
