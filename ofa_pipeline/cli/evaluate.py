@@ -4,17 +4,19 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from ofa_pipeline.cli.options import JsonOption, WorkspaceOption
 from ofa_pipeline.cli.output import stderr, stdout
-from ofa_pipeline.errors import DatasetError, DeviceError, NotEnoughBatchesError
+from ofa_pipeline.cli.splits import ALL, SPLITS, choose_split, training_warning
+from ofa_pipeline.errors import DatasetError, DeviceError, NotEnoughBatchesError, ParamsError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from ofa_pipeline.cli.labels import Labels, Matching
     from ofa_pipeline.cli.targets import Target
     from ofa_pipeline.data import Dataset, SourceImages, Split
     from ofa_pipeline.evaluation import Predictions
@@ -43,7 +45,17 @@ def evaluate(  # noqa: PLR0913 - options of a command
         str,
         typer.Option(help="image_folder:PATH, parquet:PATH, torchvision:NAME, or prepared."),
     ] = PREPARED,
-    split: Annotated[str, typer.Option(help="test, selection, train, or all.")] = "test",
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="test, selection, train, calibration or all; of a source, a split of its own.",
+            show_default="test, or all images where a source has no test split of its own",
+        ),
+    ] = None,
+    labels: Annotated[
+        Literal["name", "index"],
+        typer.Option(help="Match classes by their names, or by their order."),
+    ] = "name",
     arch: Annotated[
         str, typer.Option(help="Of a supernet: largest, smallest or a JSON object.")
     ] = "largest",
@@ -59,7 +71,8 @@ def evaluate(  # noqa: PLR0913 - options of a command
 ) -> None:
     """Measure top-1 and top-5 of a network on labelled images.
 
-    A subnet of a supernet is calibrated first, on images of the training split.
+    A subnet of a supernet is calibrated first, on images of the training split. Classes are
+    matched by name; those of a network that names none, only where their order is certain.
     """
     import torch
 
@@ -71,6 +84,8 @@ def evaluate(  # noqa: PLR0913 - options of a command
 
     if device == "cuda" and not torch.cuda.is_available():
         raise DeviceError("--device cuda needs a CUDA GPU and driver. Use --device cpu.")
+    if split is not None and split not in SPLITS:
+        raise ParamsError(f"--split must be one of {', '.join(SPLITS)}, got {split!r}")
     found = find_target(
         target,
         arch=arch,
@@ -79,6 +94,9 @@ def evaluate(  # noqa: PLR0913 - options of a command
         workspace=workspace,
     )
     images = _Images(data, split, found, workspace=workspace, batch_size=batch_size)
+    images.match(labels)
+    for note in images.notes:
+        stderr.print(note, highlight=False, soft_wrap=True, markup=False)
     with Display(stderr) as display:
         reporter = Reporter(lambda event: display.show("evaluate", event))
         network: nn.Module = found.subnet
@@ -86,89 +104,115 @@ def evaluate(  # noqa: PLR0913 - options of a command
             network = images.calibrate(found, calibration_images, reporter, device)
         network = fold_batch_norm(network).to(device)  # type: ignore[arg-type]
         predictions = predict(network, images.batches(reporter, device))
-    _show(found, data, split, predictions, as_json=as_json)
+    _show(found, images, predictions, as_json=as_json)
 
 
 class _Images:
     """The images to evaluate on, and those to calibrate on."""
 
     def __init__(
-        self, data: str, split: str, target: "Target", *, workspace: Path, batch_size: int
+        self, data: str, split: str | None, target: "Target", *, workspace: Path, batch_size: int
     ) -> None:
         from ofa_pipeline.artifacts import Layout
         from ofa_pipeline.data import open_dataset
 
         self._batch_size = batch_size
-        self._resolution_px = target.resolution_px
-        self._data, self._workspace = data, workspace
+        self._target, self.data = target, data
         self._dataset: Dataset | None = None
         self.images: Split | SourceImages
+        self.matching: Matching
+        self.notes: list[str] = []
         if data == PREPARED:
             self._dataset = open_dataset(Layout(workspace.resolve()).dataset)
-            self.images = self._dataset.split(split)
-            names: tuple[str, ...] = tuple(self._dataset.class_names)
+            self.split = choose_split(split, SPLITS[:-1], origin="the prepared dataset")
+            self.measured_on = f"the {self.split} split of the prepared dataset"
+            self.images = self._dataset.split(self.split)
         else:
-            self.images = self._source(split, target)
-            names = tuple(self.images.class_names)
+            self.images = self._of_source(split)
+            self.notes += training_warning(target, data, self.split)
         self._mean = target.mean or self._statistics()[0]
         self._std = target.std or self._statistics()[1]
-        self._check_classes(names, target)
 
-    def _source(self, split: str, target: "Target", *, every: int = 1) -> "SourceImages":
+    def _of_source(self, split: str | None) -> "SourceImages":
+        whole = self._source(None)
+        own = sorted({"train", *whole.fixed_splits}) if whole.fixed_splits else []
+        self.split = choose_split(split, [*own, ALL], origin=self.data)
+        if self.split == ALL:
+            self.measured_on = f"all images of {self.data}"
+            return whole
+        self.measured_on = f"the {self.split} split that {self.data} brings"
+        return self._source(self.split)
+
+    def _source(self, split: str | None, *, every: int = 1) -> "SourceImages":
         from ofa_pipeline.data import SourceImages
 
-        side = target.image_size_px or math.ceil(target.resolution_px / _CROP_FRACTION)
-        opened = SourceImages(self._data, base=Path(), image_size_px=side, every=every)
-        if split == "all" or not opened.fixed_splits:
-            return opened
+        target = self._target
         return SourceImages(
-            self._data,
+            self.data,
             base=Path(),
-            image_size_px=side,
+            image_size_px=target.image_size_px or math.ceil(target.resolution_px / _CROP_FRACTION),
             split=split,  # type: ignore[arg-type]
             every=every,
+            as_stored=target.image_size_px is not None,
         )
 
     def _statistics(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
         if self._dataset is None:
             raise DatasetError(
-                "a supernet of ours is evaluated on its prepared dataset, whose statistics it was "
-                f"trained with: leave out --data {self._data}"
+                f"{self._target.name} is evaluated on its prepared dataset, whose statistics it "
+                "was trained with, and that dataset is not where the file lies. Leave out "
+                f"--data {self.data}, or evaluate the file in its workspace"
             )
         return self._dataset.mean, self._dataset.std
 
-    def _check_classes(self, names: tuple[str, ...], target: "Target") -> None:
-        if target.class_names is not None and names != target.class_names:
-            raise DatasetError(
-                f"{self._data} must have the classes of {target.name} in their order, "
-                f"{target.class_names[:5]}..., got {names[:5]}..."
-            )
-        if len(names) != target.num_classes:
-            raise DatasetError(
-                f"{self._data} must have {target.num_classes} classes, as {target.name} has, "
-                f"got {len(names)}"
-            )
+    def match(self, by: "Labels") -> None:
+        """Find the network's class for every class of the images.
+
+        Raises:
+            DatasetError: If it cannot be found.
+        """
+        from ofa_pipeline.cli.labels import Classes, match_labels
+
+        target = self._target
+        names = tuple((self._dataset or self.images).class_names)  # type: ignore[union-attr]
+        kind = self.data.partition(":")[0]
+        source = Classes(
+            origin=self.data,
+            count=len(names),
+            names=names,
+            are_numbered=kind in {"parquet", "torchvision"},
+        )
+        network = Classes(origin=target.name, count=target.num_classes, names=target.class_names)
+        self.matching = match_labels(source, network, by=by)
+        self.notes += [self.matching.note] if self.matching.note else []
 
     def batches(self, reporter: "Reporter", device: str) -> Iterator[tuple["Tensor", "Tensor"]]:
         """Yield prepared images and labels, reporting progress."""
-        return self._prepared(self.images, reporter, "evaluating", device, self.images.num_images)
+        import torch
+
+        classes = torch.tensor(self.matching.index)
+        count = self.images.num_images
+        for images, labels in self._prepared(self.images, reporter, "evaluating", device, count):
+            yield images, classes[labels]
 
     def calibrate(
         self, target: "Target", count: int, reporter: "Reporter", device: str
     ) -> "nn.Module":
         """Return the subnet with statistics of its own."""
+        from ofa_pipeline.data import open_dataset
         from ofa_pipeline.evaluation import calibrate_batch_norm
 
-        if self._dataset is not None:
-            training: Split | SourceImages = self._dataset.split("calibration")
+        dataset = open_dataset(target.dataset) if target.dataset else self._dataset
+        if dataset is not None:
+            training: Split | SourceImages = dataset.split("calibration")
         else:
-            training = self._source("train", target)
+            training = self._source("train")
             if not training.fixed_splits:
                 raise NotEnoughBatchesError(
-                    f"{self._data} has no training split to calibrate batch norm on. "
+                    f"{self.data} has no training split to calibrate batch norm on. "
                     "Use a source with a train and a test (or val) split, or a prepared dataset."
                 )
-            training = self._source("train", target, every=max(1, training.num_images // count))
+            training = self._source("train", every=max(1, training.num_images // count))
         count = min(count, training.num_images)
         prepared = self._prepared(training, reporter, "calibrating", device, count)
         return calibrate_batch_norm(target.subnet.to(device), (images for images, _ in prepared))
@@ -191,7 +235,7 @@ class _Images:
             taken = min(len(batch.labels), count - done)
             images = resize_normalize(
                 batch.images[:taken].to(device),
-                resolution_px=self._resolution_px,
+                resolution_px=self._target.resolution_px,
                 mean=self._mean,
                 std=self._std,
             )
@@ -202,25 +246,26 @@ class _Images:
                 return
 
 
-def _show(
-    target: "Target", data: str, split: str, predictions: "Predictions", *, as_json: bool
-) -> None:
-    values = {
+def _show(target: "Target", images: _Images, predictions: "Predictions", *, as_json: bool) -> None:
+    values: dict[str, Any] = {
         "target": target.name,
-        "data": data,
-        "split": split,
+        "data": images.data,
+        "split": images.split,
+        "measured_on": images.measured_on,
+        "labels_by": images.matching.by,
         "num_images": len(predictions.labels),
         "resolution_px": target.resolution_px,
         "calibrated": target.needs_calibration,
         "accuracy_top1": predictions.accuracy_top1,
         "accuracy_top5": predictions.accuracy_top5,
+        "notes": images.notes,
     }
     if as_json:
-        stdout.print_json(json.dumps(values))
+        typer.echo(json.dumps(values, indent=2))
         return
     stdout.print(
-        f"{target.name} at {target.resolution_px} px on {len(predictions.labels)} images of "
-        f"{data} ({split}): top-1 {predictions.accuracy_top1:.2%}, "
+        f"{target.name} at {target.resolution_px} px on {len(predictions.labels)} images "
+        f"({images.measured_on}): top-1 {predictions.accuracy_top1:.2%}, "
         f"top-5 {predictions.accuracy_top5:.2%}",
         highlight=False,
         soft_wrap=True,

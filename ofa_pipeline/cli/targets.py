@@ -2,13 +2,14 @@
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ofa_pipeline.arch import Arch, SearchSpace
-from ofa_pipeline.errors import ArchError, ParamsError, suggest
+from ofa_pipeline.artifacts import MANIFEST_NAME, Layout, Manifest, digest_input
+from ofa_pipeline.errors import ArchError, ManifestMismatchError, ParamsError, suggest
 from ofa_pipeline.spaces import REFERENCE_SPACES, reference_space
 from ofa_pipeline.zoo import published_networks
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 Channels = tuple[float, float, float]
+DATASET = "artifacts/dataset"
+"""In a lineage."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,8 @@ class Target:
     """By label, where the network knows them."""
     image_size_px: int | None = None
     """Side that images had before the evaluation transform; None for the reference's rule."""
+    dataset: Path | None = None
+    """The prepared dataset that it was trained on, where that is at hand."""
 
 
 def find_target(
@@ -67,9 +72,9 @@ def find_target(
     if name.startswith("models:/"):
         target = _registered(name, workspace)
     elif (path / "subnet.json").is_file():
-        target = _bundle(path)
+        target = _bundle(path, workspace)
     elif path.is_file():
-        target = _own_supernet(path, arch)
+        target = _own_supernet(path, arch, workspace)
     elif name in REFERENCE_SPACES:
         target = _reference_supernet(name, arch, checkpoint)
     else:
@@ -87,16 +92,24 @@ def _registered(uri: str, workspace: Path) -> Target:
             f"the registry has no {uri}.{suggest(uri, found)} See: ofa-pipeline subnets"
         )
     with tempfile.TemporaryDirectory() as folder:
-        return replace(_bundle(registry.download(found[uri], Path(folder))), name=uri)
+        bundle = registry.download(found[uri], Path(folder))
+        return replace(_bundle(bundle, workspace), name=uri)
 
 
-def _bundle(folder: Path) -> Target:
+def _bundle(folder: Path, workspace: Path) -> Target:
     from ofa_pipeline.specialize import load_bundle
-    from ofa_pipeline.specialize.bundle import WEIGHTS_FILE
+    from ofa_pipeline.specialize.bundle import SUBNET_FILE, WEIGHTS_FILE
     from ofa_pipeline.supernet import load_subnet
 
-    description = load_bundle(folder).subnet
+    bundle = load_bundle(folder)
+    description = bundle.subnet
     subnet = load_subnet(folder / WEIGHTS_FILE)
+    if subnet.arch != bundle.arch or subnet.num_classes != len(bundle.class_names):
+        raise ManifestMismatchError(
+            f"{folder / WEIGHTS_FILE} must hold the network that {folder / SUBNET_FILE} describes, "
+            f"of {len(bundle.class_names)} classes; it holds another, of {subnet.num_classes}. "
+            "Fetch or build the bundle again."
+        )
     return Target(
         name=str(folder),
         subnet=subnet,
@@ -107,7 +120,22 @@ def _bundle(folder: Path) -> Target:
         std=_channels(description["std"]),
         class_names=tuple(description["class_names"]),
         image_size_px=description["image_size_px"],
+        dataset=_dataset_of(bundle.card.get("lineage", {}), (folder, workspace)),
     )
+
+
+def _dataset_of(lineage: Mapping[str, str], places: Iterable[Path]) -> Path | None:
+    """Return the prepared dataset of a lineage, if it is in a workspace round one of the places.
+
+    Only what has the digest of the lineage counts: a workspace may have prepared other images.
+    """
+    for place in places:
+        for root in (place.resolve(), *place.resolve().parents):
+            folder = Layout(root).dataset
+            manifest = folder / MANIFEST_NAME
+            if manifest.is_file() and lineage.get(DATASET) == digest_input(folder):
+                return folder
+    return None
 
 
 def _channels(values: Sequence[float]) -> Channels:
@@ -115,12 +143,18 @@ def _channels(values: Sequence[float]) -> Channels:
     return red, green, blue
 
 
-def _own_supernet(path: Path, arch: str) -> Target:
+def _own_supernet(path: Path, arch: str, workspace: Path) -> Target:
+    """Return a subnet of a supernet of ours, with what its dataset knows.
+
+    The file holds no class names, nor the statistics of the images: they are those of the
+    dataset that its artifact was made from, where that is still there.
+    """
+    from ofa_pipeline.data import open_dataset
     from ofa_pipeline.supernet import extract_subnet, load_supernet
 
     supernet = load_supernet(path)
     subnet = extract_subnet(supernet, _arch_of(supernet.space, arch))
-    return Target(
+    target = Target(
         name=f"{path} {arch}",
         subnet=subnet,
         resolution_px=subnet.arch.resolution_px,
@@ -128,6 +162,22 @@ def _own_supernet(path: Path, arch: str) -> Target:
         needs_calibration=True,
         mean=None,
         std=None,
+    )
+    folder = path.resolve().parent
+    if not (folder / MANIFEST_NAME).is_file():
+        return target
+    inputs = Manifest.read(folder, made_by="ofa-pipeline run").inputs
+    found = _dataset_of(inputs, (folder, workspace))
+    if found is None:
+        return target
+    dataset = open_dataset(found)
+    return replace(
+        target,
+        mean=dataset.mean,
+        std=dataset.std,
+        class_names=dataset.class_names,
+        image_size_px=dataset.image_size_px,
+        dataset=found,
     )
 
 

@@ -129,12 +129,20 @@ def test_subnet_of_a_reference_supernet_is_calibrated_and_evaluated(folder: Path
         run(
             "evaluate", SUPERNET, "--checkpoint", folder / "supernet.pth",
             "--data", f"image_folder:{folder / 'images'}", "--arch", "smallest",
-            "--resolution-px", 32, "--json",
+            "--resolution-px", 32, "--labels", "index", "--json",
         )
     )  # fmt: skip
     assert shown["num_images"] == 12
     assert shown["calibrated"] is True
     assert 0 <= shown["accuracy_top1"] <= shown["accuracy_top5"] == 1
+
+
+def test_reference_supernet_without_class_names_is_not_guessed_at(folder: Path) -> None:
+    with pytest.raises(DatasetError, match="does not name its 3 classes"):
+        run(
+            "evaluate", SUPERNET, "--checkpoint", folder / "supernet.pth",
+            "--data", f"image_folder:{folder / 'images'}", "--resolution-px", 32,
+        )  # fmt: skip
 
 
 def test_evaluation_on_another_number_of_classes_is_refused(folder: Path, tmp_path: Path) -> None:
