@@ -144,7 +144,7 @@ class _Images:
         return self._source(self.split)
 
     def _source(self, split: str | None, *, every: int = 1) -> "SourceImages":
-        from ofa_pipeline.data import SourceImages
+        from ofa_pipeline.data import Decoding, SourceImages
 
         target = self._target
         return SourceImages(
@@ -153,7 +153,9 @@ class _Images:
             image_size_px=target.image_size_px or math.ceil(target.resolution_px / _CROP_FRACTION),
             split=split,  # type: ignore[arg-type]
             every=every,
-            as_stored=target.image_size_px is not None,
+            decoding=Decoding(
+                as_stored=target.image_size_px is not None, value_range=target.value_range
+            ),
         )
 
     def _statistics(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:

@@ -40,6 +40,8 @@ class Target:
     """By label, where the network knows them."""
     image_size_px: int | None = None
     """Side that images had before the evaluation transform; None for the reference's rule."""
+    value_range: tuple[float, float] | None = None
+    """Values of deep images that become 0 and 255."""
     dataset: Path | None = None
     """The prepared dataset that it was trained on, where that is at hand."""
 
@@ -99,6 +101,7 @@ def _registered(uri: str, workspace: Path) -> Target:
 def _bundle(folder: Path, workspace: Path) -> Target:
     from ofa_pipeline.specialize import load_bundle
     from ofa_pipeline.specialize.bundle import SUBNET_FILE, WEIGHTS_FILE
+    from ofa_pipeline.specialize.classify import value_range_of
     from ofa_pipeline.supernet import load_subnet
 
     bundle = load_bundle(folder)
@@ -120,6 +123,7 @@ def _bundle(folder: Path, workspace: Path) -> Target:
         std=_channels(description["std"]),
         class_names=tuple(description["class_names"]),
         image_size_px=description["image_size_px"],
+        value_range=value_range_of(bundle.subnet),
         dataset=_dataset_of(bundle.card.get("lineage", {}), (folder, workspace)),
     )
 
@@ -177,6 +181,7 @@ def _own_supernet(path: Path, arch: str, workspace: Path) -> Target:
         std=dataset.std,
         class_names=dataset.class_names,
         image_size_px=dataset.image_size_px,
+        value_range=dataset.value_range,
         dataset=found,
     )
 

@@ -2,7 +2,7 @@
 
 from ofa_pipeline.data.dataset import Batch, Dataset, Split, open_dataset
 from ofa_pipeline.data.decode import read_image
-from ofa_pipeline.data.direct import SourceImages
+from ofa_pipeline.data.direct import Decoding, SourceImages
 from ofa_pipeline.data.prepare import DatasetOptions, prepare_dataset
 from ofa_pipeline.data.splits import SPLIT_NAMES, SplitName
 from ofa_pipeline.data.transforms import Augmentation, augment, resize_normalize
@@ -13,6 +13,7 @@ __all__ = [
     "Batch",
     "Dataset",
     "DatasetOptions",
+    "Decoding",
     "SourceImages",
     "Split",
     "SplitName",

@@ -192,6 +192,8 @@ class Dataset:
     image_size_px: int
     """Side of the decoded images."""
     memory_limit_bytes: int
+    value_range: tuple[float, float] | None = None
+    """Values of deep images that became 0 and 255, where `dataset.value_range` says so."""
 
     @property
     def num_classes(self) -> int:
@@ -247,6 +249,7 @@ def open_dataset(folder: Path, *, memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT
             std=tuple(statistics["std"]),
             image_size_px=int(statistics["image_size_px"]),
             memory_limit_bytes=memory_limit_bytes,
+            value_range=_value_range(statistics.get("value_range")),
         )
     except FileNotFoundError as error:
         raise MissingArtifactError(f"{error.filename} is missing. {remedy}") from error
@@ -254,6 +257,13 @@ def open_dataset(folder: Path, *, memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT
         raise ManifestMismatchError(
             f"{folder} is not a prepared dataset: {type(error).__name__} {error}. {remedy}"
         ) from error
+
+
+def _value_range(values: Sequence[float] | None) -> tuple[float, float] | None:
+    if values is None:
+        return None
+    low, high = (float(value) for value in values)
+    return low, high
 
 
 def _chunks(ids: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:

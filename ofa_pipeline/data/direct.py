@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -12,13 +13,27 @@ from numpy.typing import NDArray
 
 from ofa_pipeline.cores import usable_cores
 from ofa_pipeline.data.dataset import Batch
-from ofa_pipeline.data.decode import square_pixels
+from ofa_pipeline.data.decode import ValueRange, square_pixels
 from ofa_pipeline.data.sources import SourceImage, open_source
 from ofa_pipeline.data.splits import SplitName
 from ofa_pipeline.errors import DatasetError
 
 IMAGES_A_TASK = 8
 TASKS_AHEAD_A_THREAD = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoding:
+    """How the files of a source are read."""
+
+    as_stored: bool = False
+    """As `ofa_pipeline.data.decode.decode_stored` does for a prepared dataset."""
+    value_range: ValueRange | None = None
+    """Values of deep images that become 0 and 255."""
+
+
+IMAGENET = Decoding()
+"""Whole images, as the reference evaluates."""
 
 
 class SourceImages:
@@ -36,7 +51,7 @@ class SourceImages:
         image_size_px: int,
         split: SplitName | None = None,
         every: int = 1,
-        as_stored: bool = False,
+        decoding: Decoding = IMAGENET,
     ) -> None:
         """Look through the source, without decoding an image.
 
@@ -50,8 +65,7 @@ class SourceImages:
                 in neither; None for all images.
             every: Take one image in so many, from the first on: a sample of all classes where
                 the source is ordered by class.
-            as_stored: Decode as a dataset of this size was stored, as
-                `ofa_pipeline.data.decode.square_pixels` explains.
+            decoding: How image files are read.
 
         Raises:
             DatasetError: If the source cannot be used, or has no such split.
@@ -60,7 +74,7 @@ class SourceImages:
         self._image_size_px = image_size_px
         self._split = split
         self._every = every
-        self._as_stored = as_stored
+        self._decoding = decoding
         known = {"train", *self._source.fixed_splits}
         if split is not None and split not in known:
             raise DatasetError(
@@ -123,13 +137,17 @@ class SourceImages:
             pool.shutdown(cancel_futures=True)
 
     def _decode_task(self, images: list[SourceImage]) -> list[NDArray[np.uint8]]:
-        side, as_stored = self._image_size_px, self._as_stored
-        return [_square(image, side, as_stored=as_stored) for image in images]
+        return [_square(image, self._image_size_px, self._decoding) for image in images]
 
 
-def _square(image: SourceImage, side_px: int, *, as_stored: bool) -> NDArray[np.uint8]:
+def _square(image: SourceImage, side_px: int, decoding: Decoding) -> NDArray[np.uint8]:
     try:
-        return square_pixels(image.read(), side_px, as_stored=as_stored)
+        return square_pixels(
+            image.read(),
+            side_px,
+            value_range=decoding.value_range,
+            as_stored=decoding.as_stored,
+        )
     except DatasetError as error:
         raise DatasetError(f"{image.path}: {error}") from error
     except OSError as error:

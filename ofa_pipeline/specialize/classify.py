@@ -20,7 +20,7 @@ import json
 import math
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,7 @@ class Classifier:
         self.class_names: list[str] = description["class_names"]
         self.resolution_px: int = description["arch"]["resolution_px"]
         self.image_size_px: int = description["image_size_px"]
+        self.value_range = value_range_of(description)
         self._mean = np.array(description["mean"], dtype=np.float32)[:, None, None] * 255
         self._std = np.array(description["std"], dtype=np.float32)[:, None, None] * 255
         self.file: Path = folder / runs["file"]
@@ -127,7 +128,8 @@ class Classifier:
             reason = getattr(error, "strerror", None) or error
             raise DatasetError(f"{path} cannot be read: {reason}") from error
         try:
-            return middle_square(decode_stored(content, self.image_size_px), self.image_size_px)
+            side, values = self.image_size_px, self.value_range
+            return middle_square(decode_stored(content, side, value_range=values), side)
         except DatasetError as error:
             raise DatasetError(f"{path}: {error}") from error
 
@@ -437,6 +439,12 @@ def check_description(description: dict[str, Any], path: Path) -> None:
             _is_channels(std, at_least=MIN_STD),
             f"must be three numbers from {MIN_STD:g} to 1",
         ),
+        (
+            "value_range",
+            description.get("value_range"),
+            _is_range(description.get("value_range")),
+            "must be two finite numbers, the lower one first",
+        ),
         ("class_names", names, _is_names(names), "must be a list of different texts"),
         (
             "runs.runtime",
@@ -461,6 +469,12 @@ def check_description(description: dict[str, Any], path: Path) -> None:
             raise ManifestMismatchError(f"{path}: {key} {rule}, got {str(value)[:60]}")
 
 
+def value_range_of(description: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Return the values of deep images that become 0 and 255, where the dataset set them."""
+    values = description.get("value_range")
+    return None if values is None else (float(values[0]), float(values[1]))
+
+
 def _is_runs(runs: object) -> bool:
     if not isinstance(runs, dict):
         return False
@@ -483,6 +497,15 @@ def _is_channels(values: object, *, at_least: float) -> bool:
         isinstance(values, list)
         and len(values) == IMAGE_DIMENSIONS
         and all(isinstance(v, int | float) and at_least <= v <= 1 for v in values)
+    )
+
+
+def _is_range(values: object) -> bool:
+    return values is None or (
+        isinstance(values, list)
+        and len(values) == 2  # noqa: PLR2004 - low and high
+        and all(isinstance(v, int | float) and math.isfinite(v) for v in values)
+        and values[0] < values[1]
     )
 
 

@@ -181,6 +181,7 @@ class _Workshop:
 
     def _subnet(self, arch: Arch) -> dict[str, Any]:
         dataset = self._dataset
+        reading = {"value_range": list(dataset.value_range)} if dataset.value_range else {}
         calibration = calibration_indices(
             dataset.num_images["calibration"],
             self._context.params.evaluation.calibration_images,
@@ -195,6 +196,7 @@ class _Workshop:
             "mean": list(dataset.mean),
             "std": list(dataset.std),
             "image_size_px": dataset.image_size_px,
+            **reading,
             "calibration": {"split": "calibration", "images": calibration},
             "runs": {
                 "runtime": self._settings.runtime,

@@ -97,7 +97,12 @@ class StrongestColor(nn.Module):
 
 
 def write_bundle(
-    folder: Path, *, resolution_px: int = 8, image_size_px: int = 16, runtime: str = ""
+    folder: Path,
+    *,
+    resolution_px: int = 8,
+    image_size_px: int = 16,
+    value_range: tuple[float, float] | None = None,
+    runtime: str = "",
 ) -> Path:
     """Write a bundle whose network says which color is strongest.
 
@@ -129,6 +134,7 @@ def write_bundle(
             "class_names": list(CLASS_NAMES),
             "arch": {"resolution_px": resolution_px},
             "image_size_px": image_size_px,
+            "value_range": value_range,
             "mean": [0.5, 0.5, 0.5],
             "std": [0.25, 0.25, 0.25],
             **({"runs": runs | {"accelerator": "cpu", "threads": 1}} if runtime else {}),

@@ -60,6 +60,9 @@ def edit(bundle, name, **changes):
         ({"class_names": "abc"}, "class_names"),
         ({"class_names": ["a", "a", "b"]}, "class_names"),
         ({"class_names": ["a", "b", 3]}, "class_names"),
+        ({"value_range": [5, 5]}, "value_range must be two finite numbers"),
+        ({"value_range": [0, float("inf")]}, "value_range"),
+        ({"value_range": 3}, "value_range"),
         ({"num_classes": 4}, "num_classes must be the number of class_names"),
     ],
 )

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ofa_pipeline.data import SourceImages, prepare_dataset, resize_normalize
+from ofa_pipeline.data import Decoding, SourceImages, prepare_dataset, resize_normalize
 from ofa_pipeline.data.decode import square_pixels
 from ofa_pipeline.errors import DatasetError
 from ofa_pipeline.specialize import Classifier, classify_code
@@ -65,7 +65,10 @@ def shipped(bundle):
 
 def test_every_image_has_the_same_pixels_in_all_four_ways(source, stored, bundle):
     images = SourceImages(
-        "image_folder:images", base=source, image_size_px=SIDE, split=None, as_stored=True
+        "image_folder:images",
+        base=source,
+        image_size_px=SIDE,
+        decoding=Decoding(as_stored=True),
     )
     evaluated = np.concatenate([batch.images.numpy() for batch in images.batches(5)])
     paths = sorted(stored)
@@ -90,6 +93,28 @@ def test_the_network_gets_the_same_numbers_and_gives_the_same_logits(source, sto
         std=(0.25,) * 3,
     )
     torch.testing.assert_close(evaluated, torch.from_numpy(prepared), rtol=0, atol=1e-5)
+
+
+def test_values_of_deep_images_mean_the_same_everywhere(tmp_path):
+    folder = write_bundle(tmp_path / "bundle", image_size_px=SIDE, value_range=(0, 4095))
+    values = np.random.default_rng(0).integers(0, 4096, (SIDE, SIDE)).astype(np.uint16)
+    for name in ("deep.png", "deep.tiff"):
+        (tmp_path / "images" / name[5:]).mkdir(parents=True)
+        file = tmp_path / "images" / name[5:] / name
+        Image.fromarray(values).save(file)
+        stored = square_pixels(file.read_bytes(), SIDE, value_range=(0, 4095))
+        assert np.ptp(stored) > 250
+        np.testing.assert_array_equal(Classifier(folder).read(file), stored)
+        np.testing.assert_array_equal(shipped(folder).Classifier(folder).read(file), stored)
+    images = SourceImages(
+        "image_folder:images",
+        base=tmp_path,
+        image_size_px=SIDE,
+        decoding=Decoding(as_stored=True, value_range=(0, 4095)),
+    )
+    [batch] = images.batches(2)
+    for evaluated in batch.images.numpy().transpose(0, 2, 3, 1):
+        np.testing.assert_array_equal(evaluated, stored)
 
 
 @pytest.mark.parametrize(
