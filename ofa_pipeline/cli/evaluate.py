@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ofa_pipeline.cli.options import JsonOption, WorkspaceOption
-from ofa_pipeline.cli.output import stderr, stdout
+from ofa_pipeline.cli.output import PLAIN, stderr, stdout
 from ofa_pipeline.cli.splits import ALL, SPLITS, choose_split, training_warning
 from ofa_pipeline.errors import DatasetError, DeviceError, NotEnoughBatchesError, ParamsError
 
@@ -96,7 +96,7 @@ def evaluate(  # noqa: PLR0913 - options of a command
     images = _Images(data, split, found, workspace=workspace, batch_size=batch_size)
     images.match(labels)
     for note in images.notes:
-        stderr.print(note, highlight=False, soft_wrap=True, markup=False)
+        stderr.print(note, **PLAIN)
     with Display(stderr) as display:
         reporter = Reporter(lambda event: display.show("evaluate", event))
         network: nn.Module = found.subnet
@@ -269,7 +269,5 @@ def _show(target: "Target", images: _Images, predictions: "Predictions", *, as_j
         f"{target.name} at {target.resolution_px} px on {len(predictions.labels)} images "
         f"({images.measured_on}): top-1 {predictions.accuracy_top1:.2%}, "
         f"top-5 {predictions.accuracy_top5:.2%}",
-        highlight=False,
-        soft_wrap=True,
-        markup=False,
+        **PLAIN,
     )

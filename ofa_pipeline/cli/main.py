@@ -8,7 +8,18 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ofa_pipeline.cli import checkpoints, doctor, evaluate, params, pipeline, search, subnets, zoo
+from ofa_pipeline.cli import (
+    checkpoints,
+    doctor,
+    evaluate,
+    params,
+    pipeline,
+    predict,
+    pull,
+    search,
+    subnets,
+    zoo,
+)
 from ofa_pipeline.cli.environment import keep_quiet
 from ofa_pipeline.cli.options import DebugOption
 from ofa_pipeline.cli.output import (
@@ -43,7 +54,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for group in (pipeline, subnets, search, evaluate, zoo, checkpoints, params, doctor):
+for group in (
+    *(pipeline, subnets, pull, predict, search, evaluate),
+    *(zoo, checkpoints, params, doctor),
+):
     group.add_commands(app)
 
 

@@ -3,11 +3,13 @@
 import signal
 import sys
 import traceback
+from typing import Final, TypedDict
 
 from rich.console import Console
 from rich.markup import escape
 
 from ofa_pipeline.cli.faults import explain_fault
+from ofa_pipeline.cli.hints import pasteable
 from ofa_pipeline.errors import (
     InfeasibleConstraintError,
     OfaPipelineError,
@@ -31,7 +33,17 @@ MAX_MESSAGE = 3000
 """Characters of an error: a screen, and an event of a stage with it in one write to a pipe."""
 
 _MAX_UNEXPECTED = 1000
+
+class _Plain(TypedDict):
+    highlight: bool
+    soft_wrap: bool
+    markup: bool
+
+
 _WIDTH_OF_FILES = 140
+
+PLAIN: Final[_Plain] = {"highlight": False, "soft_wrap": True, "markup": False}
+"""Of a line that is copied: nothing in it is coloured, interpreted or broken in the middle."""
 
 stdout = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
 stderr = Console(stderr=True, width=None if sys.stderr.isatty() else _WIDTH_OF_FILES)
@@ -75,4 +87,5 @@ def report_error(error: BaseException, *, debug: bool) -> None:
     """Print an error: one line, or the traceback too."""
     if debug and isinstance(error, Exception):
         traceback.print_exception(error, file=sys.stderr)
-    stderr.print(f"[bold red]error:[/] {escape(describe_error(error))}", soft_wrap=True)
+    text = escape(pasteable(describe_error(error)))
+    stderr.print(f"[bold red]error:[/] {text}", soft_wrap=True)

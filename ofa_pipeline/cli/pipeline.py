@@ -14,8 +14,16 @@ import typer
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli.display import Display
 from ofa_pipeline.cli.events import PIPE_VARIABLE, EventPipe, StageEvent
+from ofa_pipeline.cli.hints import PROGRAM_VARIABLE, command, program
 from ofa_pipeline.cli.options import WorkspaceOption
-from ofa_pipeline.cli.output import EXIT_TERMINATED, describe_error, exit_code_of, stderr, stdout
+from ofa_pipeline.cli.output import (
+    EXIT_TERMINATED,
+    PLAIN,
+    describe_error,
+    exit_code_of,
+    stderr,
+    stdout,
+)
 from ofa_pipeline.dataset_summary import read_summary
 from ofa_pipeline.progress import Reporter
 from ofa_pipeline.stages import STAGES, StageContext, check_item, find_stage, run_stage
@@ -50,6 +58,7 @@ def run(
     """
     command = [sys.executable, "-P", "-m", "flows.run", "--workspace", str(workspace)]
     command += [word for name in device or () for word in ("--device", name)]
+    os.environ[PROGRAM_VARIABLE] = program(sys.argv, os.environ)
     # The flow is the layer above this package, so it is started, not imported.
     os.execv(sys.executable, [*command, *(["--debug"] if "--debug" in sys.argv else [])])  # noqa: S606
 
@@ -99,13 +108,12 @@ def init(
     A preset is the params of one of the reference's supernets on ImageNet.
     """
     for path in create_workspace(folder, preset=preset):
-        stdout.print(f"wrote {path}", highlight=False, soft_wrap=True)
+        stdout.print(f"wrote {path}", **PLAIN)
     choose_version_control(folder)
     stdout.print(
         f"{folder} is a workspace. Next: edit {folder / 'params.yaml'}, "
-        f"then ofa-pipeline run --workspace {folder}",
-        highlight=False,
-        soft_wrap=True,
+        f"then {command('run', '--workspace', folder)}",
+        **PLAIN,
     )
 
 

@@ -1,21 +1,21 @@
-"""`ofa-pipeline best`, `subnets` and `predict`: what the deployment team asks the registry."""
+"""`ofa-pipeline best` and `subnets`: what the deployment team asks the registry."""
 
 import json
-import tempfile
+import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
+from ofa_pipeline.cli.hints import command, pasteable
 from ofa_pipeline.cli.options import DatasetOption, JsonOption, WorkspaceOption
-from ofa_pipeline.cli.output import stderr, stdout
-from ofa_pipeline.errors import MissingArtifactError, RegistryError
+from ofa_pipeline.cli.output import PLAIN, stderr, stdout
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ofa_pipeline.registry import RegisteredSubnet
 
 DeviceOption = Annotated[
@@ -27,7 +27,6 @@ def add_commands(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command("best")(best)
     app.command("subnets")(subnets)
-    app.command("predict")(predict)
 
 
 def best(
@@ -59,9 +58,7 @@ def best(
     else:
         stdout.print(subnet_table([found]))
         stdout.print(_picked_for(found), highlight=False)
-        stdout.print(
-            f"load it with: mlflow.pyfunc.load_model({found.model_uri!r})", highlight=False
-        )
+        stdout.print(_how_to_use(found, workspace), **PLAIN)
 
 
 def subnets(
@@ -83,80 +80,23 @@ def subnets(
     others = registry.list_subnets(device=device, dataset=ANY_DATASET)
     if len(others) > len(found):
         # Beside the answer, so that what reads it reads nothing else.
-        stderr.print(_not_shown(found, others), highlight=False, soft_wrap=True)
+        stderr.print(pasteable(_not_shown(found, others)), **PLAIN)
     elif not found and not as_json:
-        stdout.print("nothing is registered yet. Run: ofa-pipeline run")
+        stdout.print(pasteable("nothing is registered yet. Run: ofa-pipeline run"), **PLAIN)
 
 
-def predict(
-    images: Annotated[list[Path], typer.Argument(help="Image files.")],
-    *,
-    device: DeviceOption = None,
-    max_latency_ms: Annotated[
-        float | None, typer.Option("--max-latency-ms", "-t", min=0, help="Bound of the subnet.")
-    ] = None,
-    bundle: Annotated[
-        Path | None, typer.Option("--bundle", "-b", help="Use this bundle folder instead.")
-    ] = None,
-    as_json: JsonOption = False,
-    workspace: WorkspaceOption = Path(),
-) -> None:
-    """Classify images with the most accurate registered subnet, or the one asked for."""
-    from ofa_pipeline.data.decode import read_image
-    from ofa_pipeline.specialize.classify import Classifier
+def _how_to_use(subnet: "RegisteredSubnet", workspace: Path) -> str:
+    """Return how to load and to fetch a subnet, to be pasted into Python and into a shell."""
+    from ofa_pipeline.registry.server import URI_VARIABLE, tracking_uri
 
-    with _bundle_folder(workspace, bundle, device=device, max_latency_ms=max_latency_ms) as folder:
-        classifier = Classifier(folder)
-    answers = []
-    for path in images:
-        [probabilities] = classifier.predict(read_image(path))
-        label = int(probabilities.argmax())
-        answers.append(
-            {
-                "image": str(path),
-                "class_name": classifier.class_names[label],
-                "label": label,
-                "probability": round(float(probabilities[label]), 6),
-            }
-        )
-    if as_json:
-        _print_json(answers)
-        return
-    for answer in answers:
-        line = f"{answer['image']}: {answer['class_name']} ({answer['probability']:.1%})"
-        stdout.print(line, highlight=False, soft_wrap=True, markup=False)
-
-
-@contextmanager
-def _bundle_folder(
-    workspace: Path, bundle: Path | None, *, device: str | None, max_latency_ms: float | None
-) -> Iterator[Path]:
-    """Give the bundle that was named, or the best one of the registry."""
-    if bundle is not None:
-        if not (bundle / "subnet.json").is_file():
-            raise MissingArtifactError(
-                f"{bundle} must be a bundle, but holds no subnet.json. Bundles lie in "
-                "artifacts/subnets/DEVICE/ after: ofa-pipeline run"
-            )
-        yield bundle
-        return
-    from ofa_pipeline.registry import open_registry
-
-    registry = open_registry(workspace)
-    found = [
-        subnet
-        for subnet in registry.list_subnets(device=device)
-        if max_latency_ms is None
-        or subnet.record.latency[device or subnet.record.device].p50_ms <= max_latency_ms
-    ]
-    if not found:
-        raise RegistryError(
-            "no registered subnet fits. See what there is: ofa-pipeline subnets; "
-            "or register some: ofa-pipeline run"
-        )
-    with tempfile.TemporaryDirectory() as folder:
-        chosen = max(found, key=lambda subnet: subnet.record.accuracy_top1)
-        yield registry.download(chosen, Path(folder))
+    # Who has set the variable has it in Python, too; and it may hold a password.
+    place = "" if os.environ.get(URI_VARIABLE, "").strip() else tracking_uri(workspace)
+    told = f"mlflow.set_tracking_uri({place!r}); " if place else ""
+    return (
+        f"load it with: import mlflow; {told}"
+        f"model = mlflow.pyfunc.load_model({subnet.model_uri!r})\n"
+        f"fetch it with: {command('pull', subnet.model_uri)}"
+    )
 
 
 def _picked_for(subnet: "RegisteredSubnet") -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.artifacts import MANIFEST_NAME, Layout, Manifest, digest_input
+from ofa_pipeline.cli.chosen import VERSION_PREFIX, find_version
 from ofa_pipeline.errors import ArchError, ManifestMismatchError, ParamsError, suggest
 from ofa_pipeline.spaces import REFERENCE_SPACES, reference_space
 from ofa_pipeline.zoo import published_networks
@@ -71,7 +72,7 @@ def find_target(
         CheckpointError: If a file cannot be read or does not fit.
     """
     path = Path(name)
-    if name.startswith("models:/"):
+    if name.startswith(VERSION_PREFIX):
         target = _registered(name, workspace)
     elif (path / "subnet.json").is_file():
         target = _bundle(path, workspace)
@@ -85,16 +86,12 @@ def find_target(
 
 
 def _registered(uri: str, workspace: Path) -> Target:
-    from ofa_pipeline.registry import ANY_DATASET, open_registry
+    from ofa_pipeline.registry import open_registry
 
     registry = open_registry(workspace)
-    found = {subnet.model_uri: subnet for subnet in registry.list_subnets(dataset=ANY_DATASET)}
-    if uri not in found:
-        raise ParamsError(
-            f"the registry has no {uri}.{suggest(uri, found)} See: ofa-pipeline subnets"
-        )
+    subnet = find_version(registry, uri)
     with tempfile.TemporaryDirectory() as folder:
-        bundle = registry.download(found[uri], Path(folder))
+        bundle = registry.download(subnet, Path(folder))
         return replace(_bundle(bundle, workspace), name=uri)
 
 

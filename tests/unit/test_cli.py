@@ -365,7 +365,7 @@ def test_predict_takes_a_bundle_folder(cli, tmp_path):
 def test_predict_without_a_fitting_subnet_says_where_to_look(cli, registry, tmp_path):
     Image.new("RGB", (20, 20)).save(tmp_path / "x.png")
     code, _, err = cli("predict", "x.png", "-d", "cpu", "-t", "0.1")
-    assert code == 1
+    assert code == 4
     assert "ofa-pipeline subnets" in err
 
 

@@ -1,0 +1,84 @@
+"""Which registered subnet a command means: the version that was named, or the best one."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ofa_pipeline.errors import InfeasibleConstraintError, ParamsError, suggest
+
+if TYPE_CHECKING:
+    from ofa_pipeline.registry import RegisteredSubnet, SubnetRegistry
+
+VERSION_PREFIX = "models:/"
+LIST = "See what there is: ofa-pipeline subnets"
+
+MaxLatencyOption = Annotated[
+    float | None, typer.Option("--max-latency-ms", "-t", min=0, help="Measured median, a call.")
+]
+MinAccuracyOption = Annotated[
+    float | None,
+    typer.Option("--min-accuracy", "-a", min=0, max=1, help="Top-1 on test, a fraction."),
+]
+
+
+def find_version(registry: "SubnetRegistry", uri: str) -> "RegisteredSubnet":
+    """Return a registered version, of whatever dataset.
+
+    Args:
+        registry: Where it is looked for.
+        uri: ``models:/NAME/VERSION``.
+
+    Raises:
+        ParamsError: If there is none.
+    """
+    from ofa_pipeline.registry import ANY_DATASET
+
+    found = {subnet.model_uri: subnet for subnet in registry.list_subnets(dataset=ANY_DATASET)}
+    if uri not in found:
+        raise ParamsError(
+            f"the registry has no {uri}, which should read models:/NAME/VERSION."
+            f"{suggest(uri, found)} {LIST} --dataset any"
+        )
+    return found[uri]
+
+
+def choose(
+    registry: "SubnetRegistry",
+    *,
+    device: str | None,
+    max_latency_ms: float | None,
+    min_accuracy: float | None,
+    dataset: str | None,
+) -> "RegisteredSubnet":
+    """Return the best subnet within bounds, by the rule of ``ofa-pipeline best``.
+
+    Raises:
+        InfeasibleConstraintError: If none meets them.
+        RegistryError: If nothing is registered that could.
+    """
+    try:
+        return registry.choose(
+            device=device,
+            max_latency_ms=max_latency_ms,
+            min_accuracy=min_accuracy,
+            dataset=dataset,
+        )
+    except InfeasibleConstraintError as error:
+        raise InfeasibleConstraintError(f"{error} {LIST}") from error
+
+
+def describe_subnet(subnet: "RegisteredSubnet") -> str:
+    """Return what a subnet is in a line."""
+    from ofa_pipeline.registry import dataset_label
+
+    record = subnet.record
+    return (
+        f"{subnet.model_uri}: top-1 {record.accuracy_top1:.2%} on {record.num_test_images} test "
+        f"images of {dataset_label(record)}, {record.latency_ms:.3g} ms on {record.device}"
+    )
+
+
+def default_folder(subnet: "RegisteredSubnet") -> Path:
+    """Return where a subnet is pulled to when no folder is named."""
+    return Path(f"{subnet.record.model_name}-v{subnet.version}")

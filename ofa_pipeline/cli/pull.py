@@ -1,0 +1,222 @@
+"""`ofa-pipeline pull`: a registered subnet into a folder, checked and whole."""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from ofa_pipeline.cli.chosen import (
+    VERSION_PREFIX,
+    MaxLatencyOption,
+    MinAccuracyOption,
+    choose,
+    default_folder,
+    describe_subnet,
+    find_version,
+)
+from ofa_pipeline.cli.hints import command
+from ofa_pipeline.cli.options import DatasetOption, JsonOption, WorkspaceOption
+from ofa_pipeline.cli.output import PLAIN, stdout
+from ofa_pipeline.errors import ParamsError, RegistryError
+
+if TYPE_CHECKING:
+    from ofa_pipeline.registry import RegisteredSubnet, SubnetRegistry
+
+Format = Literal["bundle", "onnx", "weights"]
+DOCUMENTS = ("subnet.json", "card.json")
+"""They go with every format: without them nobody knows the classes and the normalization."""
+FILES: dict[Format, tuple[str, ...]] = {
+    "onnx": ("model.onnx", *DOCUMENTS),
+    "weights": ("weights.safetensors", *DOCUMENTS),
+}
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("pull")(pull)
+
+
+def pull(  # noqa: PLR0913 - options of a command
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[models:/NAME/VERSION] [FOLDER]",
+            help="A version, or --device for the best one; and the new folder, by default "
+            "NAME-vVERSION here.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    device: Annotated[
+        str | None, typer.Option("--device", "-d", help="Name of a device: its best subnet.")
+    ] = None,
+    max_latency_ms: MaxLatencyOption = None,
+    min_accuracy: MinAccuracyOption = None,
+    dataset: DatasetOption = None,
+    file_format: Annotated[
+        Format,
+        typer.Option(
+            "--format",
+            help="The whole bundle, or its ONNX file or weights with the two documents.",
+        ),
+    ] = "bundle",
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Bring a registered subnet into a folder.
+
+    Its files are compared with the SHA-256 that were registered. The folder appears whole or not
+    at all; one that holds something else is left alone.
+    """
+    from ofa_pipeline.registry import open_registry
+
+    uri, folder = _understood(words or ())
+    bounds = {
+        "device": device,
+        "max_latency_ms": max_latency_ms,
+        "min_accuracy": min_accuracy,
+        "dataset": dataset,
+    }
+    _check_question(uri, bounds)
+    registry = open_registry(workspace)
+    subnet = find_version(registry, uri) if uri else choose(registry, **bounds)  # type: ignore[arg-type]
+    target = folder or default_folder(subnet)
+    is_new = _fetch(registry, subnet, target, file_format)
+    values = _values(subnet, target, file_format)
+    if as_json:
+        typer.echo(json.dumps(values, indent=2))
+    else:
+        _show(subnet, target, values, is_new=is_new)
+
+
+def _understood(words: "list[str] | tuple[()]") -> tuple[str | None, Path | None]:
+    """Return the version and the folder that were named.
+
+    Raises:
+        ParamsError: If there is more than one of each.
+    """
+    versions = [word for word in words if word.startswith(VERSION_PREFIX)]
+    folders = [word for word in words if not word.startswith(VERSION_PREFIX)]
+    if len(versions) > 1 or len(folders) > 1:
+        raise ParamsError(
+            f"pull takes one models:/NAME/VERSION and one folder, got {' '.join(words)}"
+        )
+    if folders == [""]:
+        raise ParamsError("the folder must have a name, got ''")
+    return (
+        versions[0] if versions else None,
+        Path(folders[0]).expanduser() if folders else None,
+    )
+
+
+def _check_question(uri: str | None, bounds: dict[str, Any]) -> None:
+    given = [f"--{name.replace('_', '-')}" for name, value in bounds.items() if value is not None]
+    if uri and given:
+        raise ParamsError(f"{uri} is one version: leave out {', '.join(given)}")
+    if not uri and bounds["device"] is None:
+        raise ParamsError(
+            "pull needs a version, models:/NAME/VERSION, or a device: --device NAME. "
+            "See what there is: ofa-pipeline subnets"
+        )
+
+
+def _fetch(
+    registry: "SubnetRegistry", subnet: "RegisteredSubnet", target: Path, file_format: Format
+) -> bool:
+    """Fill the folder; False if it holds just these files already.
+
+    Raises:
+        ParamsError: If it holds something else.
+        RegistryError: If the files are gone or changed, or the format is not among them.
+    """
+    if target.exists() and not target.is_dir():
+        raise ParamsError(f"{target} must be a new folder, it is a file")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    place = target.resolve()
+    prefix = f".{place.name}.pulling."
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=prefix) as temporary:
+        bundle = registry.download(subnet, Path(temporary) / "download")
+        files = _chosen_files(bundle, subnet, file_format)
+        whole = Path(temporary) / "whole"
+        whole.mkdir()
+        for path in files:
+            shutil.copyfile(path, whole / path.name)
+        if target.exists() and any(target.iterdir()):
+            _check_same(target, whole, subnet)
+            return False
+        if target.exists():
+            place.rmdir()
+        whole.rename(place)
+    return True
+
+
+def _chosen_files(bundle: Path, subnet: "RegisteredSubnet", file_format: Format) -> list[Path]:
+    there = {path.name: path for path in sorted(bundle.iterdir()) if path.is_file()}
+    wanted = FILES.get(file_format, tuple(there))
+    missing = [name for name in wanted if name not in there]
+    if missing:
+        raise RegistryError(
+            f"{subnet.model_uri} has no {', '.join(missing)} for --format {file_format}, it has "
+            f"{', '.join(there)}"
+        )
+    return [there[name] for name in wanted]
+
+
+def _check_same(target: Path, whole: Path, subnet: "RegisteredSubnet") -> None:
+    from ofa_pipeline.artifacts import digest_file
+
+    def digests(folder: Path) -> dict[str, str | None]:
+        # Python leaves its cache beside a classify.py that was imported.
+        paths = [path for path in folder.iterdir() if path.name != "__pycache__"]
+        return {path.name: digest_file(path) if path.is_file() else None for path in paths}
+
+    if digests(target) != digests(whole):
+        raise ParamsError(
+            f"{target} must be new or empty, or hold {subnet.model_uri} already; it holds "
+            "something else. Name another folder"
+        )
+
+
+def _values(subnet: "RegisteredSubnet", target: Path, file_format: Format) -> dict[str, Any]:
+    from ofa_pipeline.artifacts import digest_file
+
+    record = subnet.record
+    paths = [path for path in sorted(target.iterdir()) if path.is_file()]
+    return {
+        "model_uri": subnet.model_uri,
+        "folder": str(target),
+        "format": file_format,
+        "bundle_digest": record.bundle_digest,
+        "device": record.device,
+        "accuracy_top1": record.accuracy_top1,
+        "latency_ms": record.latency_ms,
+        "files": {path.name: digest_file(path) for path in paths},
+    }
+
+
+def _show(
+    subnet: "RegisteredSubnet", target: Path, values: dict[str, Any], *, is_new: bool
+) -> None:
+    size = sum((target / name).stat().st_size for name in values["files"])
+    lines = [
+        describe_subnet(subnet),
+        f"{'wrote' if is_new else 'is there already:'} {target}: {', '.join(values['files'])} "
+        f"({size / 2**20:.1f} MiB, SHA-256 as registered)",
+    ]
+    if values["format"] == "bundle":
+        lines += [
+            f"classify images: {command('predict', '--bundle', target)} IMAGE_OR_FOLDER ...",
+            f"without this package: python {command_path(target / 'classify.py')} IMAGE ...",
+        ]
+    for line in lines:
+        stdout.print(line, **PLAIN)
+
+
+def command_path(path: Path) -> str:
+    """Return a path as a shell takes it."""
+    import shlex
+
+    return shlex.quote(str(path))
