@@ -94,7 +94,7 @@ def _find_images(places: Sequence[Path]) -> list[Path]:
     Raises:
         DatasetError: If a folder cannot be read, or there is nothing at all.
     """
-    from ofa_pipeline.data.sources.walk import key_of, keys_above, walk
+    from ofa_pipeline.data.sources.walk import is_probably_image, key_of, keys_above, walk
 
     files: list[Path] = []
     passed = 0
@@ -103,7 +103,7 @@ def _find_images(places: Sequence[Path]) -> list[Path]:
             files.append(place)
             continue
         for found in walk(place, above=keys_above(place) - {key_of(place)}):
-            if found.problem is None:
+            if found.problem is None and is_probably_image(found.path):
                 files.append(found.path)
             else:
                 passed += 1

@@ -1,6 +1,7 @@
 """`ofa-pipeline pull`: a registered subnet into a folder, checked and whole."""
 
 import json
+import shlex
 import shutil
 import tempfile
 from pathlib import Path
@@ -207,16 +208,10 @@ def _show(
         f"({size / 2**20:.1f} MiB, SHA-256 as registered)",
     ]
     if values["format"] == "bundle":
+        quoted = shlex.quote(str(target / "classify.py"))
         lines += [
-            f"classify images: {command('predict', '--bundle', target)} IMAGE_OR_FOLDER ...",
-            f"without this package: python {command_path(target / 'classify.py')} IMAGE ...",
+            f"classify with it: add images or folders to `{command('predict', '--bundle', target)}`"
+            f", or, without this package, images to `python {quoted}`",
         ]
     for line in lines:
         stdout.print(line, **PLAIN)
-
-
-def command_path(path: Path) -> str:
-    """Return a path as a shell takes it."""
-    import shlex
-
-    return shlex.quote(str(path))

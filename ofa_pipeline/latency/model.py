@@ -146,7 +146,7 @@ def load_latency_model(folder: Path) -> LatencyModel:
         MissingArtifactError: If the file is not there.
         ManifestMismatchError: If it is not a model.
     """
-    command = "ofa-pipeline stage profile_latency --item DEVICE"
+    command = f"ofa-pipeline stage profile_latency --item {folder.name}"
     values = read_json(folder / MODEL_NAME, made_by=command)
     try:
         return LatencyModel(**values["model"])

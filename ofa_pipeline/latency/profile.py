@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ofa_pipeline.supernet import Subnet
 
 CARD_NAME = "card.json"
-MADE_BY = "ofa-pipeline stage profile_latency --item DEVICE"
+MADE_BY = "ofa-pipeline stage profile_latency --item {device}"
 BUDGET_STEPS = 100
 """A budget is rounded up to a round number at most this part of the range away."""
 
@@ -111,7 +111,8 @@ def load_latency_profile(folder: Path) -> LatencyProfile:
         MissingArtifactError: If a file is not there.
         ManifestMismatchError: If a file is not what the stage writes.
     """
-    values = read_json(folder / CARD_NAME, made_by=MADE_BY)
+    made_by = MADE_BY.format(device=folder.name)
+    values = read_json(folder / CARD_NAME, made_by=made_by)
     try:
         return LatencyProfile(
             card=DeviceCard.from_dict(values["device"]),
@@ -124,7 +125,7 @@ def load_latency_profile(folder: Path) -> LatencyProfile:
     except (KeyError, TypeError) as error:
         raise ManifestMismatchError(
             f"{folder / CARD_NAME} is not a device card ({error!r}). Produce it again with: "
-            f"{MADE_BY}"
+            f"{made_by}"
         ) from error
 
 

@@ -156,7 +156,7 @@ def read_entries(folder: Path, *, names: ModelNames) -> tuple[Entry, ...]:
         ManifestMismatchError: If it is not as the stage writes it.
     """
     path = folder / INDEX_FILE
-    index = read_json(path, made_by="ofa-pipeline stage specialize --item DEVICE")
+    index = read_json(path, made_by=f"ofa-pipeline stage specialize --item {folder.name}")
     try:
         return tuple(
             Entry(
@@ -211,7 +211,7 @@ def _receipt(entry: Entry) -> dict[str, Any]:
 
 def _read_receipts(path: Path) -> list[dict[str, Any]]:
     receipts: list[dict[str, Any]] = read_json(
-        path, made_by="ofa-pipeline stage register --item DEVICE"
+        path, made_by=f"ofa-pipeline stage register --item {path.parent.name}"
     )["receipts"]
     return receipts
 

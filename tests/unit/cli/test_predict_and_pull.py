@@ -55,6 +55,7 @@ def photos(tmp_path):
     (root / "b" / "bad.png").write_bytes(b"no")
     for junk in (".DS_Store", "Thumbs.db", "._a.png", "b/desktop.ini", "notes.txt"):
         (root / junk).write_text("x")
+    (root / "b" / "weights.safetensors").write_bytes(bytes(range(256)))
     return root
 
 
@@ -198,7 +199,8 @@ def test_version_is_pulled_whole(cli, registry, tmp_path):
 
 def test_printed_command_classifies(cli, registry, photos, tmp_path):
     out = cli("pull", f"{MODEL}/1", "my phone")[1]
-    assert "ofa-pipeline predict --bundle 'my phone' " in out
+    assert "`ofa-pipeline predict --bundle 'my phone'`" in out
+    assert "`python 'my phone/classify.py'`" in out
     assert cli("predict", "--bundle", "my phone", "photos/a.png")[0] == 0
 
 
