@@ -48,7 +48,7 @@ def cli(monkeypatch, tmp_path, capsys):
 
 def test_help_names_every_command_and_the_exit_codes():
     text = CliRunner().invoke(app, ["--help"]).output
-    for name in ("run", "stage", "init", "best", "subnets", "predict", "doctor", "params"):
+    for name in ("run", "stage", "init", "best", "subnets", "pull", "predict", "doctor", "params"):
         assert name in text
     assert "Exit codes" in text
 

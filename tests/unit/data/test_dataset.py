@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from ofa_pipeline.data import SPLIT_NAMES, open_dataset, prepare_dataset
 from ofa_pipeline.errors import DatasetError, ManifestMismatchError, MissingArtifactError
@@ -187,3 +188,17 @@ def test_documents_of_something_else_are_refused(tmp_path, folder, content):
     (tmp_path / "statistics.json").write_text(content)
     with pytest.raises(ManifestMismatchError, match="is not a prepared dataset"):
         open_dataset(tmp_path)
+
+
+def test_range_of_deep_images_is_known_to_the_dataset(tmp_path):
+    values = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (tmp_path / "deep" / name).mkdir(parents=True)
+        for index in range(8):
+            pixels = values.integers(0, 4096, (8, 8)).astype(np.uint16)
+            Image.fromarray(pixels).save(tmp_path / "deep" / name / f"{index}.png")
+    for value_range in (None, (0.0, 4095.0)):
+        folder = tmp_path / f"dataset-{value_range}"
+        options = dataset_options("image_folder:deep", value_range=value_range)
+        prepare_dataset(options, folder, base=tmp_path)
+        assert open_dataset(folder).value_range == value_range
