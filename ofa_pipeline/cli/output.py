@@ -34,6 +34,7 @@ MAX_MESSAGE = 3000
 
 _MAX_UNEXPECTED = 1000
 
+
 class _Plain(TypedDict):
     highlight: bool
     soft_wrap: bool
