@@ -16,6 +16,7 @@ from ofa_pipeline.cli.options import WorkspaceOption
 from ofa_pipeline.cli.output import EXIT_ERROR, stdout
 from ofa_pipeline.cores import usable_cores
 from ofa_pipeline.errors import OfaPipelineError
+from ofa_pipeline.masking import mask_secrets
 from ofa_pipeline.workspace import is_under_git
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def _finding(what: str, look: Callable[[], str]) -> Finding:
     try:
         return Finding(what, look())
     except OfaPipelineError as error:
-        return Finding(what, str(error), is_good=False)
+        return Finding(what, mask_secrets(str(error)), is_good=False)
 
 
 def _registry(workspace: Path, params: "Params") -> str:
@@ -146,4 +147,4 @@ def _registry(workspace: Path, params: "Params") -> str:
 
     registry = open_registry(workspace, experiment=params.registry.experiment)
     registry.check()
-    return registry.tracking_uri
+    return mask_secrets(registry.tracking_uri)

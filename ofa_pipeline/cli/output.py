@@ -16,6 +16,7 @@ from ofa_pipeline.errors import (
     WorkspaceBusyError,
     shorten,
 )
+from ofa_pipeline.masking import mask_secrets
 
 EXIT_ERROR = 1
 EXIT_BUSY = 3
@@ -64,8 +65,8 @@ def exit_code_of(error: BaseException) -> int:
 
 
 def describe_error(error: BaseException) -> str:
-    """Return an error in one line that helps, never longer than fits a screen."""
-    return shorten(_describe(error), MAX_MESSAGE)
+    """Return an error in one line that helps, without secrets, never longer than a screen."""
+    return shorten(mask_secrets(_describe(error)), MAX_MESSAGE)
 
 
 def _describe(error: BaseException) -> str:
@@ -87,6 +88,6 @@ def _describe(error: BaseException) -> str:
 def report_error(error: BaseException, *, debug: bool) -> None:
     """Print an error: one line, or the traceback too."""
     if debug and isinstance(error, Exception):
-        traceback.print_exception(error, file=sys.stderr)
+        sys.stderr.write(mask_secrets("".join(traceback.format_exception(error))))
     text = escape(pasteable(describe_error(error)))
     stderr.print(f"[bold red]error:[/] {text}", soft_wrap=True)

@@ -3,18 +3,19 @@
 Metrics of a LoggedModel can be compared in a search (tags of a version cannot), so they answer
 `best`. A subnet counts as registered when its LoggedModel bears the tag `VERSION_TAG`, which is
 written last; what an interrupted run left without it is removed by the next.
+How many processes and machines register at once without harm is told in `registration`.
 """
 
-import json
-import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ofa_pipeline.errors import RegistryError, suggest
+from ofa_pipeline.masking import mask_secrets
+from ofa_pipeline.registry.addresses import is_sqlite, sqlite_path
+from ofa_pipeline.registry.causes import explain
 from ofa_pipeline.registry.choosing import (
     HomeDataset,
     alias_targets,
@@ -24,36 +25,33 @@ from ofa_pipeline.registry.choosing import (
     unknown_dataset,
     visible,
 )
+from ofa_pipeline.registry.database import ensure_database, hold_database
 from ofa_pipeline.registry.fields import (
     OWNER,
     OWNER_TAG,
-    RECORD_TAG,
     VERSION_TAG,
     dataset_filters,
-    describe,
     latency_metric,
-    metrics_of,
     of_bundle,
     of_model,
-    params_of,
     read_model,
-    tags_of,
 )
-from ofa_pipeline.registry.model_folder import write_model_folder
 from ofa_pipeline.registry.protocol import Entry, RunNotes, infeasible
 from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord
+from ofa_pipeline.registry.registration import Shelf, end_abandoned_runs, open_run, register_one
 from ofa_pipeline.registry.server import (
     ambient_tracking_uri,
     check_reachable,
     may_hold_anything,
     quiet_mlflow,
-    without_password,
 )
 from ofa_pipeline.registry.verify import check_files
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
+
+Found = TypeVar("Found")
 
 PAGE = 200
 
@@ -88,10 +86,14 @@ class MlflowRegistry:
     def check(self, model_names: Iterable[str] = ()) -> None:
         """Check quickly that the registry answers and that the names are ours or free.
 
+        A SQLite file that is not there is not made: that takes seconds, and nothing needs it yet.
+
         Raises:
             RegistryError: If it cannot be reached, or a model of that name is foreign.
         """
         check_reachable(self.tracking_uri)
+        if not may_hold_anything(self.tracking_uri):
+            return
         with self._explained("look up the experiment"):
             experiment = self._client.get_experiment_by_name(self._experiment)
         if experiment is not None and experiment.lifecycle_stage != "active":
@@ -163,11 +165,16 @@ class MlflowRegistry:
 
     def find(self, *, model_name: str, bundle_digest: str) -> RegisteredSubnet | None:
         """Return the subnet with this content, or None; its files must be there, too."""
-        for model in self._models(of_bundle(model_name, bundle_digest)):
-            subnet = read_model(model)
-            if self._version_exists(subnet) and self._has_files(model):
-                return subnet
-        return None
+        return self._lowest(self._models(of_bundle(model_name, bundle_digest)))
+
+    def _lowest(self, models: Iterable["LoggedModel"]) -> RegisteredSubnet | None:
+        """Return the lowest version among complete LoggedModels whose version and files exist."""
+        whole = [
+            subnet
+            for model in models
+            if self._version_exists(subnet := read_model(model)) and self._has_files(model)
+        ]
+        return min(whole, key=lambda subnet: subnet.version, default=None)
 
     def download(self, subnet: RegisteredSubnet, folder: Path) -> Path:
         """Bring the bundle of a registered subnet into a folder and return where it lies.
@@ -204,23 +211,43 @@ class MlflowRegistry:
         self, entries: Sequence[Entry], *, notes: RunNotes
     ) -> tuple[RegisteredSubnet, ...]:
         """Register subnets in one run; see `SubnetRegistry.register_all`."""
-        found = [
-            self.find(model_name=entry.record.model_name, bundle_digest=entry.record.bundle_digest)
-            for entry in entries
-        ]
-        names = sorted({entry.record.model_name for entry in entries})
-        registered = tuple(subnet for subnet in found if subnet is not None)
-        if len(registered) < len(entries):
-            for name in names:
-                self._ensure_model(name)
-            with self._explained("register subnets"), self._run(notes) as run_id:
-                registered = tuple(
-                    subnet or self._add(entry, run_id)
-                    for subnet, entry in zip(found, entries, strict=True)
+        with self._explained("register subnets"), self._alone():
+            end_abandoned_runs(self._client, self._experiment_ids())
+            found = [
+                self.find(
+                    model_name=entry.record.model_name, bundle_digest=entry.record.bundle_digest
                 )
-        for name in names:
-            self.move_aliases(name)
-        return registered
+                for entry in entries
+            ]
+            names = sorted({entry.record.model_name for entry in entries})
+            registered = tuple(subnet for subnet in found if subnet is not None)
+            if len(registered) < len(entries):
+                for name in names:
+                    self._ensure_model(name)
+                registered = self._register_missing(entries, found, notes)
+            for name in names:
+                self.move_aliases(name)
+            return registered
+
+    def _register_missing(
+        self,
+        entries: Sequence[Entry],
+        found: Sequence[RegisteredSubnet | None],
+        notes: RunNotes,
+    ) -> tuple[RegisteredSubnet, ...]:
+        """Register what was not found, in one run of the registry."""
+        with open_run(self._client, self._experiment_id, notes) as run:
+            shelf = Shelf(
+                client=self._client,
+                tracking_uri=self.tracking_uri,
+                experiment_id=self._experiment_id,
+                models=lambda conditions: list(self._models(conditions, complete=False)),
+                lowest=self._lowest,
+            )
+            return tuple(
+                subnet or register_one(entry, run, shelf)
+                for subnet, entry in zip(found, entries, strict=True)
+            )
 
     def move_aliases(self, model_name: str) -> None:
         """Let the alias of every budget name what `best` answers for that budget.
@@ -245,86 +272,21 @@ class MlflowRegistry:
                 elif str(aliases.get(alias)) != str(target.version):
                     self._client.set_registered_model_alias(model_name, alias, str(target.version))
 
-    def _add(self, entry: Entry, run_id: str) -> RegisteredSubnet:
-        """Write one subnet: files, figures, version, and last the mark that makes it count."""
-        record, client = entry.record, self._client
-        self._remove_remains(record)
-        model = client.create_logged_model(
-            experiment_id=self._experiment_id,
-            name=f"subnet-{record.arch.arch_id}",
-            source_run_id=run_id,
-            tags=tags_of(record) | {RECORD_TAG: json.dumps(record.to_dict(), sort_keys=True)},
-            params=params_of(record),
-            model_type="subnet",
-        )
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary) / "model"
-            write_model_folder(entry.bundle_folder, folder)
-            client.log_model_artifacts(model.model_id, str(folder))
-        self._log_metrics(run_id, metrics_of(record), model_id=model.model_id)
-        client.finalize_logged_model(model.model_id, "READY")
-        figures = {key: f"{value:.6g}" for key, value in metrics_of(record).items()}
-        with ambient_tracking_uri(self.tracking_uri):
-            version = client.create_model_version(
-                record.model_name,
-                source=f"models:/{model.model_id}",
-                run_id=run_id,
-                model_id=model.model_id,
-                tags=tags_of(record) | figures,
-                description=describe(record),
-            )
-        client.set_logged_model_tags(model.model_id, {VERSION_TAG: str(version.version)})
-        return RegisteredSubnet(record=record, version=int(version.version))
-
-    def _remove_remains(self, record: SubnetRecord) -> None:
-        """Remove what an interrupted registration of the same content left, or lost files."""
-        conditions = of_bundle(record.model_name, record.bundle_digest)
-        for model in self._models(conditions, complete=False):
-            source = f"models:/{model.model_id}"
-            for version in self._client.search_model_versions(
-                f"name='{record.model_name}' and source_path='{source}'"
-            ):
-                self._client.delete_model_version(record.model_name, version.version)
-            self._client.delete_logged_model(model.model_id)
-
-    def _log_metrics(
-        self, run_id: str, metrics: Mapping[str, float], *, model_id: str | None = None
-    ) -> None:
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        self._client.log_batch(
-            run_id,
-            metrics=[
-                Metric(key, value, now, 0, model_id=model_id) for key, value in metrics.items()
-            ],
-        )
-
-    @contextmanager
-    def _run(self, notes: RunNotes) -> Iterator[str]:
-        from mlflow.entities import Param
-
-        client = self._client
-        run = client.create_run(
-            self._experiment_id, run_name=notes.name, tags={OWNER_TAG: OWNER, **notes.tags}
-        )
-        run_id: str = run.info.run_id
-        status = "FAILED"
-        try:
-            params = [Param(key, value) for key, value in notes.params.items()]
-            for start in range(0, len(params), 100):
-                client.log_batch(run_id, params=params[start : start + 100])
-            self._log_metrics(run_id, notes.metrics)
-            yield run_id
-            status = "FINISHED"
-        finally:
-            client.set_terminated(run_id, status=status)
+    def _alone(self) -> AbstractContextManager[None]:
+        """Let the processes of one machine take turns at a SQLite file: it knows one writer."""
+        if not is_sqlite(self.tracking_uri):
+            return nullcontext()
+        path = sqlite_path(self.tracking_uri)
+        ensure_database(path)
+        return hold_database(path)
 
     # ---- what lies where ---------------------------------------------------------------------
 
     @cached_property
     def _client(self) -> "MlflowClient":
         quiet_mlflow()
+        if is_sqlite(self.tracking_uri):
+            ensure_database(sqlite_path(self.tracking_uri))
         with self._explained("open the registry"):
             from mlflow import MlflowClient
 
@@ -332,7 +294,7 @@ class MlflowRegistry:
 
     @property
     def _where(self) -> str:
-        return without_password(self.tracking_uri)
+        return mask_secrets(self.tracking_uri)
 
     @contextmanager
     def _explained(self, doing: str) -> Iterator[None]:
@@ -342,21 +304,22 @@ class MlflowRegistry:
         except (RegistryError, KeyboardInterrupt):
             raise
         except Exception as error:  # the registry adapter is a boundary: MLflow raises many kinds
-            text = str(error).strip().splitlines() or [type(error).__name__]
+            reason, advice = explain(error, self.tracking_uri)
             raise RegistryError(
-                f"could not {doing} on {self._where}: {text[0]}. Check that the server runs the "
-                "MLflow version of this environment and that its disk is not full."
+                f"could not {doing} on {self._where}: {reason}. {advice}"
             ) from error
 
     @cached_property
     def _experiment_id(self) -> str:
         """Find or create the experiment of registrations."""
         client = self._client
-        experiment = client.get_experiment_by_name(self._experiment)
-        if experiment is None:
-            return client.create_experiment(
+        experiment = self._made(
+            lambda: client.get_experiment_by_name(self._experiment),
+            lambda: client.create_experiment(
                 self._experiment, artifact_location=self._artifacts, tags={OWNER_TAG: OWNER}
-            )
+            ),
+        )
+        assert experiment is not None
         if experiment.tags.get(OWNER_TAG) != OWNER:
             client.set_experiment_tag(experiment.experiment_id, OWNER_TAG, OWNER)
         return str(experiment.experiment_id)
@@ -380,14 +343,30 @@ class MlflowRegistry:
         return True
 
     def _ensure_model(self, name: str) -> None:
-        if self._is_ours(name):
-            return
         with self._explained(f"create the registered model {name}"):
-            self._client.create_registered_model(
-                name,
-                tags={OWNER_TAG: OWNER},
-                description="Subnets of one once-for-all network for one device, one a version.",
+            self._made(
+                lambda: self._is_ours(name),
+                lambda: self._client.create_registered_model(
+                    name,
+                    tags={OWNER_TAG: OWNER},
+                    description="Subnets of one once-for-all network for a device, one a version.",
+                ),
             )
+
+    @staticmethod
+    def _made(look: Callable[[], Found], make: Callable[[], object]) -> Found:
+        """Return what is found, made where it is not there; another process may be faster."""
+        found = look()
+        if found:
+            return found
+        try:
+            make()
+        except Exception:
+            found = look()
+            if not found:
+                raise
+            return found
+        return look()
 
     def _experiment_ids(self) -> list[str]:
         found = self._client.search_experiments(filter_string=f"tags.`{OWNER_TAG}` = '{OWNER}'")

@@ -1,5 +1,6 @@
 """Where the registry is, and whether it answers: found out in seconds, before hours of work."""
 
+import base64
 import os
 import socket
 import urllib.error
@@ -8,24 +9,42 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from ofa_pipeline.errors import RegistryError
+from ofa_pipeline.masking import mask_secrets
+from ofa_pipeline.registry.addresses import (
+    DEFAULT_PORTS,
+    URI_VARIABLE,
+    default_address,
+    is_database,
+    is_server,
+    is_sqlite,
+    resolve_address,
+    split_server,
+    sqlite_path,
+)
+from ofa_pipeline.registry.causes import explain
 
-URI_VARIABLE = "MLFLOW_TRACKING_URI"
 ARTIFACT_ROOT_VARIABLE = "MLFLOW_DEFAULT_ARTIFACT_ROOT"
 CHECK_TIMEOUT_S = 5.0
-DEFAULT_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
-
-
-def default_tracking_uri(workspace: Path) -> str:
-    """Return the SQLite file of a workspace."""
-    return f"sqlite:///{workspace.resolve() / 'mlflow.db'}"
 
 
 def tracking_uri(workspace: Path) -> str:
-    """Return ``MLFLOW_TRACKING_URI``, or the SQLite file of the workspace where it is not set."""
-    return os.environ.get(URI_VARIABLE, "").strip() or default_tracking_uri(workspace)
+    """Return the address of a workspace's registry: the same one from every folder and process.
+
+    It is ``MLFLOW_TRACKING_URI``, with a relative SQLite path meant from the workspace, or the
+    SQLite file of the workspace where that is not set.
+
+    Raises:
+        RegistryError: If the variable holds no address; says the right spelling.
+    """
+    return resolve_address(os.environ.get(URI_VARIABLE, ""), workspace)
+
+
+def is_own(uri: str, workspace: Path) -> bool:
+    """Whether an address is of the workspace's own SQLite file."""
+    return is_sqlite(uri) and sqlite_path(uri) == sqlite_path(default_address(workspace))
 
 
 def artifact_root(uri: str, workspace: Path) -> str | None:
@@ -39,22 +58,12 @@ def artifact_root(uri: str, workspace: Path) -> str | None:
     return given or (workspace.resolve() / "mlruns").as_uri()
 
 
-def is_database(uri: str) -> bool:
-    """Whether MLflow opens the database itself, without a server between."""
-    return urlsplit(uri).scheme.partition("+")[0] in {"sqlite", *DEFAULT_PORTS}
-
-
 def may_hold_anything(uri: str) -> bool:
     """Whether a registry can hold something: a SQLite file that is not there cannot.
 
     Looking something up should not make a database, which takes seconds, in any folder.
     """
-    return urlsplit(uri).scheme != "sqlite" or sqlite_path(uri).exists()
-
-
-def sqlite_path(uri: str) -> Path:
-    """Return the file of a SQLite URI."""
-    return Path(urlsplit(uri).path.removeprefix("/"))
+    return not is_sqlite(uri) or sqlite_path(uri).exists()
 
 
 def quiet_mlflow() -> None:
@@ -97,7 +106,7 @@ def ambient_tracking_uri(uri: str) -> Iterator[None]:
 
 
 def check_reachable(uri: str, *, timeout_s: float = CHECK_TIMEOUT_S) -> None:
-    """Check that somebody answers at a tracking URI, without MLflow's long retries.
+    """Check that somebody answers at an address, without MLflow's long retries.
 
     Args:
         uri: A server, a database, or a SQLite file.
@@ -109,24 +118,29 @@ def check_reachable(uri: str, *, timeout_s: float = CHECK_TIMEOUT_S) -> None:
     parts = urlsplit(uri)
     scheme = parts.scheme.partition("+")[0]
     try:
-        if scheme in {"http", "https"}:
+        if is_server(uri):
             _ask_health(uri, timeout_s=timeout_s)
+        elif is_sqlite(uri):
+            _check_sqlite(sqlite_path(uri))
         elif scheme in DEFAULT_PORTS and parts.hostname:
             port = parts.port or DEFAULT_PORTS[scheme]
             socket.create_connection((parts.hostname, port), timeout=timeout_s).close()
-        elif scheme == "sqlite":
-            _check_sqlite(sqlite_path(uri))
     except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
+        reason, advice = explain(error, uri)
+        what = "server" if is_server(uri) else "registry"
         raise RegistryError(
-            f"the MLflow registry must be reachable at {without_password(uri)}, but: {reason}. "
-            f"Start the server, or correct {URI_VARIABLE} (unset, the registry is a SQLite file "
-            "in the workspace)."
+            f"the MLflow {what} must be reachable at {mask_secrets(uri)}, but: {reason}. {advice} "
+            f"Without {URI_VARIABLE} the registry is a SQLite file in the workspace."
         ) from error
 
 
 def _ask_health(uri: str, *, timeout_s: float) -> None:
-    request = urllib.request.Request(uri.rstrip("/") + "/health")  # noqa: S310 - http(s) only
+    server = split_server(uri)
+    request = urllib.request.Request(server.address + "/health")  # noqa: S310 - http(s) only
+    if server.user or server.password:
+        # urllib takes what stands before the @ for a part of the host.
+        words = f"{unquote(server.user)}:{unquote(server.password)}".encode()
+        request.add_header("Authorization", f"Basic {base64.b64encode(words).decode()}")
     try:
         with urllib.request.urlopen(request, timeout=timeout_s) as response:  # noqa: S310
             response.read(1)
@@ -137,6 +151,7 @@ def _ask_health(uri: str, *, timeout_s: float) -> None:
 
 
 def _check_sqlite(path: Path) -> None:
+    """Check that a file is a SQLite file that can be written, or can be made."""
     if path.exists():
         with path.open("r+b") as file:
             header = file.read(16)
@@ -148,11 +163,3 @@ def _check_sqlite(path: Path) -> None:
         existing = existing.parent
     if not os.access(existing, os.W_OK):
         raise PermissionError(f"{existing} is not writable")
-
-
-def without_password(uri: str) -> str:
-    """Return a URI that may be shown."""
-    parts = urlsplit(uri)
-    if parts.password is None:
-        return uri
-    return uri.replace(f":{parts.password}@", ":***@")

@@ -5,15 +5,11 @@ from contextlib import closing
 from pathlib import Path
 
 from ofa_pipeline.errors import RegistryError
+from ofa_pipeline.registry.addresses import sqlite_path
 from ofa_pipeline.registry.fields import OWNER, OWNER_TAG
 from ofa_pipeline.registry.home import home_dataset
 from ofa_pipeline.registry.mlflow_registry import MlflowRegistry
-from ofa_pipeline.registry.server import (
-    artifact_root,
-    default_tracking_uri,
-    sqlite_path,
-    tracking_uri,
-)
+from ofa_pipeline.registry.server import artifact_root, is_own, tracking_uri
 
 FOLDER = "mlruns"
 LOCATIONS = (
@@ -38,7 +34,7 @@ def open_registry(workspace: Path, *, experiment: str = "once-for-all") -> Mlflo
     """
     uri = tracking_uri(workspace)
     root = artifact_root(uri, workspace)
-    if uri == default_tracking_uri(workspace) and root is not None:
+    if is_own(uri, workspace) and root is not None:
         follow_workspace(sqlite_path(uri), root)
     return MlflowRegistry(
         uri, experiment=experiment, artifacts=root, home=lambda: home_dataset(workspace)

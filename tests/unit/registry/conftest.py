@@ -4,7 +4,8 @@ import shutil
 
 import pytest
 
-from ofa_pipeline.registry import MlflowRegistry, open_registry
+from ofa_pipeline.registry import open_registry
+from ofa_pipeline.registry.database import ensure_database
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +17,7 @@ def no_registry_of_the_user(monkeypatch):
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mlflow")
-    MlflowRegistry(f"sqlite:///{folder}/mlflow.db").check()
+    ensure_database(folder / "mlflow.db")
     return folder / "mlflow.db"
 
 

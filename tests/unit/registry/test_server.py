@@ -8,7 +8,7 @@ import pytest
 
 from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.registry import MlflowRegistry, check_reachable, open_registry, tracking_uri
-from ofa_pipeline.registry.server import artifact_root, without_password
+from ofa_pipeline.registry.server import artifact_root
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_password_of_a_database_is_not_shown(free_port):
     with pytest.raises(RegistryError) as caught:
         check_reachable(uri)
     assert "secret" not in str(caught.value)
-    assert without_password(uri) == f"postgresql://me:***@127.0.0.1:{free_port}/mlflow"
+    assert "postgresql://me:***@127.0.0.1" in str(caught.value)
 
 
 @pytest.mark.parametrize("answering_server", [200, 401, 404], indirect=True)

@@ -1,0 +1,302 @@
+"""How a subnet gets into the registry while others do the same, and what killed ones left goes.
+
+A registry has no transactions over several requests, so registering is a protocol:
+
+1. A LoggedModel with the claim of its owner says what is in flight. What another has in flight of
+   the same content is waited for; what a dead owner left is removed.
+2. Files and figures are written, then a version is made. The registry hands out version numbers one
+   after the other, so whoever made a version sees every lower one.
+3. With a lower version of the same content, whole or in flight, the own one is taken back. So of
+   several the lowest stays, on whatever machines their owners are.
+4. The mark `VERSION_TAG` makes it count, and the claim goes.
+
+A writer that sleeps through all this and is taken for dead finds its LoggedModel gone before it can
+set the mark, and starts over.
+"""
+
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ofa_pipeline.registry.claims import (
+    CLAIM_TAG,
+    Claim,
+    Patience,
+    held_claim,
+    is_in_flight,
+    renewed,
+)
+from ofa_pipeline.registry.fields import (
+    DIGEST_TAG,
+    OWNER,
+    OWNER_TAG,
+    RECORD_TAG,
+    VERSION_TAG,
+    describe,
+    metrics_of,
+    of_bundle,
+    params_of,
+    tags_of,
+)
+from ofa_pipeline.registry.model_folder import write_model_folder
+from ofa_pipeline.registry.protocol import Entry, RunNotes
+from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord
+from ofa_pipeline.registry.server import ambient_tracking_uri
+from ofa_pipeline.temporary import temporary_folder
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
+
+_POLL_S = 0.2
+_SAY_AFTER_S = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shelf:
+    """Where registrations go, and what is looked up there."""
+
+    client: "MlflowClient"
+    tracking_uri: str
+    experiment_id: str
+    models: "Callable[[Sequence[str]], list[LoggedModel]]"
+    """By filters; those that are not complete, too."""
+    lowest: "Callable[[Iterable[LoggedModel]], RegisteredSubnet | None]"
+    """The lowest version among complete LoggedModels whose version and files exist."""
+
+    def models_of(self, record: SubnetRecord) -> "list[LoggedModel]":
+        """Return the LoggedModels with the content of a record, complete or not."""
+        return self.models(of_bundle(record.model_name, record.bundle_digest))
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRun:
+    """A run of the registry that registers, and the claim of its process."""
+
+    id: str
+    claim: Claim
+
+
+@contextmanager
+def open_run(client: "MlflowClient", experiment_id: str, notes: RunNotes) -> Iterator[OpenRun]:
+    """Open a run for the body, which says for as long as it is open that its owner lives."""
+    from mlflow.entities import Param
+
+    with held_claim() as claim:
+        tags = {OWNER_TAG: OWNER, CLAIM_TAG: claim.to_tag(), **notes.tags}
+        run = client.create_run(experiment_id, run_name=notes.name, tags=tags)
+        run_id: str = run.info.run_id
+        status = "FAILED"
+        try:
+            with renewed(lambda: client.set_tag(run_id, CLAIM_TAG, claim.to_tag())):
+                params = [Param(key, value) for key, value in notes.params.items()]
+                for start in range(0, len(params), 100):
+                    client.log_batch(run_id, params=params[start : start + 100])
+                _log_metrics(client, run_id, notes.metrics)
+                yield OpenRun(run_id, claim)
+            status = "FINISHED"
+        finally:
+            client.set_terminated(run_id, status=status)
+
+
+def end_abandoned_runs(client: "MlflowClient", experiment_ids: list[str]) -> None:
+    """End the runs that killed processes left running."""
+    if not experiment_ids:
+        return
+    for run in client.search_runs(
+        experiment_ids,
+        filter_string=f"attributes.status = 'RUNNING' and tags.`{OWNER_TAG}` = '{OWNER}'",
+    ):
+        if is_in_flight(run.data.tags, since_s=run.info.start_time / 1000) is not False:
+            continue
+        # Read again, now that its owner can write no more: it may have ended as it should.
+        if client.get_run(run.info.run_id).info.status == "RUNNING":
+            client.set_terminated(run.info.run_id, status="KILLED")
+
+
+def register_one(entry: Entry, run: OpenRun, shelf: Shelf) -> RegisteredSubnet:
+    """Register one subnet, or return what another process has registered meanwhile."""
+    patience = Patience()
+    while True:
+        found = _settle(entry.record, patience, shelf) or _add(entry, run, shelf)
+        if found is not None:
+            return found
+        time.sleep(_POLL_S)
+
+
+def _settle(record: SubnetRecord, patience: Patience, shelf: Shelf) -> RegisteredSubnet | None:
+    """Wait for what others have in flight of the same content, and remove remains.
+
+    Remains are what a dead process left, and what has lost its files or its version.
+
+    Returns:
+        What is registered; None when there is nothing, and nothing in flight.
+    """
+    say_at = time.monotonic() + _SAY_AFTER_S
+    while True:
+        models = shelf.models_of(record)
+        found = shelf.lowest(model for model in models if VERSION_TAG in model.tags)
+        if found is not None:
+            return found
+        ended = [model for model in models if _is_at_an_end(model, patience)]
+        has_removed = [_remove_remains(record.model_name, model, shelf) for model in ended]
+        if len(ended) == len(models) and all(has_removed):
+            return None
+        if time.monotonic() > say_at:
+            say_at = float("inf")
+            _log.warning("%s is being registered by another process: waiting", record.label)
+        time.sleep(_POLL_S)
+
+
+def _is_at_an_end(model: "LoggedModel", patience: Patience) -> bool:
+    if VERSION_TAG in model.tags:
+        return True  # complete, and yet not whole
+    return patience.is_at_an_end(
+        model.model_id, model.tags, since_s=model.creation_timestamp / 1000
+    )
+
+
+def _remove_remains(model_name: str, model: "LoggedModel", shelf: Shelf) -> bool:
+    """Remove what nobody writes any more; False when it has become complete meanwhile."""
+    if VERSION_TAG not in model.tags:
+        with _gone_is_fine():
+            # Read again, now that its owner can write no more: it may have been faster.
+            if VERSION_TAG in shelf.client.get_logged_model(model.model_id).tags:
+                return False
+    _remove(model_name, model.model_id, shelf)
+    return True
+
+
+def _add(entry: Entry, run: OpenRun, shelf: Shelf) -> RegisteredSubnet | None:
+    """Write one subnet: files, figures, version, and last the mark that makes it count.
+
+    Returns:
+        None when another process was faster; what was written is taken back.
+    """
+    record, client, claim = entry.record, shelf.client, run.claim
+    text = json.dumps(record.to_dict(), sort_keys=True)
+    model = client.create_logged_model(
+        experiment_id=shelf.experiment_id,
+        name=f"subnet-{record.arch.arch_id}",
+        source_run_id=run.id,
+        tags=tags_of(record) | {RECORD_TAG: text, CLAIM_TAG: claim.to_tag()},
+        params=params_of(record),
+        model_type="subnet",
+    )
+    model_id = model.model_id
+    is_complete = False
+    try:
+        with renewed(lambda: client.set_logged_model_tags(model_id, {CLAIM_TAG: claim.to_tag()})):
+            version = _write(entry, run, model_id, shelf)
+        if version is None:
+            return None
+        client.set_logged_model_tags(model_id, {VERSION_TAG: str(version)})
+        is_complete = True
+        client.delete_logged_model_tag(model_id, CLAIM_TAG)
+    finally:
+        if not is_complete:
+            with suppress(Exception):  # what stays without a living owner the next one removes
+                _remove(record.model_name, model_id, shelf)
+    return RegisteredSubnet(record=record, version=version)
+
+
+def _write(entry: Entry, run: OpenRun, model_id: str, shelf: Shelf) -> int | None:
+    """Write files, figures and version; None when a lower version has the same content."""
+    record, client = entry.record, shelf.client
+    with _temporary_files() as temporary:
+        write_model_folder(entry.bundle_folder, temporary / "model")
+        client.log_model_artifacts(model_id, str(temporary / "model"))
+    _log_metrics(client, run.id, metrics_of(record), model_id=model_id)
+    client.finalize_logged_model(model_id, "READY")
+    figures = {key: f"{value:.6g}" for key, value in metrics_of(record).items()}
+    with ambient_tracking_uri(shelf.tracking_uri):
+        client.create_model_version(
+            record.model_name,
+            source=f"models:/{model_id}",
+            run_id=run.id,
+            model_id=model_id,
+            tags=tags_of(record) | figures,
+            description=describe(record),
+        )
+    return _version_that_stays(record, model_id, shelf)
+
+
+def _version_that_stays(record: SubnetRecord, model_id: str, shelf: Shelf) -> int | None:
+    """Return the own version; None when another process has a lower one of the same content.
+
+    A version that was made twice, because a request was sent again, is taken back once.
+    """
+    versions = shelf.client.search_model_versions(
+        f"name='{record.model_name}' and tags.`{DIGEST_TAG}`='{record.bundle_digest}'"
+    )
+    own = f"models:/{model_id}"
+    numbers = sorted(int(version.version) for version in versions if version.source == own)
+    if not numbers:
+        return None  # taken for dead, and taken away
+    for number in numbers[1:]:
+        shelf.client.delete_model_version(record.model_name, str(number))
+    lower = {version.source for version in versions if int(version.version) < numbers[0]}
+    for model in shelf.models_of(record):
+        if f"models:/{model.model_id}" in lower and (
+            VERSION_TAG in model.tags or not _is_at_an_end(model, Patience())
+        ):
+            return None
+    return numbers[0]
+
+
+def _remove(model_name: str, model_id: str, shelf: Shelf) -> None:
+    """Remove a LoggedModel and its versions; somebody else may be doing the same."""
+    found = shelf.client.search_model_versions(
+        f"name='{model_name}' and source_path='models:/{model_id}'"
+    )
+    for version in found:
+        with _gone_is_fine():
+            shelf.client.delete_model_version(model_name, version.version)
+    with _gone_is_fine():
+        shelf.client.delete_logged_model(model_id)
+
+
+@contextmanager
+def _gone_is_fine() -> Iterator[None]:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+
+
+@contextmanager
+def _temporary_files() -> Iterator[Path]:
+    """Give a folder that the next run sweeps, and have MLflow put its own temporary files there."""
+    with temporary_folder("register") as folder:
+        before, tempfile.tempdir = tempfile.tempdir, str(folder)
+        try:
+            yield folder
+        finally:
+            tempfile.tempdir = before
+
+
+def _log_metrics(
+    client: "MlflowClient",
+    run_id: str,
+    metrics: Mapping[str, float],
+    *,
+    model_id: str | None = None,
+) -> None:
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    client.log_batch(
+        run_id,
+        metrics=[Metric(key, value, now, 0, model_id=model_id) for key, value in metrics.items()],
+    )
