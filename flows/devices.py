@@ -9,6 +9,7 @@ from flows.results import show_results
 from flows.stages import address_of, run_stage
 from ofa_pipeline.errors import ManifestMismatchError
 from ofa_pipeline.params import Params, load_params
+from ofa_pipeline.stages.register import begin_registry
 
 
 @flow(name="add-device", validate_parameters=False)
@@ -28,12 +29,14 @@ def add_devices(workspace: str, devices: list[str]) -> None:
         for device in devices:
             params.device(device)
         check_before_work(judge.root, params, reads_images=False)
+        registry_is_made = begin_registry(judge.root, params)
         stale = judge.ask("status", shared_addresses(params), Watcher())
         if stale:
             raise ManifestMismatchError(
                 f"a device is added to a supernet that is up to date, but {', '.join(stale)} would "
                 "have to run first. Run the whole pipeline: ofa-pipeline run"
             )
+        registry_is_made()
         serve_devices(judge, devices)
         registered = [address_of("register", device) for device in params.devices]
         if not judge.ask("status", registered, Watcher()):

@@ -16,6 +16,7 @@ from typing import IO, Any, Literal
 from ofa_pipeline.cli.events import PIPE_VARIABLE, StageEvent
 from ofa_pipeline.cli.output import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED
 from ofa_pipeline.errors import OfaPipelineError
+from ofa_pipeline.masking import mask_secrets
 
 Deed = Literal["reproduce", "force", "status"]
 
@@ -206,7 +207,7 @@ class Judge:
         if self._output is None:
             return []
         self._output.seek(0)
-        return self._output.read().strip().splitlines()[-_LINES_OF_OUTPUT:]
+        return mask_secrets(self._output.read()).strip().splitlines()[-_LINES_OF_OUTPUT:]
 
     @contextmanager
     def _event_pipe(self) -> Iterator[Path]:

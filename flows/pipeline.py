@@ -10,14 +10,17 @@ import prefect.runtime
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
+from prefect.logging import get_run_logger
 
 from flows.checks import check_before_work
 from flows.crashes import mark_crashed_runs
 from flows.judge import Judge, StageFailedError
+from flows.notices import mask_logs, notices_shown
 from flows.parent import end_with_parent
 from flows.results import show_results
-from flows.stages import Outcome, run_stage
+from flows.stages import DISPLAY, Outcome, run_stage
 from ofa_pipeline.params import load_params
+from ofa_pipeline.stages.register import begin_registry
 from ofa_pipeline.workspace import choose_version_control, hold_workspace
 
 DEVICE_STAGES = ("profile_latency", "search", "specialize", "register")
@@ -34,6 +37,7 @@ def pipeline(workspace: str) -> None:
         root = judge.root
         params = load_params(root / "params.yaml")
         check_before_work(root, params)
+        registry_is_made = begin_registry(root, params)
 
         run_stage(judge, "prepare_dataset")
         for phase in params.phases:
@@ -41,6 +45,7 @@ def pipeline(workspace: str) -> None:
         run_stage(judge, "collect_accuracy")
         run_stage(judge, "fit_predictor")
 
+        registry_is_made()  # nothing runs beside a measurement of latency
         serve_devices(judge, params.devices)
         run_stage(judge, "report")
         show_results(root, params)
@@ -53,14 +58,21 @@ def judged(workspace: str) -> Iterator[Judge]:
     Raises:
         WorkspaceBusyError: If another run holds the workspace.
     """
+    mask_logs()
     root = Path(workspace).resolve()
+    display = DISPLAY.get()
     if prefect.runtime.deployment.id is not None:
         end_with_parent(os.getppid())  # of a server that is killed nothing stays behind
-    with hold_workspace(root, role="run"):
+    show = display.line if display else _show_nowhere
+    with hold_workspace(root, role="run"), notices_shown(show, get_run_logger()):
         choose_version_control(root)
         mark_crashed_runs(root)
         with Judge(root) as judge:
             yield judge
+
+
+def _show_nowhere(_: str) -> None:
+    """Nobody watches a served run; its log is kept."""
 
 
 def serve_devices(judge: Judge, devices: Iterable[str]) -> None:

@@ -12,10 +12,13 @@ from typing import NoReturn
 
 from flows.environment import API_VARIABLE, is_server_configured, set_up_prefect
 from flows.judge import StageFailedError
+from flows.notices import mask_logs
 from flows.server import prefect_server
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli.display import Display, duration_text
 from ofa_pipeline.cli.output import EXIT_TERMINATED, exit_code_of, report_error, stderr, stdout
+from ofa_pipeline.errors import RegistryError
+from ofa_pipeline.masking import mask_secrets
 from ofa_pipeline.params import Params, load_params
 from ofa_pipeline.preflight import check_before_work
 from ofa_pipeline.workspace import hold_workspace
@@ -36,6 +39,7 @@ def main(arguments: list[str]) -> int:
         params = load_params(root / "params.yaml")
         for device in options.device:
             params.device(device)
+        mask_logs()
         # Before Prefect, which takes its time to start.
         check_before_work(params, root, reads_images=not options.device)
         set_up_prefect(root, os.environ)
@@ -110,13 +114,25 @@ def _call_flow(root: Path, devices: list[str]) -> None:
 
 def _show_results(root: Path, params: Params, *, duration_s: float) -> None:
     from ofa_pipeline.cli.subnets import subnet_table
-    from ofa_pipeline.stages.register import registered_subnets
+    from ofa_pipeline.registry import tracking_uri
+    from ofa_pipeline.stages.register import missing_receipts, registered_subnets
 
     layout = Layout(root)
     found = [
         subnet for device in params.devices for subnet in registered_subnets(layout, params, device)
     ]
     stdout.print(subnet_table(found))
+    missing = [
+        f"{device}: {bundle}"
+        for device in params.devices
+        for bundle in missing_receipts(layout, params, device)
+    ]
+    if missing:
+        raise RegistryError(
+            f"every subnet must be in the registry {mask_secrets(tracking_uri(root))} after a run, "
+            f"but {len(missing)} of those that were registered are not ({missing[0]}, ...). Look "
+            "whether another registry was written (MLFLOW_TRACKING_URI), and run again."
+        )
     report = layout.report / "report.html"
     stdout.print(f"report: {report}", highlight=False, soft_wrap=True)
     stdout.print(f"done in {duration_text(duration_s)}", highlight=False)

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn, cast
 
 from flows.environment import API_VARIABLE, is_server_configured, set_up_prefect
+from flows.notices import mask_logs
 from flows.server import prefect_server
 from ofa_pipeline.cli.output import EXIT_TERMINATED, exit_code_of, report_error, stdout
 from ofa_pipeline.params import load_params
@@ -41,6 +42,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         params = load_params(root / "params.yaml")
+        mask_logs()
         check_prefect(os.environ)
         set_up_prefect(root, os.environ)
         with ExitStack() as stack:

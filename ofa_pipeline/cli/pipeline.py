@@ -15,6 +15,7 @@ from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli.display import Display
 from ofa_pipeline.cli.events import PIPE_VARIABLE, EventPipe, StageEvent
 from ofa_pipeline.cli.hints import PROGRAM_VARIABLE, command, program
+from ofa_pipeline.cli.notices import notices_to
 from ofa_pipeline.cli.options import WorkspaceOption
 from ofa_pipeline.cli.output import (
     EXIT_TERMINATED,
@@ -89,7 +90,8 @@ def stage(
     os.chdir(root)  # relative paths in params.yaml are meant from there
     with hold_stage(root, address=address), _reporter(address) as reporter:
         context = StageContext(layout=Layout(root), params=params, item=item, reporter=reporter)
-        run_stage(name, context)
+        with notices_to(reporter.message):
+            run_stage(name, context)
     if name == "prepare_dataset" and PIPE_VARIABLE not in os.environ:  # else the flow shows it
         summary = read_summary(Layout(root).dataset)
         if summary is not None:

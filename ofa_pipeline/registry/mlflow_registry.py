@@ -25,7 +25,7 @@ from ofa_pipeline.registry.choosing import (
     unknown_dataset,
     visible,
 )
-from ofa_pipeline.registry.database import ensure_database, hold_database
+from ofa_pipeline.registry.database import ensure_database, hold_database, make_in_background
 from ofa_pipeline.registry.fields import (
     OWNER,
     OWNER_TAG,
@@ -104,6 +104,16 @@ class MlflowRegistry:
             )
         for name in model_names:
             self._is_ours(name)
+
+    def prepare(self) -> Callable[[], None]:
+        """Begin to make the SQLite file of the registry, if it is one and not there.
+
+        Returns:
+            What waits until it is made; it raises nothing.
+        """
+        if may_hold_anything(self.tracking_uri):
+            return lambda: None
+        return make_in_background(sqlite_path(self.tracking_uri))
 
     def choose(
         self,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.registry.addresses import sqlite_path
+from ofa_pipeline.registry.causes import advice_for_file
 from ofa_pipeline.registry.fields import OWNER, OWNER_TAG
 from ofa_pipeline.registry.home import home_dataset
 from ofa_pipeline.registry.mlflow_registry import MlflowRegistry
@@ -69,8 +70,8 @@ def follow_workspace(database: Path, root: str) -> None:
                     )
     except sqlite3.Error as error:
         raise RegistryError(
-            f"{database} must be the registry of this workspace, but: {error}. Close what uses "
-            "it, or move it away and run the stage register again."
+            f"{database} must be the registry of this workspace, but: {error}. "
+            f"{advice_for_file(error)}"
         ) from error
 
 

@@ -1,7 +1,7 @@
 """Stage ``register``: every bundle of a device into the registry, once."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,15 @@ def check_registry(layout: Layout, params: Params) -> str:
     space_id, names = params.space.build().space_id, ModelNames.of(params)
     registry.check(names.name(space_id=space_id, device=device) for device in params.devices)
     return registry.tracking_uri
+
+
+def begin_registry(root: Path, params: Params) -> Callable[[], None]:
+    """Begin to make the registry where it is a SQLite file that is not there, beside other work.
+
+    Returns:
+        What waits until that is done. It raises nothing: the stage meets what is wrong.
+    """
+    return open_registry(root, experiment=params.registry.experiment).prepare()
 
 
 def missing_receipts(layout: Layout, params: Params, device: str) -> tuple[str, ...]:
