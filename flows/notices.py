@@ -30,7 +30,9 @@ class _Masked:
 
     def __call__(self, *args: object, **named: object) -> logging.LogRecord:
         record = self._make(*args, **named)
-        with suppress(TypeError, ValueError):  # a text that does not fit its values: logging says so
+        with suppress(
+            TypeError, ValueError
+        ):  # a text that does not fit its values: logging says so
             text = record.getMessage()
             masked = mask_secrets(text)
             if masked != text:

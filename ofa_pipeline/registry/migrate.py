@@ -9,6 +9,7 @@ parent, and need not wait for the disk: the file counts only when it is whole an
 import sys
 from typing import Any
 
+from ofa_pipeline.registry.addresses import sqlite_path
 from ofa_pipeline.registry.server import quiet_mlflow
 
 
@@ -32,6 +33,10 @@ def main(uri: str) -> None:
     else:
         tables._upgrade_db(engine)  # type: ignore[no-untyped-call]
     engine.dispose()
+    # Its first experiment, too: processes that open the file together would each make it.
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    SqlAlchemyStore(uri, (sqlite_path(uri).parent / "mlruns").as_uri())  # type: ignore[no-untyped-call]
 
 
 def _do_not_wait_for_the_disk(connection: Any, _: object) -> None:  # noqa: ANN401 - any driver's

@@ -17,7 +17,16 @@ TABLES = frozenset(
     | {"registered_models", "model_versions", "logged_models", "logged_model_tags"}
 )
 """Without one of them it is no registry, or not yet."""
-_HOLDING_ENTRIES = ("runs", "registered_models", "logged_models", "traces", "trace_info")
+_FIRST_EXPERIMENT = "Default"
+"""That MLflow makes in every registry."""
+_HOLDING_ENTRIES = (
+    "experiments",
+    "runs",
+    "registered_models",
+    "logged_models",
+    "traces",
+    "trace_info",
+)
 _HALF_A_STEP = "_alembic_tmp_"
 """Beginning of the names of tables that a step of a migration makes and renames."""
 _REVISION = re.compile(r"^revision(?:: str)? = ['\"](\w+)['\"]", re.MULTILINE)
@@ -104,15 +113,10 @@ def _revision(connection: sqlite3.Connection, names: set[str]) -> str:
 def _has_entries(connection: sqlite3.Connection, names: set[str]) -> bool:
     """Whether there is anything in it but the experiment that every registry begins with."""
     # Of a table that a migration is about to replace, the copy may hold what the table did.
-    holders = [
-        name
-        for name in names
-        if name.removeprefix(_HALF_A_STEP) in _HOLDING_ENTRIES or name == "experiments"
-    ]
+    holders = [name for name in names if name.removeprefix(_HALF_A_STEP) in _HOLDING_ENTRIES]
     for name in holders:
-        least = 1 if name == "experiments" else 0
-        [count] = connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()  # noqa: S608
-        if count > least:
+        of_users = f" WHERE name != '{_FIRST_EXPERIMENT}'" if name.endswith("experiments") else ""
+        if connection.execute(f'SELECT 1 FROM "{name}"{of_users} LIMIT 1').fetchone():  # noqa: S608
             return True
     return False
 
