@@ -14,14 +14,11 @@ import json
 import os
 import random
 import shutil
-import signal
-import socket
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
@@ -32,15 +29,14 @@ sys.path.insert(0, str(ROOT))
 
 from ofa_pipeline.artifacts import Layout  # noqa: E402 - the path comes first
 from ofa_pipeline.registry import open_registry  # noqa: E402
-from ofa_pipeline.registry.addresses import sqlite_address  # noqa: E402
 from ofa_pipeline.registry.database import ensure_database  # noqa: E402
+from tests.support.mlflow_server import mlflow_server  # noqa: E402
 from tests.support.registry import write_bundle  # noqa: E402
 from tests.support.registry_writer import count_registered, start_writer  # noqa: E402
 from tests.support.workspace import read_params, tiny_workspace  # noqa: E402
 
 SUBNETS_A_WRITER = 4
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
-SERVER_TIMEOUT_S = 120.0
 
 
 @dataclass
@@ -137,45 +133,14 @@ def write_overlapping(trial: Trial, workspace: Path, result: Result) -> None:
 
 
 @contextmanager
-def mlflow_server(folder: Path) -> Iterator[None]:
+def registry_on_a_server(folder: Path) -> Iterator[None]:
     """Run a real MLflow server and name it in the environment."""
-    folder.mkdir()
-    ensure_database(folder / "mlflow.db")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    words = ["-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "2"]
-    words += ["--backend-store-uri", sqlite_address(folder / "mlflow.db")]
-    words += ["--artifacts-destination", (folder / "files").as_uri()]
-    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, *words],
-            stdout=log,
-            stderr=log,
-            env=environment,
-            start_new_session=True,
-        )
-    os.environ[URI_VARIABLE] = f"http://127.0.0.1:{port}"
-    try:
-        wait_for_server(port)
-        yield
-    finally:
-        del os.environ[URI_VARIABLE]
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
-
-
-def wait_for_server(port: int) -> None:
-    """Wait until a server answers."""
-    deadline = time.monotonic() + SERVER_TIMEOUT_S
-    while time.monotonic() < deadline:
+    with mlflow_server(folder, workers=2) as port:
+        os.environ[URI_VARIABLE] = f"http://127.0.0.1:{port}"
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
-                return
-        except OSError:
-            time.sleep(0.2)
-    raise SystemExit("the MLflow server does not answer")
+            yield
+        finally:
+            del os.environ[URI_VARIABLE]
 
 
 # ---- faults of the registry --------------------------------------------------------------------
@@ -204,7 +169,7 @@ def kill_while_registering(trial: Trial) -> Result:
 def kill_while_registering_server(trial: Trial) -> Result:
     """Do the same through a server."""
     result = Result("kill_while_registering_server")
-    with mlflow_server(trial.folder / "server-kills"):
+    with registry_on_a_server(trial.folder / "server-kills"):
         kill_registrations(trial, trial.workspace("registering-server"), result)
     return result
 
@@ -237,7 +202,7 @@ def writers_sqlite_overlapping(trial: Trial) -> Result:
 def writers_server_overlapping(trial: Trial) -> Result:
     """Do the same through a server."""
     result = Result("writers_server_overlapping")
-    with mlflow_server(trial.folder / "server-writers"):
+    with registry_on_a_server(trial.folder / "server-writers"):
         write_overlapping(trial, trial.workspace("overlapping-server"), result)
     return result
 

@@ -68,10 +68,9 @@ def test_advice_fits_the_cause(address, text, advice):
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_full_disk_is_known_by_its_number_wherever_it_stands(number):
     inner = OSError(number, "what the system calls it")
-    try:
-        raise MlflowException("INTERNAL: could not upload") from inner
-    except MlflowException as error:
-        assert "disk is full" in explain(error, FILE)[1]
+    error = MlflowException("INTERNAL: could not upload")
+    error.__cause__ = inner
+    assert "disk is full" in explain(error, FILE)[1]
     assert "disk is full" in advice_for_file(inner)
 
 
