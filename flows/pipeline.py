@@ -15,10 +15,11 @@ from prefect.logging import get_run_logger
 from flows.checks import check_before_work
 from flows.crashes import mark_crashed_runs
 from flows.judge import Judge, StageFailedError
-from flows.notices import mask_logs, notices_shown
+from flows.notices import notices_shown
 from flows.parent import end_with_parent
 from flows.results import show_results
 from flows.stages import DISPLAY, Outcome, run_stage
+from ofa_pipeline.masking import mask_logs
 from ofa_pipeline.params import load_params
 from ofa_pipeline.stages.register import begin_registry
 from ofa_pipeline.workspace import choose_version_control, hold_workspace

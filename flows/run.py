@@ -12,13 +12,12 @@ from typing import NoReturn
 
 from flows.environment import API_VARIABLE, is_server_configured, set_up_prefect
 from flows.judge import StageFailedError
-from flows.notices import mask_logs
 from flows.server import prefect_server
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli.display import Display, duration_text
 from ofa_pipeline.cli.output import EXIT_TERMINATED, exit_code_of, report_error, stderr, stdout
 from ofa_pipeline.errors import RegistryError
-from ofa_pipeline.masking import mask_secrets
+from ofa_pipeline.masking import mask_logs, mask_secrets
 from ofa_pipeline.params import Params, load_params
 from ofa_pipeline.preflight import check_before_work
 from ofa_pipeline.workspace import hold_workspace

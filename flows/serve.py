@@ -15,9 +15,9 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn, cast
 
 from flows.environment import API_VARIABLE, is_server_configured, set_up_prefect
-from flows.notices import mask_logs
 from flows.server import prefect_server
 from ofa_pipeline.cli.output import EXIT_TERMINATED, exit_code_of, report_error, stdout
+from ofa_pipeline.masking import mask_logs
 from ofa_pipeline.params import load_params
 from ofa_pipeline.preflight import check_prefect
 

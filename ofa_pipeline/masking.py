@@ -5,9 +5,11 @@ shows addresses in its own way. So two things are masked: what looks like a secr
 a text, and the secrets of the environment, wherever they stand.
 """
 
+import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from urllib.parse import unquote
 
 MASK = "***"
@@ -77,3 +79,36 @@ def _passwords_in(address: str) -> Iterator[str]:
         name, _, value = part.partition("=")
         if value and re.fullmatch(_NAME, name, re.IGNORECASE):
             yield value
+
+
+def mask_logs() -> None:
+    """Mask passwords in everything that this process logs, tracebacks included.
+
+    Tools log what they were given, and Prefect files the traceback of a failed run, in which the
+    words of MLflow and of drivers stand.
+    """
+    before = logging.getLogRecordFactory()
+    if isinstance(before, _Masked):
+        return
+    logging.setLogRecordFactory(_Masked(before))
+
+
+class _Masked:
+    """Makes records of a log without secrets."""
+
+    def __init__(self, make: Callable[..., logging.LogRecord]) -> None:
+        self._make = make
+
+    def __call__(self, *args: object, **named: object) -> logging.LogRecord:
+        record = self._make(*args, **named)
+        with suppress(
+            TypeError, ValueError
+        ):  # a text that does not fit its values: logging says so
+            text = record.getMessage()
+            masked = mask_secrets(text)
+            if masked != text:
+                record.msg, record.args = masked, ()
+        if record.exc_info:
+            # A formatter takes this text where it is there.
+            record.exc_text = mask_secrets(logging.Formatter().formatException(record.exc_info))
+        return record

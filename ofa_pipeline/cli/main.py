@@ -28,6 +28,7 @@ from ofa_pipeline.cli.output import (
     exit_code_of,
     report_error,
 )
+from ofa_pipeline.masking import mask_logs
 
 
 class _Group(TyperGroup):
@@ -82,6 +83,7 @@ def _options(
 def main() -> None:
     """Run the command line; the process ends with one of the documented exit codes."""
     keep_quiet(os.environ)
+    mask_logs()
     # Wherever --debug stands, it means the whole program.
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
     try:

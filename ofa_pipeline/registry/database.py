@@ -11,6 +11,7 @@ import fcntl
 import logging
 import os
 import secrets
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -159,7 +160,10 @@ def _upgrade(path: Path, found: Finding) -> None:
         _drop_torn_tables(copy)
     _run_migration(draft)
     kept = _free_name(path, "before" if found.state is State.OLDER else "broken")
-    os.link(path, kept)
+    try:
+        os.link(path, kept)
+    except OSError:  # a file system without links
+        shutil.copyfile(path, kept)
     draft.replace(path)
     _flush_folder(path.parent)
     _log.warning(

@@ -297,6 +297,8 @@ class MlflowRegistry:
         quiet_mlflow()
         if is_sqlite(self.tracking_uri):
             ensure_database(sqlite_path(self.tracking_uri))
+        else:
+            check_reachable(self.tracking_uri)  # MLflow tries for minutes before it says no
         with self._explained("open the registry"):
             from mlflow import MlflowClient
 

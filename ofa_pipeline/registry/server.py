@@ -3,6 +3,7 @@
 import base64
 import os
 import socket
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -122,16 +123,43 @@ def check_reachable(uri: str, *, timeout_s: float = CHECK_TIMEOUT_S) -> None:
             _ask_health(uri, timeout_s=timeout_s)
         elif is_sqlite(uri):
             _check_sqlite(sqlite_path(uri))
-        elif scheme in DEFAULT_PORTS and parts.hostname:
-            port = parts.port or DEFAULT_PORTS[scheme]
-            socket.create_connection((parts.hostname, port), timeout=timeout_s).close()
-    except (OSError, ValueError) as error:
+        elif scheme in DEFAULT_PORTS:
+            if parts.hostname:
+                port = parts.port or DEFAULT_PORTS[scheme]
+                socket.create_connection((parts.hostname, port), timeout=timeout_s).close()
+            _connect_once(uri)
+    except Exception as error:  # drivers of databases raise errors of their own
         reason, advice = explain(error, uri)
         what = "server" if is_server(uri) else "registry"
         raise RegistryError(
             f"the MLflow {what} must be reachable at {mask_secrets(uri)}, but: {reason}. {advice} "
             f"Without {URI_VARIABLE} the registry is a SQLite file in the workspace."
         ) from error
+
+
+def _connect_once(uri: str) -> None:
+    """Connect to a database: MLflow tries for two minutes when a password is wrong."""
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.pool.NullPool)
+    engine.connect().close()
+
+
+def _trusted() -> ssl.SSLContext:
+    """Return what MLflow's client trusts: its variables, those of requests, or the system."""
+    if os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in {"true", "1"}:
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+    names = ("MLFLOW_TRACKING_SERVER_CERT_PATH", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+    given = next((path for name in names if (path := os.environ.get(name))), None)
+    if given is None:
+        return ssl.create_default_context()
+    is_folder = Path(given).is_dir()
+    return ssl.create_default_context(
+        cafile=None if is_folder else given, capath=given if is_folder else None
+    )
 
 
 def _ask_health(uri: str, *, timeout_s: float) -> None:
@@ -142,7 +170,8 @@ def _ask_health(uri: str, *, timeout_s: float) -> None:
         words = f"{unquote(server.user)}:{unquote(server.password)}".encode()
         request.add_header("Authorization", f"Basic {base64.b64encode(words).decode()}")
     try:
-        with urllib.request.urlopen(request, timeout=timeout_s) as response:  # noqa: S310
+        context = _trusted() if uri.startswith("https") else None
+        with urllib.request.urlopen(request, timeout=timeout_s, context=context) as response:  # noqa: S310
             response.read(1)
     except urllib.error.HTTPError as error:
         # A proxy that does not pass /health on, or wants a password, answers all the same.

@@ -1,5 +1,7 @@
 """Where the registry is, and whether it answers."""
 
+import base64
+import importlib.util
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -9,6 +11,9 @@ import pytest
 from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.registry import MlflowRegistry, check_reachable, open_registry, tracking_uri
 from ofa_pipeline.registry.server import artifact_root
+
+SEEN = []
+"""Credentials that the answering server was given."""
 
 
 @pytest.fixture
@@ -22,6 +27,7 @@ def free_port():
 def answering_server(request):
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
+            SEEN.append(self.headers.get("Authorization"))
             self.send_response(request.param)
             self.end_headers()
 
@@ -68,6 +74,19 @@ def test_password_of_a_database_is_not_shown(free_port):
         check_reachable(uri)
     assert "secret" not in str(caught.value)
     assert "postgresql://me:***@127.0.0.1" in str(caught.value)
+
+
+@pytest.mark.parametrize("answering_server", [200], indirect=True)
+def test_user_and_password_of_the_address_are_sent_and_not_taken_for_the_host(answering_server):
+    check_reachable(answering_server.replace("://", "://me:p%40ss@"))
+    assert SEEN[-1] == "Basic " + base64.b64encode(b"me:p@ss").decode()
+
+
+@pytest.mark.parametrize("answering_server", [200], indirect=True)
+@pytest.mark.skipif(bool(importlib.util.find_spec("pymysql")), reason="the driver is installed")
+def test_database_whose_driver_is_not_installed_is_told_so(answering_server):
+    with pytest.raises(RegistryError, match="driver of that database is not installed"):
+        check_reachable(answering_server.replace("http://", "mysql+pymysql://me:secret@") + "/d")
 
 
 @pytest.mark.parametrize("answering_server", [200, 401, 404], indirect=True)
