@@ -87,7 +87,8 @@ def subnets(
 
 def _how_to_use(subnet: "RegisteredSubnet", workspace: Path) -> str:
     """Return how to load and to fetch a subnet, to be pasted into Python and into a shell."""
-    from ofa_pipeline.registry.server import URI_VARIABLE, tracking_uri
+    from ofa_pipeline.registry import tracking_uri
+    from ofa_pipeline.registry.addresses import URI_VARIABLE
 
     # Who has set the variable has it in Python, too; and it may hold a password.
     place = "" if os.environ.get(URI_VARIABLE, "").strip() else tracking_uri(workspace)

@@ -9,8 +9,9 @@ from http.client import HTTPException
 from urllib.parse import urlsplit
 
 from ofa_pipeline.errors import OfaPipelineError, shorten
+from ofa_pipeline.masking import mask_secrets
 from ofa_pipeline.preflight.findings import Finding, Subject
-from ofa_pipeline.registry.server import check_reachable, tracking_uri, without_password
+from ofa_pipeline.registry.server import check_reachable, tracking_uri
 
 PREFECT_VARIABLE = "PREFECT_API_URL"
 TIMEOUT_S = 5.0
@@ -26,7 +27,7 @@ def look_at_registry(subject: Subject) -> Iterator[Finding]:
     """
     uri = tracking_uri(subject.root)
     check_reachable(uri)
-    yield Finding("registry", without_password(uri))
+    yield Finding("registry", mask_secrets(uri))
 
 
 def look_at_prefect(subject: Subject) -> Iterator[Finding]:  # noqa: ARG001 - as the others

@@ -71,7 +71,7 @@ def test_killed_writer_leaves_neither_runs_nor_remains_nor_files(workspace, bund
     os.environ["TMPDIR"] = str(temporary)
     try:
         finish([start_writer(workspace, bundle, [0], cwd=ROOT)])
-        for delay_s in (0.05, 0.2, 0.4):
+        for delay_s in (0.1, 0.4):
             writer = start_writer(workspace, bundle, range(1, 9), cwd=ROOT)
             writer.stdout.readline()
             time.sleep(delay_s)

@@ -2,11 +2,14 @@
 
 import shutil
 
+import mlflow
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 
 from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.registry import open_registry
+from ofa_pipeline.registry.server import ambient_tracking_uri
 from tests.support.registry import digest_of, subnet_record, write_bundle
 
 
@@ -57,3 +60,25 @@ def test_database_of_another_program_is_left_alone(tmp_path):
     (tmp_path / "mlflow.db").write_bytes(b"")
     assert open_registry(tmp_path).tracking_uri.endswith("mlflow.db")
     assert (tmp_path / "mlflow.db").read_bytes() == b""
+
+
+@pytest.mark.parametrize("name", ["it's a#b%20c", 'what?%41 "größe"'])
+def test_workspace_may_have_any_name(name, tmp_path, empty_database, monkeypatch):
+    workspace = tmp_path / name
+    workspace.mkdir()
+    shutil.copyfile(empty_database, workspace / "mlflow.db")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    bundle = write_bundle(tmp_path / "a-bundle")
+    registered = open_registry(workspace).register(subnet_record(), bundle)
+    registry = open_registry(workspace)
+    assert registry.best(device="cpu", max_latency_ms=5) == registered
+    assert (registry.download(registered, tmp_path / "files") / "model.onnx").exists()
+    assert list((workspace / "mlruns").rglob("model.onnx"))
+    with ambient_tracking_uri(registry.tracking_uri):
+        model = mlflow.pyfunc.load_model(registered.model_uri, dst_path=str(elsewhere))
+    assert len(model.predict(np.zeros((2, 8, 8, 3), np.uint8))) == 2
+    assert {path.name for path in workspace.iterdir()} == {"mlflow.db", "mlflow.db.lock", "mlruns"}
+    # Nothing was made where the command was typed, under a part of the name.
+    assert {path.name for path in tmp_path.iterdir()} == {name, "elsewhere", "a-bundle", "files"}
