@@ -226,7 +226,35 @@ def half_made_database(trial: Trial) -> Result:
         shutil.copyfile(whole, workspace / "mlflow.db")
         spoil(workspace / "mlflow.db")
         result.count(workspace, range(1), is_well=write(trial, workspace, range(1)))
+    for index in range(trial.kills):
+        workspace = trial.workspace(f"torn-{index}")
+        kill_mlflow(trial, workspace / "mlflow.db")
+        result.count(workspace, range(1), is_well=write(trial, workspace, range(1)))
     return result
+
+
+def kill_mlflow(trial: Trial, path: Path) -> None:
+    """Kill MLflow while it makes its tables in the file itself, as earlier versions had it do."""
+    code = (
+        "import sys, mlflow.store.tracking.sqlalchemy_store as store; print('ready', flush=True); "
+        "store.SqlAlchemyStore(sys.argv[1], 'mlruns'); print('made', flush=True); input()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, f"sqlite:///{path}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    # It makes the first table at once; to the last it takes about two seconds, or more.
+    deadline = time.monotonic() + 0.05 + trial.random.uniform(0, 2)
+    while not path.exists():
+        time.sleep(0.01)
+    while time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
 
 
 def change(path: Path, statement: str) -> None:
