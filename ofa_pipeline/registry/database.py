@@ -130,6 +130,7 @@ def _mend(path: Path, found: Finding) -> None:
         return
     aside = _free_name(path, "broken")
     path.rename(aside)
+    _set_sidecars_aside(path, aside)
     _log.warning(
         "%s was only half made and held no entries: it is kept as %s and made anew",
         path,
@@ -140,6 +141,7 @@ def _mend(path: Path, found: Finding) -> None:
 def _make(path: Path) -> None:
     draft = _draft(path)
     _run_migration(draft)
+    _set_sidecars_aside(path, _free_name(path, "broken"))
     # Never over a file that another program has made meanwhile.
     try:
         os.link(draft, path)
@@ -164,6 +166,7 @@ def _upgrade(path: Path, found: Finding) -> None:
         os.link(path, kept)
     except OSError:  # a file system without links
         shutil.copyfile(path, kept)
+    _set_sidecars_aside(path, kept)
     draft.replace(path)
     _flush_folder(path.parent)
     _log.warning(
@@ -174,6 +177,14 @@ def _upgrade(path: Path, found: Finding) -> None:
         else "only half brought up to date",
         kept.name,
     )
+
+
+def _set_sidecars_aside(path: Path, aside: Path) -> None:
+    """Let the journal of a file go where the file goes: to another file it would do harm."""
+    for ending in ("-journal", "-wal", "-shm"):
+        sidecar = path.with_name(f"{path.name}{ending}")
+        if sidecar.exists():
+            sidecar.rename(aside.with_name(f"{aside.name}{ending}"))
 
 
 def _drop_torn_tables(connection: sqlite3.Connection) -> None:

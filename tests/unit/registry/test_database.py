@@ -82,6 +82,21 @@ def test_half_made_file_without_entries_is_kept_aside_and_made_anew(
     assert "mlflow.db.broken-1" in caplog.text
 
 
+def test_journal_of_a_torn_file_goes_where_the_file_goes(whole, made_quickly):
+    change(whole, "DROP TABLE alembic_version")
+    whole.with_name("mlflow.db-journal").write_bytes(b"")
+    ensure_database(whole)
+    assert whole.with_name("mlflow.db.broken-1-journal").exists()
+    assert not whole.with_name("mlflow.db-journal").exists()
+
+
+def test_journal_without_its_file_is_not_taken_for_the_new_one_s(tmp_path, made_quickly):
+    (tmp_path / "mlflow.db-journal").write_bytes(b"of a file that is gone")
+    ensure_database(tmp_path / "mlflow.db")
+    assert not (tmp_path / "mlflow.db-journal").exists()
+    assert inspect_database(tmp_path / "mlflow.db").state is State.WHOLE
+
+
 def test_file_without_bytes_is_made(tmp_path, made_quickly):
     (tmp_path / "mlflow.db").touch()
     ensure_database(tmp_path / "mlflow.db")
