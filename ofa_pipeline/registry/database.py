@@ -141,7 +141,8 @@ def _mend(path: Path, found: Finding) -> None:
 def _make(path: Path) -> None:
     draft = _draft(path)
     _run_migration(draft)
-    _set_sidecars_aside(path, _free_name(path, "broken"))
+    if not path.exists():
+        _set_sidecars_aside(path, _free_name(path, "broken"))
     # Never over a file that another program has made meanwhile.
     try:
         os.link(draft, path)
