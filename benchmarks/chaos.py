@@ -27,7 +27,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from ofa_pipeline.artifacts import Layout  # noqa: E402 - the path comes first
+from ofa_pipeline.artifacts import Layout, verify_artifact  # noqa: E402 - the path comes first
 from ofa_pipeline.registry import open_registry  # noqa: E402
 from ofa_pipeline.registry.database import ensure_database  # noqa: E402
 from tests.support.mlflow_server import mlflow_server  # noqa: E402
@@ -308,10 +308,7 @@ def digests_of(workspace: Path) -> dict[str, str]:
     layout = Layout(workspace)
     folders = [layout.dataset, *sorted((workspace / "artifacts/supernet").iterdir())]
     folders += [layout.accuracy, layout.predictor]
-    return {
-        folder.name: json.loads((folder / "manifest.json").read_text())["digest"]
-        for folder in folders
-    }
+    return {folder.name: verify_artifact(folder).digest for folder in folders}
 
 
 FAULTS: tuple[Callable[[Trial], Result], ...] = (
