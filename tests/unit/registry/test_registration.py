@@ -14,6 +14,7 @@ from ofa_pipeline.registry import Entry, RunNotes, registration
 from ofa_pipeline.registry.claims import CLAIM_TAG, Patience, held_claim, start_of
 from ofa_pipeline.registry.fields import OWNER, OWNER_TAG, VERSION_TAG, tags_of
 from ofa_pipeline.registry.model_folder import write_model_folder
+from ofa_pipeline.registry.server import ambient_tracking_uri
 from tests.support.registry import MODEL, subnet_record, write_bundle
 
 RECORD = subnet_record()
@@ -122,10 +123,10 @@ def test_of_two_versions_that_met_the_lower_one_stays(
     def be_overtaken(bundle_folder, folder):
         if not rival:  # another writer, that looked when we had not yet begun
             rival.append(begin(client, experiment, claim_of))
-            monkeypatch.setenv("MLFLOW_TRACKING_URI", registry.tracking_uri)
-            client.create_model_version(
-                MODEL, f"models:/{rival[0]}", model_id=rival[0], tags=tags_of(RECORD)
-            )
+            with ambient_tracking_uri(registry.tracking_uri):
+                client.create_model_version(
+                    MODEL, f"models:/{rival[0]}", model_id=rival[0], tags=tags_of(RECORD)
+                )
             neighbor.kill()
             neighbor.communicate()
             monkeypatch.setattr(registration, "_is_at_an_end", alive_at_first)
