@@ -10,12 +10,11 @@ from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.registry import Entry, RunNotes, open_registry
 from tests.support.basic_auth import proxy_with_password
 from tests.support.mlflow_server import free_port, mlflow_server
-from tests.support.registry import write_bundle
+from tests.support.registry import digest_of, subnet_record, write_bundle
 from tests.support.registry_writer import (
     Count,
     count_registered,
     numbered_record,
-    register_numbers,
     start_writer,
 )
 
@@ -93,8 +92,9 @@ def test_server_behind_a_password_is_used_with_user_and_password_in_the_address(
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:s%2Fe%40c%3Aret@127.0.0.1:{port}")
         registry = open_registry(workspace)
         registry.check(["ofa-tiny-cpu"])
-        assert register_numbers(workspace, bundle, [50]).keys() == {50}
-        found = registry.best(device="cpu", max_latency_ms=60)
+        record = subnet_record(accuracy=0.99, bundle_digest=digest_of(bundle))
+        found = registry.register(record, bundle)
+        assert registry.best(device="cpu", max_latency_ms=60) == found
         assert (registry.download(found, tmp_path / "copy") / "model.onnx").exists()
 
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:wrong@127.0.0.1:{port}")

@@ -71,7 +71,8 @@ def test_workspace_may_have_any_name(name, tmp_path, empty_database, monkeypatch
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     bundle = write_bundle(tmp_path / "a-bundle")
-    registered = open_registry(workspace).register(subnet_record(), bundle)
+    record = subnet_record(bundle_digest=digest_of(bundle))
+    registered = open_registry(workspace).register(record, bundle)
     registry = open_registry(workspace)
     assert registry.best(device="cpu", max_latency_ms=5) == registered
     assert (registry.download(registered, tmp_path / "files") / "model.onnx").exists()
