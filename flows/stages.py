@@ -136,13 +136,13 @@ def bring_up_to_date(judge: Judge, address: str, *, force: bool = False) -> Outc
     """
     display = DISPLAY.get()
     watcher = _TaskWatcher(address, display)
-    start = time.monotonic()
     try:
         changed = judge.ask("force" if force else "reproduce", [address], watcher)
     finally:
         watcher.finish()
+    duration_s = time.monotonic() - watcher.turn_began
     kind: OutcomeKind = "ran" if watcher.has_started else "restored" if changed else "skipped"
-    outcome = Outcome(address=address, kind=kind, duration_s=time.monotonic() - start)
+    outcome = Outcome(address=address, kind=kind, duration_s=duration_s)
     get_run_logger().info(outcome.text)
     if display:
         display.line(outcome.text, style="" if kind == "ran" else "dim")

@@ -1,9 +1,11 @@
 """The environment that we and the tools that we start share; set before heavy imports."""
 
+import os
 from collections.abc import MutableMapping
 
 from ofa_pipeline.proxies import reach_local_directly
 from ofa_pipeline.user import settle_user
+from ofa_pipeline.workspace import checkout_folder
 
 _SWITCHES = {
     "DO_NOT_TRACK": "true",
@@ -29,6 +31,20 @@ def settle_environment(environment: MutableMapping[str, str]) -> None:
     keep_quiet(environment)
     settle_user(environment)
     reach_local_directly(environment)
+
+
+def start_our_own_code(environment: MutableMapping[str, str]) -> None:
+    """Have the programs that we start import our packages, whatever else is called like them.
+
+    Packages of the user's on ``PYTHONPATH``, beside our installation or in the current folder may
+    be called ``flows`` or ``tests``, too.
+    """
+    root = str(checkout_folder())
+    before = [entry for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    if before or "site-packages" not in root:  # there our packages are found without
+        others = [entry for entry in before if entry != root]
+        environment["PYTHONPATH"] = os.pathsep.join([root, *others])
+    environment["PYTHONSAFEPATH"] = "1"
 
 
 def keep_quiet(environment: MutableMapping[str, str]) -> None:

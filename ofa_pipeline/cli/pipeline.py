@@ -1,4 +1,4 @@
-"""`ofa-pipeline run`, `stage` and `init`: make the artifacts."""
+"""`ofa-pipeline run`, `serve`, `stage` and `init`: make the artifacts."""
 
 import os
 import signal
@@ -13,6 +13,7 @@ import typer
 
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli.display import Display
+from ofa_pipeline.cli.environment import start_our_own_code
 from ofa_pipeline.cli.events import PIPE_VARIABLE, EventPipe, StageEvent
 from ofa_pipeline.cli.hints import PROGRAM_VARIABLE, command, program
 from ofa_pipeline.cli.options import WorkspaceOption
@@ -36,6 +37,7 @@ _KEEP_MEMORY = {"train_supernet", "collect_accuracy"}
 def add_commands(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command("run")(run)
+    app.command("serve")(serve)
     app.command("stage")(stage)
     app.command("init")(init)
 
@@ -56,11 +58,26 @@ def run(
 
     What is up to date is skipped; what was interrupted goes on where it stopped.
     """
-    command = [sys.executable, "-P", "-m", "flows.run", "--workspace", str(workspace)]
-    command += [word for name in device or () for word in ("--device", name)]
+    words = [word for name in device or () for word in ("--device", name)]
+    _become("flows.run", "--workspace", str(workspace), *words)
+
+
+def serve(
+    *,
+    port: Annotated[int | None, typer.Option(help="Of the page with runs and logs.")] = None,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Run the pipeline on the schedule of params.yaml, and add devices on demand."""
+    words = [] if port is None else ["--port", str(port)]
+    _become("flows.serve", "--workspace", str(workspace), *words)
+
+
+def _become(module: str, *words: str) -> None:
+    """Go on as another program of ours: the flows are the layer above, so never imported."""
+    start_our_own_code(os.environ)
     os.environ[PROGRAM_VARIABLE] = program(sys.argv, os.environ)
-    # The flow is the layer above this package, so it is started, not imported.
-    os.execv(sys.executable, [*command, *(["--debug"] if "--debug" in sys.argv else [])])  # noqa: S606
+    debug = ["--debug"] if "--debug" in sys.argv else []
+    os.execv(sys.executable, [sys.executable, "-P", "-m", module, *words, *debug])  # noqa: S606
 
 
 def stage(
