@@ -162,7 +162,7 @@ def _download(url: str, partial: Path, reporter: Reporter) -> None:
     headers = {"Accept-Encoding": "identity"}
     if done:
         headers["Range"] = f"bytes={done}-"
-    with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_S) as answer:
+    with _ask(url, headers) as answer:
         if answer.status_code == _RANGE_NOT_SATISFIABLE:
             return
         answer.raise_for_status()
@@ -175,6 +175,18 @@ def _download(url: str, partial: Path, reporter: Reporter) -> None:
             for chunk in answer.iter_content(_CHUNK):
                 file.write(chunk)
                 tracker.advance(len(chunk))
+
+
+def _ask(url: str, headers: Mapping[str, str]) -> requests.Response:
+    try:
+        return requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_S)
+    except ValueError as error:
+        if isinstance(error, requests.RequestException):
+            raise
+        # Of urllib3, with the proxy's password in it.
+        raise requests.exceptions.InvalidProxyURL(
+            "the address of a proxy begins with http://, https:// or socks5://"
+        ) from error
 
 
 def _brief(error: Exception, url: str) -> str:
