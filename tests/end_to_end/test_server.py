@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ofa_pipeline.workspace import checkout_folder
 from tests.support.workspace import read_params, run_command, toy_workspace, write_params
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -90,5 +91,6 @@ def test_dead_proxies_and_packages_called_like_ours_are_in_nobody_s_way(root, tm
     dead = {f"{kind}_PROXY": "http://127.0.0.1:9" for kind in ("HTTP", "HTTPS")}
     dead |= {"ALL_PROXY": "socks://127.0.0.1:9"}
     dead |= {name.lower(): address for name, address in dead.items()}
-    ended = run_command("ofa-pipeline", "run", workspace=root, PYTHONPATH=str(tmp_path), **dead)
+    path = f"{tmp_path}:{checkout_folder()}"
+    ended = run_command("ofa-pipeline", "run", workspace=root, PYTHONPATH=path, **dead)
     assert "done in" in ended.stdout
