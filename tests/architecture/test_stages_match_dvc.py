@@ -19,6 +19,7 @@ PLUMBING = {
     *("errors", "progress", "cores", "memory", "params", "artifacts", "workspace", "stages"),
     *("yaml_reader", "cron", "explain"),  # of params
     *("dataset_summary", "temporary", "user", "proxies"),
+    *("integrity", "resume"),
 }
 
 TO_DVC = {
