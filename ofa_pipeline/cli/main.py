@@ -18,6 +18,7 @@ from ofa_pipeline.cli import (
     pull,
     search,
     subnets,
+    verify,
     zoo,
 )
 from ofa_pipeline.cli.environment import settle_environment
@@ -56,7 +57,7 @@ app = typer.Typer(
 )
 for group in (
     *(pipeline, subnets, pull, predict, search, evaluate),
-    *(zoo, checkpoints, params, doctor),
+    *(zoo, checkpoints, params, doctor, verify),
 ):
     group.add_commands(app)
 

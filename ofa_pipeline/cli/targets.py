@@ -150,9 +150,12 @@ def _own_supernet(path: Path, arch: str, workspace: Path) -> Target:
     The file holds no class names, nor the statistics of the images: they are those of the
     dataset that its artifact was made from, where that is still there.
     """
+    from ofa_pipeline.artifacts import verify_file
     from ofa_pipeline.data import open_dataset
     from ofa_pipeline.supernet import extract_subnet, load_supernet
 
+    if path.is_file():
+        verify_file(path)
     supernet = load_supernet(path)
     subnet = extract_subnet(supernet, _arch_of(supernet.space, arch))
     target = Target(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.errors import ParamsError, suggest
+from ofa_pipeline.integrity import verify_inputs
 from ofa_pipeline.progress import SILENT, Reporter
 
 if TYPE_CHECKING:
@@ -236,12 +237,16 @@ def check_item(stage: Stage, item: str | None, params: "Params") -> None:
 def run_stage(name: str, context: StageContext) -> Path:
     """Run one stage and return its artifact folder.
 
+    What it reads is checked first, so that nothing is computed on damaged files.
+
     Raises:
         ParamsError: If the stage is unknown, or its item is missing or unknown.
+        ManifestMismatchError: If a file that it reads is not as it was written.
         OfaPipelineError: Whatever the stage finds wrong.
     """
     stage = find_stage(name)
     check_item(stage, context.item, context.params)
+    verify_inputs(stage_inputs(stage, context)["inputs"], root=context.layout.root)
     module = importlib.import_module(f"ofa_pipeline.stages.{stage.name}")
     run: Callable[[StageContext], None] = module.run
     run(context)
