@@ -35,6 +35,7 @@ def pipeline(workspace: str) -> None:
         params = load_params(root / "params.yaml")
         check_before_work(root, params)
 
+        run_stage(judge, "list_source")
         run_stage(judge, "prepare_dataset")
         for phase in params.phases:
             run_stage(judge, "train_supernet", phase)

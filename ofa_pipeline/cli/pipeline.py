@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
+from rich.markup import escape
 
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli.display import Display
@@ -92,6 +93,7 @@ def stage(
 ) -> None:
     """Run one stage, up to date or not; `dvc repro` and `run` call this for what is not."""
     from ofa_pipeline.cli.orphan import end_with_runner
+    from ofa_pipeline.graph import graph_warning
     from ofa_pipeline.memory import keep_freed_memory
     from ofa_pipeline.params import load_params
 
@@ -103,6 +105,8 @@ def stage(
     end_with_runner()
     if name in _KEEP_MEMORY:
         keep_freed_memory()
+    if PIPE_VARIABLE not in os.environ and (warning := graph_warning(root)):
+        stderr.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True, highlight=False)
     os.chdir(root)  # relative paths in params.yaml are meant from there
     with hold_stage(root, address=address), _reporter(address) as reporter:
         context = StageContext(layout=Layout(root), params=params, item=item, reporter=reporter)
@@ -119,19 +123,44 @@ def init(
     preset: Annotated[
         str | None, typer.Option(help="Of presets/: mobilenet-v3-w1.0, resnet50, ...")
     ] = None,
+    update: Annotated[
+        bool,
+        typer.Option("--update", help="Bring dvc.yaml up to this version; the former is kept."),
+    ] = False,
 ) -> None:
     """Make a folder a workspace: its own params.yaml, artifacts and registry.
 
-    A preset is the params of one of the reference's supernets on ImageNet.
+    A preset is the params of one of the reference's supernets on ImageNet. A workspace of an
+    earlier version is brought up to date with --update; its params.yaml is left alone.
     """
     for path in create_workspace(folder, preset=preset):
         stdout.print(f"wrote {path}", **PLAIN)
+    if update:
+        _update(folder)
     choose_version_control(folder)
     stdout.print(
         f"{folder} is a workspace. Next: edit {folder / 'params.yaml'}, "
         f"then {command('run', '--workspace', folder)}",
         **PLAIN,
     )
+
+
+def _update(folder: Path) -> None:
+    from ofa_pipeline.graph import GRAPH_NAME, own_stages, update_graph
+
+    kept = update_graph(folder)
+    if kept is None:
+        stdout.print(f"{folder / GRAPH_NAME} is up to date", **PLAIN)
+        return
+    stdout.print(
+        f"wrote {folder / GRAPH_NAME}; the former one is {kept}", highlight=False, soft_wrap=True
+    )
+    if own := own_stages(kept):
+        stdout.print(
+            f"It had stages of its own: {', '.join(own)}. Copy them from {kept}.",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 @contextmanager

@@ -34,7 +34,12 @@ class Stage:
     name: str
     item_kind: ItemKind | None = None
     reads: tuple[str, ...] = ()
+    watches: tuple[str, ...] = ()
+    """Of `reads`, what only says when to run again: it is no input of what the stage makes, so
+    it is not in the manifest, and nothing after the stage runs again because of it."""
     writes: str
+    is_always_run: bool = False
+    """Whether to run it each time that somebody asks: it looks at what DVC does not see."""
     params: tuple[str, ...] = ()
     """Sections of params.yaml; ``{item}`` as in the paths."""
     summary: str
@@ -43,7 +48,16 @@ class Stage:
 
 STAGES: tuple[Stage, ...] = (
     Stage(
+        name="list_source",
+        writes="artifacts/source",
+        is_always_run=True,
+        params=("dataset.source",),
+        summary="list the files of the source, to see which of them changed",
+    ),
+    Stage(
         name="prepare_dataset",
+        reads=("artifacts/source",),
+        watches=("artifacts/source",),
         writes="artifacts/dataset",
         params=("dataset",),
         summary="decode-check every image, split, write Parquet shards",
@@ -211,7 +225,9 @@ def stage_inputs(stage: Stage, context: StageContext) -> dict[str, Any]:
         "item": context.item,
         "params": context.params.sections(param_sections(stage, context.item)),
         "inputs": [
-            context.layout.root / path for path in read_paths(stage, context.item, context.params)
+            context.layout.root / path
+            for path in read_paths(stage, context.item, context.params)
+            if path not in stage.watches
         ],
     }
 

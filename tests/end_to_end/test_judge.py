@@ -55,9 +55,14 @@ def change(root, section, **values):
 
 
 def test_keyboard_ran_every_stage_once_and_leaves_nothing_to_do(finished, judge):
-    assert sorted((finished / "calls.txt").read_text().split()) == sorted(ALL)
+    assert sorted((finished / "calls.txt").read_text().split()) == sorted(["list_source", *ALL])
     assert judge.ask("status", ALL, Watcher()) == []
     assert outcomes(judge) == ([], [])
+
+
+def test_the_source_is_listed_each_time_and_nothing_runs_again_for_it(finished, judge):
+    assert judge.ask("status", ["list_source"], Watcher()) == ["list_source"]
+    assert outcomes(judge, ["list_source", *ALL]) == (["list_source"], [])
 
 
 def test_changed_param_runs_exactly_what_depends_on_it_and_changing_back_restores(finished, judge):
