@@ -152,9 +152,7 @@ def bring_up_to_date(judge: Judge, address: str, *, force: bool = False) -> Outc
     kind: OutcomeKind = "ran" if watcher.has_started else "restored" if changed else "skipped"
     if is_check:
         kind = "checked"
-    outcome = Outcome(
-        address=address, kind=kind, duration_s=duration_s, note=watcher.last_message
-    )
+    outcome = Outcome(address=address, kind=kind, duration_s=duration_s, note=watcher.last_message)
     get_run_logger().info(outcome.text)
     if display:
         display.line(outcome.text, style="" if kind == "ran" else "dim")
