@@ -4,9 +4,12 @@ from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
 
+from flows.stages import DISPLAY
 from ofa_pipeline import preflight
 from ofa_pipeline.artifacts import Layout
+from ofa_pipeline.graph import check_graph
 from ofa_pipeline.params import Params
 from ofa_pipeline.stages.register import check_registry
 
@@ -23,5 +26,14 @@ def check_before_work(root: Path, params: Params, *, reads_images: bool = True) 
     Raises:
         OfaPipelineError: If something is not fit for what the params ask; says what to do.
     """
+    if warning := check_graph(root):
+        warn(warning)
     preflight.check_before_work(params, root, reads_images=reads_images)
     check_registry(Layout(root), params)
+
+
+def warn(text: str) -> None:
+    """Say something that does not stop the run, in Prefect's log and on the terminal."""
+    get_run_logger().warning(text)
+    if display := DISPLAY.get():
+        display.line(f"warning: {text}", style="yellow")

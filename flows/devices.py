@@ -29,6 +29,7 @@ def add_devices(workspace: str, devices: list[str]) -> None:
         for device in devices:
             params.device(device)
         check_before_work(judge.root, params, reads_images=False)
+        run_stage(judge, "list_source")
         registry_is_made = begin_registry(judge.root, params)
         stale = judge.ask("status", shared_addresses(params), Watcher())
         if stale:

@@ -1,24 +1,46 @@
 """Settings of Prefect for a workspace; set before Prefect is imported."""
 
+import json
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from ofa_pipeline.cli.environment import keep_quiet
+from flows.settings import Found, PrefectSettingsError, read_settings
+from ofa_pipeline.cli.environment import settle_environment, start_our_own_code
+from ofa_pipeline.proxies import LOCAL_HOSTS, unusable_proxies
 
 API_VARIABLE = "PREFECT_API_URL"
 
+_KEPT_PROXIES = "OFA_KEPT_PROXIES"
+"""Environment variable with proxies that Prefect's client fails on, kept for the stages."""
 
-def set_up_prefect(root: Path, environment: MutableMapping[str, str]) -> None:
+
+def set_up_prefect(root: Path, environment: MutableMapping[str, str]) -> Found | None:
     """Set what the user has not set.
 
     Runs are recorded in the workspace, unless a Prefect server is configured: by
-    ``PREFECT_API_URL``, or by a profile in the user's Prefect home.
+    ``PREFECT_API_URL``, by a file of the current folder, or by the active profile. The other
+    settings of that profile count either way.
+
+    Returns:
+        The address of the user's server and where it stands; None where a server of the
+        workspace's own is to be started.
+
+    Raises:
+        PrefectSettingsError: If settings cannot be read, or a proxy cannot be used.
     """
-    keep_quiet(environment)
-    if not _profiles(environment).exists():
-        environment.setdefault("PREFECT_HOME", str(root / ".prefect"))
+    settle_environment(environment)
+    start_our_own_code(environment)
+    settings = read_settings(environment)
+    server = settings.find(API_VARIABLE)
+    if server is not None and not server.value.strip():
+        server = None  # set to nothing: as good as not set
+    if settings.find("PREFECT_HOME") is None and not (server and settings.has_profiles):
+        environment["PREFECT_HOME"] = str(root / ".prefect")
+        environment["PREFECT_PROFILES_PATH"] = str(settings.profiles_path.absolute())
     for name, value in {
         "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL",
+        "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
         # People read the display; the log goes to Prefect's records.
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
         # A run that stops to report this often was killed.
@@ -26,15 +48,29 @@ def set_up_prefect(root: Path, environment: MutableMapping[str, str]) -> None:
         "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
     }.items():
         environment.setdefault(name, value)
+    _put_unusable_proxies_away(environment, server)
+    return server
 
 
-def is_server_configured(environment: Mapping[str, str]) -> bool:
-    """Return whether the user has a Prefect server: in the environment, or in a profile."""
-    if environment.get(API_VARIABLE):
-        return True
-    path = _profiles(environment)
-    return path.exists() and API_VARIABLE in path.read_text()
+def stage_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of DVC and the stages, with all proxies of the user."""
+    values = dict(environment)
+    return {**values, **json.loads(values.pop(_KEPT_PROXIES, "{}"))}
 
 
-def _profiles(environment: Mapping[str, str]) -> Path:
-    return Path(environment.get("PREFECT_HOME", "~/.prefect")).expanduser() / "profiles.toml"
+def _put_unusable_proxies_away(environment: MutableMapping[str, str], server: Found | None) -> None:
+    """Keep proxies from Prefect's client that it cannot be built with, where it needs none."""
+    found = unusable_proxies(environment)
+    if not found:
+        return
+    if server is not None and urlsplit(server.value).hostname not in LOCAL_HOSTS:
+        raise PrefectSettingsError(
+            f"Prefect's server {server.value} must be reached through a proxy that Prefect knows, "
+            f"HTTP or SOCKS 5, but {', '.join(found)} names another one. Change it, or add the "
+            "server's host to NO_PROXY and unset that variable."
+        )
+    for name in found:
+        del environment[name]
+    environment[_KEPT_PROXIES] = json.dumps(
+        {**json.loads(environment.get(_KEPT_PROXIES, "{}")), **found}
+    )

@@ -1,28 +1,33 @@
 """DVC as a judge that is asked stage by stage, and the events of the stages it runs."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal
 
+from flows.environment import stage_environment
 from ofa_pipeline.cli.events import PIPE_VARIABLE, StageEvent
 from ofa_pipeline.cli.output import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED
 from ofa_pipeline.errors import OfaPipelineError
 from ofa_pipeline.masking import mask_secrets
+from ofa_pipeline.temporary import temporary_folder
 
 Deed = Literal["reproduce", "force", "status"]
 
 _PATIENCE_S = 120.0
 _LINES_OF_OUTPUT = 20
 _END = b"\x00\n"
+_LOG = logging.getLogger(__name__)
 
 
 class StageFailedError(OfaPipelineError):
@@ -41,6 +46,8 @@ class Watcher:
         """Nothing has happened yet."""
         self.has_started = False
         self.failure: StageEvent | None = None
+        self.turn_began = time.monotonic()
+        """When DVC was asked: requests of other threads may have come before."""
 
     def receive(self, event: StageEvent) -> None:
         """Take note of an event."""
@@ -102,6 +109,7 @@ class Judge:
         with self._turn:
             if self._is_stopped:
                 raise StageFailedError("not started: the run stops", exit_code=EXIT_TERMINATED)
+            watcher.turn_began = time.monotonic()
             self._watcher = watcher
             try:
                 answer = self._converse({"do": deed, "stages": list(stages)})
@@ -186,7 +194,7 @@ class Judge:
         """Return the environment of DVC and the stages: our interpreter's commands come first."""
         commands = str(Path(sys.executable).parent)
         return {
-            **os.environ,
+            **stage_environment(os.environ),
             "PATH": os.pathsep.join([commands, os.environ.get("PATH", "")]),
             PIPE_VARIABLE: str(self._events),
         }
@@ -212,8 +220,8 @@ class Judge:
     @contextmanager
     def _event_pipe(self) -> Iterator[Path]:
         """Make a named pipe whose events go to the watcher of the request that is answered."""
-        with tempfile.TemporaryDirectory(prefix="ofa-") as folder:
-            path = Path(folder) / "events"
+        with temporary_folder("run") as folder:
+            path = folder / "events"
             os.mkfifo(path)
             # Opened for both: the reader never sees an end before we write one ourselves.
             handle = os.open(path, os.O_RDWR)
@@ -233,7 +241,15 @@ class Judge:
                     return
                 event, watcher = StageEvent.from_line(line), self._watcher
                 if event is not None and watcher is not None:
-                    watcher.receive(event)
+                    _tell(watcher, event)
+
+
+def _tell(watcher: Watcher, event: StageEvent) -> None:
+    """Pass an event on; who cannot show it does not keep the next ones from being read."""
+    try:
+        watcher.receive(event)
+    except Exception as error:  # noqa: BLE001 - the boundary to whoever watches
+        _LOG.warning("progress of a stage could not be shown: %s", error)
 
 
 def _signal_group(process: "subprocess.Popen[str]", number: signal.Signals) -> None:

@@ -40,6 +40,7 @@ def pipeline(workspace: str) -> None:
         check_before_work(root, params)
         registry_is_made = begin_registry(root, params)
 
+        run_stage(judge, "list_source")
         run_stage(judge, "prepare_dataset")
         for phase in params.phases:
             run_stage(judge, "train_supernet", phase)

@@ -4,23 +4,33 @@ import argparse
 import os
 import signal
 import sys
+import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from flows.environment import API_VARIABLE, is_server_configured, set_up_prefect
+from flows.environment import API_VARIABLE, set_up_prefect
 from flows.judge import StageFailedError
 from flows.server import prefect_server
+from flows.settings import Found, import_prefect
+from flows.watch import ServerLostError, ServerWatch, leave
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli.display import Display, duration_text
-from ofa_pipeline.cli.output import EXIT_TERMINATED, exit_code_of, report_error, stderr, stdout
+from ofa_pipeline.cli.output import (
+    EXIT_ERROR,
+    EXIT_TERMINATED,
+    exit_code_of,
+    report_error,
+    stderr,
+    stdout,
+)
 from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.masking import mask_logs, mask_secrets
 from ofa_pipeline.params import Params, load_params
 from ofa_pipeline.preflight import check_before_work
-from ofa_pipeline.workspace import hold_workspace
+from ofa_pipeline.workspace import check_version_control, hold_workspace
 
 _DRAIN_TIMEOUT_S = 10
 
@@ -39,20 +49,33 @@ def main(arguments: list[str]) -> int:
         for device in options.device:
             params.device(device)
         mask_logs()
+        server = set_up_prefect(root, os.environ)
+        check_version_control(root)
         # Before Prefect, which takes its time to start.
         check_before_work(params, root, reads_images=not options.device)
-        set_up_prefect(root, os.environ)
         with hold_workspace(root, role="run"):
             start = time.monotonic()
-            _run_flow(root, options.device)
+            _run_flow(root, options.device, server)
             _show_results(root, params, duration_s=time.monotonic() - start)
+    except ServerLostError as error:
+        report_error(error, debug=options.debug)
+        leave(EXIT_ERROR)
     except StageFailedError as error:
         report_error(error, debug=options.debug)
         return error.exit_code
     except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - the boundary
-        report_error(error, debug=options.debug)
+        report_error(_as_outage(error), debug=options.debug)
         return exit_code_of(error)
     return 0
+
+
+def _as_outage(error: BaseException) -> BaseException:
+    """Return what is behind an error of Prefect's: an outage is no fault of the program."""
+    if "prefect" not in sys.modules:
+        return error
+    from flows.outage import as_outage
+
+    return as_outage(error) or error
 
 
 def _terminate(_: int, __: FrameType | None) -> NoReturn:
@@ -67,24 +90,44 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _run_flow(root: Path, devices: list[str]) -> None:
+def _run_flow(root: Path, devices: list[str], server: Found | None) -> None:
     stderr.print("starting Prefect ...", style="dim")
     with ExitStack() as stack:
-        server = None
-        if not is_server_configured(os.environ):
-            server = stack.enter_context(prefect_server(root))
-            os.environ[API_VARIABLE] = server.api_url
-        # Prefect takes as long to import as its server to start.
-        import flows.pipeline  # noqa: F401
-
-        if server is not None:
-            server.wait_until_ready()
-        stack.callback(_send_records)
+        watch = _start_server(root, stack) if server is None else _check_server(server)
+        stack.enter_context(watch.guard())
+        stack.callback(_send_records, watch)
         _call_flow(root, devices)
 
 
-def _send_records() -> None:
+def _start_server(root: Path, stack: ExitStack) -> ServerWatch:
+    """Start a server of the workspace's own, which ends with the stack."""
+    server = stack.enter_context(prefect_server(root))
+    os.environ[API_VARIABLE] = server.api_url
+    # Prefect takes as long to import as its server to start.
+    import_prefect()
+    import flows.pipeline  # noqa: F401
+
+    server.wait_until_ready()
+    return ServerWatch(server.wait_for_end)
+
+
+def _check_server(server: Found) -> ServerWatch:
+    """Check that the user's server is there."""
+    from flows.outage import check_server, wait_for_loss
+
+    check_server(server)
+    import_prefect()
+
+    def wait_for_end(is_over: threading.Event) -> str | None:
+        return wait_for_loss(server, is_over)
+
+    return ServerWatch(wait_for_end)
+
+
+def _send_records(watch: ServerWatch) -> None:
     """Send what Prefect still holds to its server, before that is stopped."""
+    if watch.lost is not None:
+        return
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
 
@@ -112,6 +155,7 @@ def _call_flow(root: Path, devices: list[str]) -> None:
 
 
 def _show_results(root: Path, params: Params, *, duration_s: float) -> None:
+    from ofa_pipeline.cli.listing import print_table
     from ofa_pipeline.cli.subnets import subnet_table
     from ofa_pipeline.registry import tracking_uri
     from ofa_pipeline.stages.register import missing_receipts, registered_subnets
@@ -120,7 +164,7 @@ def _show_results(root: Path, params: Params, *, duration_s: float) -> None:
     found = [
         subnet for device in params.devices for subnet in registered_subnets(layout, params, device)
     ]
-    stdout.print(subnet_table(found))
+    print_table(subnet_table(found), stdout)
     missing = [
         f"{device}: {bundle}"
         for device in params.devices

@@ -14,12 +14,16 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn, cast
 
-from flows.environment import API_VARIABLE, is_server_configured, set_up_prefect
+from flows.environment import API_VARIABLE, set_up_prefect
+from flows.outage import as_outage, check_server
 from flows.server import prefect_server
-from ofa_pipeline.cli.output import EXIT_TERMINATED, exit_code_of, report_error, stdout
+from flows.settings import import_prefect
+from flows.watch import ServerLostError, ServerWatch, leave
+from ofa_pipeline.cli.output import EXIT_ERROR, EXIT_TERMINATED, exit_code_of, report_error, stdout
 from ofa_pipeline.masking import mask_logs
 from ofa_pipeline.params import load_params
 from ofa_pipeline.preflight import check_prefect
+from ofa_pipeline.workspace import check_version_control, checkout_folder
 
 if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
@@ -33,29 +37,41 @@ def main(arguments: list[str]) -> int:
     Returns:
         One of the exit codes of `ofa-pipeline --help`.
     """
-    parser = argparse.ArgumentParser(prog="python -m flows.serve", description=__doc__)
-    parser.add_argument("--workspace", type=Path, default=Path())
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="of the server's page")
-    parser.add_argument("--debug", action="store_true")
-    options = parser.parse_args(arguments)
+    options = _parse(arguments)
     root = options.workspace.resolve()
     signal.signal(signal.SIGTERM, _terminate)
     try:
         params = load_params(root / "params.yaml")
         mask_logs()
+        configured = set_up_prefect(root, os.environ)
         check_prefect(os.environ)
-        set_up_prefect(root, os.environ)
+        check_version_control(root)
         with ExitStack() as stack:
-            if not is_server_configured(os.environ):
+            if configured is None:
                 server = stack.enter_context(prefect_server(root, port=options.port))
                 os.environ[API_VARIABLE] = server.api_url
                 server.wait_until_ready()
+                stack.enter_context(ServerWatch(server.wait_for_end).guard())
                 stdout.print(f"runs, schedules and logs: {server.url}", highlight=False)
+            else:
+                check_server(configured)
+            import_prefect()
             _serve(root, cron=params.schedule.cron, timezone=params.schedule.timezone)
-    except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - the boundary
+    except ServerLostError as error:
         report_error(error, debug=options.debug)
+        leave(EXIT_ERROR)
+    except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - the boundary
+        report_error(as_outage(error) or error, debug=options.debug)
         return exit_code_of(error)
     return 0
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m flows.serve", description=__doc__)
+    parser.add_argument("--workspace", type=Path, default=Path())
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="of the server's page")
+    parser.add_argument("--debug", action="store_true")
+    return parser.parse_args(arguments)
 
 
 def _terminate(_: int, __: FrameType | None) -> NoReturn:
@@ -75,6 +91,8 @@ def _serve(root: Path, *, cron: str, timezone: str) -> None:
     from flows.pipeline import pipeline
 
     crash_silent_runs()
+    # Prefect looks for the flow's imports in the current folder first: nobody else's there.
+    os.chdir(checkout_folder())
     one_at_a_time = ConcurrencyLimitConfig(
         limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW
     )

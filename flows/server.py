@@ -5,9 +5,11 @@ is the server: `python -m flows.server PARENT_PID PORT`.
 """
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -25,6 +27,9 @@ _OWNER_ALONE_FOLDER = 0o700
 _OWNER_ALONE_FILE = 0o600
 _OWNER_ALONE_UMASK = 0o077
 _STOP_TIMEOUT_S = 15.0
+_LINES_OF_LOG = 10
+_LINE_LENGTH = 200
+_DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @contextmanager
@@ -82,16 +87,24 @@ class Server:
         """
         deadline = time.monotonic() + READY_TIMEOUT_S
         while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
+            if self._process.poll() is not None:
+                raise OfaPipelineError(self._obituary())
+            if time.monotonic() > deadline:
                 raise OfaPipelineError(
-                    f"Prefect's server must answer at {self.api_url}, but does not. Its log is "
-                    f"{self._log}. With a server of your own, set {API_VARIABLE}."
+                    f"Prefect's server must answer at {self.api_url} within {READY_TIMEOUT_S:.0f} "
+                    f"s, but does not. {self._end_of_log()}\n"
+                    f"Run again, or set {API_VARIABLE} to a server of your own."
                 )
             time.sleep(_POLL_S)
 
-    def wait(self) -> None:
-        """Wait until the server ends."""
+    def wait_for_end(self, is_over: threading.Event) -> str | None:
+        """Wait until the server ends.
+
+        Returns:
+            A sentence on how; None when the event says that this was to be.
+        """
         self._process.wait()
+        return None if is_over.is_set() else self._obituary()
 
     def stop(self) -> None:
         """Stop it, after it has written down what it still holds."""
@@ -104,10 +117,32 @@ class Server:
 
     def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.api_url}/health", timeout=5):  # noqa: S310 - http
+            with _DIRECTLY.open(f"{self.api_url}/health", timeout=5):
                 return True
         except (urllib.error.URLError, OSError):
             return False
+
+    def _obituary(self) -> str:
+        code = self._process.poll()
+        assert code is not None
+        how = f"ended with exit code {code}"
+        if code < 0:
+            how = f"was killed by {signal.Signals(-code).name}"
+        return (
+            f"Prefect's server of this workspace (process {self._process.pid}, {self.url}) {how}; "
+            f"nothing goes on without it. {self._end_of_log()}\n"
+            f"Run again to go on from there, or set {API_VARIABLE} to a server of your own."
+        )
+
+    def _end_of_log(self) -> str:
+        try:
+            lines = self._log.read_text(errors="replace").strip().splitlines()
+        except OSError as error:
+            return f"Its log {self._log} cannot be read: {error.strerror}."
+        if not lines:
+            return f"Its log {self._log} is empty."
+        end = "".join(f"\n    {line[:_LINE_LENGTH]}" for line in lines[-_LINES_OF_LOG:])
+        return f"The end of its log {self._log}:{end}"
 
 
 def private_folder(folder: Path) -> None:

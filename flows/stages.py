@@ -26,16 +26,18 @@ from ofa_pipeline.cli.output import EXIT_BUSY
 from ofa_pipeline.dataset_summary import read_summary, summary_lines
 from ofa_pipeline.params import load_params
 from ofa_pipeline.progress import ProgressEvent
+from ofa_pipeline.stages import STAGES
 from ofa_pipeline.stages.register import missing_receipts
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-OutcomeKind = Literal["ran", "restored", "skipped"]
+OutcomeKind = Literal["ran", "restored", "skipped", "checked"]
 
 DISPLAY: ContextVar[Display | None] = ContextVar("DISPLAY", default=None)
 """Where people watch; Prefect's log and artifacts get the same either way."""
 
+_CHECKS = frozenset(stage.name for stage in STAGES if stage.is_always_run)
 _PROGRESS_EVERY_S = 5.0
 _KILLED = 128 + 9
 _LOG_WIDTH = 100
@@ -48,10 +50,14 @@ class Outcome:
     address: str
     kind: OutcomeKind
     duration_s: float
+    note: str = ""
+    """What a check found."""
 
     @property
     def text(self) -> str:
         """A line for people."""
+        if self.kind == "checked":
+            return f"{self.address}: checked: {self.note}"
         if self.kind == "ran":
             return f"{self.address}: done in {duration_text(self.duration_s)}"
         if self.kind == "restored":
@@ -135,14 +141,18 @@ def bring_up_to_date(judge: Judge, address: str, *, force: bool = False) -> Outc
         StageFailedError: If it fails.
     """
     display = DISPLAY.get()
-    watcher = _TaskWatcher(address, display)
-    start = time.monotonic()
+    is_check = address in _CHECKS
+    # What a check finds is its outcome: one line, not two.
+    watcher = _TaskWatcher(address, None if is_check else display)
     try:
         changed = judge.ask("force" if force else "reproduce", [address], watcher)
     finally:
         watcher.finish()
+    duration_s = time.monotonic() - watcher.turn_began
     kind: OutcomeKind = "ran" if watcher.has_started else "restored" if changed else "skipped"
-    outcome = Outcome(address=address, kind=kind, duration_s=time.monotonic() - start)
+    if is_check:
+        kind = "checked"
+    outcome = Outcome(address=address, kind=kind, duration_s=duration_s, note=watcher.last_message)
     get_run_logger().info(outcome.text)
     if display:
         display.line(outcome.text, style="" if kind == "ran" else "dim")
@@ -161,6 +171,7 @@ class _TaskWatcher(Watcher):
         self._context: Context = copy_context()
         self._artifact: UUID | None = None
         self._next_update = 0.0
+        self.last_message = ""
 
     def receive(self, event: StageEvent) -> None:
         super().receive(event)
@@ -177,6 +188,7 @@ class _TaskWatcher(Watcher):
         if self._display:
             self._display.show(self._address, event)
         if event.total == 0:
+            self.last_message = event.label
             figures = "".join(f", {name} {value:.4g}" for name, value in event.metrics.items())
             self._logger.info("%s%s", event.label, figures)
         elif time.monotonic() >= self._next_update:

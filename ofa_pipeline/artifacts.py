@@ -1,16 +1,17 @@
 """Where artifacts lie, how they are written whole, and the manifest that describes each.
 
 An artifact is a folder with a ``manifest.json`` that lists its files with their SHA-256, the
-params and the artifacts it was made from. It appears by renaming a finished temporary folder, so
-a folder that exists is complete.
+params and the artifacts it was made from, and ends in a digest of itself. It appears by renaming
+a finished temporary folder, so a folder that exists is complete.
 """
 
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +20,9 @@ from typing import Any
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
 
 MANIFEST_NAME = "manifest.json"
+_DIGEST_KEY = "digest"
+_FOREIGN = ("__pycache__", "Thumbs.db", "desktop.ini")
+"""What other programs leave in a folder that they looked into; hidden files besides."""
 
 
 def digest_file(path: Path) -> str:
@@ -37,7 +41,7 @@ def write_json(path: Path, value: object) -> None:
     write_bytes(path, (json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes | bytearray) -> None:
     """Write a file by renaming a finished temporary one beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -65,10 +69,10 @@ def read_json(path: Path, *, made_by: str) -> Any:  # noqa: ANN401 - JSON has no
         ManifestMismatchError: If it is not JSON.
     """
     try:
-        return json.loads(path.read_text())
-    except FileNotFoundError as error:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise MissingArtifactError(f"{path} is missing. Produce it with: {made_by}") from error
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ManifestMismatchError(
             f"{path} is not valid JSON ({error}). Produce it again with: {made_by}"
         ) from error
@@ -100,16 +104,28 @@ class Manifest:
 
         Raises:
             MissingArtifactError: If the artifact is not there.
-            ManifestMismatchError: If the manifest is not one.
+            ManifestMismatchError: If the manifest is not one, or is not as it was written.
         """
-        values = read_json(folder / MANIFEST_NAME, made_by=made_by)
+        path = folder / MANIFEST_NAME
+        values = read_json(path, made_by=made_by)
         try:
-            return cls(**values)
-        except TypeError as error:
+            # Earlier versions wrote no digest. A damaged key is no field and refused as such.
+            written = values.pop(_DIGEST_KEY, None)
+            manifest = cls(**values)
+        except (TypeError, AttributeError) as error:
             raise ManifestMismatchError(
-                f"{folder / MANIFEST_NAME} is not a manifest ({error}). "
-                f"Produce it again with: {made_by}"
+                f"{path} is not a manifest ({error}). {remedy_for(folder)}"
             ) from error
+        if written is not None and written != manifest.digest:
+            raise ManifestMismatchError(
+                f"{path} was changed after it was written: its digest should be "
+                f"{str(written)[:12]}, found {manifest.digest[:12]}. {remedy_for(folder)}"
+            )
+        return manifest
+
+    def write(self, folder: Path) -> None:
+        """Write the manifest of an artifact, with its own digest."""
+        write_json(folder / MANIFEST_NAME, {**asdict(self), _DIGEST_KEY: self.digest})
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +138,11 @@ class Layout:
     def artifacts(self) -> Path:
         """Tracked results, one folder an artifact."""
         return self.root / "artifacts"
+
+    @property
+    def source(self) -> Path:
+        """Listing of the files that the dataset is made from."""
+        return self.artifacts / "source"
 
     @property
     def dataset(self) -> Path:
@@ -200,10 +221,7 @@ def write_artifact(
     Raises:
         MissingArtifactError: If an input has no manifest.
     """
-    root = folder
-    while root.name != "artifacts" and root != root.parent:
-        root = root.parent
-    workspace = root.parent
+    workspace = _workspace_of(folder)
     digests = {path.relative_to(workspace).as_posix(): digest_input(path) for path in inputs}
     folder.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(folder)
@@ -226,7 +244,7 @@ def write_artifact(
             files=files,
             summary=writer.summary,
         )
-        write_json(temporary / MANIFEST_NAME, asdict(manifest))
+        manifest.write(temporary)
         _put_in_place(temporary, folder)
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -274,22 +292,85 @@ def digest_input(path: Path) -> str:
     return digest_file(path)
 
 
-def verify_artifact(folder: Path) -> Manifest:
-    """Check every file of an artifact against its manifest.
+def verify_artifact(folder: Path, *, digest: Callable[[Path], str] = digest_file) -> Manifest:
+    """Check that an artifact is what was written: its manifest, every file, and no file more.
+
+    Args:
+        folder: The artifact.
+        digest: Returns the SHA-256 of a file; by default it reads the whole file.
 
     Raises:
         MissingArtifactError: If the artifact or one of its files is not there.
-        ManifestMismatchError: If a file has other content.
+        ManifestMismatchError: If the manifest or a file has other content, or a file was added.
     """
     manifest = Manifest.read(folder, made_by="ofa-pipeline run")
-    for name, expected in manifest.files.items():
-        path = folder / name
-        if not path.exists():
-            raise MissingArtifactError(f"{path} is missing. Produce it with: ofa-pipeline run")
-        found = digest_file(path)
-        if found != expected:
+    for name in manifest.files:
+        _check_file(folder, manifest, name, digest)
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if name not in manifest.files and name != MANIFEST_NAME and _is_ours(folder, path):
             raise ManifestMismatchError(
-                f"{path} was changed after it was written: its SHA-256 should begin "
-                f"{expected[:12]}, found {found[:12]}. Remove {folder} and run the stage again."
+                f"{path} was added to an artifact after it was written. Move it elsewhere: the "
+                f"files of {folder} are those that its {MANIFEST_NAME} names."
             )
     return manifest
+
+
+def verify_file(path: Path, *, digest: Callable[[Path], str] = digest_file) -> None:
+    """Check a file against the manifest of the artifact that it lies in, if it lies in one.
+
+    Raises:
+        MissingArtifactError: If the file is not there.
+        ManifestMismatchError: If the manifest or the file has other content.
+    """
+    path = path.absolute()
+    for folder in path.parents:
+        if (folder / MANIFEST_NAME).is_file():
+            name = path.relative_to(folder).as_posix()
+            manifest = Manifest.read(folder, made_by="ofa-pipeline run")
+            if name in manifest.files:
+                _check_file(folder, manifest, name, digest)
+            return
+        if folder.name == "artifacts":
+            return
+
+
+def remedy_for(folder: Path) -> str:
+    """Return what to do about an artifact that is damaged."""
+    folder = folder.absolute()
+    root = _workspace_of(folder)
+    where = "" if root == Path.cwd() else f" --workspace {shlex.quote(str(root))}"
+    return (
+        "Remove it and run again, which takes it from DVC's cache or makes it anew: "
+        f"rm -r {shlex.quote(str(folder))} && ofa-pipeline run{where}"
+    )
+
+
+def _workspace_of(folder: Path) -> Path:
+    """Return the workspace that an artifact lies in."""
+    root = folder
+    while root.name != "artifacts" and root != root.parent:
+        root = root.parent
+    return root.parent
+
+
+def _check_file(folder: Path, manifest: Manifest, name: str, digest: Callable[[Path], str]) -> None:
+    path, expected = folder / name, manifest.files[name]
+    if not path.is_file():
+        raise MissingArtifactError(f"{path} is missing. {_made_by(manifest)}{remedy_for(folder)}")
+    found = digest(path)
+    if found != expected:
+        raise ManifestMismatchError(
+            f"{path} was changed after it was written: its SHA-256 should begin "
+            f"{expected[:12]}, found {found[:12]}. {_made_by(manifest)}{remedy_for(folder)}"
+        )
+
+
+def _made_by(manifest: Manifest) -> str:
+    item = "" if manifest.item is None else f" of {manifest.item}"
+    return f"The stage {manifest.stage}{item} wrote it. "
+
+
+def _is_ours(folder: Path, path: Path) -> bool:
+    parts = path.relative_to(folder).parts
+    return path.is_file() and not any(part.startswith(".") or part in _FOREIGN for part in parts)

@@ -290,13 +290,80 @@ def choose_version_control(root: Path) -> None:
         config.write(file)
 
 
+def check_version_control(root: Path) -> None:
+    """Check that git lets DVC write down what it does.
+
+    Raises:
+        OfaPipelineError: If git ignores a file that DVC refuses to work with when it is ignored, or
+            git refuses the repository; says which line or setting, and what to do.
+    """
+    root = root.resolve()
+    if not is_under_git(root):
+        return
+    # Tracked or not: DVC looks at the patterns alone.
+    words = ("check-ignore", "--no-index", "--verbose", "-z", "--stdin")
+    answer = _ask_git(root, *words, told="\0".join(_DVC_FILES))
+    fields = iter(answer.stdout.split("\0") if answer else [])
+    for source, line, pattern, name in zip(fields, fields, fields, fields, strict=False):
+        if not pattern.startswith("!"):
+            raise OfaPipelineError(
+                f"git must not ignore {name}, because DVC refuses to work then, but line {line} of "
+                f"{source} says {pattern}. Put the line !{name} at the end of {root / '.gitignore'}"
+            )
+
+
+_DVC_FILES = ("dvc.lock", "dvc.yaml")
+
+
 def is_under_git(root: Path) -> bool:
-    """Return whether the folder lies in a git repository that does not ignore it."""
+    """Return whether the folder lies in a git repository that does not ignore it.
+
+    Raises:
+        OfaPipelineError: If git refuses the repository, with git's words and what to do.
+    """
     root = root.resolve()
     if not any((folder / ".git").exists() for folder in (root, *root.parents)):
         return False
+    answer = _ask_git(root, "check-ignore", "--quiet", ".")
+    return answer is None or answer.returncode != 0
+
+
+def _ask_git(root: Path, *words: str, told: str = "") -> "subprocess.CompletedProcess[str] | None":
+    """Ask git in a folder; None where there is no git.
+
+    Raises:
+        OfaPipelineError: If git refuses the repository.
+    """
     try:
-        ignored = subprocess.run(["git", "check-ignore", "--quiet", "."], cwd=root, check=False)
+        answer = subprocess.run(
+            ["git", *words],
+            cwd=root,
+            env={**os.environ, "LC_ALL": "C"},
+            input=told,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
     except FileNotFoundError:
-        return True
-    return ignored.returncode != 0
+        return None
+    if answer.returncode in (0, 1):
+        return answer
+    said = answer.stderr.strip()
+    if "dubious ownership" in said:
+        folder = next(
+            path
+            for path in (root, *root.parents)
+            if (path / ".git").exists() or path == path.parent
+        )
+        raise OfaPipelineError(
+            f"git must trust the repository {folder}, because DVC works with it, but it belongs to "
+            f"user {folder.stat().st_uid} and this is user {os.getuid()}. Run as its owner, give "
+            f"it to this user (chown -R {os.getuid()} {folder}), or, if you trust it: "
+            f"git config --global --add safe.directory {folder}"
+        )
+    raise OfaPipelineError(
+        f"git must be able to read the repository that {root} lies in, because DVC works with it, "
+        f"but says: {said.splitlines()[0] if said else answer.returncode}. Mend that, or move the "
+        "workspace out of the repository."
+    )

@@ -68,8 +68,11 @@ def export_checkpoint(
     ] = None,
 ) -> None:
     """Write a supernet or subnet as the reference writes it: its names, under `state_dict`."""
+    from ofa_pipeline.artifacts import verify_file
     from ofa_pipeline.supernet import load_subnet, load_supernet, write_reference_checkpoint
 
+    if file.is_file():
+        verify_file(file)
     target = output or file.with_suffix(".pth")
     network: Supernet | Subnet
     try:

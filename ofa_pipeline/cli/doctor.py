@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 import typer
 from rich.table import Table
 
+from ofa_pipeline.cli.listing import print_table
 from ofa_pipeline.cli.options import WorkspaceOption
 from ofa_pipeline.cli.output import EXIT_ERROR, stdout
 from ofa_pipeline.cores import usable_cores
 from ofa_pipeline.errors import OfaPipelineError
 from ofa_pipeline.masking import mask_secrets
-from ofa_pipeline.workspace import is_under_git
+from ofa_pipeline.workspace import check_version_control, is_under_git
 
 if TYPE_CHECKING:
     from ofa_pipeline.params import Params
@@ -66,7 +67,7 @@ def doctor(*, workspace: WorkspaceOption = Path()) -> None:
     for finding in findings:
         mark = "[green]ok[/]" if finding.is_good else "[yellow]--[/]"
         table.add_row(mark, finding.what, finding.found, finding.advice)
-    stdout.print(table)
+    print_table(table, stdout)
     if not all(finding.is_good for finding in findings if finding.what.startswith("workspace")):
         raise typer.Exit(EXIT_ERROR)
 
@@ -123,7 +124,7 @@ def _workspace(workspace: Path) -> Iterator[Finding]:
         yield Finding("workspace params", str(error), is_good=False)
         return
     yield Finding("workspace params", str(path))
-    yield Finding("workspace git", "yes" if is_under_git(workspace) else "no, which works too")
+    yield _finding("workspace git", partial(_git, workspace))
     for found in look(params, workspace.resolve()):
         if found.what != "registry":  # asked in full below
             is_good = found.state != "wrong"
@@ -140,6 +141,11 @@ def _finding(what: str, look: Callable[[], str]) -> Finding:
         return Finding(what, look())
     except OfaPipelineError as error:
         return Finding(what, mask_secrets(str(error)), is_good=False)
+
+
+def _git(workspace: Path) -> str:
+    check_version_control(workspace)
+    return "yes" if is_under_git(workspace) else "no, which works too"
 
 
 def _registry(workspace: Path, params: "Params") -> str:

@@ -18,9 +18,10 @@ from ofa_pipeline.cli import (
     pull,
     search,
     subnets,
+    verify,
     zoo,
 )
-from ofa_pipeline.cli.environment import keep_quiet
+from ofa_pipeline.cli.environment import settle_environment
 from ofa_pipeline.cli.options import DebugOption
 from ofa_pipeline.cli.output import (
     EXIT_CODES_HELP,
@@ -57,7 +58,7 @@ app = typer.Typer(
 )
 for group in (
     *(pipeline, subnets, pull, predict, search, evaluate),
-    *(zoo, checkpoints, params, doctor),
+    *(zoo, checkpoints, params, doctor, verify),
 ):
     group.add_commands(app)
 
@@ -82,11 +83,11 @@ def _options(
 
 def main() -> None:
     """Run the command line; the process ends with one of the documented exit codes."""
-    keep_quiet(os.environ)
     mask_logs()
     # Wherever --debug stands, it means the whole program.
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
     try:
+        settle_environment(os.environ)
         app(arguments)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the boundary to the user
         report_error(error, debug="--debug" in sys.argv)

@@ -1,4 +1,4 @@
-"""`ofa-pipeline run`, `stage` and `init`: make the artifacts."""
+"""`ofa-pipeline run`, `serve`, `stage` and `init`: make the artifacts."""
 
 import os
 import signal
@@ -10,9 +10,11 @@ from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
+from rich.markup import escape
 
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli.display import Display
+from ofa_pipeline.cli.environment import start_our_own_code
 from ofa_pipeline.cli.events import PIPE_VARIABLE, EventPipe, StageEvent
 from ofa_pipeline.cli.hints import PROGRAM_VARIABLE, command, program
 from ofa_pipeline.cli.notices import notices_to
@@ -37,6 +39,7 @@ _KEEP_MEMORY = {"train_supernet", "collect_accuracy"}
 def add_commands(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command("run")(run)
+    app.command("serve")(serve)
     app.command("stage")(stage)
     app.command("init")(init)
 
@@ -57,11 +60,26 @@ def run(
 
     What is up to date is skipped; what was interrupted goes on where it stopped.
     """
-    command = [sys.executable, "-P", "-m", "flows.run", "--workspace", str(workspace)]
-    command += [word for name in device or () for word in ("--device", name)]
+    words = [word for name in device or () for word in ("--device", name)]
+    _become("flows.run", "--workspace", str(workspace), *words)
+
+
+def serve(
+    *,
+    port: Annotated[int | None, typer.Option(help="Of the page with runs and logs.")] = None,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Run the pipeline on the schedule of params.yaml, and add devices on demand."""
+    words = [] if port is None else ["--port", str(port)]
+    _become("flows.serve", "--workspace", str(workspace), *words)
+
+
+def _become(module: str, *words: str) -> None:
+    """Go on as another program of ours: the flows are the layer above, so never imported."""
+    start_our_own_code(os.environ)
     os.environ[PROGRAM_VARIABLE] = program(sys.argv, os.environ)
-    # The flow is the layer above this package, so it is started, not imported.
-    os.execv(sys.executable, [*command, *(["--debug"] if "--debug" in sys.argv else [])])  # noqa: S606
+    debug = ["--debug"] if "--debug" in sys.argv else []
+    os.execv(sys.executable, [sys.executable, "-P", "-m", module, *words, *debug])  # noqa: S606
 
 
 def stage(
@@ -76,6 +94,7 @@ def stage(
 ) -> None:
     """Run one stage, up to date or not; `dvc repro` and `run` call this for what is not."""
     from ofa_pipeline.cli.orphan import end_with_runner
+    from ofa_pipeline.graph import graph_warning
     from ofa_pipeline.memory import keep_freed_memory
     from ofa_pipeline.params import load_params
 
@@ -87,6 +106,8 @@ def stage(
     end_with_runner()
     if name in _KEEP_MEMORY:
         keep_freed_memory()
+    if PIPE_VARIABLE not in os.environ and (warning := graph_warning(root)):
+        stderr.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True, highlight=False)
     os.chdir(root)  # relative paths in params.yaml are meant from there
     with hold_stage(root, address=address), _reporter(address) as reporter:
         context = StageContext(layout=Layout(root), params=params, item=item, reporter=reporter)
@@ -104,19 +125,44 @@ def init(
     preset: Annotated[
         str | None, typer.Option(help="Of presets/: mobilenet-v3-w1.0, resnet50, ...")
     ] = None,
+    update: Annotated[
+        bool,
+        typer.Option("--update", help="Bring dvc.yaml up to this version; the former is kept."),
+    ] = False,
 ) -> None:
     """Make a folder a workspace: its own params.yaml, artifacts and registry.
 
-    A preset is the params of one of the reference's supernets on ImageNet.
+    A preset is the params of one of the reference's supernets on ImageNet. A workspace of an
+    earlier version is brought up to date with --update; its params.yaml is left alone.
     """
     for path in create_workspace(folder, preset=preset):
         stdout.print(f"wrote {path}", **PLAIN)
+    if update:
+        _update(folder)
     choose_version_control(folder)
     stdout.print(
         f"{folder} is a workspace. Next: edit {folder / 'params.yaml'}, "
         f"then {command('run', '--workspace', folder)}",
         **PLAIN,
     )
+
+
+def _update(folder: Path) -> None:
+    from ofa_pipeline.graph import GRAPH_NAME, own_stages, update_graph
+
+    kept = update_graph(folder)
+    if kept is None:
+        stdout.print(f"{folder / GRAPH_NAME} is up to date", **PLAIN)
+        return
+    stdout.print(
+        f"wrote {folder / GRAPH_NAME}; the former one is {kept}", highlight=False, soft_wrap=True
+    )
+    if own := own_stages(kept):
+        stdout.print(
+            f"It had stages of its own: {', '.join(own)}. Copy them from {kept}.",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import json
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from ofa_pipeline.cli.options import DatasetOption, JsonOption, WorkspaceOption
 from ofa_pipeline.cli.output import EXIT_ERROR, PLAIN, stderr, stdout
 from ofa_pipeline.cores import usable_cores
 from ofa_pipeline.errors import DatasetError, MissingArtifactError, ParamsError
+from ofa_pipeline.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from ofa_pipeline.specialize import Classifier
@@ -134,8 +134,8 @@ def _bundle_folder(workspace: Path, bundle: Path | None, bounds: dict[str, Any])
     chosen = choose(registry, **bounds)
     # Beside the answers, so that a program that reads them reads nothing else.
     stderr.print(f"asking {describe_subnet(chosen)}", **PLAIN)
-    with tempfile.TemporaryDirectory(prefix="ofa-predict-") as folder:
-        yield registry.download(chosen, Path(folder))
+    with temporary_folder("predict") as folder:
+        yield registry.download(chosen, folder)
 
 
 def _check_bundle(bundle: Path) -> None:

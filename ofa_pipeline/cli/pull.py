@@ -3,7 +3,6 @@
 import json
 import shlex
 import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -22,6 +21,7 @@ from ofa_pipeline.cli.hints import command
 from ofa_pipeline.cli.options import DatasetOption, JsonOption, WorkspaceOption
 from ofa_pipeline.cli.output import PLAIN, stdout
 from ofa_pipeline.errors import ParamsError, RegistryError
+from ofa_pipeline.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from ofa_pipeline.registry import RegisteredSubnet, SubnetRegistry
@@ -137,11 +137,10 @@ def _fetch(
         raise ParamsError(f"{target} must be a new folder, it is a file")
     target.parent.mkdir(parents=True, exist_ok=True)
     place = target.resolve()
-    prefix = f".{place.name}.pulling."
-    with tempfile.TemporaryDirectory(dir=place.parent, prefix=prefix) as temporary:
-        bundle = registry.download(subnet, Path(temporary) / "download")
+    with temporary_folder("pull", parent=place.parent) as temporary:
+        bundle = registry.download(subnet, temporary / "download")
         files = _chosen_files(bundle, subnet, file_format)
-        whole = Path(temporary) / "whole"
+        whole = temporary / "whole"
         whole.mkdir()
         for path in files:
             shutil.copyfile(path, whole / path.name)

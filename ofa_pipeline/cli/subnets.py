@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from ofa_pipeline.cli.hints import command, pasteable
+from ofa_pipeline.cli.listing import print_table
 from ofa_pipeline.cli.options import DatasetOption, JsonOption, WorkspaceOption
 from ofa_pipeline.cli.output import PLAIN, stderr, stdout
 
@@ -56,7 +57,7 @@ def best(
     if as_json:
         _print_json(subnet_values(found))
     else:
-        stdout.print(subnet_table([found]))
+        print_table(subnet_table([found]), stdout)
         stdout.print(_picked_for(found), highlight=False)
         stdout.print(_how_to_use(found, workspace), **PLAIN)
 
@@ -76,7 +77,7 @@ def subnets(
     if as_json:
         _print_json([subnet_values(subnet) for subnet in found])
     elif found:
-        stdout.print(subnet_table(found))
+        print_table(subnet_table(found), stdout)
     others = registry.list_subnets(device=device, dataset=ANY_DATASET)
     if len(others) > len(found):
         # Beside the answer, so that what reads it reads nothing else.

@@ -1,7 +1,6 @@
 """What `ofa-pipeline evaluate` can evaluate: found by its name, brought into one form."""
 
 import json
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from ofa_pipeline.artifacts import MANIFEST_NAME, Layout, Manifest, digest_input
 from ofa_pipeline.cli.chosen import VERSION_PREFIX, find_version
 from ofa_pipeline.errors import ArchError, ManifestMismatchError, ParamsError, suggest
 from ofa_pipeline.spaces import REFERENCE_SPACES, reference_space
+from ofa_pipeline.temporary import temporary_folder
 from ofa_pipeline.zoo import published_networks
 
 if TYPE_CHECKING:
@@ -90,8 +90,8 @@ def _registered(uri: str, workspace: Path) -> Target:
 
     registry = open_registry(workspace)
     subnet = find_version(registry, uri)
-    with tempfile.TemporaryDirectory() as folder:
-        bundle = registry.download(subnet, Path(folder))
+    with temporary_folder("bundle") as folder:
+        bundle = registry.download(subnet, folder)
         return replace(_bundle(bundle, workspace), name=uri)
 
 
@@ -150,9 +150,12 @@ def _own_supernet(path: Path, arch: str, workspace: Path) -> Target:
     The file holds no class names, nor the statistics of the images: they are those of the
     dataset that its artifact was made from, where that is still there.
     """
+    from ofa_pipeline.artifacts import verify_file
     from ofa_pipeline.data import open_dataset
     from ofa_pipeline.supernet import extract_subnet, load_supernet
 
+    if path.is_file():
+        verify_file(path)
     supernet = load_supernet(path)
     subnet = extract_subnet(supernet, _arch_of(supernet.space, arch))
     target = Target(

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from ofa_pipeline.cli.evaluate import evaluate
+from ofa_pipeline.cli.listing import print_table
 from ofa_pipeline.cli.options import JsonOption
 from ofa_pipeline.cli.output import stderr, stdout
 from ofa_pipeline.errors import MissingArtifactError
@@ -58,7 +59,7 @@ def list_networks(
             f"{params / 1e6:.2f}",
             f"{network.published_top1:.1f}",
         )
-    stdout.print(table)
+    print_table(table, stdout)
 
 
 def network_values(network: "PublishedNetwork") -> dict[str, Any]:

@@ -342,7 +342,8 @@ class ElasticDepthwiseConv(Holder):
         self.matrix_names = tuple(
             f"{size}to{smaller}_matrix" for size, smaller in _steps(self.conv.kernel_sizes)
         )
-        for name, (_, smaller) in zip(self.matrix_names, _steps(kernel_sizes), strict=True):
+        pairs = zip(self.matrix_names, _steps(kernel_sizes), strict=True)
+        for name, (_, smaller) in reversed(tuple(pairs)):  # the reference's order
             self.register_parameter(name, nn.Parameter(torch.eye(smaller**2)))
 
     def _matrices(self) -> list[Tensor]:

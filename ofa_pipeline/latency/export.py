@@ -1,11 +1,11 @@
 """From a network to what a runtime loads: the inference form, and the files of runtimes."""
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ofa_pipeline.artifacts import write_bytes
 from ofa_pipeline.latency.quiet import torch_threads
+from ofa_pipeline.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,8 +49,8 @@ def onnx_bytes(network: "nn.Module", *, resolution_px: int, batch_size: int | No
 
     dynamic = {INPUT_NAME: {0: "batch"}, OUTPUT_NAME: {0: "batch"}} if batch_size is None else None
     images = torch.zeros(batch_size or 1, 3, resolution_px, resolution_px)
-    with tempfile.TemporaryDirectory() as folder, torch_threads(1):
-        path = Path(folder) / "model.onnx"
+    with temporary_folder("export") as folder, torch_threads(1):
+        path = folder / "model.onnx"
         torch.onnx.export(
             inference_form(network).cpu(),
             (images,),

@@ -1,9 +1,7 @@
 """A quiet place to measure in: one core, no garbage collection, nobody else measuring."""
 
 import gc
-import getpass
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,6 +9,8 @@ from pathlib import Path
 
 import psutil
 from filelock import FileLock
+
+from ofa_pipeline.temporary import temporary_root
 
 OBSERVATION_S = 0.03
 """How long the load of the cores is watched before one is chosen."""
@@ -95,4 +95,5 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 def _turn_file() -> Path:
-    return Path(tempfile.gettempdir()) / f"ofa-pipeline-measuring-{getpass.getuser()}.lock"
+    """Return the file of a uid, not of a name: names are inherited from others, or missing."""
+    return temporary_root() / f"ofa-pipeline-measuring-{os.getuid()}.lock"

@@ -32,6 +32,8 @@ LOCK_PATIENCE_S = 1800.0
 minutes."""
 USERS_PATIENCE_S = 60.0
 """Longest wait for processes that have a half-made file open: they may be making it."""
+_OWNER_ALONE = 0o077
+"""Permissions that a new file does not have: paths and figures are its owner's."""
 _POLL_S = 0.05
 _LOWEST_PRIORITY = 19
 
@@ -161,6 +163,7 @@ def _upgrade(path: Path, found: Finding) -> None:
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(draft)) as copy:
         source.backup(copy)
         _drop_torn_tables(copy)
+    shutil.copymode(path, draft)  # it may be shared on purpose
     _run_migration(draft)
     kept = _free_name(path, "before" if found.state is State.OLDER else "broken")
     try:
@@ -216,6 +219,7 @@ def _run_migration(draft: Path) -> None:
         check=False,
         close_fds=False,
         stdin=subprocess.DEVNULL,
+        umask=_OWNER_ALONE,
     )
     if finished.returncode:
         lines = finished.stderr.strip().splitlines() or ["no message"]

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from ofa_pipeline.arch import Arch, IntArray
-from ofa_pipeline.artifacts import read_json, write_json
+from ofa_pipeline.artifacts import digest_file, digest_json, read_json, write_json
+from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
 from ofa_pipeline.evaluation import ResizedImages
 from ofa_pipeline.latency import NETWORK_CODE, Runtime, export_onnx, write_network
 from ofa_pipeline.specialize.bundle import (
@@ -33,6 +34,7 @@ from ofa_pipeline.training import Hooks
 
 FACTS_FILE = "facts.json"
 PREDICTED_FILE = "predicted.npy"
+SEAL_FILE = "seal.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,11 +96,20 @@ class SubnetBuilder:
             ExportError: If the exported file answers otherwise than the network.
         """
         folder = self._scratch / arch.arch_id
+        if folder.exists() and not _is_whole(folder):
+            aside = self._scratch / f"{arch.arch_id}.bad"
+            shutil.rmtree(aside, ignore_errors=True)
+            folder.rename(aside)
+            self._hooks(arch).reporter.message(
+                f"what an earlier run built of subnet {arch.arch_id} is damaged: it is built "
+                f"again (as it was: {aside})"
+            )
         if not folder.exists():
             writing = self._scratch / f".{arch.arch_id}.writing"
             shutil.rmtree(writing, ignore_errors=True)
             writing.mkdir(parents=True)
             self._build(arch, writing)
+            _seal(writing)
             writing.rename(folder)
         facts = read_json(folder / FACTS_FILE, made_by="ofa-pipeline run")
         return BuiltSubnet(
@@ -143,3 +154,21 @@ class SubnetBuilder:
             "parity": parity.to_dict(),
         }
         write_json(folder / FACTS_FILE, facts)
+
+
+def _seal(folder: Path) -> None:
+    """Note the digest of each file of a finished folder, and of the notes."""
+    files = {path.name: digest_file(path) for path in sorted(folder.iterdir())}
+    write_json(folder / SEAL_FILE, {"files": files, "digest": digest_json(files)})
+
+
+def _is_whole(folder: Path) -> bool:
+    """Return whether a finished folder is as it was sealed."""
+    try:
+        seal = read_json(folder / SEAL_FILE, made_by="ofa-pipeline run")
+        files: dict[str, str] = seal["files"]
+        return seal["digest"] == digest_json(files) and all(
+            digest_file(folder / name) == digest for name, digest in files.items()
+        )
+    except (ManifestMismatchError, MissingArtifactError, KeyError, TypeError, OSError, ValueError):
+        return False

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.errors import ParamsError, suggest
+from ofa_pipeline.integrity import verify_inputs
 from ofa_pipeline.progress import SILENT, Reporter
 
 if TYPE_CHECKING:
@@ -33,7 +34,12 @@ class Stage:
     name: str
     item_kind: ItemKind | None = None
     reads: tuple[str, ...] = ()
+    watches: tuple[str, ...] = ()
+    """Of `reads`, what only says when to run again: it is no input of what the stage makes, so
+    it is not in the manifest, and nothing after the stage runs again because of it."""
     writes: str
+    is_always_run: bool = False
+    """Whether to run it each time that somebody asks: it looks at what DVC does not see."""
     params: tuple[str, ...] = ()
     """Sections of params.yaml; ``{item}`` as in the paths."""
     summary: str
@@ -42,7 +48,16 @@ class Stage:
 
 STAGES: tuple[Stage, ...] = (
     Stage(
+        name="list_source",
+        writes="artifacts/source",
+        is_always_run=True,
+        params=("dataset.source",),
+        summary="list the files of the source, to see which of them changed",
+    ),
+    Stage(
         name="prepare_dataset",
+        reads=("artifacts/source",),
+        watches=("artifacts/source",),
         writes="artifacts/dataset",
         params=("dataset",),
         summary="decode-check every image, split, write Parquet shards",
@@ -210,7 +225,9 @@ def stage_inputs(stage: Stage, context: StageContext) -> dict[str, Any]:
         "item": context.item,
         "params": context.params.sections(param_sections(stage, context.item)),
         "inputs": [
-            context.layout.root / path for path in read_paths(stage, context.item, context.params)
+            context.layout.root / path
+            for path in read_paths(stage, context.item, context.params)
+            if path not in stage.watches
         ],
     }
 
@@ -236,12 +253,16 @@ def check_item(stage: Stage, item: str | None, params: "Params") -> None:
 def run_stage(name: str, context: StageContext) -> Path:
     """Run one stage and return its artifact folder.
 
+    What it reads is checked first, so that nothing is computed on damaged files.
+
     Raises:
         ParamsError: If the stage is unknown, or its item is missing or unknown.
+        ManifestMismatchError: If a file that it reads is not as it was written.
         OfaPipelineError: Whatever the stage finds wrong.
     """
     stage = find_stage(name)
     check_item(stage, context.item, context.params)
+    verify_inputs(stage_inputs(stage, context)["inputs"], root=context.layout.root)
     module = importlib.import_module(f"ofa_pipeline.stages.{stage.name}")
     run: Callable[[StageContext], None] = module.run
     run(context)

@@ -1,10 +1,8 @@
 """Stage ``collect_accuracy``: accuracy of an initial design of subnets, and its noise."""
 
-import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +14,7 @@ from ofa_pipeline.cost import estimate_cost
 from ofa_pipeline.data import Dataset, open_dataset
 from ofa_pipeline.evaluation import SubnetAccuracy, SubnetEvaluator, initial_design
 from ofa_pipeline.params import EvaluationParams
+from ofa_pipeline.resume import ResumeLog
 from ofa_pipeline.stages import StageContext, find_stage, stage_inputs
 from ofa_pipeline.supernet import Supernet, load_supernet
 from ofa_pipeline.tables import ACCURACY_SCHEMA, arch_columns, write_table
@@ -61,13 +60,13 @@ def _collect(context: StageContext) -> None:
     tasks = plan_tasks(space.archs(genes), num_repeats=params.accuracy.num_noise_repeats)
     scratch = layout.scratch(NAME, digest_json([inputs["params"], digests]))
     evaluator = evaluator_of(supernet, dataset, params.evaluation)
-    log = MeasurementLog(scratch / "measurements.jsonl")
+    log = MeasurementLog(scratch / "measurements.jsonl", reporter=context.reporter)
     progress = context.reporter.track("subnets", total=len(tasks), unit="subnets")
     for task in tasks:
         if task.key in log.rows:
             progress.skip(1)
             continue
-        log.append(task, evaluator.evaluate(task.arch, calibration_draw=task.calibration_draw))
+        log.note(task, evaluator.evaluate(task.arch, calibration_draw=task.calibration_draw))
         progress.advance()
     rows = [log.rows[task.key] for task in tasks]
     noise = label_noise(tasks, rows)
@@ -118,39 +117,13 @@ def plan_tasks(archs: Sequence[Arch], *, num_repeats: int) -> list[Task]:
     return [*(Task(arch=arch, calibration_draw=0) for arch in archs), *repeats]
 
 
-class MeasurementLog:
-    """Measurements of an unfinished stage, one JSON line each.
+class MeasurementLog(ResumeLog):
+    """What was measured so far; a kill loses at most the last measurement."""
 
-    A process that is killed loses at most the line it was writing.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Read what an earlier process measured."""
-        self._path = path
-        self.rows: dict[str, dict[str, Any]] = dict(_whole_lines(path))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Rewritten, so that a torn last line does not swallow the next one.
-        path.write_text("".join(_line(key, row) for key, row in self.rows.items()))
-
-    def append(self, task: Task, measured: SubnetAccuracy) -> None:
+    def note(self, task: Task, measured: SubnetAccuracy) -> None:
         """Note a measurement."""
         row = {"accuracy_top1": measured.accuracy_top1, "num_images": measured.num_images}
-        self.rows[task.key] = row
-        with self._path.open("a") as file:
-            file.write(_line(task.key, row))
-
-
-def _whole_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    if not path.exists():
-        return
-    for line in path.read_text().splitlines(keepends=True):
-        if line.endswith("\n"):
-            key, row = json.loads(line)
-            yield key, row
-
-
-def _line(key: str, row: dict[str, Any]) -> str:
-    return json.dumps([key, row]) + "\n"
+        self.append(task.key, row)
 
 
 def label_noise(tasks: Sequence[Task], rows: Sequence[dict[str, Any]]) -> dict[str, float]:

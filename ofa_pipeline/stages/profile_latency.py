@@ -1,8 +1,7 @@
 """Stage ``profile_latency``: measure subnets on a device, fit and check its latency model."""
 
-import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -36,6 +35,7 @@ from ofa_pipeline.latency import (
 )
 from ofa_pipeline.params import LatencyParams
 from ofa_pipeline.progress import Reporter
+from ofa_pipeline.resume import ResumeLog
 from ofa_pipeline.stages import StageContext, find_stage, stage_inputs
 from ofa_pipeline.tables import LATENCY_SCHEMA, arch_columns, write_table
 
@@ -160,33 +160,19 @@ def _measure(
     tasks: Sequence[Task], bench: _Bench, *, rows_path: Path, reporter: Reporter, label: str
 ) -> list[Sample]:
     """Measure what an earlier, interrupted run has not measured yet."""
-    known = dict(_read_rows(rows_path))
+    log = ResumeLog(rows_path, reporter=reporter)
+    known = {key: LatencyMeasurement.from_dict(row) for key, row in log.rows.items()}
     tracker = reporter.track(label, total=len(tasks), unit="subnets")
     tracker.skip(sum(task.key in known for task in tasks))
-    rows_path.parent.mkdir(parents=True, exist_ok=True)
-    with rows_path.open("a") as rows:
-        for task in tasks:
-            if task.key in known:
-                continue
-            known[task.key] = bench.measure(task.arch)
-            row = {"key": task.key, "measurement": known[task.key].to_dict()}
-            rows.write(json.dumps(row) + "\n")
-            rows.flush()
-            tracker.advance(latency_ms=known[task.key].p50_ms)
+    for task in tasks:
+        if task.key in known:
+            continue
+        known[task.key] = bench.measure(task.arch)
+        log.append(task.key, known[task.key].to_dict())
+        tracker.advance(latency_ms=known[task.key].p50_ms)
     # One scale for all, also for what was measured before an interruption.
     reference_ms = quiet_reference_ms([known[task.key].reference_p10_ms for task in tasks])
     return [Sample(task=task, measurement=known[task.key].rescaled(reference_ms)) for task in tasks]
-
-
-def _read_rows(path: Path) -> Iterator[tuple[str, LatencyMeasurement]]:
-    if not path.exists():
-        return
-    for line in path.read_text().splitlines():
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            continue  # the run was killed while it wrote this line
-        yield row["key"], LatencyMeasurement.from_dict(row["measurement"])
 
 
 def _summarize(

@@ -1,8 +1,6 @@
 """Stage ``search``: the best subnets of a device's budgets, by measurement."""
 
-import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +27,7 @@ from ofa_pipeline.latency import (
 )
 from ofa_pipeline.params import DeviceParams
 from ofa_pipeline.predictor import check_same_space, load_predictor
+from ofa_pipeline.resume import ResumeLog
 from ofa_pipeline.search import (
     EvolutionSettings,
     Knowledge,
@@ -108,7 +107,7 @@ class SearchJob:
     @cached_property
     def log(self) -> "VerificationLog":
         """What an interrupted run has evaluated and measured."""
-        return VerificationLog(self.scratch / "verified.jsonl")
+        return VerificationLog(self.scratch / "verified.jsonl", reporter=self.context.reporter)
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -244,32 +243,5 @@ class SearchJob:
             )
 
 
-class VerificationLog:
-    """What was measured so far, one JSON line each; a kill loses at most the last line."""
-
-    def __init__(self, path: Path) -> None:
-        """Read what an earlier process measured."""
-        self._path = path
-        self.rows: dict[str, dict[str, Any]] = dict(_whole_lines(path))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Rewritten, so that a torn last line does not swallow the next one.
-        path.write_text("".join(_line(key, row) for key, row in self.rows.items()))
-
-    def append(self, key: str, row: dict[str, Any]) -> None:
-        """Note a measurement."""
-        self.rows[key] = row
-        with self._path.open("a") as file:
-            file.write(_line(key, row))
-
-
-def _whole_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    if not path.exists():
-        return
-    for line in path.read_text().splitlines(keepends=True):
-        if line.endswith("\n"):
-            key, row = json.loads(line)
-            yield key, row
-
-
-def _line(key: str, row: dict[str, Any]) -> str:
-    return json.dumps([key, row]) + "\n"
+class VerificationLog(ResumeLog):
+    """What was measured so far; a kill loses at most the last measurement."""

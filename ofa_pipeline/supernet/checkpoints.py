@@ -6,8 +6,10 @@ Files are read with ``weights_only``: a pickle that holds code is refused.
 
 import logging
 import pickle
+import struct
 import warnings
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +35,23 @@ from ofa_pipeline.supernet.reference_names import (
 _log = logging.getLogger(__name__)
 _LISTED = 5
 _HEAD = ("classifier.weight", "classifier.bias")
+_DAMAGES = (
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    MemoryError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What torch raises about a file that is damaged or of another kind: to its reader of pickles, any
+bytes are a program for a machine with a stack."""
 State = Mapping[str, Tensor]
 
 
@@ -65,7 +84,7 @@ def read_state(path: Path) -> State:
             f"{path} cannot be read as weights alone: it is damaged, or holds code, which is never "
             f"run ({_reason(error)})"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except _DAMAGES as error:
         raise CheckpointError(
             f"{path} is damaged or no weight file ({_reason(error)}). Get or copy it again."
         ) from error

@@ -60,7 +60,7 @@ def load_subnet(path: Path) -> Subnet:
     options = _options(path, metadata)
     try:
         network = empty_subnet(arch=Arch.from_dict(json.loads(metadata["arch"])), **options)
-    except (KeyError, ArchError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, AttributeError, ArchError, json.JSONDecodeError) as error:
         raise _not_ours(path, _SUBNET, error) from error
     return _fill(network, tensors, path).eval()
 
@@ -80,7 +80,7 @@ def _options(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
             "num_classes": int(metadata["num_classes"]),
             "dropout": float(metadata["dropout"]),
         }
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise _not_ours(path, metadata["kind"], error) from error
 
 
@@ -99,6 +99,8 @@ def _read(path: Path, *, kind: str) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise CheckpointError(f"{path} must be a file with a {kind}, but is missing") from error
     except (SafetensorError, OSError, json.JSONDecodeError) as error:
         raise _not_ours(path, kind, error) from error
+    if not isinstance(metadata, dict):
+        raise _not_ours(path, kind, f"its description is {type(metadata).__name__}")
     if metadata.get("kind") != kind:
         raise _not_ours(path, kind, f"its kind is {metadata.get('kind')!r}")
     return tensors, metadata

@@ -1,10 +1,12 @@
-"""Resume state of a phase: one file, replaced whole.
+"""Resume state of a phase: one file, replaced whole, and the one before it.
 
 The file is safetensors: the weights, the momentum of each parameter, and as metadata the
 position, the sums of the unfinished epoch and the history. No random state: every draw is a
-function of the position (`derive_seed`).
+function of the position (`derive_seed`). The metadata also holds the SHA-256 of the whole file,
+taken with zeros in its place: no bit of it may change unnoticed.
 """
 
+import hashlib
 import json
 import time
 from collections.abc import Iterator
@@ -13,14 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from ofa_pipeline.artifacts import write_bytes
 from ofa_pipeline.errors import CheckpointError, TrainingDivergedError
+from ofa_pipeline.progress import SILENT, Reporter
 
 FILE_NAME = "checkpoint.safetensors"
+PREVIOUS_NAME = "checkpoint.previous.safetensors"
+_NO_DIGEST = "0" * 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +82,7 @@ class Checkpoints:
         return self._folder is not None and time.monotonic() - self._last_save >= self._interval_s
 
     def save(self, network: nn.Module, optimizer: torch.optim.Optimizer, at: Position) -> None:
-        """Replace the checkpoint by the present state.
+        """Save the present state, and keep the checkpoint before it.
 
         Raises:
             TrainingDivergedError: If a weight is not finite; the earlier checkpoint stays.
@@ -92,29 +97,100 @@ class Checkpoints:
                     f"batch {at.batch}. Lower the phase's learning_rate. "
                     f"The last good checkpoint stays in {self._folder}."
                 )
-        metadata = {"position": json.dumps(asdict(at))}
-        write_bytes(self._folder / FILE_NAME, save(tensors, metadata=metadata))
+        content = _encode(tensors, at)
+        path = self._folder / FILE_NAME
+        if path.exists():
+            path.replace(self._folder / PREVIOUS_NAME)  # killed here, a run resumes from that one
+        write_bytes(path, content)
         self._last_save = time.monotonic()
 
-    def restore(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> Position:
-        """Load the checkpoint into network and optimizer; nothing there means a fresh start.
+    def restore(
+        self,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        *,
+        reporter: Reporter = SILENT,
+    ) -> Position:
+        """Load the last good checkpoint into network and optimizer; none means a fresh start.
+
+        Args:
+            network: Gets the weights.
+            optimizer: Gets the momentum.
+            reporter: Told of a damaged checkpoint, which is set aside as ``.bad``.
 
         Raises:
-            CheckpointError: If the file cannot be read or does not fit the network.
+            CheckpointError: If the checkpoint does not fit the network.
         """
-        if self._folder is None or not (self._folder / FILE_NAME).exists():
+        if self._folder is None:
             return Position()
-        path = self._folder / FILE_NAME
-        try:
-            with safe_open(path, framework="pt") as file:
-                position = json.loads(file.metadata()["position"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            _load(tensors, network, optimizer)
-        except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
-            raise CheckpointError(
-                f"{path} cannot be resumed: {error}. Remove it to start the phase again."
-            ) from error
-        return _position(position)
+        damaged = []
+        for path in (self._folder / FILE_NAME, self._folder / PREVIOUS_NAME):
+            if not path.exists():
+                continue
+            try:
+                tensors, position = _decode(path.read_bytes())
+            except _DamagedError as error:
+                aside = path.with_name(f"{path.name}.bad")
+                path.replace(aside)
+                damaged.append(f"the checkpoint {path.name} is damaged ({error}), now {aside}")
+                continue
+            if damaged:
+                at = f"epoch {position.epoch}, batch {position.batch}"
+                reporter.message(f"{damaged[0]}: the phase goes on from the one before, {at}")
+            _load(tensors, network, optimizer, origin=path)
+            return position
+        if damaged:
+            reporter.message(f"{'; '.join(damaged)}: the phase starts again from its beginning")
+        return Position()
+
+
+class _DamagedError(Exception):
+    """The bytes are not those that were saved."""
+
+
+def _encode(tensors: dict[str, Tensor], at: Position) -> bytearray:
+    """Return the file, with its digest in the place that was kept for it."""
+    metadata = {"position": json.dumps(asdict(at)), "sha256": _NO_DIGEST}
+    content = bytearray(save(tensors, metadata=metadata))
+    start = _place_of_digest(content, _NO_DIGEST)
+    content[start : start + len(_NO_DIGEST)] = _digest_around(content, start).encode()
+    return content
+
+
+def _decode(content: bytes) -> tuple[dict[str, Tensor], Position]:
+    """Return what was saved.
+
+    Raises:
+        _DamagedError: If it cannot be read, or one bit is not as it was saved.
+    """
+    try:
+        metadata = json.loads(_header(content))["__metadata__"]
+        digest = metadata["sha256"]
+        if _digest_around(content, _place_of_digest(content, digest)) != digest:
+            raise _DamagedError("its SHA-256 is not the one that it was saved with")
+        return load(content), _position(json.loads(metadata["position"]))
+    except (ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
+        reason = "it has no checksum" if isinstance(error, KeyError) else "it cannot be read"
+        raise _DamagedError(reason) from error
+
+
+def _digest_around(content: bytes | bytearray, start: int) -> str:
+    """Return the SHA-256 of a file in hex, with zeros where its own digest stands."""
+    view = memoryview(content)
+    digest = hashlib.sha256(view[:start])
+    digest.update(_NO_DIGEST.encode())
+    digest.update(view[start + len(_NO_DIGEST) :])
+    return digest.hexdigest()
+
+
+def _header(content: bytes | bytearray) -> bytes:
+    """Return the JSON that a safetensors file begins with, after its length in 8 bytes."""
+    return bytes(content[8 : 8 + int.from_bytes(content[:8], "little")])
+
+
+def _place_of_digest(content: bytes | bytearray, digest: str) -> int:
+    """Return where the digest stands; safetensors orders the metadata as it likes."""
+    return 8 + _header(content).index(f'"sha256":"{digest}"'.encode()) + len('"sha256":"')
 
 
 def _named_tensors(
@@ -128,13 +204,24 @@ def _named_tensors(
             yield f"momentum.{name}", momentum.contiguous()
 
 
-def _load(tensors: dict[str, Tensor], network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def _load(
+    tensors: dict[str, Tensor],
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    origin: Path,
+) -> None:
     weights = {
         name.removeprefix("network."): tensor
         for name, tensor in tensors.items()
         if name.startswith("network.")
     }
-    network.load_state_dict(weights)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{origin} cannot be resumed: {error}. Remove it to start the phase again."
+        ) from error
     for name, parameter in network.named_parameters():
         if f"momentum.{name}" in tensors:
             momentum = torch.empty_like(parameter).copy_(tensors[f"momentum.{name}"])

@@ -62,7 +62,7 @@ def train_phase(
     steps = _steps_per_epoch(images.split, recipe.batch_size)
     network.to(memory_format=torch.channels_last)
     optimizer = build_optimizer(network, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
-    at = hooks.checkpoints.restore(network, optimizer)
+    at = hooks.checkpoints.restore(network, optimizer, reporter=hooks.reporter)
     total = phase.schedule.total_epochs
     progress = hooks.reporter.track(
         phase.name, total=total * steps * recipe.batch_size, unit="images"

@@ -18,6 +18,8 @@ import requests
 from ofa_pipeline.artifacts import digest_file, write_json
 from ofa_pipeline.errors import CheckpointError, MissingArtifactError, OfaPipelineError
 from ofa_pipeline.progress import SILENT, Reporter
+from ofa_pipeline.proxies import proxy_of
+from ofa_pipeline.user import expand_home
 
 _SPECIALIZED = "https://raw.githubusercontent.com/han-cai/files/master/ofa/ofa_specialized"
 _NETS = "https://raw.githubusercontent.com/han-cai/files/master/ofa/ofa_nets"
@@ -60,7 +62,7 @@ def cache_folder() -> Path:
     if own:
         return Path(own)
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "ofa-pipeline"
+    return (Path(base) if base else expand_home("~") / ".cache") / "ofa-pipeline"
 
 
 def cached_file(file: RemoteFile, *, folder: Path | None = None) -> Path | None:
@@ -116,7 +118,7 @@ def fetch_file(
         partial.replace(path)
     except (requests.RequestException, OSError) as error:
         raise MissingArtifactError(
-            f"{file.url} cannot be downloaded to {path}: {_brief(error)}. Run the "
+            f"{file.url} cannot be downloaded to {path}: {_brief(error, file.url)}. Run the "
             "command again to go on where it stopped, get the file on another machine and put it "
             "there (or set OFA_PIPELINE_CACHE to a folder that can be written), or "
             f"import it with: ofa-pipeline zoo get NAME --from FOLDER"
@@ -160,7 +162,7 @@ def _download(url: str, partial: Path, reporter: Reporter) -> None:
     headers = {"Accept-Encoding": "identity"}
     if done:
         headers["Range"] = f"bytes={done}-"
-    with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_S) as answer:
+    with _ask(url, headers) as answer:
         if answer.status_code == _RANGE_NOT_SATISFIABLE:
             return
         answer.raise_for_status()
@@ -175,13 +177,30 @@ def _download(url: str, partial: Path, reporter: Reporter) -> None:
                 tracker.advance(len(chunk))
 
 
-def _brief(error: Exception) -> str:
+def _ask(url: str, headers: Mapping[str, str]) -> requests.Response:
+    try:
+        return requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_S)
+    except ValueError as error:
+        if isinstance(error, requests.RequestException):
+            raise
+        # Of urllib3, with the proxy's password in it.
+        raise requests.exceptions.InvalidProxyURL(
+            "the address of a proxy begins with http://, https:// or socks5://"
+        ) from error
+
+
+def _brief(error: Exception, url: str) -> str:
     """Return what went wrong without the stack of causes that it was wrapped in."""
+    if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
+        return str(error)
     if isinstance(error, requests.Timeout):
-        return "the server did not answer in time"
-    if isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError):
-        return "the connection failed or broke off"
-    return str(error)
+        text = "the server did not answer in time"
+    elif isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError):
+        text = "the connection failed or broke off"
+    else:
+        text = str(error)
+    proxy = proxy_of(url)
+    return f"{text}, asked through the proxy {proxy}" if proxy else text
 
 
 def _is_web_page(path: Path) -> bool:

@@ -36,6 +36,12 @@ def test_module_does_not_import_torch(name):
     assert "torch" not in packages_loaded_by(f"ofa_pipeline.{name}")
 
 
+def test_listing_the_source_is_light():
+    """Each `dvc repro` and each run does it: it must not wait for torch, nor for tables."""
+    loaded = packages_loaded_by("ofa_pipeline.cli.pipeline", "ofa_pipeline.stages.list_source")
+    assert loaded.isdisjoint({"torch", "pyarrow", "numpy", *TRAINING_NEEDS_NONE_OF})
+
+
 def test_training_needs_no_orchestration_stack():
     loaded = packages_loaded_by("ofa_pipeline.supernet", "ofa_pipeline.training")
     assert loaded.isdisjoint(TRAINING_NEEDS_NONE_OF)

@@ -18,7 +18,8 @@ GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 PLUMBING = {
     *("errors", "progress", "cores", "memory", "params", "artifacts", "workspace", "stages"),
     *("yaml_reader", "cron", "explain"),  # of params
-    *("dataset_summary", "masking", "temporary"),
+    *("dataset_summary", "masking", "temporary", "user", "proxies"),
+    *("integrity", "resume"),
 }
 
 TO_DVC = {
@@ -64,7 +65,16 @@ class TestStage:
         assert deps(stage, code=False) == [in_dvc_words(path) for path in stage.reads]
 
     def test_writes_what_the_table_says(self, stage):
-        assert block(stage)["outs"] == [in_dvc_words(stage.writes)]
+        (out,) = block(stage)["outs"]
+        # What is always run keeps its last result, to compare with.
+        options = {in_dvc_words(stage.writes): {"persist": True}}
+        assert out == (options if stage.is_always_run else in_dvc_words(stage.writes))
+
+    def test_runs_each_time_if_the_table_says_so(self, stage):
+        assert block(stage).get("always_changed", False) is stage.is_always_run
+
+    def test_watches_only_what_it_reads(self, stage):
+        assert set(stage.watches) <= set(stage.reads)
 
     def test_gets_the_params_that_the_table_says(self, stage):
         assert block(stage)["params"] == [in_dvc_words(name) for name in stage.params]

@@ -55,9 +55,14 @@ def change(root, section, **values):
 
 
 def test_keyboard_ran_every_stage_once_and_leaves_nothing_to_do(finished, judge):
-    assert sorted((finished / "calls.txt").read_text().split()) == sorted(ALL)
+    assert sorted((finished / "calls.txt").read_text().split()) == sorted(["list_source", *ALL])
     assert judge.ask("status", ALL, Watcher()) == []
     assert outcomes(judge) == ([], [])
+
+
+def test_the_source_is_listed_each_time_and_nothing_runs_again_for_it(finished, judge):
+    assert judge.ask("status", ["list_source"], Watcher()) == ["list_source"]
+    assert outcomes(judge, ["list_source", *ALL]) == (["list_source"], [])
 
 
 def test_changed_param_runs_exactly_what_depends_on_it_and_changing_back_restores(finished, judge):
@@ -155,6 +160,39 @@ def test_stopped_run_lets_the_stage_end_and_starts_no_other(finished, monkeypatc
     monkeypatch.delenv("OFA_TOY_SECONDS")
     with Judge(finished) as judge:
         outcomes(judge)
+
+
+class Broken(Watcher):
+    """Cannot show progress: what it shows it on is gone."""
+
+    def receive(self, event):
+        super().receive(event)
+        if event.kind == "progress":
+            raise ConnectionError("nobody answers")
+
+
+def test_watcher_that_fails_does_not_keep_later_events_from_being_read(finished, monkeypatch):
+    monkeypatch.setenv("OFA_TOY_FAIL", "fit_predictor")
+    with Judge(finished) as judge:
+        judge.ask("force", ["collect_accuracy"], Broken())
+        with pytest.raises(StageFailedError, match="was told to fail"):
+            judge.ask("force", ["fit_predictor"], Broken())
+    monkeypatch.delenv("OFA_TOY_FAIL")
+    with Judge(finished) as judge:
+        outcomes(judge)
+
+
+def test_time_in_the_queue_is_nobody_s_work(finished, monkeypatch):
+    monkeypatch.setenv("OFA_TOY_SECONDS", "4")
+    with Judge(finished) as judge:
+        first, second = Recorder(), Watcher()
+        busy = threading.Thread(target=judge.ask, args=("force", ["report"], first))
+        busy.start()
+        assert first.reported.wait(60)
+        asked = time.monotonic()
+        judge.ask("status", ["prepare_dataset"], second)
+        busy.join()
+    assert second.turn_began - asked > 2
 
 
 RUN = """

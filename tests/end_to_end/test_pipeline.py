@@ -52,8 +52,11 @@ def test_run_says_what_was_read_once(by_flow):
 
 def test_run_leaves_nothing_for_dvc_to_do(by_flow):
     root, _ = by_flow
-    assert "up to date" in run_command("dvc", "status", workspace=root).stdout
-    assert "Running stage" not in run_command("dvc", "repro", workspace=root).stdout
+    # The listing of the source is made each time: DVC itself does not look at the images.
+    status = run_command("dvc", "status", workspace=root).stdout
+    assert status.split() == ["list_source:", "always", "changed"]
+    again = run_command("dvc", "repro", workspace=root).stdout
+    assert re.findall("Running stage '(.*)'", again) == ["list_source"]
 
 
 def test_second_run_skips_every_stage_and_says_so(by_flow):
@@ -65,6 +68,8 @@ def test_second_run_skips_every_stage_and_says_so(by_flow):
     assert len(ran) == 14  # 2 phases, 2 devices
     assert "done in" not in second.stderr
     assert "800 read" not in second.stderr
+    assert "list_source: checked: 1 file\n" in first.stderr
+    assert "list_source: checked: 1 file, unchanged\n" in second.stderr
     assert [line for line in second.stdout.splitlines() if "│" in line] == [
         line for line in first.stdout.splitlines() if "│" in line
     ]

@@ -383,6 +383,41 @@ def test_predict_refuses_what_is_no_image(cli, registry, tmp_path):
     assert "x.png" in err
 
 
+def test_a_workspace_of_an_earlier_version_is_said_and_brought_up_to_date(cli, tmp_path):
+    cli("init", str(tmp_path / "w"))
+    graph = tmp_path / "w" / "dvc.yaml"
+    former = graph.read_text().replace("always_changed: true", "always_changed: false")
+    graph.write_text(former)
+    (tmp_path / "w" / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    remedy = f"ofa-pipeline init {tmp_path / 'w'} --update"
+    _, _, err = cli("stage", "list_source", "--workspace", str(tmp_path / "w"))
+    assert "warning:" in err
+    assert "always_changed of list_source" in err
+    assert remedy in err
+    code, out, _ = cli(*remedy.split()[1:])
+    assert code == 0
+    assert "dvc.yaml.before-update-1" in out
+    assert graph.read_bytes() == (ROOT / "dvc.yaml").read_bytes()
+    assert (tmp_path / "w" / "dvc.yaml.before-update-1").read_text() == former
+    assert "warning" not in cli("stage", "list_source", "--workspace", str(tmp_path / "w"))[2]
+    assert "is up to date" in cli(*remedy.split()[1:])[1]
+
+
+def test_verify_names_what_is_damaged_and_ends_with_one(cli, tmp_path):
+    assert "holds no artifacts yet" in cli("verify")[1]
+    assert cli("stage", "list_source")[0] == 0
+    code, out, _ = cli("verify")
+    assert code == 0
+    assert "ok artifacts/source: 1 files" in out
+    manifest = tmp_path / "artifacts" / "source" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"num_files": 0', '"num_files": 1'))
+    code, out, err = cli("verify")
+    assert code == 1
+    assert "damaged artifacts/source" in out
+    assert "manifest.json was changed after it was written" in out
+    assert "1 of 1 artifacts are not as they were written" in err
+
+
 def test_doctor_names_runtimes_devices_and_registry(cli):
     code, out, _ = cli("doctor")
     assert code == 0

@@ -12,6 +12,7 @@ from ofa_pipeline import workspace
 from ofa_pipeline.errors import OfaPipelineError, WorkspaceBusyError
 from ofa_pipeline.workspace import (
     RUN_PID_VARIABLE,
+    check_version_control,
     choose_version_control,
     create_workspace,
     hold_stage,
@@ -155,6 +156,82 @@ def test_folder_that_git_ignores_is_not_under_git(tmp_path):
     (tmp_path / "seen").mkdir()
     assert is_under_git(tmp_path / "seen")
     assert not is_under_git(tmp_path / "ignored")
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A workspace at the top of a repository of nobody's settings."""
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    root = tmp_path / "root"
+    create_workspace(root)
+    subprocess.run(["git", "init", "--quiet", str(root)], check=True)
+    return root
+
+
+def exclude(root, place, pattern):
+    """Have git ignore a pattern: by the workspace, the clone, or the user."""
+    path = {
+        ".gitignore": root / ".gitignore",
+        "exclude": root / ".git" / "info" / "exclude",
+        "global": root.parent / "ignored",
+    }[place]
+    path.write_text(f"x\n{pattern}\n")
+    settings = f"[core]\nexcludesFile = {root.parent / 'ignored'}\n"
+    (root.parent / "gitconfig").write_text(settings)
+
+
+@pytest.mark.parametrize("place", [".gitignore", "exclude", "global"])
+@pytest.mark.parametrize("pattern", ["*.lock", "dvc.lock", "dvc.*", "/dvc.yaml"])
+def test_pattern_that_hides_dvc_s_files_is_found_and_its_cure_works(repository, place, pattern):
+    exclude(repository, place, pattern)
+    name = "dvc.yaml" if pattern == "/dvc.yaml" else "dvc.lock"
+    with pytest.raises(OfaPipelineError, match=f"ignore {name}.* line 2 of .*!{name}") as caught:
+        check_version_control(repository)
+    assert pattern in str(caught.value)
+    with (repository / ".gitignore").open("a") as file:
+        file.write("!dvc.lock\n!dvc.yaml\n")
+    check_version_control(repository)
+
+
+def test_pattern_counts_also_for_a_file_that_git_tracks(repository):
+    (repository / "dvc.lock").write_text("")
+    subprocess.run(["git", "add", "dvc.lock"], cwd=repository, check=True)
+    exclude(repository, ".gitignore", "*.lock")
+    with pytest.raises(OfaPipelineError, match="must not ignore"):
+        check_version_control(repository)
+
+
+def test_usual_repositories_and_none_are_fine(repository, tmp_path):
+    check_version_control(repository)
+    exclude(repository, ".gitignore", "*.log")
+    check_version_control(repository)
+    (tmp_path / "bare").mkdir()
+    check_version_control(tmp_path / "bare")
+
+
+def test_workspace_that_its_repository_ignores_needs_nothing_of_git(repository):
+    exclude(repository, ".gitignore", "*.lock\n/inner/")
+    (repository / "inner").mkdir()
+    check_version_control(repository / "inner")
+
+
+def test_repository_of_another_user_is_explained(repository, monkeypatch):
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(OfaPipelineError, match=r"safe\.directory") as caught:
+        check_version_control(repository)
+    assert str(repository) in str(caught.value)
+
+
+def test_repository_that_git_cannot_read_is_told_in_git_s_words(repository):
+    (repository / ".git" / "HEAD").write_text("nonsense")
+    with pytest.raises(OfaPipelineError, match="not a git repository"):
+        is_under_git(repository)
+
+
+def test_without_git_a_repository_is_taken_for_one(repository, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert is_under_git(repository)
+    check_version_control(repository)
 
 
 def test_workspace_needs_the_files_beside_the_package(tmp_path, monkeypatch):

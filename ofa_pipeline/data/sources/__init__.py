@@ -8,6 +8,7 @@ from ofa_pipeline.data.sources.parquet import ParquetSource
 from ofa_pipeline.data.sources.parquet_columns import Columns
 from ofa_pipeline.data.sources.torchvision import TorchvisionSource
 from ofa_pipeline.errors import DatasetError, suggest
+from ofa_pipeline.user import expand_home
 
 __all__ = [
     "FASHION_MNIST_SAMPLE",
@@ -41,9 +42,9 @@ def open_source(spec: str, *, base: Path, columns: Columns | None = None) -> Sou
     if kind == "fashion_mnist_sample":
         return ParquetSource(FASHION_MNIST_SAMPLE)
     if kind == "image_folder":
-        return ImageFolderSource(base / Path(rest).expanduser())
+        return ImageFolderSource(base / expand_home(rest))
     if kind == "parquet":
-        return ParquetSource(base / Path(rest).expanduser(), columns=columns)
+        return ParquetSource(base / expand_home(rest), columns=columns)
     if kind == "torchvision":
         return TorchvisionSource(rest)
     known = ("fashion_mnist_sample", "image_folder", "parquet", "torchvision")

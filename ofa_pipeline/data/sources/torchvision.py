@@ -16,6 +16,7 @@ from PIL import Image
 from ofa_pipeline.data.sources.base import SkippedFile, SourceImage
 from ofa_pipeline.data.splits import SplitName
 from ofa_pipeline.errors import DatasetError, suggest
+from ofa_pipeline.user import expand_home
 
 ROOT_VARIABLE = "OFA_TORCHVISION_ROOT"
 DOWNLOAD_VARIABLE = "OFA_TORCHVISION_DOWNLOAD"
@@ -123,7 +124,7 @@ class TorchvisionSource:
 def _open(name: str, argument: str | None, value: object) -> Any:  # noqa: ANN401 - torchvision's
     import torchvision.datasets
 
-    root = Path(os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT).expanduser()
+    root = expand_home(os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT)
     options = {} if argument is None else {argument: value}
     if name != "ImageNet":
         options["download"] = os.environ.get(DOWNLOAD_VARIABLE) == "1"

@@ -500,7 +500,8 @@ class TestChangedNetworks:
         parts = list(network.children())[:-1]
         pooled = nn.Sequential(*parts)(images).flatten(1)
         network.classifier = nn.Identity()
-        assert torch.equal(network(images), pooled)
+        # The whole network lays features out channels last, where sums may round otherwise.
+        torch.testing.assert_close(network(images), pooled, rtol=1e-3, atol=1e-4)
         network.global_avg_pool = nn.AdaptiveMaxPool2d(1)
         assert network(images).shape == pooled.shape
         network.blocks = network.blocks[:2]

@@ -3,6 +3,7 @@
 import shutil
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 import threading
@@ -50,6 +51,18 @@ def test_revisions_are_those_of_the_installed_mlflow(empty_database):
         [[revision]] = connection.execute("SELECT version_num FROM alembic_version")
     assert revision == latest_revision()
     assert len(known_revisions()) > 50
+
+
+def test_new_file_is_its_owners_alone_and_one_that_is_shared_stays_so(
+    empty_database, workspace, tmp_path
+):
+    assert stat.S_IMODE(empty_database.stat().st_mode) == 0o600
+    open_registry(workspace).register(subnet_record(), write_bundle(tmp_path / "a-bundle"))
+    path = workspace / "mlflow.db"
+    path.chmod(0o664)
+    change(path, "CREATE TABLE _alembic_tmp_runs (a INTEGER)")
+    ensure_database(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o664
 
 
 def test_whole_file_is_left_alone(whole):

@@ -1,5 +1,6 @@
 """The stage specialize on a tiny supernet with random weights and a meter of known latencies."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from ofa_pipeline.latency import (
 )
 from ofa_pipeline.latency.devices import RUNTIMES as RUNTIME_PACKAGES
 from ofa_pipeline.params import parse_params
+from ofa_pipeline.progress import Reporter
 from ofa_pipeline.registry.model_folder import REQUIREMENTS_OF_RUNTIME
 from ofa_pipeline.specialize import load_bundle
 from ofa_pipeline.specialize.build import SubnetBuilder
@@ -316,6 +318,32 @@ def test_interrupted_stage_keeps_the_subnets_that_it_finished(make_context, mete
     assert built == [small, large, large]
     assert len(bundles_of(context)["bundles"]) == 2
     assert not any((context.layout.root / "scratch" / "specialize").iterdir())
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "model.onnx", "facts.json", "seal.json"])
+def test_a_finished_subnet_that_rots_is_built_again_and_said(make_context, meter_of, name):
+    messages = []
+    context = dataclasses.replace(
+        make_context(), reporter=Reporter(lambda event: messages.append(event.label))
+    )
+    small, large = archs(context)
+    write_picks(context, (1.0, [small]), (2.0, [large]))
+    meter_of({small: [0.5]})  # measuring the other one fails, after both were built
+    with pytest.raises(KeyError):
+        run_stage("specialize", context)
+    (path,) = context.layout.root.glob(f"scratch/specialize/*/{small.arch_id}/{name}")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    meter_of({small: [0.5], large: [0.5]})
+    run_stage("specialize", context)
+    assert any(f"of subnet {small.arch_id} is damaged: it is built again" in m for m in messages)
+    folder = context.layout.subnets(DEVICE)
+    verify_artifact(folder)
+    assert (
+        load_bundle(folder / small.arch_id).digest
+        == bundles_of(context)["bundles"][0]["bundle_digest"]
+    )
 
 
 def test_supernet_of_other_classes_is_refused(make_context, meter_of):

@@ -233,3 +233,40 @@ def test_nothing_is_left_when_writing_fails(tmp_path):
     with pytest.raises((RuntimeError, OSError)):
         write_reference_checkpoint(random_supernet(SPACE), tmp_path / "missing" / "file.pth")
     assert list(tmp_path.iterdir()) == []
+
+
+def cut_and_flipped(content, *, every):
+    """Yield what is left of a file that is cut, or in which a bit is flipped."""
+    yield from (content[:size] for size in range(0, len(content), every * 8))
+    for offset in [*range(0, min(len(content), 3000), every), *range(3000, len(content), 3001)]:
+        damaged = bytearray(content)
+        damaged[offset] ^= 1 << offset % 8
+        yield bytes(damaged)
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_a_damaged_file_is_read_or_refused_and_never_a_fault_of_the_program(file, is_zip):
+    state = {
+        "state_dict": {"classifier.weight": torch.ones(2, 3), "classifier.bias": torch.ones(2)}
+    }
+    torch.save(state, file, _use_new_zipfile_serialization=is_zip)
+    refused = []
+    for content in cut_and_flipped(file.read_bytes(), every=5):
+        file.write_bytes(content)
+        try:
+            read_state(file)
+        except CheckpointError as error:
+            refused.append(str(error))
+    assert len(refused) > 20
+    assert all(str(file) in message for message in refused)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\0" * 64, b"\x00\x00\x80?" * 64, b"s0.", b"\x80\x02u.", b"\x08\x0aonnx" * 9, b"}" * 99],
+)
+def test_a_file_of_another_kind_is_refused(file, content):
+    """Weights outside an ONNX file, for example, are bytes that mean anything to a pickle."""
+    file.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pth"):
+        read_state(file)

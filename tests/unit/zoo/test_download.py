@@ -9,6 +9,7 @@ from typing import ClassVar
 import pytest
 
 from ofa_pipeline.errors import CheckpointError, MissingArtifactError, OfaPipelineError
+from ofa_pipeline.proxies import reach_local_directly
 from ofa_pipeline.zoo import RemoteFile, cached_file, fetch_file, import_file, read_record
 
 CONTENT = bytes(range(256)) * 1024
@@ -96,3 +97,61 @@ def test_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     blocked.write_text("a file where the folder should be")
     with pytest.raises(OfaPipelineError, match="OFA_PIPELINE_CACHE"):
         import_file(RemoteFile("http://127.0.0.1:9/none", "w"), source, folder=blocked)
+
+
+class Proxy(Handler):
+    """Answers every request in the place of the host that was asked, as a proxy would."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        self.path = "/" + self.path.rpartition("/")[2]
+        super().do_GET()
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    Proxy.asked = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_download_goes_through_the_proxy(
+    proxy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, proxy)
+    file = RemoteFile("http://far.example/file", "weights")
+    assert fetch_file(file, folder=tmp_path).read_bytes() == CONTENT
+    assert Proxy.asked == ["http://far.example/file"]
+
+
+def test_this_machine_is_reached_past_the_proxy(
+    server: str, proxy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = {"HTTP_PROXY": proxy, "NO_PROXY": "b.example"}
+    reach_local_directly(environment)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    fetch_file(RemoteFile(f"{server}/file", "weights"), folder=tmp_path)
+    assert Proxy.asked == []
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5", "socks5h", "socks"])
+def test_proxy_that_is_dead_is_named_without_its_password(
+    proxy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", f"{scheme}://me:secret@127.0.0.1:9")
+    with pytest.raises(MissingArtifactError) as caught:
+        fetch_file(RemoteFile("https://far.example/file", "weights"), folder=tmp_path)
+    assert f"through the proxy {scheme}://***@127.0.0.1:9 (HTTPS_PROXY)" in str(caught.value)
+    assert "secret" not in str(caught.value)
