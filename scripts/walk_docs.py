@@ -38,6 +38,7 @@ PRINTED = re.compile(r"(?:^|[\s:])(ofa-pipeline [a-z][^`]*?)(?:[.;,]?$|[;,] | \(
 LOADED = re.compile(r"mlflow\.pyfunc\.load_model\('[^']+'\)")
 SHELLS = ("", "sh", "bash", "console")
 SERVE_TIMEOUT_S = 180.0
+PHOTOS_A_CLASS = 120
 
 
 @dataclass(slots=True)
@@ -158,6 +159,7 @@ class Walk:
         self._shell = shell
         self._is_verbose = is_verbose
         self._done: set[str] = set()
+        self._python = ""
         self.failures = 0
 
     def walk(self, block: Block) -> None:
@@ -169,16 +171,17 @@ class Walk:
         if block.language in SHELLS:
             self._shell_block(block)
         elif block.language == "python":
-            self._step(block, f"python {self._file(block)}")
+            self._python += block.text  # blocks of a page go on from each other
+            self._step(block, f"python {self._file(block, self._python)}")
         elif block.rest_of("params"):
             [folder] = block.rest_of("params")
             merge = f"python {shlex.quote(str(Path(__file__)))} --merge"
-            self._step(block, f"{merge} {folder} {self._file(block)}")
+            self._step(block, f"{merge} {folder} {self._file(block, block.text)}")
 
-    def _file(self, block: Block) -> str:
-        """Keep a block in a file of the walk and return its path, quoted."""
+    def _file(self, block: Block, text: str) -> str:
+        """Keep the text of a block in a file of the walk and return its path, quoted."""
         path = self._scratch / f"{Path(self._page).stem}-{block.line}"
-        path.write_text(block.text)
+        path.write_text(text)
         return shlex.quote(str(path))
 
     def _shell_block(self, block: Block) -> None:
@@ -214,6 +217,22 @@ class Walk:
         return list(dict.fromkeys([*found, *loads]))
 
 
+def write_photos(folder: Path) -> None:
+    """Write an image folder: some classes of the sample that comes with the package."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(ROOT / "ofa_pipeline" / "data" / "fashion_mnist_sample.parquet")
+    names = table.schema.metadata[b"class_names"].decode().split(",")
+    written = dict.fromkeys(("Bag", "Coat", "Dress", "Sneaker", "Trouser"), 0)
+    for row in table.to_pylist():
+        name = names[row["label"]]
+        if written.get(name, PHOTOS_A_CLASS) < PHOTOS_A_CLASS:
+            path = folder.expanduser() / name / f"{written[name]:03d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(row["image"]["bytes"])
+            written[name] += 1
+
+
 def merge_params(folder: Path, text: str) -> None:
     """Merge YAML into the params.yaml of a folder, as a reader would write it there."""
     from ruamel.yaml import YAML
@@ -235,10 +254,14 @@ def main() -> int:
     parser.add_argument("pages", nargs="*", default=PAGES)
     parser.add_argument("--clone", type=Path, help="a clone to walk in, instead of a fresh one")
     parser.add_argument("--verbose", action="store_true", help="show what succeeds, too")
+    parser.add_argument("--photos", type=Path, help="write an image folder there and end")
     parser.add_argument("--merge", type=Path, nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.merge:
         merge_params(options.merge[0], options.merge[1].read_text())
+        return 0
+    if options.photos:
+        write_photos(options.photos)
         return 0
     failures = 0
     with tempfile.TemporaryDirectory(prefix="walk-") as folder:
