@@ -13,7 +13,7 @@ from tests.support.workspace import read_params, run_command, write_params
     [
         ("image_folder:nope", {}, "nope is nothing"),
         ("fashion_mnist_sample", {"PREFECT_API_URL": "http://127.0.0.1:9/api"}, "Prefect's server"),
-        ("fashion_mnist_sample", {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}, "MLflow registry"),
+        ("fashion_mnist_sample", {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}, "MLflow server"),
     ],
 )
 def test_run_says_it_before_anything_starts(

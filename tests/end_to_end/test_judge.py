@@ -76,14 +76,11 @@ def test_changed_param_runs_exactly_what_depends_on_it_and_changing_back_restore
 def test_renamed_dataset_is_registered_anew_and_trains_nothing(finished, judge):
     manifest = finished / "artifacts" / "dataset" / "manifest.json"
     content = manifest.read_bytes()
-    params = read_params(finished)
-    params["dataset"]["name"] = "clothes"
-    write_params(finished, params)
+    before = change(finished, "dataset", name="clothes")
     renamed = ["prepare_dataset", *(f"register@{device}" for device in DEVICES)]
     assert outcomes(judge) == (renamed, [])
     assert manifest.read_bytes() == content
-    del params["dataset"]["name"]
-    write_params(finished, params)
+    change(finished, "dataset", **before)
     assert outcomes(judge) == ([], renamed)
 
 
