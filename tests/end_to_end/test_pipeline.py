@@ -175,5 +175,5 @@ def test_unreachable_registry_is_found_before_any_work(by_flow):
         MLFLOW_TRACKING_URI="http://127.0.0.1:9",
     )
     assert shown.returncode == 1
-    assert "MLflow registry must be reachable" in shown.stderr
+    assert "MLflow server must be reachable" in shown.stderr
     assert "prepare_dataset" not in shown.stderr

@@ -25,16 +25,21 @@ def tiny_workspace(folder: Path) -> Path:
     (folder / "ofa_pipeline").unlink()
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(checkout_folder() / "ofa_pipeline", folder / "ofa_pipeline", ignore=ignored)
-    images = pq.read_table(FASHION_MNIST_SAMPLE).slice(0, NUM_IMAGES)
-    pq.write_table(images, folder / "images.parquet")
+    _write_images(folder)
     write_params(folder, tiny_params(read_params(folder)))
     return folder
+
+
+def _write_images(folder: Path) -> None:
+    images = pq.read_table(FASHION_MNIST_SAMPLE).slice(0, NUM_IMAGES)
+    pq.write_table(images, folder / "images.parquet")
 
 
 def toy_workspace(folder: Path) -> Path:
     """Make a workspace whose stages take no time: `toy_stage.py` instead of `ofa-pipeline`."""
     create_workspace(folder)
     choose_version_control(folder)
+    _write_images(folder)  # that they are there is checked before work
     write_params(folder, tiny_params(read_params(folder)))
     path = folder / "dvc.yaml"
     graph = yaml.safe_load(path.read_text())
