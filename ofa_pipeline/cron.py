@@ -45,17 +45,15 @@ _FIELDS = (
         words={word: n for n, word in enumerate(_WEEKDAYS)},
         special=r"\?|l[0-7]|([0-7]|sun|mon|tue|wed|thu|fri|sat)#[1-5]",
     ),
-    _Field("second", 0, 59),
-    _Field("year", 1970, 2099),
 )
-_NUM_USUAL = 5
 _ALIASES = ("@hourly", "@midnight", "@daily", "@weekly", "@monthly", "@yearly", "@annually")
 
 
 def check_cron(text: str) -> str:
     """Check a cron expression: minute, hour, day of the month, month, day of the week.
 
-    Seconds and years may follow, as Prefect takes them.
+    Prefect takes seconds and years behind them, too. They are refused: a sixth column is mostly a
+    slip, and would start a run every second.
 
     Returns:
         The expression.
@@ -66,12 +64,12 @@ def check_cron(text: str) -> str:
     if text.lower() in _ALIASES:
         return text
     columns = text.lower().split()
-    if len(text) > MAX_LENGTH or not _NUM_USUAL <= len(columns) <= len(_FIELDS):
+    if len(text) > MAX_LENGTH or len(columns) != len(_FIELDS):
         raise ValueError(
             "must have five columns (minute, hour, day of the month, month, day of the week), "
             f'such as "0 3 * * *", or be one of {", ".join(_ALIASES)}; got {len(columns)} columns'
         )
-    values = [_values(column, rule) for column, rule in zip(columns, _FIELDS, strict=False)]
+    values = [_values(column, rule) for column, rule in zip(columns, _FIELDS, strict=True)]
     days, months = values[2:4]
     longest = max((_LONGEST[month - 1] for month in months), default=31)
     is_by_day_alone = columns[4] in ("*", "?")

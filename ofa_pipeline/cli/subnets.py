@@ -89,10 +89,12 @@ def subnets(
 def _how_to_use(subnet: "RegisteredSubnet", workspace: Path) -> str:
     """Return how to load and to fetch a subnet, to be pasted into Python and into a shell."""
     from ofa_pipeline.registry import tracking_uri
-    from ofa_pipeline.registry.addresses import URI_VARIABLE
+    from ofa_pipeline.registry.addresses import URI_VARIABLE, is_database
 
-    # Who has set the variable has it in Python, too; and it may hold a password.
-    place = "" if os.environ.get(URI_VARIABLE, "").strip() else tracking_uri(workspace)
+    # Who has set the variable has it in Python, too; and it may hold a password. But a relative
+    # address means the workspace here, and the current folder there.
+    given, address = os.environ.get(URI_VARIABLE, "").strip(), tracking_uri(workspace)
+    place = address if not given or (given != address and is_database(address)) else ""
     told = f"mlflow.set_tracking_uri({place!r}); " if place else ""
     return (
         f"load it with: import mlflow; {told}"

@@ -182,7 +182,10 @@ def _torchvision(name: str) -> str:
     from ofa_pipeline.errors import suggest
 
     if name not in ENTRIES:
-        raise DatasetError(f"torchvision:{shorten(name)} is not known.{suggest(name, ENTRIES)}")
+        raise DatasetError(
+            f"torchvision:NAME must be one of {', '.join(sorted(ENTRIES))}, got {shorten(name)!r}."
+            f"{suggest(name, ENTRIES)}"
+        )
     folder = _path(Path(), os.environ.get(ROOT_VARIABLE) or str(DEFAULT_ROOT))
     if folder.is_dir():
         return f"files in {folder}"

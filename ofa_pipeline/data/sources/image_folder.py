@@ -110,9 +110,11 @@ class ImageFolderSource:
             key = key_of(path)
             if normalized(name) in folders or key in homes:
                 other = folders.get(normalized(name)) or homes[key]
+                is_spelling = other.name != name and normalized(other.name) == normalized(name)
+                how = " but for how its accents are written in Unicode" if is_spelling else ""
                 raise DatasetError(
                     f"every class must have a name and a folder of its own, {shown(path)} is "
-                    f"the same as {shown(other)}. Remove one of them"
+                    f"the same as {shown(other)}{how}. Remove one of them"
                 )
             folders[normalized(name)] = homes[key] = path
         return folders

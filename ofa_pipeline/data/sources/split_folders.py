@@ -36,6 +36,7 @@ KNOWN = (
     "_set or _data behind"
 )
 AS_CLASSES = "if these are classes, put all class folders into one folder called train"
+MIN_SPLITS, MAX_SPLITS = 2, 3
 SHARED_CLASSES = 2
 """Folders with as many subfolders of the same names are rather parts of one whole than classes."""
 
@@ -72,6 +73,7 @@ def find_parts(root: Path, *, above: frozenset[FolderKey]) -> tuple[list[Part], 
         _refuse_flat_splits(root, names, roles)
         _refuse_resemblance(root, names)
         _refuse_inner_splits(root, names)
+        _refuse_same_insides(root, names)
         return [Part(root, None)], []
     circles = [name for name in listing.links if name not in names]
     passed = [
@@ -177,11 +179,25 @@ def _refuse_inner_splits(root: Path, names: Sequence[str]) -> None:
         inside = {sub: role_of(sub) for sub in subfolder_names(root / name)}
         roles = {role: sub for sub, role in inside.items() if role is not None}
         if "train" in roles and len(roles) > 1:
+            if len(names) == 1:
+                raise DatasetError(
+                    f"{shown(root)} holds one folder, and the splits lie in that "
+                    f"({_listed(sorted(roles.values()))}). Name image_folder:{shown(root / name)}"
+                )
             raise DatasetError(
                 f"splits must hold the class folders, {shown(root / name)} is a class that holds "
                 f"{_listed(sorted(roles.values()))}. Turn them around: "
                 f"{shown(roles['train'])}/{shown(name)}/"
             )
+
+
+def _refuse_same_insides(root: Path, names: Sequence[str]) -> None:
+    """Refuse two or three folders of the same folders: rather splits than classes, by any name."""
+    if not MIN_SPLITS <= len(names) <= MAX_SPLITS:
+        return
+    insides = [set(subfolder_names(root / name)) for name in names]
+    if len(insides[0]) >= SHARED_CLASSES and all(inside == insides[0] for inside in insides):
+        _refuse(root, names)
 
 
 def _refuse(root: Path, suspects: Sequence[str]) -> None:

@@ -279,3 +279,31 @@ def test_question_that_is_none_is_refused(cli, registry, words, message):
     code, _, err = cli("pull", *words)
     assert code == 1
     assert message in err
+
+
+# ---- what `best` prints to paste --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        (None, "sqlite:///{workspace}/mlflow.db"),
+        ("sqlite:///mine.db", "sqlite:///{workspace}/mine.db"),
+        ("sqlite:////elsewhere/mine.db", None),
+        ("http://you:secret@127.0.0.1:9", None),
+    ],
+)
+def test_best_tells_python_where_the_registry_is_unless_python_knows(
+    cli, registry, monkeypatch, tmp_path, address, told
+):
+    if address is not None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    else:
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    place = tmp_path / "workspace"
+    place.mkdir()
+    _, out, _ = cli("best", "-d", "cpu", "-t", "2", "--workspace", place)
+    [line] = [line for line in out.splitlines() if line.startswith("load it with")]
+    assert "secret" not in line
+    expected = told and f"mlflow.set_tracking_uri('{told.format(workspace=place)}')"
+    assert (expected in line) if expected else ("set_tracking_uri" not in line)

@@ -269,6 +269,34 @@ def test_splits_within_the_classes_are_an_error(tmp_path, splits):
         ImageFolderSource(tmp_path)
 
 
+@pytest.mark.parametrize("names", [("tr", "te"), ("seen", "unseen"), ("a", "b", "c")])
+def test_two_or_three_folders_of_the_same_folders_look_like_splits(tmp_path, names):
+    for name in names:
+        write_flat(tmp_path / name, "cat", "dog")
+    with pytest.raises(DatasetError, match="look like splits and are not understood"):
+        ImageFolderSource(tmp_path)
+
+
+def test_more_folders_of_the_same_folders_are_classes(tmp_path):
+    for name in ("cat", "dog", "emu", "fox"):
+        write_flat(tmp_path / name, "front", "back")
+    assert ImageFolderSource(tmp_path).class_names == ("cat", "dog", "emu", "fox")
+
+
+def test_folder_around_the_splits_is_named(tmp_path):
+    for name in ("train", "test"):
+        write_image_folder(tmp_path / "dataset" / name, images_a_class=1)
+    with pytest.raises(DatasetError, match=r"Name image_folder:.*/dataset$"):
+        ImageFolderSource(tmp_path)
+
+
+def test_class_names_that_differ_in_unicode_alone_are_told_so(tmp_path):
+    for name in ("caf\u00e9", "cafe\u0301"):
+        write_flat(tmp_path, name)
+    with pytest.raises(DatasetError, match="but for how its accents are written in Unicode"):
+        ImageFolderSource(tmp_path)
+
+
 def test_folders_within_classes_that_are_no_splits_are_not(tmp_path):
     write_flat(tmp_path / "cat", "test", "exam")
     write_flat(tmp_path / "dog", "2019", "train")
