@@ -6,6 +6,7 @@ Prints a line a step, saves a checkpoint after each, and at the end writes the w
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from ofa_pipeline.progress import ProgressEvent, Reporter
@@ -20,13 +21,18 @@ from tests.support.training import (
 )
 
 
-def main(folder: Path, result: Path) -> None:
-    """Train to the end, from the checkpoint if there is one."""
+def print_line(done: int) -> None:
+    """Print how many images are done."""
+    sys.stdout.write(f"{done}\n")
+    sys.stdout.flush()
+
+
+def main(folder: Path, result: Path, *, say: Callable[[int], object] = print_line) -> None:
+    """Train to the end, from the checkpoint if there is one; say how many images are done."""
     supernet = build_supernet(tiny_space(), num_classes=NUM_CLASSES, dropout=0.1, seed=0)
 
-    def print_step(event: ProgressEvent) -> None:
-        sys.stdout.write(f"{event.done}\n")
-        sys.stdout.flush()
+    def say_step(event: ProgressEvent) -> None:
+        say(round(event.done))
 
     with deterministic(threads=1):
         train_phase(
@@ -36,7 +42,7 @@ def main(folder: Path, result: Path) -> None:
             recipe=tiny_recipe(),
             hooks=Hooks(
                 checkpoints=Checkpoints(folder, interval_s=0),
-                reporter=Reporter(print_step, interval_s=0),
+                reporter=Reporter(say_step, interval_s=0),
             ),
         )
     save_supernet(supernet, result)
