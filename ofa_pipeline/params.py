@@ -277,7 +277,7 @@ class EvaluationParams(Section):
 class AccuracyParams(Section):
     """The initial design of measured subnets."""
 
-    num_subnets: Annotated[int, Field(ge=10, le=10**9)]
+    num_subnets: Annotated[int, Field(ge=10, le=10**6)]
     num_noise_repeats: Annotated[int, Field(ge=2, le=10**9)]
     seed: Seed
 
@@ -300,7 +300,7 @@ class PredictorParams(Section):
 class LatencyParams(Section):
     """How latency is measured and modelled."""
 
-    num_subnets: Annotated[int, Field(ge=10, le=10**9)]
+    num_subnets: Annotated[int, Field(ge=10, le=10**6)]
     num_holdout: Annotated[int, Field(ge=5, le=10**9)]
     warmup_runs: Count
     timed_runs: Annotated[int, Field(ge=10, le=10**9)]
@@ -338,7 +338,7 @@ class DeviceParams(Section):
 class SearchParams(Section):
     """Search for the Pareto front and its verification."""
 
-    population: Annotated[int, Field(ge=16, le=10**9)]
+    population: Annotated[int, Field(ge=16, le=10**6)]
     generations: Count
     verify_top_k: Count
     max_rounds: Count

@@ -180,6 +180,7 @@ def prepare_dataset(
         },
         image_size_px=size_px,
         value_range=options.value_range,
+        notes=source.notes,
     )
     summary = summarize(outcome)
     write_summary(summary, folder)

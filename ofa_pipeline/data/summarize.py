@@ -52,6 +52,8 @@ class Outcome:
     image_size_px: int
     """Of what is stored."""
     value_range: ValueRange | None
+    notes: Sequence[str] = ()
+    """Of the source."""
 
 
 def summarize(outcome: Outcome) -> DatasetSummary:
@@ -79,6 +81,7 @@ def summarize(outcome: Outcome) -> DatasetSummary:
 
 def _warnings(outcome: Outcome, classes: Sequence[ClassSummary]) -> Iterator[str]:
     survey, assignment = outcome.survey, outcome.assignment
+    yield from outcome.notes
     yield from class_warnings(classes)
     yield from image_warnings(survey, stored_px=outcome.image_size_px)
     hint = survey.depth_hint(outcome.value_range)

@@ -25,6 +25,8 @@ class _Count:
     files: int = 0
     folders: list[str] = field(default_factory=list)
     """Names of those right below."""
+    raw_names: list[str] = field(default_factory=list)
+    """The same as the system has them, where they are not UTF-8, too."""
     is_complete: bool = True
 
     @property
@@ -51,6 +53,7 @@ def look_at_source(subject: Subject) -> Iterator[Finding]:
         folder = _path(subject.root, rest)
         count = _count_folder(folder)
         found = f"{count.text}{_own_splits(folder)}"
+        _check_names(folder, count)
         num_images = count.files if count.is_complete else None
     else:
         path = _SAMPLE if kind == "fashion_mnist_sample" else _path(subject.root, rest)
@@ -81,11 +84,18 @@ def _count_folder(root: Path) -> _Count:
     folders, files = _listed(root)
     if not folders:
         raise DatasetError(f"{root} must hold one folder of images a class, it has no folders")
-    count = _Count(files=files, folders=[_printable(folder.name) for folder in folders])
+    names = [folder.name for folder in folders]
+    count = _Count(files=files, folders=[_printable(name) for name in names], raw_names=names)
     _count_below(folders, count)
     if not count.files and count.is_complete:
         raise DatasetError(f"{root} must hold images, its {len(folders)} folders are empty")
     return count
+
+
+def _check_names(root: Path, count: _Count) -> None:
+    from ofa_pipeline.data.sources.class_names import check_class_names
+
+    check_class_names(count.raw_names, origin=str(root))
 
 
 def _count_below(folders: list[Path], count: _Count) -> None:

@@ -100,6 +100,12 @@ def test_folder_that_may_not_be_entered_is_said(tmp_path):
         (tmp_path / "images" / "a").chmod(0o755)
 
 
+def test_class_name_that_is_not_utf8_is_said(tmp_path):
+    make_folder(tmp_path / "images", os.fsdecode(b"caf\xe9"), "tea")
+    with pytest.raises(OfaPipelineError, match=r"is not UTF-8\. Rename it"):
+        check_before_work(of_source("image_folder:images"), tmp_path)
+
+
 def test_splits_that_the_folder_brings_are_said(tmp_path):
     make_folder(tmp_path / "images", "train/a", "train/b", "test/a", "test/b")
     text = found(of_source("image_folder:images"), tmp_path, "source")

@@ -53,6 +53,11 @@ class Source(Protocol):
         """Files among the images that are none."""
         ...
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """What a reader should know of how the source was understood."""
+        ...
+
     def images(self) -> Iterator[SourceImage]:
         """Yield every image, one after the other, without holding them all."""
         ...

@@ -1,6 +1,7 @@
 """``image_folder:PATH``: one folder a class, as ImageNet is laid out."""
 
 import stat
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -42,6 +43,7 @@ class ImageFolderSource:
     class_names: tuple[str, ...]
     num_images: int
     skipped: Sequence[SkippedFile]
+    notes: Sequence[str]
 
     def __init__(self, root: Path) -> None:
         """Look through the folders; only files that are not called as images are looked into.
@@ -67,6 +69,7 @@ class ImageFolderSource:
         check_class_names(self.class_names, origin=shown(root))
         self._check_not_wrapped()
         total = [0] * len(self.class_names)
+        self._nested: Counter[str] = Counter()
         for part, folders in self._parts:
             self._check_same_classes(part, folders)
             above = self._above | keys_above(part.folder)
@@ -75,6 +78,7 @@ class ImageFolderSource:
             total = [a + b for a, b in zip(total, counts, strict=True)]
         self.num_images = sum(total)
         self.skipped = tuple(skipped)
+        self.notes = tuple(self._nested_note())
 
     def images(self) -> Iterator[SourceImage]:
         """Yield the images by split, class and name; one folder's names are held at a time."""
@@ -135,9 +139,21 @@ class ImageFolderSource:
         for found in walk(folder, above=above):
             if found.problem is None:
                 count += 1
+                if found.path.parent != folder:
+                    self._nested[self._shown(found.path.parent)] += 1
             else:
                 skipped.append(SkippedFile(self._shown(found.path), found.problem))
         return count
+
+    def _nested_note(self) -> Iterator[str]:
+        """Say that folders within class folders are no classes: their names appear nowhere."""
+        if self._nested:
+            some = ", ".join(list(self._nested)[:3])
+            more = ", ..." if len(self._nested) > 3 else ""  # noqa: PLR2004 - as above
+            yield (
+                f"{self._nested.total():,} images lie in folders within class folders ({some}"
+                f"{more}): they are images of the class above"
+            )
 
     def _check_same_classes(self, part: Part, folders: Mapping[str, Path]) -> None:
         missing = [name for name in self.class_names if name not in folders]

@@ -62,6 +62,7 @@ class ParquetSource:
     class_names: tuple[str, ...]
     num_images: int
     skipped: Sequence[SkippedFile]
+    notes: Sequence[str] = ()
 
     def __init__(self, path: Path, *, columns: Columns | None = None) -> None:
         """Read schemas, labels and paths, without decoding an image.

@@ -76,6 +76,7 @@ class TorchvisionSource:
     class_names: tuple[str, ...]
     num_images: int
     skipped: Sequence[SkippedFile] = ()
+    notes: Sequence[str] = ()
 
     def __init__(self, name: str) -> None:
         """Open the dataset's files.

@@ -277,6 +277,17 @@ def test_two_or_three_folders_of_the_same_folders_look_like_splits(tmp_path, nam
         ImageFolderSource(tmp_path)
 
 
+def test_images_in_folders_within_classes_are_noted(tmp_path):
+    write_flat(tmp_path / "animal", "cat", "dog")
+    write_flat(tmp_path / "plant", "rose")
+    write_flat(tmp_path, "stone")
+    assert ImageFolderSource(tmp_path).notes == (
+        "6 images lie in folders within class folders (animal/cat, animal/dog, plant/rose): they "
+        "are images of the class above",
+    )
+    assert ImageFolderSource(tmp_path / "animal").notes == ()
+
+
 def test_more_folders_of_the_same_folders_are_classes(tmp_path):
     for name in ("cat", "dog", "emu", "fox"):
         write_flat(tmp_path / name, "front", "back")
