@@ -15,6 +15,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 # torch and what it brings are large files.
 export UV_HTTP_TIMEOUT ?= 300
+# Behind a proxy that reads along, the certificate is in the system's store, where pip looks, too.
+export UV_SYSTEM_CERTS ?= true
 
 # Every stage is a process of its own: without compiled modules each would start seconds later.
 export UV_COMPILE_BYTECODE := 1
