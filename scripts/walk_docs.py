@@ -1,9 +1,9 @@
 """Walk through README and guides as a reader would: run every command as it is written.
 
 Each page gets a fresh shell in the clone, with a home of its own, and its blocks run in order:
-shell blocks in that shell, ``python`` blocks with its ``python``. What a command prints as the
-next command (``ofa-pipeline ...``, ``mlflow.pyfunc.load_model(...)``) is run, too. A comment
-before a block says what a reader brings along:
+shell blocks in that shell, ``python`` blocks with its ``python``. At the end, what a command
+printed as the next one (``ofa-pipeline ...``, ``mlflow.pyfunc.load_model(...)``) is run, too. A
+comment before a block says what a reader brings along:
 
     <!-- walk: before COMMAND -->      run this first: it makes what the page takes for granted
     <!-- walk: params FOLDER -->       merge the following YAML into FOLDER/params.yaml
@@ -159,6 +159,7 @@ class Walk:
         self._shell = shell
         self._is_verbose = is_verbose
         self._done: set[str] = set()
+        self._printed: list[tuple[Block, str]] = []
         self._python = ""
         self.failures = 0
 
@@ -184,6 +185,13 @@ class Walk:
         path.write_text(text)
         return shlex.quote(str(path))
 
+    def run_printed(self) -> None:
+        """Run what the commands of the page told to run next and the page did not."""
+        while self._printed:
+            block, command = self._printed.pop(0)
+            if command not in self._done:
+                self._step(block, command)
+
     def _shell_block(self, block: Block) -> None:
         commands = commands_of(block.text)
         served = commands.pop() if block.rest_of("serve") else None
@@ -206,9 +214,7 @@ class Walk:
         if code or self._is_verbose:
             sys.stderr.write(printed)
         self.failures += code != 0
-        for following in self._printed_commands(printed):
-            if following not in self._done:
-                self._step(block, following)
+        self._printed += [(block, following) for following in self._printed_commands(printed)]
 
     def _printed_commands(self, printed: str) -> list[str]:
         """Return the commands that an output tells to run next."""
@@ -275,6 +281,7 @@ def main() -> int:
             walk = Walk(page, shell, scratch=Path(folder), is_verbose=options.verbose)
             for block in blocks_of(clone / page):
                 walk.walk(block)
+            walk.run_printed()
             shell.close()
             failures += walk.failures
     return 1 if failures else 0
