@@ -1,5 +1,6 @@
 """Which registered subnet a command means: the version that was named, or the best one."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from ofa_pipeline.registry import RegisteredSubnet, SubnetRegistry
 
 VERSION_PREFIX = "models:/"
+_FORM = re.compile(r"models:/[^/]+/[0-9]+")
 LIST = "See what there is: ofa-pipeline subnets"
 
 MaxLatencyOption = Annotated[
@@ -36,9 +38,9 @@ def find_version(registry: "SubnetRegistry", uri: str) -> "RegisteredSubnet":
 
     found = {subnet.model_uri: subnet for subnet in registry.list_subnets(dataset=ANY_DATASET)}
     if uri not in found:
+        form = "" if _FORM.fullmatch(uri) else " It should read models:/NAME/VERSION."
         raise ParamsError(
-            f"the registry has no {uri}, which should read models:/NAME/VERSION."
-            f"{suggest(uri, found)} {LIST} --dataset any"
+            f"the registry has no {uri}.{form}{suggest(uri, found)} {LIST} --dataset any"
         )
     return found[uri]
 

@@ -281,6 +281,18 @@ def test_question_that_is_none_is_refused(cli, registry, words, message):
     assert message in err
 
 
+@pytest.mark.parametrize(
+    ("version", "is_formed"), [(f"{MODEL}/7", True), (MODEL, False), (f"{MODEL}/latest", False)]
+)
+def test_unknown_version_is_blamed_for_its_form_only_if_that_is_wrong(
+    cli, registry, version, is_formed
+):
+    code, _, err = cli("pull", version, "phone")
+    assert code == 1
+    assert f"the registry has no {version}." in err
+    assert ("It should read models:/NAME/VERSION" in err) is not is_formed
+
+
 # ---- what `best` prints to paste --------------------------------------------------------------
 
 
