@@ -37,6 +37,7 @@ DIRECTIVE = re.compile(r"<!-- walk: (?P<verb>before|params|serve|skip) (?P<rest>
 PRINTED = re.compile(r"(?:^|[\s:])(ofa-pipeline [a-z][^`]*?)(?:[.;,]?$|[;,] | \(| to | or )")
 LOADED = re.compile(r"mlflow\.pyfunc\.load_model\('[^']+'\)")
 SHELLS = ("", "sh", "bash", "console")
+ACTIVATE = "source .venv/bin/activate"
 SERVE_TIMEOUT_S = 180.0
 PHOTOS_A_CLASS = 120
 
@@ -278,6 +279,8 @@ def main() -> int:
         home.mkdir()
         for page in options.pages:
             shell = Shell(clone, home)
+            if page != PAGES[0]:
+                shell.run(ACTIVATE)  # as README tells for all pages
             walk = Walk(page, shell, scratch=Path(folder), is_verbose=options.verbose)
             for block in blocks_of(clone / page):
                 walk.walk(block)
