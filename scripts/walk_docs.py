@@ -8,6 +8,7 @@ comment before a block says what a reader brings along:
     <!-- walk: before COMMAND -->      run this first: it makes what the page takes for granted
     <!-- walk: params FOLDER -->       merge the following YAML into FOLDER/params.yaml
     <!-- walk: serve WORDS -->         the last command serves: wait for WORDS, then press Ctrl-C
+    <!-- walk: alone REASON -->        do not run what the block prints
     <!-- walk: skip REASON -->         do not run the block
 
 Prints one JSON object a command, ``{"page", "line", "command", "exit_code", "duration_s"}``, and
@@ -33,7 +34,7 @@ from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", *sorted(f"docs/guides/{path.name}" for path in ROOT.glob("docs/guides/*.md")))
-DIRECTIVE = re.compile(r"<!-- walk: (?P<verb>before|params|serve|skip) (?P<rest>.*?) -->")
+DIRECTIVE = re.compile(r"<!-- walk: (?P<verb>before|params|serve|alone|skip) (?P<rest>.*?) -->")
 PRINTED = re.compile(r"(?:^|[\s:])(ofa-pipeline [a-z][^`]*?)(?:[.;,]?$|[;,] | \(| to | or )")
 LOADED = re.compile(r"mlflow\.pyfunc\.load_model\('[^']+'\)")
 SHELLS = ("", "sh", "bash", "console")
@@ -215,7 +216,8 @@ class Walk:
         if code or self._is_verbose:
             sys.stderr.write(printed)
         self.failures += code != 0
-        self._printed += [(block, following) for following in self._printed_commands(printed)]
+        if not block.rest_of("alone"):
+            self._printed += [(block, found) for found in self._printed_commands(printed)]
 
     def _printed_commands(self, printed: str) -> list[str]:
         """Return the commands that an output tells to run next."""
