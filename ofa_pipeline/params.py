@@ -7,6 +7,7 @@ Every section is a frozen model that refuses unknown names. A stage is given the
 import re
 import unicodedata
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 
@@ -28,6 +29,7 @@ from ofa_pipeline.spaces import REFERENCE_SPACES, mobilenet_v3_small_images, ref
 from ofa_pipeline.yaml_reader import read_yaml
 
 _MAX_NAME = 60
+_SANDWICH = 3
 
 
 def _is_text(value: str) -> str:
@@ -44,6 +46,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
 DatasetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=_MAX_NAME)]
 Text = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_is_text)]
 Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
@@ -214,7 +217,7 @@ class SpaceParams(Section):
 
 
 class PhaseParams(Section):
-    """One phase of progressive shrinking: what is elastic, and for how long."""
+    """One phase of the supernet's training: what is elastic, how it learns, and for how long."""
 
     start_from: str
     """``supernet/PHASE``, the phase before this one; ``dataset`` for the first."""
@@ -225,14 +228,54 @@ class PhaseParams(Section):
     width_multipliers: Annotated[tuple[float, ...], Few] | None = None
     """Of spaces with elastic width; left out, all of them."""
     epochs: Count
-    """Besides the warm-up."""
+    """Besides the warm-up; more where they are fewer than `min_steps`."""
+    min_steps: Annotated[int, Field(ge=0, le=10**9)] = 0
+    """Updates that the epochs must amount to: few images make few steps an epoch."""
     warmup_epochs: Annotated[int, Field(ge=0, le=10**9)]
     learning_rate: Positive
-    """At the end of the warm-up, for the whole batch."""
+    """At the top of the cosine, for the whole batch."""
+    cosine: tuple[Share, Share] = (0.0, 1.0)
+    """The part of the cosine that the epochs go through, from where to where: ``[0, 1]`` from
+    `learning_rate` down to zero; ``[0, 0.5]`` and, in the next phase, ``[0.5, 1]`` share one."""
     subnets_per_step: Count
     """Subnets whose gradients are averaged in one update."""
-    sampling: Literal["uniform", "sandwich"] = "uniform"
-    """``sandwich``: the largest, the smallest, and uniform draws for the rest."""
+    sampling: Literal["uniform", "sandwich", "largest"] = "uniform"
+    """``sandwich``: the largest, the smallest, and uniform draws for the rest, each at its own image
+    size; ``uniform``: uniform draws at one image size a step; ``largest``: the largest alone."""
+    teacher: Literal["previous", "in_place"] = "previous"
+    """Whose soft labels the subnets learn from: of the largest subnet that the phase before has
+    left, besides the labels; or ``in_place``, of the largest subnet in the same step, which alone
+    learns from the labels. The first phase has none before it."""
+
+    @model_validator(mode="after")
+    def _train_as_told(self) -> "PhaseParams":
+        start, end = self.cosine
+        if start >= end:
+            raise ValueError(
+                f"cosine must go from a smaller number to a larger one, such as [0, 0.5], got "
+                f"[{start:g}, {end:g}]"
+            )
+        if self.warmup_epochs and start:
+            raise ValueError(
+                f"warmup_epochs must be 0 where the cosine starts at {start:g}: the phase goes on "
+                f"from the rate of the phase before, got {self.warmup_epochs}"
+            )
+        if self.sampling == "sandwich" and self.subnets_per_step < _SANDWICH:
+            raise ValueError(
+                f"subnets_per_step must be at least {_SANDWICH} for sampling: sandwich, the "
+                f"largest, the smallest and a random one, got {self.subnets_per_step}"
+            )
+        if self.sampling == "largest" and self.subnets_per_step != 1:
+            raise ValueError(
+                "subnets_per_step must be 1 for sampling: largest, which is one subnet, got "
+                f"{self.subnets_per_step}"
+            )
+        if self.teacher == "in_place" and self.sampling != "sandwich":
+            raise ValueError(
+                "teacher: in_place needs sampling: sandwich, because the largest subnet of each "
+                "step teaches the others"
+            )
+        return self
 
 
 class TrainingParams(Section):
@@ -323,7 +366,7 @@ class DeviceParams(Section):
 
     card: DeviceCard
     budgets_ms: Annotated[tuple[Positive, ...], Few] | None = None
-    budget_fractions: Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Few] | None = None
+    budget_fractions: Annotated[tuple[Share, ...], Few] | None = None
 
     @model_validator(mode="after")
     def _one_kind_of_budget(self) -> "DeviceParams":
@@ -349,8 +392,10 @@ class SearchParams(Section):
 class SpecializeParams(Section):
     """Fine-tuning of the picked subnets."""
 
-    epochs: Annotated[int, Field(ge=0, le=10**9)]
-    learning_rate: Positive
+    epochs: Annotated[int, Field(ge=0, le=10**9)] | Literal["auto"]
+    """At most; ``auto``: half as many as the supernet was trained for."""
+    learning_rate: Positive | Literal["auto"]
+    """``auto``: three quarters of that of the first phase."""
     seed: Seed
 
 
@@ -372,6 +417,41 @@ class ScheduleParams(Section):
 
     cron: Annotated[str, AfterValidator(check_cron)]
     timezone: Annotated[str, AfterValidator(check_timezone)]
+
+
+def _check_that_phases_widen(spaces: dict[str, SearchSpace], space: SearchSpace) -> None:
+    """Check that each phase keeps what those before made elastic, and the last has the space.
+
+    Raises:
+        ValueError: If subnets that are searched later would be left untrained, or spoilt.
+    """
+    for before, after in pairwise(spaces):
+        if lost := _lost(spaces[before], spaces[after]):
+            raise ValueError(
+                f"phases.{after} must keep what phases.{before} made elastic, it lacks {lost}: the "
+                "subnets that have them would be spoilt. Swap the phases, or add the values."
+            )
+    last = list(spaces)[-1]
+    if lost := _lost(space, spaces[last]):
+        raise ValueError(
+            f"phases.{last} is the last and must make the whole space elastic, it lacks {lost}: "
+            "the search would find subnets that were never trained. Add the values, or take them "
+            "out of the space."
+        )
+
+
+def _lost(before: SearchSpace, after: SearchSpace) -> str:
+    """Return the choices that one space has and the other has not, in words; nothing if none."""
+    lost: dict[str, set[float]] = {}
+    for name in ("depths", "kernel_sizes", "expand_ratios"):
+        for one, other in zip(before.block_groups, after.block_groups, strict=True):
+            lost.setdefault(name, set()).update(set(getattr(one, name)) - set(getattr(other, name)))
+    lost["width_multipliers"] = set(before.width_multipliers) - set(after.width_multipliers)
+    return "; ".join(
+        f"{name} {', '.join(f'{value:g}' for value in sorted(values))}"
+        for name, values in lost.items()
+        if values
+    )
 
 
 class Params(Section):
@@ -411,9 +491,10 @@ class Params(Section):
                     f"writes, got {phase.start_from!r}"
                 )
         space = self.space.build()
+        spaces: dict[str, SearchSpace] = {}
         for name, phase in self.phases.items():
             try:
-                space.restrict(
+                spaces[name] = space.restrict(
                     depths=phase.depths,
                     kernel_sizes=phase.kernel_sizes,
                     expand_ratios=phase.expand_ratios,
@@ -424,6 +505,7 @@ class Params(Section):
                     f"phases.{name} must stay within the space: {error}. "
                     "Change the phase or the space."
                 ) from error
+        _check_that_phases_widen(spaces, space)
         return self
 
     @model_validator(mode="after")

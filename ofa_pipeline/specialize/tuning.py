@@ -1,14 +1,29 @@
 """From the supernet to the weights that ship: extract, calibrate, fine-tune where it pays."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.data import Split
 from ofa_pipeline.evaluation import CalibratedTeacher, SubnetEvaluator, evaluate_network
 from ofa_pipeline.supernet import Subnet, extract_subnet, fold_batch_norm
-from ofa_pipeline.training import Hooks, Recipe, Schedule, TrainingImages, finetune
+from ofa_pipeline.training import (
+    Hooks,
+    Recipe,
+    Schedule,
+    TrainingImages,
+    derive_seed,
+    finetune,
+)
+
+_FIRST_ROUND = 0.3
+"""Of the epochs: enough to see a gain, and most of the cost saved where there is none."""
+_MIN_EPOCHS_FOR_ROUNDS = 4
+
+
+def _no_hooks(round_number: int) -> Hooks:  # noqa: ARG001 - called with it
+    return Hooks()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,14 +33,16 @@ class TuningFigures:
     accuracy_top1_extracted: float
     """Calibrated, as it came out of the supernet."""
     accuracy_top1_finetuned: float | None
-    """Fine-tuned and calibrated again; None where nothing was fine-tuned."""
+    """Fine-tuned and calibrated again, of the best round; None where nothing was fine-tuned."""
+    num_epochs: int
+    """Of the rounds that were run."""
     num_images: int
 
     @property
     def is_finetuned(self) -> bool:
-        """Whether the fine-tuned weights are kept: they are not worse."""
+        """Whether the fine-tuned weights are kept: they are better."""
         finetuned = self.accuracy_top1_finetuned
-        return finetuned is not None and finetuned >= self.accuracy_top1_extracted
+        return finetuned is not None and finetuned > self.accuracy_top1_extracted
 
     @property
     def accuracy_top1(self) -> float:
@@ -53,8 +70,25 @@ class TuningPlan:
 
     images: TrainingImages
     recipe: Recipe
-    schedule: Schedule | None
-    """None leaves the weights as they are."""
+    rounds: tuple[Schedule, ...]
+    """One after the other, each a cosine of its own; see `tuning_rounds`. Empty leaves the weights
+    as they are."""
+
+
+def tuning_rounds(epochs: int, learning_rate: float) -> tuple[Schedule, ...]:
+    """Return the rounds of a fine-tuning: a short one that shows whether it pays, and the rest.
+
+    Args:
+        epochs: Of all rounds together; 0 gives none.
+        learning_rate: At the start of each round.
+    """
+    first = max(1, round(epochs * _FIRST_ROUND))
+    lengths = [epochs] if epochs < _MIN_EPOCHS_FOR_ROUNDS else [first, epochs - first]
+    return tuple(
+        Schedule(epochs=length, warmup_epochs=0, learning_rate=learning_rate)
+        for length in lengths
+        if length
+    )
 
 
 class Tuner:
@@ -69,39 +103,46 @@ class Tuner:
             extract_subnet(supernet, supernet.space.largest), evaluator
         )
 
-    def tune(self, arch: Arch, *, hooks: Callable[[], Hooks] = Hooks) -> TunedSubnet:
-        """Extract, calibrate and fine-tune a subnet; keep the fine-tuned weights if not worse.
+    def tune(self, arch: Arch, *, hooks: Callable[[int], Hooks] = _no_hooks) -> TunedSubnet:
+        """Extract, calibrate and fine-tune a subnet; keep the weights that select best.
+
+        A round of fine-tuning starts from the weights that the round before has left. After one
+        that gains nothing on the selection images, those behind it are left out.
 
         Args:
             arch: The subnet.
-            hooks: Makes checkpoints and progress of the fine-tuning.
+            hooks: Makes checkpoints and progress of a round, counted from 0.
 
         Raises:
             NotEnoughBatchesError: If there are fewer training images than one batch.
             TrainingDivergedError: If the loss is not finite.
         """
         plan, evaluator = self._plan, self._evaluator
-        extracted = extract_subnet(evaluator.supernet, arch)
-        calibrated = evaluator.calibrate(extracted)
-        before = self._accuracy(calibrated)
-        if plan.schedule is None:
-            return self._tuned(calibrated, before, None)
-        trained = finetune(
-            extracted,
-            self._teacher,
-            schedule=plan.schedule,
-            images=plan.images,
-            recipe=plan.recipe,
-            hooks=hooks(),
-        )
-        finetuned = evaluator.calibrate(trained)
-        after = self._accuracy(finetuned)
-        return self._tuned(finetuned if after >= before else calibrated, before, after)
+        weights = extract_subnet(evaluator.supernet, arch)
+        best = evaluator.calibrate(weights)
+        before = accuracy = self._accuracy(best)
+        after: list[float] = []
+        for number, schedule in enumerate(plan.rounds):
+            weights = finetune(
+                weights,
+                self._teacher,
+                schedule=schedule,
+                images=plan.images,
+                recipe=replace(plan.recipe, seed=derive_seed(plan.recipe.seed, number)),
+                hooks=hooks(number),
+            )
+            calibrated = evaluator.calibrate(weights)
+            after.append(self._accuracy(calibrated))
+            if after[-1] <= accuracy:
+                break
+            best, accuracy = calibrated, after[-1]
+        return self._tuned(best, before, after)
 
-    def _tuned(self, subnet: Subnet, before: float, after: float | None) -> TunedSubnet:
+    def _tuned(self, subnet: Subnet, before: float, after: list[float]) -> TunedSubnet:
         figures = TuningFigures(
             accuracy_top1_extracted=before,
-            accuracy_top1_finetuned=after,
+            accuracy_top1_finetuned=max(after, default=None),
+            num_epochs=sum(r.total_epochs for r in self._plan.rounds[: len(after)]),
             num_images=self._selection.num_images,
         )
         return TunedSubnet(subnet=subnet, figures=figures)

@@ -36,6 +36,7 @@ from ofa_pipeline.training import (
     TrainingImages,
     derive_seed,
     deterministic,
+    epochs_for,
     train_phase,
 )
 
@@ -55,7 +56,8 @@ def _train(context: StageContext) -> None:
     inputs = stage_inputs(find_stage(NAME), context)
     digests = [digest_input(path) for path in inputs["inputs"]]
     dataset, space = open_dataset(layout.dataset), params.space.build()
-    phase = phase_of(name, params.phases[name], space)
+    steps = dataset.split("train").num_images // params.training.batch_size
+    phase = phase_of(name, params.phases[name], space, steps_per_epoch=steps)
     supernet = _starting_supernet(context, space, dataset).to(_device())
     evaluator = _evaluator(supernet, dataset, params.training)
     teacher = _teacher(context, supernet, dataset)
@@ -81,6 +83,7 @@ def _train(context: StageContext) -> None:
         columns = _history_columns(history)
         write_table(writer.folder / layout.supernet_history(name).name, HISTORY_SCHEMA, columns)
         writer.summary |= {key: values[-1] for key, values in columns.items()}
+        writer.summary |= _so_far(context, phase)
     shutil.rmtree(scratch, ignore_errors=True)
 
 
@@ -98,7 +101,9 @@ def recipe_of(training: TrainingParams) -> Recipe:
     )
 
 
-def phase_of(name: str, params: PhaseParams, space: SearchSpace) -> Phase:
+def phase_of(
+    name: str, params: PhaseParams, space: SearchSpace, *, steps_per_epoch: int
+) -> Phase:
     """Return a phase, from its entry in params.yaml."""
     elastic = space.restrict(
         depths=params.depths,
@@ -111,13 +116,17 @@ def phase_of(name: str, params: PhaseParams, space: SearchSpace) -> Phase:
         archs=Sampled(
             space=elastic,
             per_step=params.subnets_per_step,
-            sandwich=params.sampling == "sandwich",
+            sampling=params.sampling,
         ),
         schedule=Schedule(
-            epochs=params.epochs,
+            epochs=epochs_for(
+                params.epochs, min_steps=params.min_steps, steps_per_epoch=steps_per_epoch
+            ),
             warmup_epochs=params.warmup_epochs,
             learning_rate=params.learning_rate,
+            cosine=params.cosine,
         ),
+        in_place=params.teacher == "in_place",
     )
 
 
@@ -191,12 +200,24 @@ def _evaluator(supernet: Supernet, dataset: Dataset, training: TrainingParams) -
 
 
 def _teacher(context: StageContext, supernet: Supernet, dataset: Dataset) -> Teacher | None:
-    """Return the previous phase's largest subnet; the first phase has no teacher."""
-    training = context.params.training
-    if context.params.previous_phase(context.item or "") is None:
+    """Return the previous phase's largest subnet, unless the phase is taught in place or the first."""
+    training, name = context.params.training, context.item or ""
+    is_in_place = context.params.phases[name].teacher == "in_place"
+    if is_in_place or context.params.previous_phase(name) is None:
         return None
     largest = extract_subnet(supernet, supernet.space.largest)
     return CalibratedTeacher(largest, _evaluator(supernet, dataset, training))
+
+
+def _so_far(context: StageContext, phase: Phase) -> dict[str, float]:
+    """Return what fine-tuning goes by: the epochs of all phases so far, and the first one's rate."""
+    previous = context.params.previous_phase(phase.name)
+    so_far = {"total_epochs": 0, "first_learning_rate": phase.schedule.learning_rate}
+    if previous is not None:
+        command = f"ofa-pipeline stage {NAME} --item {previous}"
+        summary = Manifest.read(context.layout.supernet(previous), made_by=command).summary
+        so_far = {key: summary[key] for key in so_far}
+    return so_far | {"total_epochs": so_far["total_epochs"] + phase.schedule.total_epochs}
 
 
 def _validation(evaluator: SubnetEvaluator, phase: Phase) -> Callable[[], Mapping[str, float]]:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -21,33 +21,39 @@ class ArchSource(Protocol):
         ...
 
     def draw(self, rng: np.random.Generator) -> Sequence[Arch]:
-        """Draw the architectures of one step; all of them have the same resolution."""
+        """Draw the architectures of one step."""
         ...
+
+
+Sampling = Literal["uniform", "sandwich", "largest"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampled:
-    """Uniform draws from a space, one resolution for the step.
+    """Subnets of a space, drawn anew in each step.
 
-    The subnets of a step share their images, so they share the resolution too.
+    ``uniform``: uniform draws, with one image size for the step, as the reference trains.
+    ``sandwich``: the largest, the smallest, and uniform draws, each at its own image size. Training
+    the ends in every step bounds what all others reach (Yu & Huang 2019, arXiv:1903.05134, section
+    3.1), and the largest is nearly as good as trained alone only where it always sees its own
+    image size (docs/recipes.md). ``largest``: only the largest, at the largest image size.
     """
 
     space: SearchSpace
     per_step: int
-    sandwich: bool = False
-    """Whether the first is the largest of the space and the second the smallest: training the
-    ends in every step bounds what all others reach (Yu & Huang 2019, arXiv:1903.05134,
-    section 3.1)."""
+    sampling: Sampling = "uniform"
 
     def draw(self, rng: np.random.Generator) -> Sequence[Arch]:
         """Draw `per_step` architectures."""
+        if self.sampling == "largest":
+            return (self.space.largest,) * self.per_step
         genes = self.space.sample(rng, self.per_step)
-        resolution = self.space.columns["resolution"]
-        of_step = genes[0, resolution].copy()
-        if self.sandwich:
+        if self.sampling == "sandwich":
             ends = self.space.genes([self.space.largest, self.space.smallest])[: self.per_step]
             genes[: len(ends)] = ends
-        genes[:, resolution] = of_step
+        else:
+            resolution = self.space.columns["resolution"]
+            genes[:, resolution] = genes[0, resolution].copy()
         return self.space.archs(genes)
 
 
@@ -74,6 +80,9 @@ class Phase:
     name: str
     archs: ArchSource
     schedule: Schedule
+    in_place: bool = False
+    """Whether the first subnet of a step teaches the others (BigNAS, Yu et al. 2020,
+    arXiv:2003.11142, section 3.1): it learns from the labels, they from its soft labels."""
 
 
 def derive_seed(*labels: str | int) -> int:

@@ -6,8 +6,8 @@ Legend: N images of a batch, K classes, r resolution in pixels.
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import product
+from dataclasses import dataclass, replace
+from itertools import chain, product
 from queue import SimpleQueue
 from typing import Self, TypeVar
 
@@ -71,6 +71,15 @@ class _Group:
     """Of the images of the batch."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """What one subnet has learned from one group."""
+
+    loss: Tensor
+    gradients: list[Tensor | None]
+    logits: Tensor
+
+
 class TrainingStep:
     """The gradient of one batch, as a pure function of the weights and the step number.
 
@@ -126,18 +135,30 @@ class TrainingStep:
             TrainingDivergedError: If it is not finite.
         """
         archs = self._phase.archs.draw(np.random.default_rng(self._seed(number, "archs")))
-        groups = list(self._map(self._taught, self._groups(batch, archs[0].resolution_px, number)))
-        tasks = list(enumerate(product(archs, groups)))
+        views = {
+            size: list(self._map(self._taught, self._groups(batch, size, number)))
+            for size in dict.fromkeys(arch.resolution_px for arch in archs)
+        }
+        num_groups = len(views[archs[0].resolution_px])
+        lessons: list[Tensor] = []
 
-        def gradients(task: tuple[int, tuple[Arch, _Group]]) -> tuple[Tensor, list[Tensor | None]]:
-            index, (arch, group) = task
+        def part(task: tuple[int, tuple[int, int]]) -> _Part:
+            index, (subnet, place) = task
+            group = views[archs[subnet].resolution_px][place]
+            if lessons:
+                group = replace(group, teacher_logits=lessons[place])
             seed = derive_seed(self._seed(number, "dropout"), index)
-            return self._gradients(arch, group, weight=group.share / len(archs), seed=seed)
+            return self._part(archs[subnet], group, weight=group.share / len(archs), seed=seed)
 
+        tasks = list(enumerate(product(range(len(archs)), range(num_groups))))
+        ahead: list[_Part] = []
+        if self._phase.in_place:  # the first subnet goes ahead and teaches the others
+            ahead = list(self._map(part, tasks[:num_groups]))
+            lessons += [done.logits for done in ahead]
         loss = torch.zeros((), device=self._device)
-        for part, grads in self._map(gradients, tasks):  # in order: sums have equal bits
-            loss += part
-            _add_gradients(self._parameters, grads)
+        for done in chain(ahead, self._map(part, tasks[len(ahead) :])):  # in order: equal bits
+            loss += done.loss
+            _add_gradients(self._parameters, done.gradients)
         if not torch.isfinite(loss):
             raise TrainingDivergedError(
                 f"the loss must be finite, got {float(loss)} in step {number} of phase "
@@ -186,16 +207,15 @@ class TrainingStep:
         share = len(labels) / self._recipe.batch_size
         return _Group(images, labels, logits, share)
 
-    def _gradients(
-        self, arch: Arch, group: _Group, *, weight: float, seed: int
-    ) -> tuple[Tensor, list[Tensor | None]]:
+    def _part(self, arch: Arch, group: _Group, *, weight: float, seed: int) -> _Part:
         """Return the weighted loss of one subnet on one group, and its gradient."""
         generator = torch.Generator(self._device).manual_seed(seed)
         network = self._replicas.get()
         try:
             with autocast(self._device), dropout_generator(generator):
+                logits = network.train()(group.images, arch).float()
                 loss = weight * training_loss(
-                    network.train()(group.images, arch).float(),
+                    logits,
                     group.labels,
                     label_smoothing=self._recipe.label_smoothing,
                     teacher_logits=group.teacher_logits,
@@ -204,7 +224,7 @@ class TrainingStep:
             gradients = torch.autograd.grad(loss, list(network.parameters()), allow_unused=True)
         finally:
             self._replicas.put(network)
-        return loss.detach(), list(gradients)
+        return _Part(loss.detach(), list(gradients), logits.detach())
 
 
 def _replica(network: nn.Module) -> nn.Module:

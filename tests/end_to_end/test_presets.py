@@ -64,5 +64,6 @@ def shrink_params(path: Path) -> None:
         "threads": 1,
     }
     for phase in values["phases"].values():
-        phase |= {"epochs": 1, "warmup_epochs": 0, "learning_rate": 0.001, "subnets_per_step": 1}
+        phase |= {"epochs": 1, "warmup_epochs": 0, "learning_rate": 0.001, "min_steps": 0}
+        phase["subnets_per_step"] = 3 if phase.get("sampling") == "sandwich" else 1
     path.write_text(yaml.safe_dump(values, sort_keys=False))

@@ -42,7 +42,7 @@ def test_shipped_file_is_valid():
     [
         ("dataset.sed", 1, "unknown name dataset.sed. Did you mean 'seed'"),
         ("datset", {}, "unknown name datset. Did you mean 'dataset'"),
-        ("phases.kernel.epoch", 1, "unknown name phases.kernel.epoch. Did you mean 'epochs'"),
+        ("phases.elastic.epoch", 1, "unknown name phases.elastic.epoch. Did you mean 'epochs'"),
         ("devices.cpu-pytorch.card.thread", 1, "Did you mean 'threads'"),
         ("dataset.seed", ..., "dataset.seed is missing"),
         ("dataset", ..., "dataset is missing"),
@@ -67,11 +67,11 @@ def test_shipped_file_is_valid():
         ("space.depths", ..., "needs depths"),
         ("space.group_strides", [1, 2], "as many entries as each other, got 3 and 2"),
         ("space.kernel_sizes", [3, 4], "odd"),
-        ("phases.kernel.kernel_sizes", [9], "phases.kernel must stay within the space"),
-        ("phases.kernel.kernel_sizes", 3, "phases.kernel.kernel_sizes"),
-        ("final_phase", "kernel", "final_phase must be the last of phases, got 'kernel'"),
+        ("phases.elastic.kernel_sizes", [9], "phases.elastic must stay within the space"),
+        ("phases.elastic.kernel_sizes", 3, "phases.elastic.kernel_sizes"),
+        ("final_phase", "largest", "final_phase must be the last of phases, got 'largest'"),
         ("phases", {}, "final_phase must be the last of phases"),
-        ("phases.Big", VALUES["phases"]["kernel"], "phases"),
+        ("phases.Big", VALUES["phases"]["elastic"], "phases"),
         ("devices", {}, "devices must name at least one device"),
         ("devices.cpu-pytorch.card.runtime", "tflite", "devices.cpu-pytorch.card.runtime"),
         ("devices.cpu-pytorch.budget_fractions", ..., "give budgets_ms or budget_fractions"),
@@ -86,12 +86,24 @@ def test_shipped_file_is_valid():
             "must be a multiple of batch_norm_images, got 64 and 63",
         ),
         ("training.batch_norm_images", 1, "training.batch_norm_images"),
-        ("phases.kernel.sampling", "sandwhich", "Input should be 'uniform' or 'sandwich'"),
+        ("phases.elastic.sampling", "sandwhich", "should be 'uniform', 'sandwich' or 'largest'"),
+        ("phases.elastic.subnets_per_step", 2, "must be at least 3 for sampling: sandwich"),
+        ("phases.largest.subnets_per_step", 2, "must be 1 for sampling: largest"),
+        ("phases.elastic.sampling", "uniform", "teacher: in_place needs sampling: sandwich"),
+        ("phases.elastic.cosine", [1, 0.5], "from a smaller number to a larger one"),
+        ("phases.elastic.cosine", [0.5, 0.5], "from a smaller number to a larger one"),
+        ("phases.elastic.cosine", [0.5, 1.5], "phases.elastic.cosine"),
+        ("phases.elastic.warmup_epochs", 1, "must be 0 where the cosine starts at 0.5"),
+        ("phases.elastic.learning_rate", 0.0, "phases.elastic.learning_rate"),
+        ("phases.elastic.min_steps", -1, "phases.elastic.min_steps"),
+        ("phases.elastic.depths", [1, 2], "must keep what phases.largest made elastic, it lacks depth"),
+        ("phases.elastic.kernel_sizes", [3, 7], "make the whole space elastic, it lacks kernel_sizes 5"),
+        ("specialize.epochs", "half", "specialize.epochs"),
         ("search.latency_margin", 0.5, "search.latency_margin"),
         ("training.weight_decay", float("inf"), "training.weight_decay: Input should be a finite"),
         ("training.weight_decay", float("nan"), "training.weight_decay: Input should be a finite"),
         ("specialize.learning_rate", float("inf"), "should be a finite number, got inf"),
-        ("phases.kernel.learning_rate", float("nan"), "should be a finite number"),
+        ("phases.elastic.learning_rate", float("nan"), "should be a finite number"),
         ("training.distillation_weight", float("inf"), "should be a finite number"),
         ("training.checkpoint_minutes", float("inf"), "should be a finite number"),
         ("dataset.seed", 10**400, "dataset.seed"),
@@ -239,8 +251,8 @@ def test_previous_phase_is_the_one_before():
 
 def test_unknown_phase_and_device_suggest_the_nearest():
     params = load_params(SHIPPED)
-    with pytest.raises(ParamsError, match="Did you mean 'kernel'"):
-        params.previous_phase("kernels")
+    with pytest.raises(ParamsError, match="Did you mean 'largest'"):
+        params.previous_phase("largests")
     with pytest.raises(ParamsError, match=r"Did you mean .*'cpu-pytorch'"):
         params.device("cpu-pytorc")
 
@@ -250,11 +262,11 @@ def test_device_is_found_by_name():
 
 
 def test_sections_are_plain_values_by_dotted_names():
-    sections = load_params(SHIPPED).sections(("dataset", "phases.kernel", "final_phase"))
+    sections = load_params(SHIPPED).sections(("dataset", "phases.elastic", "final_phase"))
     named = {key: value for key, value in VALUES["dataset"].items() if key != "name"}
     assert named.items() <= sections["dataset"].items()
     assert "name" not in sections["dataset"]  # only a label: no artifact depends on it
-    assert sections["phases.kernel"]["kernel_sizes"] == [3, 5, 7]
+    assert sections["phases.elastic"]["kernel_sizes"] == [3, 5, 7]
     assert sections["final_phase"] == VALUES["final_phase"]
 
 

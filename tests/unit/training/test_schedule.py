@@ -17,3 +17,12 @@ def test_without_warm_up_the_first_step_has_the_full_rate():
     schedule = Schedule(epochs=1, warmup_epochs=0, learning_rate=0.1)
     assert schedule.at(0, steps_per_epoch=10) == pytest.approx(0.1)
     assert schedule.total_epochs == 1
+
+
+def test_two_parts_of_a_cosine_are_the_whole():
+    whole = Schedule(epochs=5, warmup_epochs=1, learning_rate=0.4)
+    first = Schedule(epochs=2, warmup_epochs=1, learning_rate=0.4, cosine=(0.0, 0.4))
+    second = Schedule(epochs=3, warmup_epochs=0, learning_rate=0.4, cosine=(0.4, 1.0))
+    parts = [first.at(step, steps_per_epoch=7) for step in range(21)]
+    parts += [second.at(step, steps_per_epoch=7) for step in range(21)]
+    assert parts == pytest.approx([whole.at(step, steps_per_epoch=7) for step in range(42)])

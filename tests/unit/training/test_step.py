@@ -85,3 +85,52 @@ def test_groups_of_images_have_batch_norm_statistics_of_their_own():
     for name, parameter in supernet.named_parameters():
         if parameter.grad is not None:
             torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_the_first_subnet_of_a_step_teaches_the_others_in_place():
+    space = tiny_space()
+    one = space.largest
+    student = dataclasses.replace(space.smallest, resolution_px=one.resolution_px)
+
+    class Pair:
+        per_step = 2
+
+        def draw(self, rng):  # noqa: ARG002 - the protocol's
+            return (one, student)
+
+    recipe = dataclasses.replace(tiny_recipe(), augmentation="none", batch_norm_images=4)
+    phase = dataclasses.replace(tiny_phase(), archs=Pair(), in_place=True)
+    loss, gradients = gradients_of_a_step(recipe, phase=phase, dropout=0.0)
+
+    supernet = build_supernet(space, num_classes=NUM_CLASSES, seed=0).train()
+    batch = next(iter(training_images(8).split.batches(8)))
+    pixels = (batch.images / 255 - 0.5) / 0.25
+    expected = torch.zeros(())
+    for part in (slice(0, 4), slice(4, 8)):
+        labels = batch.labels[part]
+        teacher_logits = supernet(pixels[part], one)
+        own = training_loss(teacher_logits, labels, label_smoothing=0.1)
+        taught = training_loss(
+            supernet(pixels[part], student),
+            labels,
+            label_smoothing=0.1,
+            teacher_logits=teacher_logits.detach(),
+            distillation_weight=1.0,
+        )
+        expected = expected + (own + taught) / 4
+    expected.backward()
+    assert loss == pytest.approx(float(expected.detach()), rel=1e-5)
+    for name, parameter in supernet.named_parameters():
+        if parameter.grad is not None:
+            torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_teaching_in_place_does_not_depend_on_the_number_of_workers():
+    recipe = dataclasses.replace(tiny_recipe(), batch_norm_images=2)
+    archs = dataclasses.replace(tiny_phase(per_step=3).archs, sandwich=True)
+    phase = dataclasses.replace(tiny_phase(), archs=archs, in_place=True)
+    one, four = (
+        gradients_of_a_step(dataclasses.replace(recipe, workers=count), phase=phase)
+        for count in (1, 4)
+    )
+    assert_equal(one, four)
