@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ofa_pipeline.report.budgets import load_needless_budgets
 from ofa_pipeline.report.contents import DeviceFacts, ReportContents
+from ofa_pipeline.report.cost import CostFacts
 from ofa_pipeline.report.loading import (
     load_dataset,
     load_lineage,
@@ -13,6 +14,7 @@ from ofa_pipeline.report.loading import (
     load_predictor,
     load_space,
 )
+from ofa_pipeline.report.loading_cost import load_alone, load_finetunings, load_stage_cost
 from ofa_pipeline.report.loading_devices import (
     load_confusion,
     load_latency,
@@ -21,6 +23,9 @@ from ofa_pipeline.report.loading_devices import (
     load_subnets,
 )
 from ofa_pipeline.report.source import Source
+
+ONCE = ("train_supernet", "collect_accuracy", "fit_predictor", "profile_latency", "search")
+"""Stages that run once, however many subnets are taken out of the supernet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +51,8 @@ class ReportFolders:
     predictor: Path
     devices: Mapping[str, DeviceFolders]
     """By name; at least one."""
+    seconds: Path
+    """Of what the stages took, and of what was measured of training alone; may not be there."""
 
 
 def load_contents(folders: ReportFolders, *, title: str) -> ReportContents:
@@ -75,6 +82,7 @@ def load_contents(folders: ReportFolders, *, title: str) -> ReportContents:
         predictor=load_predictor(sources["fit_predictor"]),
         devices=tuple(_load_device(sources, name) for name in folders.devices),
         confusion=None,
+        cost=load_cost(folders),
         artifacts=load_lineage(tuple(sources.values())),
     )
     best = contents.best
@@ -82,6 +90,36 @@ def load_contents(folders: ReportFolders, *, title: str) -> ReportContents:
         sources[f"specialize {best.device}"], subnet=best, class_names=dataset.class_names
     )
     return replace(contents, confusion=confusion)
+
+
+def load_cost(folders: ReportFolders) -> CostFacts:
+    """Read what once-for-all took, and what was measured of training each subnet alone.
+
+    Raises:
+        MissingArtifactError: If an artifact or one of its files is not there.
+        ManifestMismatchError: If a file does not hold what its stage writes.
+    """
+    sources = _sources(folders)
+    phases = [load_phase(sources[f"train_supernet {name}"], name=name) for name in folders.phases]
+    *_, final = folders.phases.values()
+    shipped = [device.subnets for device in folders.devices.values()]
+    finetunings = [
+        item
+        for name in folders.devices
+        for item in load_finetunings(sources[f"specialize {name}"], device=name)
+    ]
+    measured = load_alone(folders.seconds, root=folders.root, of=[folders.dataset, final, *shipped])
+    return CostFacts(
+        epochs=sum(len(phase.epochs) for phase in phases),
+        once=tuple(
+            load_stage_cost(folders.seconds, source, stage=stage, item=item or None)
+            for name, source in sources.items()
+            for stage, _, item in [name.partition(" ")]
+            if stage in ONCE
+        ),
+        finetunings=tuple(finetunings),
+        measured=measured,
+    )
 
 
 def _load_device(sources: Mapping[str, Source], name: str) -> DeviceFacts:

@@ -11,6 +11,7 @@ from statistics import NormalDist
 
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.dataset_summary import DatasetSummary
+from ofa_pipeline.report.cost import CostFacts
 
 CONFIDENCE = 0.95
 """Of every interval that the report computes itself."""
@@ -294,6 +295,7 @@ class ReportContents:
     predictor: PredictorFacts
     devices: tuple[DeviceFacts, ...]
     confusion: ConfusionFacts | None
+    cost: CostFacts
     artifacts: tuple[ArtifactFacts, ...]
 
     @property

@@ -13,7 +13,14 @@ from ofa_pipeline.report.contents import (
     ConfusionFacts,
     ReportContents,
 )
-from ofa_pipeline.report.text import FILTERS, show_ms, show_percent
+from ofa_pipeline.report.cost import CostFacts
+from ofa_pipeline.report.text import (
+    FILTERS,
+    show_counted,
+    show_duration,
+    show_ms,
+    show_percent,
+)
 
 MATRIX_CLASSES = 20
 """Most classes that a confusion matrix is drawn for; more are listed as confusions."""
@@ -96,6 +103,7 @@ def render_page(contents: ReportContents) -> str:
         matrix=confusion_rows(confusion) if confusion and small else (),
         confusions=most_confused(confusion) if confusion else (),
         verdicts=VERDICTS,
+        cost_text=cost_text(contents.cost),
         elastic_names=tuple(
             dict.fromkeys(name for phase in contents.phases for name in phase.elastic)
         ),
@@ -140,6 +148,31 @@ def key_figures(contents: ReportContents) -> tuple[Tile, ...]:
             value=f"{close} of {len(held_out)}",
             note="held-out subnets within 10\N{NO-BREAK SPACE}% of the measurement",
         ),
+    )
+
+
+def cost_text(cost: CostFacts) -> str:
+    """Return from how many subnets on once-for-all is cheaper, in words."""
+    once, finetuning_s, alone_s = cost.total_once, cost.finetuning_s, cost.alone_s
+    if once is None or finetuning_s is None or alone_s is None:
+        return (
+            "From how many subnets on once-for-all is cheaper than training each alone cannot be "
+            "told: not all of the seconds are known. Stages note them when they run."
+        )
+    at_least = "" if once.is_complete else "at least "
+    sums = (
+        f"What is done once took {at_least}{show_duration(cost.once_s or 0)}, a subnet is "
+        f"fine-tuned in {show_duration(finetuning_s)} on average, and training it alone takes "
+        f"{show_duration(alone_s)}"
+    )
+    if cost.cheaper_from is None:
+        return (
+            f"{sums}. So once-for-all is not cheaper, for any number of subnets: fine-tuning costs "
+            "as much as training alone."
+        )
+    return (
+        f"{sums}. So once-for-all is cheaper from {show_counted(cost.cheaper_from, 'subnet')} on; "
+        f"here {'is' if len(cost.finetunings) == 1 else 'are'} {len(cost.finetunings)}."
     )
 
 

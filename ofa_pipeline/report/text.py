@@ -7,6 +7,10 @@ from markupsafe import Markup
 
 _FEW = 1_000_000
 """Smaller counts are written out."""
+_UNITS = ((3600, "h"), (60, "min"))
+"""Of durations: seconds of one, and its name."""
+_SMALL = 10
+"""Smaller durations have a decimal."""
 
 
 def show_percent(share: float, decimals: int = 2) -> str:
@@ -19,6 +23,15 @@ def show_ms(value: float) -> str:
     limits = ((4, 0.1), (3, 10.0), (2, 100.0))
     decimals = next((count for count, limit in limits if value < limit), 1)
     return f"{value:.{decimals}f}"
+
+
+def show_duration(seconds: float) -> str:
+    """Return a duration with two digits that matter: ``4.2 s``, ``12 min``, ``3.4 h``."""
+    value, unit = next(
+        ((seconds / size, unit) for size, unit in _UNITS if seconds >= 1.5 * size),
+        (seconds, "s"),
+    )
+    return f"{value:.{1 if value < _SMALL else 0}f}\N{NO-BREAK SPACE}{unit}"
 
 
 def show_count(value: int) -> str:
@@ -79,6 +92,7 @@ FILTERS: Mapping[str, Callable[..., object]] = {
     "braced": braced,
     "count": show_count,
     "counted": show_counted,
+    "duration": show_duration,
     "median": statistics.median,
     "millions": show_millions,
     "ms": show_ms,

@@ -29,12 +29,15 @@ from ofa_pipeline.specialize.parity import (
     top_k_accuracy,
 )
 from ofa_pipeline.specialize.tuning import Tuner
+from ofa_pipeline.stopwatch import Seconds
 from ofa_pipeline.supernet import Subnet, fold_batch_norm, save_subnet
 from ofa_pipeline.training import Hooks
 
 FACTS_FILE = "facts.json"
 PREDICTED_FILE = "predicted.npy"
 SEAL_FILE = "seal.json"
+_UNKNOWN = Seconds(is_complete=False)
+"""Of what an earlier version built, which noted no seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +59,8 @@ class BuiltSubnet:
     test: TestAccuracy
     tuning: dict[str, Any]
     """See `TuningFigures`."""
+    finetuning_seconds: dict[str, Any]
+    """Of the training alone; see `Seconds`."""
     parity: dict[str, Any]
     """See `Parity`."""
     predicted: IntArray
@@ -117,12 +122,14 @@ class SubnetBuilder:
             folder=folder,
             test=TestAccuracy(**facts["test"]),
             tuning=facts["tuning"],
+            finetuning_seconds=facts.get("finetuning_seconds", _UNKNOWN.to_dict()),
             parity=facts["parity"],
             predicted=np.load(folder / PREDICTED_FILE),
         )
 
     def _build(self, arch: Arch, folder: Path) -> None:
-        tuned = self._tuner.tune(arch, hooks=lambda: self._hooks(arch))
+        hooks = self._hooks(arch)
+        tuned = self._tuner.tune(arch, hooks=lambda: hooks)
         subnet: Subnet = tuned.subnet.cpu()
         save_subnet(subnet, folder / WEIGHTS_FILE)
         export_onnx(subnet, folder / ONNX_FILE, resolution_px=arch.resolution_px)
@@ -151,6 +158,7 @@ class SubnetBuilder:
         facts = {
             "test": asdict(test),
             "tuning": tuned.figures.to_dict(),
+            "finetuning_seconds": hooks.stopwatch.seconds.to_dict(),
             "parity": parity.to_dict(),
         }
         write_json(folder / FACTS_FILE, facts)

@@ -5,14 +5,16 @@ params in a module of its own name, ``run(context)``. It knows neither Prefect n
 """
 
 import importlib
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ofa_pipeline.artifacts import Layout
+from ofa_pipeline.artifacts import Layout, digest_input, digest_json, write_artifact
 from ofa_pipeline.errors import ParamsError, suggest
 from ofa_pipeline.integrity import verify_inputs
 from ofa_pipeline.progress import SILENT, Reporter
+from ofa_pipeline.stopwatch import FILE_NAME, Stopwatch
 
 if TYPE_CHECKING:
     from ofa_pipeline.params import Params
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ItemKind = Literal["phase", "device"]
+
+SECONDS = "artifacts/seconds"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,12 +42,23 @@ class Stage:
     """Of `reads`, what only says when to run again: it is no input of what the stage makes, so
     it is not in the manifest, and nothing after the stage runs again because of it."""
     writes: str
+    is_timed: bool = False
+    """Whether the seconds that it took are kept, beside what it writes: see `writes_seconds`."""
     is_always_run: bool = False
     """Whether to run it each time that somebody asks: it looks at what DVC does not see."""
     params: tuple[str, ...] = ()
     """Sections of params.yaml; ``{item}`` as in the paths."""
     summary: str
     """What happens, in one line, for people."""
+
+    @property
+    def writes_seconds(self) -> str:
+        """The artifact of the seconds of a timed stage, relative to the workspace.
+
+        An artifact of its own, that only the report reads: two runs of a stage that come to the
+        same result take different times, and nothing that is made from the result may change.
+        """
+        return f"{SECONDS}/{self.name}" + ("/{item}" if self.item_kind else "")
 
 
 STAGES: tuple[Stage, ...] = (
@@ -67,6 +82,7 @@ STAGES: tuple[Stage, ...] = (
         item_kind="phase",
         reads=("artifacts/dataset", "artifacts/supernet/{previous}"),
         writes="artifacts/supernet/{item}",
+        is_timed=True,
         params=("space", "training", "phases.{item}"),
         summary="one phase of progressive shrinking",
     ),
@@ -74,6 +90,7 @@ STAGES: tuple[Stage, ...] = (
         name="collect_accuracy",
         reads=("artifacts/dataset", "artifacts/supernet/{final}"),
         writes="artifacts/accuracy",
+        is_timed=True,
         params=("space", "evaluation", "accuracy", "final_phase"),
         summary="calibrate and evaluate an initial design of subnets on selection images",
     ),
@@ -81,6 +98,7 @@ STAGES: tuple[Stage, ...] = (
         name="fit_predictor",
         reads=("artifacts/accuracy",),
         writes="artifacts/predictor",
+        is_timed=True,
         params=("space", "predictor"),
         summary="fit and cross-validate the accuracy predictor",
     ),
@@ -89,6 +107,7 @@ STAGES: tuple[Stage, ...] = (
         item_kind="device",
         reads=("artifacts/dataset/classes.json",),
         writes="artifacts/latency/{item}",
+        is_timed=True,
         params=("space", "latency", "devices.{item}.card"),
         summary="measure subnets on the device's runtime, fit the latency model",
     ),
@@ -103,6 +122,7 @@ STAGES: tuple[Stage, ...] = (
             "artifacts/latency/{item}",
         ),
         writes="artifacts/search/{item}",
+        is_timed=True,
         params=(
             "space",
             "evaluation",
@@ -124,6 +144,7 @@ STAGES: tuple[Stage, ...] = (
             "artifacts/search/{item}",
         ),
         writes="artifacts/subnets/{item}",
+        is_timed=True,
         params=(
             "space",
             "training",
@@ -154,7 +175,9 @@ STAGES: tuple[Stage, ...] = (
             "artifacts/search/{device}",
             "artifacts/subnets/{device}",
             "artifacts/registry/{device}",
+            SECONDS,
         ),
+        watches=(SECONDS,),
         writes="artifacts/report",
         params=("report", "phases", "devices"),
         summary="one self-contained HTML page, metrics and plots",
@@ -170,6 +193,8 @@ class StageContext:
     params: "Params"
     item: str | None = None
     reporter: Reporter = SILENT
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    """Runs while the stage does; to be noted wherever the stage saves its work."""
 
 
 def find_stage(name: str) -> Stage:
@@ -265,5 +290,29 @@ def run_stage(name: str, context: StageContext) -> Path:
     verify_inputs(stage_inputs(stage, context)["inputs"], root=context.layout.root)
     module = importlib.import_module(f"ofa_pipeline.stages.{stage.name}")
     run: Callable[[StageContext], None] = module.run
-    run(context)
-    return context.layout.root / stage.writes.format(item=context.item)
+    folder = context.layout.root / stage.writes.format(item=context.item)
+    if not stage.is_timed:
+        run(context)
+        return folder
+    notes = _notes_of_seconds(stage, context)
+    with Stopwatch(notes / FILE_NAME, reporter=context.reporter) as stopwatch:
+        run(replace(context, stopwatch=stopwatch))
+    _write_seconds(stage, context, stopwatch, folder)
+    shutil.rmtree(notes)
+    return folder
+
+
+def _notes_of_seconds(stage: Stage, context: StageContext) -> Path:
+    """Return where unfinished runs note their seconds: as their other notes, under its inputs."""
+    inputs = stage_inputs(stage, context)
+    digests = [digest_input(path) for path in inputs["inputs"] if path.exists()]
+    key = digest_json([stage.name, context.item, inputs["params"], digests])
+    return context.layout.scratch("seconds", key)
+
+
+def _write_seconds(stage: Stage, context: StageContext, stopwatch: Stopwatch, folder: Path) -> None:
+    path = context.layout.root / stage.writes_seconds.format(item=context.item)
+    with write_artifact(
+        path, stage=stage.name, item=context.item, params={}, inputs=[folder]
+    ) as writer:
+        writer.summary |= stopwatch.seconds.to_dict()

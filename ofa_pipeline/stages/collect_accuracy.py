@@ -61,12 +61,15 @@ def _collect(context: StageContext) -> None:
     scratch = layout.scratch(NAME, digest_json([inputs["params"], digests]))
     evaluator = evaluator_of(supernet, dataset, params.evaluation)
     log = MeasurementLog(scratch / "measurements.jsonl", reporter=context.reporter)
+    if log.rows:
+        context.stopwatch.expect_earlier()
     progress = context.reporter.track("subnets", total=len(tasks), unit="subnets")
     for task in tasks:
         if task.key in log.rows:
             progress.skip(1)
             continue
         log.note(task, evaluator.evaluate(task.arch, calibration_draw=task.calibration_draw))
+        context.stopwatch.note()
         progress.advance()
     rows = [log.rows[task.key] for task in tasks]
     noise = label_noise(tasks, rows)

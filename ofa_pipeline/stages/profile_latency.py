@@ -82,8 +82,7 @@ def run(context: StageContext) -> None:
         tasks,
         _Bench(runtime, space, params.latency, num_classes=num_classes),
         rows_path=scratch / "rows.jsonl",
-        reporter=context.reporter,
-        label=f"latency on {device}",
+        context=context,
     )
     profile, report = _summarize(space, samples, runtime, num_classes=num_classes)
     with write_artifact(layout.latency(device), **inputs) as writer:
@@ -157,18 +156,22 @@ class _Bench:
 
 
 def _measure(
-    tasks: Sequence[Task], bench: _Bench, *, rows_path: Path, reporter: Reporter, label: str
+    tasks: Sequence[Task], bench: _Bench, *, rows_path: Path, context: StageContext
 ) -> list[Sample]:
     """Measure what an earlier, interrupted run has not measured yet."""
-    log = ResumeLog(rows_path, reporter=reporter)
+    log = ResumeLog(rows_path, reporter=context.reporter)
+    if log.rows:
+        context.stopwatch.expect_earlier()
     known = {key: LatencyMeasurement.from_dict(row) for key, row in log.rows.items()}
-    tracker = reporter.track(label, total=len(tasks), unit="subnets")
+    label = f"latency on {context.item}"
+    tracker = context.reporter.track(label, total=len(tasks), unit="subnets")
     tracker.skip(sum(task.key in known for task in tasks))
     for task in tasks:
         if task.key in known:
             continue
         known[task.key] = bench.measure(task.arch)
         log.append(task.key, known[task.key].to_dict())
+        context.stopwatch.note()
         tracker.advance(latency_ms=known[task.key].p50_ms)
     # One scale for all, also for what was measured before an interruption.
     reference_ms = quiet_reference_ms([known[task.key].reference_p10_ms for task in tasks])

@@ -3,7 +3,7 @@
 from ofa_pipeline.artifacts import Layout, write_artifact
 from ofa_pipeline.params import Params
 from ofa_pipeline.report import DeviceFolders, ReportFolders, load_contents, metrics, write_report
-from ofa_pipeline.stages import StageContext, find_stage, stage_inputs
+from ofa_pipeline.stages import SECONDS, StageContext, find_stage, stage_inputs
 
 NAME = "report"
 
@@ -40,4 +40,5 @@ def report_folders(layout: Layout, params: Params) -> ReportFolders:
             )
             for device in params.devices
         },
+        seconds=layout.root / SECONDS,
     )

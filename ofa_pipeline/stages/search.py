@@ -107,7 +107,10 @@ class SearchJob:
     @cached_property
     def log(self) -> "VerificationLog":
         """What an interrupted run has evaluated and measured."""
-        return VerificationLog(self.scratch / "verified.jsonl", reporter=self.context.reporter)
+        log = VerificationLog(self.scratch / "verified.jsonl", reporter=self.context.reporter)
+        if log.rows:
+            self.context.stopwatch.expect_earlier()
+        return log
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -213,6 +216,7 @@ class SearchJob:
         if key not in self.log.rows:
             measured = self.evaluator.evaluate(arch)
             self.log.append(key, {"accuracy_top1": measured.accuracy_top1})
+            self.context.stopwatch.note()
         return float(self.log.rows[key]["accuracy_top1"])
 
     def measure(self, arch: Arch) -> LatencyMeasurement:
@@ -222,6 +226,7 @@ class SearchJob:
             subnet = self.evaluator.calibrated_subnet(arch).cpu()
             measured = self.meter.measure(subnet, resolution_px=arch.resolution_px)
             self.log.append(key, measured.to_dict())
+            self.context.stopwatch.note()
         return LatencyMeasurement.from_dict(self.log.rows[key])
 
     def write(self, result: VerifiedSearch, knowledge: Knowledge) -> None:

@@ -35,6 +35,7 @@ from ofa_pipeline.specialize.tuning import Tuner, TuningPlan
 from ofa_pipeline.stages import StageContext, find_stage, read_paths, stage_inputs
 from ofa_pipeline.stages.collect_accuracy import evaluator_of
 from ofa_pipeline.stages.train_supernet import recipe_of
+from ofa_pipeline.stopwatch import FILE_NAME, Stopwatch
 from ofa_pipeline.supernet import Supernet, load_supernet
 from ofa_pipeline.tables import PREDICTIONS_SCHEMA, write_table
 from ofa_pipeline.training import (
@@ -131,13 +132,17 @@ class _Workshop:
             ),
             runtime=self._meter.runtime,
             scratch=scratch,
-            hooks=lambda arch: Hooks(
-                checkpoints=Checkpoints(
-                    scratch / "finetune" / arch.arch_id,
-                    interval_s=60 * params.training.checkpoint_minutes,
-                ),
-                reporter=self._context.reporter,
-            ),
+            hooks=lambda arch: self._hooks(scratch / "finetune" / arch.arch_id),
+        )
+
+    def _hooks(self, folder: Path) -> Hooks:
+        """Return what surrounds a fine-tuning whose checkpoints lie in a folder."""
+        reporter = self._context.reporter
+        minutes = self._context.params.training.checkpoint_minutes
+        return Hooks(
+            checkpoints=Checkpoints(folder, interval_s=60 * minutes),
+            reporter=reporter,
+            stopwatch=Stopwatch(folder / FILE_NAME, reporter=reporter),
         )
 
     def built(self, arch: Arch) -> BuiltSubnet:
@@ -146,6 +151,7 @@ class _Workshop:
             self._space.check(arch)
             with deterministic(threads=self._context.params.training.threads):
                 self._built[arch] = self._builder.build(arch)
+            self._context.stopwatch.note()
         return self._built[arch]
 
     def certifier(self, arch: Arch) -> Certifier:
@@ -169,7 +175,10 @@ class _Workshop:
             card=card,
         )
         digest = bundle_digest(folder / arch.arch_id)
-        keys = ("arch_id", "budgets_ms", "accuracy", "latency", "cost", "parity", "lineage")
+        keys = (
+            *("arch_id", "budgets_ms", "accuracy", "latency", "cost", "finetuning"),
+            *("parity", "lineage"),
+        )
         return {
             "name": arch.arch_id,
             "bundle_digest": digest,
@@ -241,10 +250,21 @@ class _Workshop:
                 }
             },
             "cost": {"macs": cost.macs, "num_params": cost.num_params},
+            "finetuning": self._finetuning(built),
             "parity": built.parity,
             "lineage": trace_lineage(
                 layout.root, read_paths(find_stage(NAME), self._device, params)
             ),
+        }
+
+    def _finetuning(self, built: BuiltSubnet) -> dict[str, Any]:
+        """Return what the fine-tuning took, and what its teacher costs; it may not be kept."""
+        largest = replace(self._space.largest, resolution_px=built.arch.resolution_px)
+        teacher = arch_cost(self._space, largest, num_classes=self._dataset.num_classes)
+        return {
+            **built.finetuning_seconds,
+            "epochs": self._context.params.specialize.epochs,
+            "teacher_macs": teacher.macs,
         }
 
 

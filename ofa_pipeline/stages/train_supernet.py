@@ -74,6 +74,7 @@ def _train(context: StageContext) -> None:
             validate=_validation(evaluator, phase),
             checkpoints=Checkpoints(scratch, interval_s=60 * params.training.checkpoint_minutes),
             reporter=context.reporter,
+            stopwatch=context.stopwatch,
         ),
     )
     # For whoever runs the supernet itself in evaluation mode; subnets are calibrated anyway.

@@ -53,7 +53,8 @@ def finetune(
         schedule: Epochs and learning rate.
         images: Where the batches come from.
         recipe: As for the supernet; give it another seed for another run.
-        hooks: Validation, checkpoints, progress; by default nothing.
+        hooks: Validation, checkpoints, progress; by default nothing. The stopwatch is started
+            and stopped here.
 
     Returns:
         The trained copy in evaluation mode, with the batch-norm statistics that it came with;
@@ -67,7 +68,9 @@ def finetune(
     phase = Phase(
         name=f"finetune {subnet.arch.arch_id}", archs=Fixed(arch=subnet.arch), schedule=schedule
     )
-    train_phase(network, phase, images=images, recipe=recipe, teacher=teacher, hooks=hooks)
+    hooks = hooks or Hooks()
+    with hooks.stopwatch:
+        train_phase(network, phase, images=images, recipe=recipe, teacher=teacher, hooks=hooks)
     network.track_statistics(True)
     for parameter in network.parameters():
         parameter.grad = None

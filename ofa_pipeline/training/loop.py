@@ -9,7 +9,8 @@ from torch import nn
 from ofa_pipeline.data import Split
 from ofa_pipeline.errors import NotEnoughBatchesError
 from ofa_pipeline.progress import SILENT, Reporter
-from ofa_pipeline.training.checkpoint import Checkpoints, EpochRecord
+from ofa_pipeline.stopwatch import Stopwatch
+from ofa_pipeline.training.checkpoint import Checkpoints, EpochRecord, Position
 from ofa_pipeline.training.interrupt import deferred_stop
 from ofa_pipeline.training.optimizer import build_optimizer, set_learning_rate
 from ofa_pipeline.training.phases import Phase, derive_seed
@@ -28,6 +29,8 @@ class Hooks:
     """Called after each epoch; the figures go into the history. It draws no random numbers."""
     checkpoints: Checkpoints = field(default_factory=lambda: Checkpoints(None))
     reporter: Reporter = SILENT
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    """Notes the seconds beside each checkpoint; whoever makes it starts and stops it."""
 
 
 def train_phase(
@@ -63,6 +66,8 @@ def train_phase(
     network.to(memory_format=torch.channels_last)
     optimizer = build_optimizer(network, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
     at = hooks.checkpoints.restore(network, optimizer, reporter=hooks.reporter)
+    if at.epoch or at.batch:
+        hooks.stopwatch.expect_earlier()
     total = phase.schedule.total_epochs
     progress = hooks.reporter.track(
         phase.name, total=total * steps * recipe.batch_size, unit="images"
@@ -89,7 +94,7 @@ def train_phase(
                 at.batch += 1
                 progress.advance(recipe.batch_size, epoch=at.epoch + 1, loss=loss)
                 if hooks.checkpoints.is_due or stop.is_made:
-                    hooks.checkpoints.save(network, optimizer, at)
+                    _save(hooks, network, optimizer, at)
                     stop.obey()
             last_step = (at.epoch + 1) * steps - 1
             at.finish_epoch(
@@ -101,9 +106,14 @@ def train_phase(
                     metrics=dict(hooks.validate()),
                 )
             )
-            hooks.checkpoints.save(network, optimizer, at)
+            _save(hooks, network, optimizer, at)
             stop.obey()
     return at.history
+
+
+def _save(hooks: Hooks, network: nn.Module, optimizer: torch.optim.Optimizer, at: Position) -> None:
+    hooks.checkpoints.save(network, optimizer, at)
+    hooks.stopwatch.note()
 
 
 def _steps_per_epoch(split: Split, batch_size: int) -> int:

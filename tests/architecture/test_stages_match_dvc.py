@@ -19,7 +19,7 @@ PLUMBING = {
     *("errors", "progress", "cores", "memory", "params", "artifacts", "workspace", "stages"),
     *("yaml_reader", "cron", "explain"),  # of params
     *("dataset_summary", "masking", "temporary", "user", "proxies"),
-    *("integrity", "resume"),
+    *("integrity", "resume", "stopwatch"),
 }
 
 TO_DVC = {
@@ -65,7 +65,8 @@ class TestStage:
         assert deps(stage, code=False) == [in_dvc_words(path) for path in stage.reads]
 
     def test_writes_what_the_table_says(self, stage):
-        (out,) = block(stage)["outs"]
+        out, *seconds = block(stage)["outs"]
+        assert seconds == [in_dvc_words(stage.writes_seconds)] * stage.is_timed
         # What is always run keeps its last result, to compare with.
         options = {in_dvc_words(stage.writes): {"persist": True}}
         assert out == (options if stage.is_always_run else in_dvc_words(stage.writes))

@@ -22,6 +22,8 @@ from ofa_pipeline.report.contents import (
     SubnetFacts,
     proportion_interval,
 )
+from ofa_pipeline.report.cost import AloneFacts, CostFacts, FinetuningCost, StageCost
+from ofa_pipeline.stopwatch import Seconds
 from tests.support.dataset_summary import sample_summary
 
 CLASSES = (
@@ -59,12 +61,58 @@ def sample_contents(seed: int = 0) -> ReportContents:
         predictor=_predictor(rng),
         devices=devices,
         confusion=confusion,
+        cost=sample_cost(is_measured=False),
         artifacts=(
             ArtifactFacts(path="artifacts/dataset", digest=DIGEST, made_from=()),
             ArtifactFacts(
                 path="artifacts/supernet/largest", digest=DIGEST, made_from=("artifacts/dataset",)
             ),
         ),
+    )
+
+
+def sample_cost(*, is_measured: bool) -> CostFacts:
+    """Return what a demonstration costs; with training alone measured or only estimated."""
+    once = {
+        "train_supernet": ("largest", "kernel", "depth_1", "depth_2", "expand_1", "expand_2"),
+        "collect_accuracy": (None,),
+        "fit_predictor": (None,),
+        "profile_latency": ("cpu-onnxruntime", "cpu-pytorch"),
+        "search": ("cpu-onnxruntime", "cpu-pytorch"),
+    }
+    finetunings = [
+        FinetuningCost(
+            device=device,
+            arch_id=f"subnet-{index}",
+            seconds=Seconds(cpu_s=20.0 + 5 * index, wall_s=11.0 + 3 * index),
+            epochs=2,
+            macs=1_000_000 * (index + 1),
+            teacher_macs=6_000_000,
+        )
+        for device in ("cpu-onnxruntime", "cpu-pytorch")
+        for index in range(3)
+    ]
+    measured = [
+        AloneFacts(
+            device=item.device,
+            arch_id=item.arch_id,
+            accuracy_top1_extracted=0.868,
+            accuracy_top1_finetuned=0.872 + 0.009 * index,
+            accuracy_top1=0.88,
+            standard_error=0.0061,
+            seconds=Seconds(cpu_s=110.0 + 20 * index, wall_s=58.0 + 10 * index),
+        )
+        for index, item in enumerate(finetunings)
+    ]
+    return CostFacts(
+        epochs=17,
+        once=tuple(
+            StageCost(stage=stage, item=item, seconds=Seconds(cpu_s=80.0, wall_s=45.0))
+            for stage, items in once.items()
+            for item in items
+        ),
+        finetunings=tuple(finetunings),
+        measured=tuple(measured) if is_measured else (),
     )
 
 

@@ -74,6 +74,7 @@ def write_report_workspace(root: Path) -> ReportFolders:
             )
             for device in DEVICES
         },
+        seconds=layout.artifacts / "seconds",
     )
 
 

@@ -188,6 +188,11 @@ def test_each_pick_becomes_a_bundle_with_certificate_lineage_and_predictions(
     assert certificate["verdicts"] == [{"budget_ms": 1.0, "verdict": "within"}]
     assert certificate["card"]["runtime"] == "onnxruntime"
     assert bundle.card["parity"]["top1_agreement"] == 1.0
+    finetuning = bundle.card["finetuning"]
+    assert finetuning["epochs"] == 1
+    assert finetuning["cpu_s"] > 0
+    assert finetuning["is_complete"]
+    assert finetuning["teacher_macs"] > bundle.card["cost"]["macs"]
     assert set(bundle.card["lineage"]) == {
         "artifacts/dataset",
         "artifacts/supernet/expand",
@@ -316,6 +321,7 @@ def test_interrupted_stage_keeps_the_subnets_that_it_finished(make_context, mete
         run_stage("specialize", context)
     run_stage("specialize", context)
     assert built == [small, large, large]
+    assert all(bundle["finetuning"]["cpu_s"] > 0 for bundle in bundles_of(context)["bundles"])
     assert len(bundles_of(context)["bundles"]) == 2
     assert not any((context.layout.root / "scratch" / "specialize").iterdir())
 
@@ -373,4 +379,5 @@ def test_fine_tuning_can_be_left_out(make_context, meter_of):
     [bundle] = bundles_of(context)["bundles"]
     assert bundle["accuracy"]["accuracy_top1_selection_finetuned"] is None
     assert not bundle["accuracy"]["is_finetuned"]
+    assert (bundle["finetuning"]["cpu_s"], bundle["finetuning"]["epochs"]) == (0, 0)
     assert np.isfinite(bundle["accuracy"]["accuracy_top1"])

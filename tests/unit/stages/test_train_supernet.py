@@ -1,4 +1,6 @@
 import dataclasses
+import itertools
+import json
 import shutil
 
 import pytest
@@ -91,3 +93,56 @@ def test_a_supernet_of_another_space_is_refused(workspace):
     values = {**values, "space": {**values["space"], "head_channels": [16, 24]}}
     with pytest.raises(ManifestMismatchError, match="another space"):
         run_stage("train_supernet", context_of(root, values, "expand"))
+
+
+def seconds_of(root, item):
+    folder = root / "artifacts" / "seconds" / "train_supernet" / item
+    return Manifest.read(folder, made_by="test")
+
+
+def test_seconds_lie_beside_the_supernet_and_name_its_digest(trained):
+    root, _ = trained
+    seconds = seconds_of(root, "largest")
+    made = Manifest.read(Layout(root).supernet("largest"), made_by="test")
+    assert seconds.inputs == {"artifacts/supernet/largest": made.digest}
+    assert seconds.summary["cpu_s"] > 0
+    assert seconds.summary["is_complete"]
+    assert "cpu_s" not in made.summary  # two equal trainings are equal artifacts
+    assert not any((root / "scratch" / "seconds").iterdir())
+
+
+def stop_at(context, *, done, error):
+    def stop(event):
+        if event.done == done:
+            raise error
+
+    return dataclasses.replace(context, reporter=Reporter(stop, interval_s=0))
+
+
+def test_a_resumed_phase_remembers_what_it_spent_before(workspace, monkeypatch):
+    root, values = workspace
+    values = {**values, "training": {**values["training"], "checkpoint_minutes": 1e-9}}
+    context = context_of(root, values, "largest")
+    ticks = itertools.count(step=1000)
+    monkeypatch.setattr("time.process_time", lambda: next(ticks))
+    with pytest.raises(RuntimeError, match="killed"):
+        run_stage("train_supernet", stop_at(context, done=12, error=RuntimeError("killed")))
+    [notes] = (root / "scratch" / "seconds").glob("*/seconds.jsonl")
+    before = json.loads(notes.read_text().splitlines()[-1])[1]
+    assert before["cpu_s"] > 0
+    monkeypatch.setattr("time.process_time", lambda: 0.0)  # the second run costs nothing
+    run_stage("train_supernet", context)
+    found = seconds_of(root, "largest").summary
+    assert found["cpu_s"] == before["cpu_s"]
+    assert found["is_complete"]
+
+
+def test_a_checkpoint_without_a_note_of_its_seconds_makes_them_incomplete(workspace):
+    root, values = workspace
+    values = {**values, "training": {**values["training"], "checkpoint_minutes": 1e-9}}
+    context = context_of(root, values, "largest")
+    with pytest.raises(RuntimeError, match="killed"):
+        run_stage("train_supernet", stop_at(context, done=12, error=RuntimeError("killed")))
+    shutil.rmtree(root / "scratch" / "seconds")
+    run_stage("train_supernet", context)
+    assert not seconds_of(root, "largest").summary["is_complete"]

@@ -8,6 +8,7 @@ from torch import nn
 
 from ofa_pipeline.errors import NotEnoughBatchesError, TrainingDivergedError
 from ofa_pipeline.progress import Reporter
+from ofa_pipeline.stopwatch import Stopwatch
 from ofa_pipeline.supernet import build_supernet, extract_subnet
 from ofa_pipeline.training import (
     Checkpoints,
@@ -180,3 +181,34 @@ def test_fine_tuning_trains_a_copy_at_its_own_resolution():
     for name, buffer in tuned.named_buffers():  # several threads would race for them
         assert torch.equal(buffer, before[name])
     assert all(m.track_running_stats for m in tuned.modules() if isinstance(m, nn.BatchNorm2d))
+
+
+def test_a_resumed_fine_tuning_adds_the_seconds_of_all_its_runs(tmp_path, monkeypatch):
+    subnet = extract_subnet(new_supernet(), tiny_space().smallest)
+    now = 0.0
+    monkeypatch.setattr("time.process_time", lambda: now)
+
+    def run(on_event):
+        hooks = Hooks(
+            checkpoints=Checkpoints(tmp_path, interval_s=0),
+            reporter=Reporter(on_event, interval_s=0),
+            stopwatch=Stopwatch(tmp_path / "seconds.jsonl"),
+        )
+        schedule = Schedule(epochs=2, warmup_epochs=0, learning_rate=0.05)
+        options = {"images": training_images(), "recipe": tiny_recipe(), "hooks": hooks}
+        finetune(subnet, None, schedule=schedule, **options)
+        return hooks.stopwatch.seconds
+
+    def spend(event):
+        nonlocal now
+        now += 1.0
+        if event.done == 24:
+            raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        run(spend)
+    spent = now
+    assert spent > 0
+    seconds = run(lambda event: None)
+    assert seconds.cpu_s == spent
+    assert seconds.is_complete

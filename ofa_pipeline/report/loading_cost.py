@@ -1,0 +1,99 @@
+"""Reads what stages and fine-tunings took, and what was measured of training alone.
+
+All of it may be missing: an earlier version noted no seconds, and training alone is measured only
+when somebody asks. What was noted of other artifacts than those that lie there now is not read.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ofa_pipeline.artifacts import Manifest, digest_input, read_json
+from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
+from ofa_pipeline.report.cost import AloneFacts, FinetuningCost, StageCost
+from ofa_pipeline.report.source import Source
+from ofa_pipeline.stopwatch import Seconds
+
+ALONE_FOLDER = "against_scratch"
+ALONE_FILE = "against_scratch.jsonl"
+
+
+def load_stage_cost(seconds: Path, source: Source, *, stage: str, item: str | None) -> StageCost:
+    """Read the seconds of the run that made an artifact.
+
+    Args:
+        seconds: The folder of all seconds.
+        source: The artifact.
+        stage: That made it.
+        item: Its phase or device.
+    """
+    folder = seconds / stage / item if item else seconds / stage
+    manifest = _fresh_manifest(folder, root=source.root, of=[source.folder])
+    noted = None
+    if manifest is not None:
+        with source.explained(source.name()):
+            noted = Seconds.from_dict(manifest.summary)
+    return StageCost(stage=stage, item=item, seconds=noted)
+
+
+def load_finetunings(source: Source, *, device: str) -> tuple[FinetuningCost, ...]:
+    """Read the seconds of the fine-tunings of a device from the cards of its bundles."""
+    index = read_json(source.path("bundles.json"), made_by=source.made_by)
+    found = []
+    with source.explained("bundles.json"):
+        for entry in index["bundles"]:
+            card = read_json(source.path(entry["name"]) / "card.json", made_by=source.made_by)
+            noted: Mapping[str, Any] | None = card.get("finetuning")
+            found.append(
+                FinetuningCost(
+                    device=device,
+                    arch_id=str(entry["name"]),
+                    seconds=Seconds.from_dict(noted) if noted else None,
+                    epochs=noted["epochs"] if noted else 0,
+                    macs=card["cost"]["macs"],
+                    teacher_macs=noted["teacher_macs"] if noted else 0,
+                )
+            )
+    return tuple(found)
+
+
+def load_alone(seconds: Path, *, root: Path, of: Iterable[Path]) -> tuple[AloneFacts, ...]:
+    """Read what was measured of training alone, of these artifacts.
+
+    Args:
+        seconds: The folder of all seconds.
+        root: The workspace.
+        of: The artifacts that it has to be of; else nothing is returned.
+    """
+    folder = seconds / ALONE_FOLDER
+    if _fresh_manifest(folder, root=root, of=of) is None:
+        return ()
+    source = Source(folder=folder, root=root, made_by="benchmarks/against_scratch.py --write")
+    with source.explained(ALONE_FILE):
+        rows = [json.loads(line) for line in source.path(ALONE_FILE).read_text().splitlines()]
+        return tuple(_alone(row) for row in rows if "arch_id" in row)
+
+
+def _alone(row: Mapping[str, Any]) -> AloneFacts:
+    return AloneFacts(
+        device=row["device"],
+        arch_id=row["arch_id"],
+        accuracy_top1_extracted=row["accuracy_top1_extracted"],
+        accuracy_top1_finetuned=row["accuracy_top1_finetuned"],
+        accuracy_top1=row["accuracy_top1_alone"],
+        standard_error=row["standard_error"],
+        seconds=Seconds(
+            cpu_s=row["cpu_s_alone"], wall_s=row["wall_s_alone"], on_cuda=row["on_cuda"]
+        ),
+    )
+
+
+def _fresh_manifest(folder: Path, *, root: Path, of: Iterable[Path]) -> Manifest | None:
+    """Return a manifest if it is of these artifacts as they are now."""
+    try:
+        manifest = Manifest.read(folder, made_by="ofa-pipeline run")
+        digests = {path.relative_to(root).as_posix(): digest_input(path) for path in of}
+    except (MissingArtifactError, ManifestMismatchError):
+        return None
+    return manifest if dict(manifest.inputs) == digests else None
