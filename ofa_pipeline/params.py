@@ -240,8 +240,11 @@ class PhaseParams(Section):
     subnets_per_step: Count
     """Subnets whose gradients are averaged in one update."""
     sampling: Literal["uniform", "sandwich", "largest"] = "uniform"
-    """``sandwich``: the largest, the smallest, and uniform draws for the rest, each at its own image
-    size; ``uniform``: uniform draws at one image size a step; ``largest``: the largest alone."""
+    """``uniform``: uniform draws, at one image size a step; ``sandwich``: the largest, the
+    smallest, and uniform draws, each at its own image size; ``largest``: the largest alone."""
+    largest_share: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """With ``sandwich``, what the gradient of the largest subnet counts in that average; the others
+    share the rest. Left out, as much as each of them."""
     teacher: Literal["previous", "in_place"] = "previous"
     """Whose soft labels the subnets learn from: of the largest subnet that the phase before has
     left, besides the labels; or ``in_place``, of the largest subnet in the same step, which alone
@@ -269,6 +272,11 @@ class PhaseParams(Section):
             raise ValueError(
                 "subnets_per_step must be 1 for sampling: largest, which is one subnet, got "
                 f"{self.subnets_per_step}"
+            )
+        if self.largest_share is not None and self.sampling != "sandwich":
+            raise ValueError(
+                f"largest_share has no effect with sampling: {self.sampling}: leave it out, or set "
+                "sampling: sandwich"
             )
         if self.teacher == "in_place" and self.sampling != "sandwich":
             raise ValueError(

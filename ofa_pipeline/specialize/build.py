@@ -129,7 +129,7 @@ class SubnetBuilder:
 
     def _build(self, arch: Arch, folder: Path) -> None:
         hooks = self._hooks(arch)
-        tuned = self._tuner.tune(arch, hooks=lambda: hooks)
+        tuned = self._tuner.tune(arch, hooks=hooks)
         subnet: Subnet = tuned.subnet.cpu()
         save_subnet(subnet, folder / WEIGHTS_FILE)
         export_onnx(subnet, folder / ONNX_FILE, resolution_px=arch.resolution_px)

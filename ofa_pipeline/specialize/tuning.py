@@ -1,6 +1,5 @@
 """From the supernet to the weights that ship: extract, calibrate, fine-tune where it pays."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -20,10 +19,6 @@ from ofa_pipeline.training import (
 _FIRST_ROUND = 0.3
 """Of the epochs: enough to see a gain, and most of the cost saved where there is none."""
 _MIN_EPOCHS_FOR_ROUNDS = 4
-
-
-def _no_hooks(round_number: int) -> Hooks:  # noqa: ARG001 - called with it
-    return Hooks()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +98,7 @@ class Tuner:
             extract_subnet(supernet, supernet.space.largest), evaluator
         )
 
-    def tune(self, arch: Arch, *, hooks: Callable[[int], Hooks] = _no_hooks) -> TunedSubnet:
+    def tune(self, arch: Arch, *, hooks: Hooks | None = None) -> TunedSubnet:
         """Extract, calibrate and fine-tune a subnet; keep the weights that select best.
 
         A round of fine-tuning starts from the weights that the round before has left. After one
@@ -111,13 +106,13 @@ class Tuner:
 
         Args:
             arch: The subnet.
-            hooks: Makes checkpoints and progress of a round, counted from 0.
+            hooks: Checkpoints, progress and stopwatch of all rounds; by default nothing.
 
         Raises:
             NotEnoughBatchesError: If there are fewer training images than one batch.
             TrainingDivergedError: If the loss is not finite.
         """
-        plan, evaluator = self._plan, self._evaluator
+        plan, evaluator, hooks = self._plan, self._evaluator, hooks or Hooks()
         weights = extract_subnet(evaluator.supernet, arch)
         best = evaluator.calibrate(weights)
         before = accuracy = self._accuracy(best)
@@ -129,7 +124,7 @@ class Tuner:
                 schedule=schedule,
                 images=plan.images,
                 recipe=replace(plan.recipe, seed=derive_seed(plan.recipe.seed, number)),
-                hooks=hooks(number),
+                hooks=replace(hooks, checkpoints=hooks.checkpoints.of(f"round-{number + 1}")),
             )
             calibrated = evaluator.calibrate(weights)
             after.append(self._accuracy(calibrated))

@@ -8,6 +8,7 @@ from typing import Any
 
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.artifacts import (
+    Manifest,
     digest_file,
     digest_input,
     digest_json,
@@ -20,6 +21,7 @@ from ofa_pipeline.data import Dataset, open_dataset
 from ofa_pipeline.errors import ManifestMismatchError
 from ofa_pipeline.evaluation import ResizedImages, calibration_indices
 from ofa_pipeline.latency import LatencyMeter, build_runtime, load_latency_profile
+from ofa_pipeline.params import Params
 from ofa_pipeline.specialize import (
     INDEX_FILE,
     PREDICTIONS_FILE,
@@ -31,7 +33,7 @@ from ofa_pipeline.specialize import (
 from ofa_pipeline.specialize.build import BuiltSubnet, SubnetBuilder
 from ofa_pipeline.specialize.bundle import SHIPPED_FILES
 from ofa_pipeline.specialize.choice import Choice, choose, read_candidates
-from ofa_pipeline.specialize.tuning import Tuner, TuningPlan
+from ofa_pipeline.specialize.tuning import Tuner, TuningPlan, tuning_rounds
 from ofa_pipeline.stages import StageContext, find_stage, read_paths, stage_inputs
 from ofa_pipeline.stages.collect_accuracy import evaluator_of
 from ofa_pipeline.stages.train_supernet import recipe_of
@@ -41,13 +43,14 @@ from ofa_pipeline.tables import PREDICTIONS_SCHEMA, write_table
 from ofa_pipeline.training import (
     Checkpoints,
     Hooks,
-    Schedule,
     TrainingImages,
     derive_seed,
     deterministic,
 )
 
 NAME = "specialize"
+_RATE = 0.75
+"""Of the first phase's learning rate: what fine-tuning starts with (docs/recipes.md)."""
 
 
 def run(context: StageContext) -> None:
@@ -94,6 +97,10 @@ class _Workshop:
         self._dataset = dataset
         self._space = supernet.space
         self._settings = context.params.device(self._device).card
+        made_by = f"ofa-pipeline stage train_supernet --item {context.params.final_phase}"
+        self._trained = Manifest.read(
+            context.layout.supernet(context.params.final_phase), made_by=made_by
+        )
         self._meter = self._build_meter()
         self._builder = self._build_builder(supernet, scratch)
         self._built: dict[Arch, BuiltSubnet] = {}
@@ -111,17 +118,7 @@ class _Workshop:
 
     def _build_builder(self, supernet: Supernet, scratch: Path) -> SubnetBuilder:
         params, dataset = self._context.params, self._dataset
-        special = params.specialize
-        schedule = Schedule(
-            epochs=special.epochs, warmup_epochs=0, learning_rate=special.learning_rate
-        )
-        plan = TuningPlan(
-            images=TrainingImages(split=dataset.split("train"), mean=dataset.mean, std=dataset.std),
-            recipe=replace(
-                recipe_of(params.training), seed=derive_seed(special.seed, "specialize")
-            ),
-            schedule=schedule if special.epochs else None,
-        )
+        plan = tuning_plan(params, dataset, self._trained.summary)
         return SubnetBuilder(
             Tuner(evaluator_of(supernet, dataset, params.evaluation), plan=plan),
             ResizedImages(
@@ -263,9 +260,38 @@ class _Workshop:
         teacher = arch_cost(self._space, largest, num_classes=self._dataset.num_classes)
         return {
             **built.finetuning_seconds,
-            "epochs": self._context.params.specialize.epochs,
+            "epochs": built.tuning["num_epochs"],
             "teacher_macs": teacher.macs,
         }
+
+
+def tuning_plan(params: Params, dataset: Dataset, trained: Mapping[str, Any]) -> TuningPlan:
+    """Return how picks are fine-tuned.
+
+    Args:
+        params: Where epochs or rate are ``auto``, they follow from the supernet's training.
+        dataset: With the images.
+        trained: Summary of the final supernet's manifest.
+
+    Raises:
+        ManifestMismatchError: If the summary lacks what ``auto`` needs.
+    """
+    special, known = params.specialize, {"total_epochs", "first_learning_rate"} <= trained.keys()
+    if "auto" in (special.epochs, special.learning_rate) and not known:
+        raise ManifestMismatchError(
+            "specialize.epochs and specialize.learning_rate: auto need the epochs and the learning "
+            f"rate of the supernet's training, which its manifest lacks. Train phase "
+            f"{params.final_phase} again: ofa-pipeline run; or give numbers."
+        )
+    epochs, rate = special.epochs, special.learning_rate
+    return TuningPlan(
+        images=TrainingImages(split=dataset.split("train"), mean=dataset.mean, std=dataset.std),
+        recipe=replace(recipe_of(params.training), seed=derive_seed(special.seed, "specialize")),
+        rounds=tuning_rounds(
+            -(-trained["total_epochs"] // 2) if epochs == "auto" else epochs,
+            _RATE * trained["first_learning_rate"] if rate == "auto" else rate,
+        ),
+    )
 
 
 def _check_supernet(supernet: Supernet, dataset: Dataset, context: StageContext) -> None:

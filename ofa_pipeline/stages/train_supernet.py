@@ -102,9 +102,7 @@ def recipe_of(training: TrainingParams) -> Recipe:
     )
 
 
-def phase_of(
-    name: str, params: PhaseParams, space: SearchSpace, *, steps_per_epoch: int
-) -> Phase:
+def phase_of(name: str, params: PhaseParams, space: SearchSpace, *, steps_per_epoch: int) -> Phase:
     """Return a phase, from its entry in params.yaml."""
     elastic = space.restrict(
         depths=params.depths,
@@ -127,6 +125,7 @@ def phase_of(
             learning_rate=params.learning_rate,
             cosine=params.cosine,
         ),
+        first_share=params.largest_share,
         in_place=params.teacher == "in_place",
     )
 
@@ -201,7 +200,7 @@ def _evaluator(supernet: Supernet, dataset: Dataset, training: TrainingParams) -
 
 
 def _teacher(context: StageContext, supernet: Supernet, dataset: Dataset) -> Teacher | None:
-    """Return the previous phase's largest subnet, unless the phase is taught in place or the first."""
+    """Return the previous phase's largest subnet; None for the first, or where taught in place."""
     training, name = context.params.training, context.item or ""
     is_in_place = context.params.phases[name].teacher == "in_place"
     if is_in_place or context.params.previous_phase(name) is None:
@@ -211,7 +210,7 @@ def _teacher(context: StageContext, supernet: Supernet, dataset: Dataset) -> Tea
 
 
 def _so_far(context: StageContext, phase: Phase) -> dict[str, float]:
-    """Return what fine-tuning goes by: the epochs of all phases so far, and the first one's rate."""
+    """Return what fine-tuning goes by: epochs of all phases so far, and the rate of the first."""
     previous = context.params.previous_phase(phase.name)
     so_far = {"total_epochs": 0, "first_learning_rate": phase.schedule.learning_rate}
     if previous is not None:

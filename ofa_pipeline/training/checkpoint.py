@@ -76,6 +76,11 @@ class Checkpoints:
         self._interval_s = interval_s
         self._last_save = time.monotonic()
 
+    def of(self, part: str) -> "Checkpoints":
+        """Return those of a part of the work, in a folder below this one's."""
+        folder = None if self._folder is None else self._folder / part
+        return Checkpoints(folder, interval_s=self._interval_s)
+
     @property
     def is_due(self) -> bool:
         """Whether the last save is long enough ago."""

@@ -80,9 +80,19 @@ class Phase:
     name: str
     archs: ArchSource
     schedule: Schedule
+    first_share: float | None = None
+    """Of a step's gradient, what the first subnet's counts; the others share the rest equally.
+    None: as much as each of them."""
     in_place: bool = False
     """Whether the first subnet of a step teaches the others (BigNAS, Yu et al. 2020,
     arXiv:2003.11142, section 3.1): it learns from the labels, they from its soft labels."""
+
+    def shares(self, num_archs: int) -> tuple[float, ...]:
+        """Return what the gradient of each subnet of a step counts; they sum to one."""
+        if self.first_share is None or num_archs == 1:
+            return (1 / num_archs,) * num_archs
+        rest = (1 - self.first_share) / (num_archs - 1)
+        return (self.first_share, *(rest,) * (num_archs - 1))
 
 
 def derive_seed(*labels: str | int) -> int:

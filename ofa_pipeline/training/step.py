@@ -140,6 +140,7 @@ class TrainingStep:
             for size in dict.fromkeys(arch.resolution_px for arch in archs)
         }
         num_groups = len(views[archs[0].resolution_px])
+        shares = self._phase.shares(len(archs))
         lessons: list[Tensor] = []
 
         def part(task: tuple[int, tuple[int, int]]) -> _Part:
@@ -148,7 +149,7 @@ class TrainingStep:
             if lessons:
                 group = replace(group, teacher_logits=lessons[place])
             seed = derive_seed(self._seed(number, "dropout"), index)
-            return self._part(archs[subnet], group, weight=group.share / len(archs), seed=seed)
+            return self._part(archs[subnet], group, weight=group.share * shares[subnet], seed=seed)
 
         tasks = list(enumerate(product(range(len(archs)), range(num_groups))))
         ahead: list[_Part] = []

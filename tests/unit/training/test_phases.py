@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 
 from ofa_pipeline.training import Fixed, Sampled, derive_seed
-from tests.support.training import tiny_space
+from tests.support.training import tiny_phase, tiny_space
 
 
 def test_the_subnets_of_a_step_share_one_resolution():
@@ -30,17 +30,36 @@ def test_a_phase_draws_only_what_it_made_elastic():
         tiny_space().check(arch)
 
 
-def test_a_sandwich_has_both_ends_and_uniform_draws_between():
+def test_a_sandwich_has_both_ends_and_uniform_draws_each_at_its_own_image_size():
     space = tiny_space()
-    source = Sampled(space=space, per_step=4, sandwich=True)
+    source = Sampled(space=space, per_step=5, sampling="sandwich")
+    rest = []
     for seed in range(10):
         archs = source.draw(np.random.default_rng(seed))
-        resolution_px = archs[0].resolution_px
-        assert archs[0] == space.arch(resolution_px=resolution_px)
-        assert archs[1] == dataclasses.replace(space.smallest, resolution_px=resolution_px)
-        assert len({arch.resolution_px for arch in archs}) == 1
-    drawn = {tuple(source.draw(np.random.default_rng(seed))[2:]) for seed in range(10)}
-    assert len(drawn) == 10
+        assert list(archs[:2]) == [space.largest, space.smallest]
+        rest.append(tuple(archs[2:]))
+    assert len(set(rest)) == 10
+    assert any(len({arch.resolution_px for arch in archs}) > 1 for archs in rest)
+
+
+def test_the_largest_alone_is_drawn_at_its_own_image_size():
+    space = tiny_space().restrict(depths=[2])
+    source = Sampled(space=space, per_step=1, sampling="largest")
+    assert list(source.draw(np.random.default_rng(0))) == [tiny_space().largest]
+
+
+def test_uniform_draws_of_a_step_share_an_image_size():
+    source = Sampled(space=tiny_space(), per_step=4)
+    sizes = [{a.resolution_px for a in source.draw(np.random.default_rng(s))} for s in range(10)]
+    assert all(len(of_step) == 1 for of_step in sizes)
+    assert len(set.union(*sizes)) > 1
+
+
+def test_shares_of_a_step_sum_to_one():
+    phase = tiny_phase()
+    assert phase.shares(4) == (0.25,) * 4
+    assert dataclasses.replace(phase, first_share=0.5).shares(3) == (0.5, 0.25, 0.25)
+    assert dataclasses.replace(phase, first_share=0.5).shares(1) == (1.0,)
 
 
 def test_a_fixed_architecture_is_all_that_is_drawn():

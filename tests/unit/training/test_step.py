@@ -3,11 +3,14 @@ import dataclasses
 import pytest
 import torch
 
+from ofa_pipeline.data import resize_normalize
 from ofa_pipeline.supernet import build_supernet
 from ofa_pipeline.training import Fixed, Recipe, training_loss
 from ofa_pipeline.training.step import TrainingStep, _replica
 from tests.support.training import (
+    MEAN,
     NUM_CLASSES,
+    STD,
     tiny_phase,
     tiny_recipe,
     tiny_space,
@@ -90,34 +93,37 @@ def test_groups_of_images_have_batch_norm_statistics_of_their_own():
 def test_the_first_subnet_of_a_step_teaches_the_others_in_place():
     space = tiny_space()
     one = space.largest
-    student = dataclasses.replace(space.smallest, resolution_px=one.resolution_px)
+    student = space.smallest
 
     class Pair:
         per_step = 2
 
-        def draw(self, rng):  # noqa: ARG002 - the protocol's
+        def draw(self, rng):
             return (one, student)
 
     recipe = dataclasses.replace(tiny_recipe(), augmentation="none", batch_norm_images=4)
-    phase = dataclasses.replace(tiny_phase(), archs=Pair(), in_place=True)
+    phase = dataclasses.replace(tiny_phase(), archs=Pair(), in_place=True, first_share=0.75)
     loss, gradients = gradients_of_a_step(recipe, phase=phase, dropout=0.0)
 
     supernet = build_supernet(space, num_classes=NUM_CLASSES, seed=0).train()
     batch = next(iter(training_images(8).split.batches(8)))
-    pixels = (batch.images / 255 - 0.5) / 0.25
+    large, small = (
+        resize_normalize(batch.images, resolution_px=arch.resolution_px, mean=MEAN, std=STD)
+        for arch in (one, student)
+    )
     expected = torch.zeros(())
     for part in (slice(0, 4), slice(4, 8)):
         labels = batch.labels[part]
-        teacher_logits = supernet(pixels[part], one)
+        teacher_logits = supernet(large[part], one)
         own = training_loss(teacher_logits, labels, label_smoothing=0.1)
         taught = training_loss(
-            supernet(pixels[part], student),
+            supernet(small[part], student),
             labels,
             label_smoothing=0.1,
             teacher_logits=teacher_logits.detach(),
             distillation_weight=1.0,
         )
-        expected = expected + (own + taught) / 4
+        expected = expected + (0.75 * own + 0.25 * taught) / 2
     expected.backward()
     assert loss == pytest.approx(float(expected.detach()), rel=1e-5)
     for name, parameter in supernet.named_parameters():
@@ -127,7 +133,7 @@ def test_the_first_subnet_of_a_step_teaches_the_others_in_place():
 
 def test_teaching_in_place_does_not_depend_on_the_number_of_workers():
     recipe = dataclasses.replace(tiny_recipe(), batch_norm_images=2)
-    archs = dataclasses.replace(tiny_phase(per_step=3).archs, sandwich=True)
+    archs = dataclasses.replace(tiny_phase(per_step=3).archs, sampling="sandwich")
     phase = dataclasses.replace(tiny_phase(), archs=archs, in_place=True)
     one, four = (
         gradients_of_a_step(dataclasses.replace(recipe, workers=count), phase=phase)
