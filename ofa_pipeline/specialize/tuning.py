@@ -11,6 +11,7 @@ from ofa_pipeline.training import (
     Hooks,
     Recipe,
     Schedule,
+    Teacher,
     TrainingImages,
     derive_seed,
     finetune,
@@ -94,8 +95,9 @@ class Tuner:
         self._evaluator = evaluator
         self._plan = plan
         supernet = evaluator.supernet
-        self._teacher = CalibratedTeacher(
-            extract_subnet(supernet, supernet.space.largest), evaluator
+        largest = supernet.space.largest
+        self._teacher = Teacher(
+            CalibratedTeacher(extract_subnet(supernet, largest), evaluator), largest.resolution_px
         )
 
     def tune(self, arch: Arch, *, hooks: Hooks | None = None) -> TunedSubnet:

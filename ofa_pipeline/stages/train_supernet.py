@@ -206,7 +206,11 @@ def _teacher(context: StageContext, supernet: Supernet, dataset: Dataset) -> Tea
     if is_in_place or context.params.previous_phase(name) is None:
         return None
     largest = extract_subnet(supernet, supernet.space.largest)
-    return CalibratedTeacher(largest, _evaluator(supernet, dataset, training))
+    is_uniform = context.params.phases[name].sampling == "uniform"
+    return Teacher(
+        CalibratedTeacher(largest, _evaluator(supernet, dataset, training)),
+        None if is_uniform else largest.arch.resolution_px,
+    )
 
 
 def _so_far(context: StageContext, phase: Phase) -> dict[str, float]:

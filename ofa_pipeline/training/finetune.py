@@ -66,7 +66,9 @@ def finetune(
     """
     network = _OneArch(copy.deepcopy(subnet))
     phase = Phase(
-        name=f"finetune {subnet.arch.arch_id}", archs=Fixed(arch=subnet.arch), schedule=schedule
+        name=f"finetune {subnet.arch.arch_id}",
+        archs=Fixed(arch=subnet.arch),
+        schedule=schedule,
     )
     hooks = hooks or Hooks()
     with hooks.stopwatch:

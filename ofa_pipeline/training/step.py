@@ -26,8 +26,16 @@ from ofa_pipeline.training.phases import Phase, derive_seed
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-Teacher = Callable[[Tensor], Tensor]
-"""Logits of a batch of images, at whatever resolution they have."""
+
+@dataclass(frozen=True, slots=True)
+class Teacher:
+    """Whose soft labels the subnets learn from."""
+
+    logits: Callable[[Tensor], Tensor]
+    """Of a batch of images, at whatever image size they have."""
+    resolution_px: int | None = None
+    """Image size at which it sees the views of the subnets; None: at theirs. One that was trained
+    at one image size has no good opinion of another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,18 +144,19 @@ class TrainingStep:
         """
         archs = self._phase.archs.draw(np.random.default_rng(self._seed(number, "archs")))
         views = {
-            size: list(self._map(self._taught, self._groups(batch, size, number)))
+            size: self._groups(batch, size, number)
             for size in dict.fromkeys(arch.resolution_px for arch in archs)
         }
+        lessons = self._lessons(views, batch, number)
         num_groups = len(views[archs[0].resolution_px])
         shares = self._phase.shares(len(archs))
-        lessons: list[Tensor] = []
 
         def part(task: tuple[int, tuple[int, int]]) -> _Part:
             index, (subnet, place) = task
-            group = views[archs[subnet].resolution_px][place]
+            size = archs[subnet].resolution_px
+            group = views[size][place]
             if lessons:
-                group = replace(group, teacher_logits=lessons[place])
+                group = replace(group, teacher_logits=lessons[size][place])
             seed = derive_seed(self._seed(number, "dropout"), index)
             return self._part(archs[subnet], group, weight=group.share * shares[subnet], seed=seed)
 
@@ -155,7 +164,7 @@ class TrainingStep:
         ahead: list[_Part] = []
         if self._phase.in_place:  # the first subnet goes ahead and teaches the others
             ahead = list(self._map(part, tasks[:num_groups]))
-            lessons += [done.logits for done in ahead]
+            lessons = {size: [done.logits for done in ahead] for size in views}
         loss = torch.zeros((), device=self._device)
         for done in chain(ahead, self._map(part, tasks[len(ahead) :])):  # in order: equal bits
             loss += done.loss
@@ -183,8 +192,8 @@ class TrainingStep:
         """Yield the results in order; with several threads, computed ahead."""
         return map(function, items) if self._pool is None else self._pool.map(function, items)
 
-    def _groups(self, batch: Batch, resolution_px: int, number: int) -> list[tuple[Tensor, Tensor]]:
-        """Return the augmented images and labels of each group."""
+    def _groups(self, batch: Batch, resolution_px: int, number: int) -> list[_Group]:
+        """Return the augmented images and labels of each group: the same view at every size."""
         generator = torch.Generator().manual_seed(self._seed(number, "augmentation"))
         images = augment(
             batch.images.to(self._device),
@@ -196,17 +205,30 @@ class TrainingStep:
         ).contiguous(memory_format=torch.channels_last)
         labels = batch.labels.to(self._device)
         size = self._recipe.batch_norm_images or len(labels)
-        return list(zip(torch.split(images, size), torch.split(labels, size), strict=True))
+        return [
+            _Group(images, labels, None, len(labels) / self._recipe.batch_size)
+            for images, labels in zip(
+                torch.split(images, size), torch.split(labels, size), strict=True
+            )
+        ]
 
-    def _taught(self, group: tuple[Tensor, Tensor]) -> _Group:
-        """Add the teacher's opinion."""
-        images, labels = group
-        logits = None
-        if self._teacher is not None:
-            with torch.no_grad(), autocast(self._device):
-                logits = self._teacher(images).float()
-        share = len(labels) / self._recipe.batch_size
-        return _Group(images, labels, logits, share)
+    def _lessons(
+        self, views: dict[int, list[_Group]], batch: Batch, number: int
+    ) -> dict[int, list[Tensor]]:
+        """Return the teacher's logits of each group, by the image size of the subnet."""
+        if self._teacher is None:
+            return {}
+        own = self._teacher.resolution_px
+        if own is None:
+            return {size: list(self._map(self._opinion, groups)) for size, groups in views.items()}
+        groups = views[own] if own in views else self._groups(batch, own, number)
+        opinion = list(self._map(self._opinion, groups))
+        return {size: list(opinion) for size in views}
+
+    def _opinion(self, group: _Group) -> Tensor:
+        assert self._teacher is not None
+        with torch.no_grad(), autocast(self._device):
+            return self._teacher.logits(group.images).float()
 
     def _part(self, arch: Arch, group: _Group, *, weight: float, seed: int) -> _Part:
         """Return the weighted loss of one subnet on one group, and its gradient."""

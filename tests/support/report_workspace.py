@@ -26,7 +26,7 @@ from ofa_pipeline.tables import (
 )
 from tests.support.dataset_summary import sample_summary
 
-PHASES = ("largest", "kernel")
+PHASES = ("largest", "elastic")
 DEVICES = ("cpu-onnxruntime", "cpu-pytorch")
 CLASS_NAMES = ("cat", "dog")
 NUM_TEST_IMAGES = 4

@@ -132,7 +132,7 @@ def test_stage_without_its_item_names_the_items(cli):
 
 
 def test_item_that_a_stage_has_not_is_refused(cli):
-    code, _, err = cli("stage", "fit_predictor", "--item", "kernel")
+    code, _, err = cli("stage", "fit_predictor", "--item", "elastic")
     assert code == 1
     assert "has no items" in err
 
@@ -452,6 +452,6 @@ def test_freed_memory_is_never_kept_where_latency_is_measured(cli, monkeypatch, 
     kept = []
     monkeypatch.setattr("ofa_pipeline.memory.keep_freed_memory", lambda: kept.append(stage.name))
     monkeypatch.setattr("ofa_pipeline.cli.pipeline.run_stage", lambda *_: None)
-    item = {"phase": ["--item", "kernel"], "device": ["--item", "cpu-pytorch"]}
+    item = {"phase": ["--item", "elastic"], "device": ["--item", "cpu-pytorch"]}
     assert cli("stage", stage.name, *item.get(stage.item_kind, []))[0] == 0
     assert bool(kept) == (stage.name in {"train_supernet", "collect_accuracy"})

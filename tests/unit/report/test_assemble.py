@@ -74,7 +74,7 @@ def test_files_are_named_relative_to_the_workspace(contents):
 
 def test_lineage_says_what_each_artifact_was_made_from(contents):
     made_from = {artifact.path: artifact.made_from for artifact in contents.artifacts}
-    assert made_from["artifacts/supernet/kernel"] == ("artifacts/dataset",)
+    assert made_from["artifacts/supernet/elastic"] == ("artifacts/dataset",)
     assert made_from["artifacts/predictor"] == ("artifacts/accuracy",)
     assert len(made_from) == 4 + len(PHASES) - 1 + 4 * len(DEVICES)
 
@@ -94,7 +94,7 @@ def test_equal_artifacts_give_equal_files(contents, folders, tmp_path):
     ("path", "command"),
     [
         ("dataset", "prepare_dataset"),
-        ("supernet/kernel", "train_supernet --item kernel"),
+        ("supernet/elastic", "train_supernet --item elastic"),
         ("predictor", "fit_predictor"),
         ("accuracy", "collect_accuracy"),
         ("latency/cpu-pytorch", "profile_latency --item cpu-pytorch"),
@@ -145,7 +145,7 @@ def test_device_without_bundles_is_an_error(folders):
     "content", [None, b"not safetensors"], ids=["missing", "not a safetensors file"]
 )
 def test_supernet_that_cannot_be_read_is_an_error(folders, content):
-    file = folders.root / "artifacts/supernet/kernel/supernet.safetensors"
+    file = folders.root / "artifacts/supernet/elastic/supernet.safetensors"
     file.unlink() if content is None else file.write_bytes(content)
     with pytest.raises((MissingArtifactError, ManifestMismatchError), match="train_supernet"):
         load_contents(folders, title="A title")

@@ -104,6 +104,7 @@ def write_supernet(context):
     supernet = build_supernet(context.params.space.build(), num_classes=NUM_CLASSES)
     with write(context, layout.supernet(phase), inputs=[layout.dataset]) as writer:
         save_supernet(supernet, writer.folder / layout.supernet_weights(phase).name)
+        writer.summary |= {"total_epochs": 2, "first_learning_rate": 0.1}
 
 
 def write_profile(context):

@@ -14,6 +14,7 @@ from ofa_pipeline.training import (
     Checkpoints,
     Hooks,
     Schedule,
+    Teacher,
     deterministic,
     finetune,
     train_phase,
@@ -75,7 +76,7 @@ def test_a_teacher_is_asked_for_the_images_of_the_step():
         assert not torch.is_grad_enabled()
         return torch.zeros(len(images), NUM_CLASSES)
 
-    train(new_supernet(), teacher=teacher)
+    train(new_supernet(), teacher=Teacher(teacher))
     assert set(seen) <= {(8, 3, 8, 8), (8, 3, 12, 12)}
     assert len(seen) == 8
 
@@ -171,7 +172,7 @@ def test_fine_tuning_trains_a_copy_at_its_own_resolution():
 
     schedule = Schedule(epochs=1, warmup_epochs=0, learning_rate=0.01)
     tuned = finetune(
-        subnet, teacher, schedule=schedule, images=training_images(), recipe=tiny_recipe()
+        subnet, Teacher(teacher), schedule=schedule, images=training_images(), recipe=tiny_recipe()
     )
     assert set(seen) == {8}
     assert not tuned.training

@@ -5,7 +5,7 @@ import torch
 
 from ofa_pipeline.data import resize_normalize
 from ofa_pipeline.supernet import build_supernet
-from ofa_pipeline.training import Fixed, Recipe, training_loss
+from ofa_pipeline.training import Fixed, Recipe, Teacher, training_loss
 from ofa_pipeline.training.step import TrainingStep, _replica
 from tests.support.training import (
     MEAN,
@@ -49,7 +49,7 @@ def test_the_teacher_does_not_depend_on_the_number_of_workers():
 
     recipe = dataclasses.replace(tiny_recipe(), batch_norm_images=4)
     one, two = (
-        gradients_of_a_step(dataclasses.replace(recipe, workers=count), teacher=opinion)
+        gradients_of_a_step(dataclasses.replace(recipe, workers=count), teacher=Teacher(opinion))
         for count in (1, 2)
     )
     assert_equal(one, two)
@@ -140,3 +140,17 @@ def test_teaching_in_place_does_not_depend_on_the_number_of_workers():
         for count in (1, 4)
     )
     assert_equal(one, four)
+
+
+@pytest.mark.parametrize(("teacher_px", "seen"), [(None, {8}), (12, {12})])
+def test_the_teacher_sees_its_own_image_size_where_told(teacher_px, seen):
+    sizes = set()
+
+    def opinion(images):
+        sizes.add(images.shape[-1])
+        return torch.zeros(len(images), NUM_CLASSES)
+
+    archs = Fixed(arch=tiny_space().smallest)
+    phase = dataclasses.replace(tiny_phase(), archs=archs)
+    gradients_of_a_step(tiny_recipe(), phase=phase, teacher=Teacher(opinion, teacher_px))
+    assert sizes == seen
