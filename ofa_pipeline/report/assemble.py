@@ -21,6 +21,7 @@ from ofa_pipeline.report.loading_devices import (
     load_subnets,
 )
 from ofa_pipeline.report.source import Source
+from ofa_pipeline.run_warnings import read_warnings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,9 @@ def load_contents(folders: ReportFolders, *, title: str) -> ReportContents:
         devices=tuple(_load_device(sources, name) for name in folders.devices),
         confusion=None,
         artifacts=load_lineage(tuple(sources.values())),
+        warnings=tuple(
+            warning for source in sources.values() for warning in read_warnings(source.folder)
+        ),
     )
     best = contents.best
     confusion = load_confusion(

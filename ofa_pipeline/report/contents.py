@@ -11,6 +11,7 @@ from statistics import NormalDist
 
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.dataset_summary import DatasetSummary
+from ofa_pipeline.run_warnings import RunWarning
 
 CONFIDENCE = 0.95
 """Of every interval that the report computes itself."""
@@ -295,6 +296,8 @@ class ReportContents:
     devices: tuple[DeviceFacts, ...]
     confusion: ConfusionFacts | None
     artifacts: tuple[ArtifactFacts, ...]
+    warnings: tuple[RunWarning, ...] = ()
+    """What went wrong without stopping the run, in the order of the stages."""
 
     @property
     def subnets(self) -> tuple[SubnetFacts, ...]:
