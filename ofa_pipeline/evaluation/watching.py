@@ -217,7 +217,7 @@ def _below_first_phase(
         item=device,
         message=(
             f"the best subnet of {device} is worse than the largest subnet was after the first "
-            f"phase, {phases[0]}: {_percent(change.after)} against {_percent(change.before)}, "
+            f"phase ({phases[0]}): {_percent(change.after)} against {_percent(change.before)}, "
             f"{_points(change.difference)} with a noise of {100 * change.noise:.2f} (top-1 on "
             f"{change.num_images:,} selection images)."
         ),
