@@ -75,9 +75,10 @@ class Ranking:
 def tau_noise(num_subnets: int) -> float:
     """Return the standard deviation of Kendall's tau between unrelated orders.
 
-    Cross-validation does not make it larger: a predictor that has learned nothing predicts the
-    mean of the other folds, which is below it where a fold is above, so its tau leans to below
-    zero.
+    Cross-validation adds to it, but to the other side: a predictor that has learned nothing
+    predicts the mean of the other folds, which is low where the fold is high. On random labels
+    the chosen one of three kinds was above twice this figure for 3 of 40 draws of 20 subnets and
+    2 of 25 draws of 50, a single kind half as often.
 
     Args:
         num_subnets: At least two.
