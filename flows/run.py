@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
@@ -21,6 +22,7 @@ from ofa_pipeline.cli.display import Display, duration_text
 from ofa_pipeline.cli.output import (
     EXIT_ERROR,
     EXIT_TERMINATED,
+    PLAIN,
     exit_code_of,
     report_error,
     stderr,
@@ -30,6 +32,7 @@ from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.masking import mask_logs, mask_secrets
 from ofa_pipeline.params import Params, load_params
 from ofa_pipeline.preflight import check_before_work
+from ofa_pipeline.run_warnings import RunWarning, count_text
 from ofa_pipeline.workspace import check_version_control, hold_workspace
 
 _DRAIN_TIMEOUT_S = 10
@@ -158,6 +161,7 @@ def _show_results(root: Path, params: Params, *, duration_s: float) -> None:
     from ofa_pipeline.cli.listing import print_table
     from ofa_pipeline.cli.subnets import subnet_table
     from ofa_pipeline.registry import tracking_uri
+    from ofa_pipeline.stages import warnings_of_run
     from ofa_pipeline.stages.register import missing_receipts, registered_subnets
 
     layout = Layout(root)
@@ -165,6 +169,7 @@ def _show_results(root: Path, params: Params, *, duration_s: float) -> None:
         subnet for device in params.devices for subnet in registered_subnets(layout, params, device)
     ]
     print_table(subnet_table(found), stdout)
+    _show_warnings(warnings_of_run(layout, params))
     missing = [
         f"{device}: {bundle}"
         for device in params.devices
@@ -179,6 +184,15 @@ def _show_results(root: Path, params: Params, *, duration_s: float) -> None:
     report = layout.report / "report.html"
     stdout.print(f"report: {report}", highlight=False, soft_wrap=True)
     stdout.print(f"done in {duration_text(duration_s)}", highlight=False)
+
+
+def _show_warnings(warnings: Sequence[RunWarning]) -> None:
+    """Say once more what went wrong, also in the stages that this run skipped."""
+    if not warnings:
+        return
+    stderr.print(count_text(warnings), style="yellow", **PLAIN)
+    for warning in warnings:
+        stderr.print(f"  {warning.address}: {warning.text}", style="yellow", **PLAIN)
 
 
 if __name__ == "__main__":

@@ -187,7 +187,9 @@ class _TaskWatcher(Watcher):
     def _show(self, event: ProgressEvent) -> None:
         if self._display:
             self._display.show(self._address, event)
-        if event.total == 0:
+        if event.is_warning:
+            self._logger.warning(event.label)
+        elif event.total == 0:
             self.last_message = event.label
             figures = "".join(f", {name} {value:.4g}" for name, value in event.metrics.items())
             self._logger.info("%s%s", event.label, figures)

@@ -26,6 +26,8 @@ class ProgressEvent:
     rate_per_s: float = 0.0
     seconds_left: float = 0.0
     metrics: Mapping[str, float] = field(default_factory=dict)
+    is_warning: bool = False
+    """Of a message: whether something went wrong that does not stop the work."""
 
 
 Sink = Callable[[ProgressEvent], None]
@@ -98,6 +100,10 @@ class Reporter:
     def message(self, text: str, **metrics: float) -> None:
         """Report something that is worth a line."""
         self._sink(ProgressEvent(label=text, metrics=metrics))
+
+    def warning(self, text: str) -> None:
+        """Report something that went wrong and does not stop the work."""
+        self._sink(ProgressEvent(label=text, is_warning=True))
 
 
 SILENT = Reporter()

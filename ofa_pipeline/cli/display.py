@@ -60,6 +60,9 @@ class Display:
 
     def show(self, stage: str, event: ProgressEvent) -> None:
         """Show an event of a stage."""
+        if event.is_warning:
+            self.line(f"  {stage}: warning: {event.label}", style="yellow")
+            return
         if event.total == 0:
             self.line(f"  {stage}: {event.label}{_metrics(event)}", style="dim")
             return

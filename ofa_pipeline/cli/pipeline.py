@@ -111,7 +111,7 @@ def stage(
     os.chdir(root)  # relative paths in params.yaml are meant from there
     with hold_stage(root, address=address), _reporter(address) as reporter:
         context = StageContext(layout=Layout(root), params=params, item=item, reporter=reporter)
-        with notices_to(reporter.message):
+        with notices_to(reporter.warning):
             run_stage(name, context)
     if name == "prepare_dataset" and PIPE_VARIABLE not in os.environ:  # else the flow shows it
         summary = read_summary(Layout(root).dataset)

@@ -10,16 +10,30 @@ from ofa_pipeline.evaluation.evaluator import (
     calibration_indices,
 )
 from ofa_pipeline.evaluation.images import ResizedImages
+from ofa_pipeline.evaluation.watching import (
+    LargestSubnet,
+    Shipped,
+    first_largest,
+    next_largest,
+    watch_phase,
+    watch_shipped,
+)
 
 __all__ = [
     "CalibratedTeacher",
+    "LargestSubnet",
     "Predictions",
     "ResizedImages",
+    "Shipped",
     "SubnetAccuracy",
     "SubnetEvaluator",
     "calibrate_batch_norm",
     "calibration_indices",
     "evaluate_network",
+    "first_largest",
     "initial_design",
+    "next_largest",
     "predict",
+    "watch_phase",
+    "watch_shipped",
 ]

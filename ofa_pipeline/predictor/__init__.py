@@ -41,6 +41,7 @@ from ofa_pipeline.predictor.validation import (
     learning_curve,
     validate_kinds,
 )
+from ofa_pipeline.predictor.watching import LabelNoise, Ranking, watch_ranking
 
 __all__ = [
     "PREDICTOR_KINDS",
@@ -50,12 +51,14 @@ __all__ = [
     "GaussianProcess",
     "GradientBoosting",
     "KernelRidge",
+    "LabelNoise",
     "LabeledSubnets",
     "LearningPoint",
     "MlpEnsemble",
     "MlpSettings",
     "OfficialPredictor",
     "PredictionReport",
+    "Ranking",
     "Ridge",
     "StorablePredictor",
     "Trace",
@@ -76,4 +79,5 @@ __all__ = [
     "report_predictions",
     "save_predictor",
     "validate_kinds",
+    "watch_ranking",
 ]

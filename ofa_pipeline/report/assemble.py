@@ -23,6 +23,7 @@ from ofa_pipeline.report.loading_devices import (
     load_subnets,
 )
 from ofa_pipeline.report.source import Source
+from ofa_pipeline.run_warnings import read_warnings
 
 ONCE = ("train_supernet", "collect_accuracy", "fit_predictor", "profile_latency", "search")
 """Stages that run once, however many subnets are taken out of the supernet."""
@@ -84,6 +85,9 @@ def load_contents(folders: ReportFolders, *, title: str) -> ReportContents:
         confusion=None,
         cost=load_cost(folders),
         artifacts=load_lineage(tuple(sources.values())),
+        warnings=tuple(
+            warning for source in sources.values() for warning in read_warnings(source.folder)
+        ),
     )
     best = contents.best
     confusion = load_confusion(

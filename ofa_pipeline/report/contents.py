@@ -12,6 +12,7 @@ from statistics import NormalDist
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.dataset_summary import DatasetSummary
 from ofa_pipeline.report.cost import CostFacts
+from ofa_pipeline.run_warnings import RunWarning
 
 CONFIDENCE = 0.95
 """Of every interval that the report computes itself."""
@@ -297,6 +298,8 @@ class ReportContents:
     confusion: ConfusionFacts | None
     cost: CostFacts
     artifacts: tuple[ArtifactFacts, ...]
+    warnings: tuple[RunWarning, ...] = ()
+    """What went wrong without stopping the run, in the order of the stages."""
 
     @property
     def subnets(self) -> tuple[SubnetFacts, ...]:

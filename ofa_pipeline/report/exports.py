@@ -32,6 +32,7 @@ def metrics(contents: ReportContents) -> dict[str, Any]:
             "accuracy_top1_selection_smallest": _rounded(last.accuracy_smallest),
         },
         "predictor": _predictor_metrics(contents.predictor),
+        "num_warnings": len(contents.warnings),
         "best": {"device": best.device, **_subnet_metrics(best)},
         "devices": {device.name: _device_metrics(device) for device in contents.devices},
     }

@@ -21,6 +21,7 @@ from ofa_pipeline.report.text import (
     show_ms,
     show_percent,
 )
+from ofa_pipeline.run_warnings import count_text
 
 MATRIX_CLASSES = 20
 """Most classes that a confusion matrix is drawn for; more are listed as confusions."""
@@ -99,6 +100,7 @@ def render_page(contents: ReportContents) -> str:
         confidence=CONFIDENCE,
         tiles=key_figures(contents),
         split_uses=SPLIT_USES,
+        warnings_title=count_text(contents.warnings),
         dataset_entries=dataset_entries(contents.dataset.summary),
         matrix=confusion_rows(confusion) if confusion and small else (),
         confusions=most_confused(confusion) if confusion else (),

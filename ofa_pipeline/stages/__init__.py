@@ -14,6 +14,7 @@ from ofa_pipeline.artifacts import Layout, digest_input, digest_json, write_arti
 from ofa_pipeline.errors import ParamsError, suggest
 from ofa_pipeline.integrity import verify_inputs
 from ofa_pipeline.progress import SILENT, Reporter
+from ofa_pipeline.run_warnings import RunWarning, read_warnings
 from ofa_pipeline.stopwatch import FILE_NAME, Stopwatch
 
 if TYPE_CHECKING:
@@ -255,6 +256,20 @@ def stage_inputs(stage: Stage, context: StageContext) -> dict[str, Any]:
             if path not in stage.watches
         ],
     }
+
+
+def warnings_of_run(layout: Layout, params: "Params") -> tuple[RunWarning, ...]:
+    """Return what the artifacts of a workspace warn about, in the order of the stages.
+
+    Raises:
+        ManifestMismatchError: If an artifact does not hold what its stage writes.
+    """
+    folders = [
+        layout.root / stage.writes.format(item=item)
+        for stage in STAGES
+        for item in items_of(stage, params)
+    ]
+    return tuple(warning for folder in folders for warning in read_warnings(folder))
 
 
 def check_item(stage: Stage, item: str | None, params: "Params") -> None:

@@ -1,5 +1,6 @@
 """Stage ``fit_predictor``: fit the accuracy predictor, and report how far to trust it."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from ofa_pipeline.artifacts import read_json, write_artifact, write_json
 from ofa_pipeline.params import PredictorParams
 from ofa_pipeline.predictor import (
     LabeledSubnets,
+    LabelNoise,
+    Ranking,
     Validation,
     build_predictor,
     choose,
@@ -20,8 +23,10 @@ from ofa_pipeline.predictor import (
     learning_curve,
     save_predictor,
     validate_kinds,
+    watch_ranking,
 )
 from ofa_pipeline.progress import Reporter
+from ofa_pipeline.run_warnings import keep_warnings
 from ofa_pipeline.stages import StageContext, find_stage, stage_inputs
 from ofa_pipeline.tables import (
     ACCURACY_SCHEMA,
@@ -49,7 +54,8 @@ def _run(context: StageContext) -> None:
     layout, params = context.layout, context.params.predictor
     space = context.params.space.build()
     table = read_table(layout.accuracy / "accuracy.parquet", ACCURACY_SCHEMA)
-    noise = float(read_json(layout.accuracy / "noise.json", made_by=_COLLECT)["calibration_std"])
+    label_noise = _label_noise(read_json(layout.accuracy / "noise.json", made_by=_COLLECT))
+    noise = label_noise.std
     subnets, compared = compared_subnets(space, table)
     validations = validate_kinds(
         subnets,
@@ -75,9 +81,18 @@ def _run(context: StageContext) -> None:
             tau_top_decile=chosen.report.tau_top_decile,
             label_noise_points=100 * noise,
         )
+        ranking = Ranking.of(chosen, label_noise)
+        keep_warnings([watch_ranking(ranking)], writer, context.reporter)
     context.reporter.message(
         f"{chosen.kind}: cross-validated RMSE {chosen.report.rmse_points:.2f} points, "
         f"tau {chosen.report.tau:.2f}; label noise {100 * noise:.2f} points"
+    )
+
+
+def _label_noise(noise: Mapping[str, float]) -> LabelNoise:
+    repeats = int(noise["num_draws"]) - 1
+    return LabelNoise(
+        std=float(noise["calibration_std"]), degrees=int(noise["num_repeated_subnets"]) * repeats
     )
 
 

@@ -1,7 +1,7 @@
 """Stage ``register``: every bundle of a device into the registry, once."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from ofa_pipeline.artifacts import (
     write_artifact,
     write_json,
 )
-from ofa_pipeline.errors import ManifestMismatchError
+from ofa_pipeline.errors import ManifestMismatchError, shorten
 from ofa_pipeline.params import Params
 from ofa_pipeline.registry import (
     Entry,
@@ -27,11 +27,14 @@ from ofa_pipeline.registry import (
     open_registry,
     registered_model_name,
 )
+from ofa_pipeline.run_warnings import RunWarning, warnings_in
 from ofa_pipeline.specialize import INDEX_FILE
 from ofa_pipeline.stages import StageContext, find_stage, stage_inputs
 
 NAME = "register"
 RECEIPTS_FILE = "receipts.json"
+TAG_LENGTH = 4900
+"""Characters that every version of MLflow takes in a tag."""
 LATENCY_KEYS = ("p50_ms", "p95_ms", "ci_low_ms", "ci_high_ms", "num_runs")
 
 
@@ -57,7 +60,9 @@ def register(context: StageContext, registry: SubnetRegistry) -> tuple[Registere
     manifest = verify_artifact(folder)
     entries = read_entries(folder, names=ModelNames.of(context.params))
     registry.check({entry.record.model_name for entry in entries})
-    registered = registry.register_all(entries, notes=_notes(device, manifest, entries))
+    warnings = warnings_in(manifest, folder)
+    notes = _notes(device, manifest, entries, warnings=warnings)
+    registered = registry.register_all(entries, notes=notes)
     inputs = stage_inputs(find_stage(NAME), context)
     with write_artifact(layout.registry(device), **inputs) as writer:
         receipts = [_receipt(entry) for entry in entries]
@@ -225,7 +230,15 @@ def _read_receipts(path: Path) -> list[dict[str, Any]]:
     return receipts
 
 
-def _notes(device: str, manifest: Manifest, entries: tuple[Entry, ...]) -> RunNotes:
+def _notes(
+    device: str,
+    manifest: Manifest,
+    entries: tuple[Entry, ...],
+    *,
+    warnings: Sequence[RunWarning],
+) -> RunNotes:
+    texts = "\n".join(warning.text for warning in warnings)
+    noted = {"ofa.warnings": shorten(texts, TAG_LENGTH)} if texts else {}
     records = [entry.record for entry in entries]
     return RunNotes(
         name=f"register {device}",
@@ -235,7 +248,7 @@ def _notes(device: str, manifest: Manifest, entries: tuple[Entry, ...]) -> RunNo
             "accuracy_top1_best": max(record.accuracy_top1 for record in records),
             "latency_ms_fastest": min(record.latency_ms for record in records),
         },
-        tags={"ofa.device": device, "ofa.subnets_digest": manifest.digest},
+        tags={"ofa.device": device, "ofa.subnets_digest": manifest.digest, **noted},
     )
 
 

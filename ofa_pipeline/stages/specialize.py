@@ -19,9 +19,16 @@ from ofa_pipeline.artifacts import (
 from ofa_pipeline.cost import arch_cost
 from ofa_pipeline.data import Dataset, open_dataset
 from ofa_pipeline.errors import ManifestMismatchError
-from ofa_pipeline.evaluation import ResizedImages, calibration_indices
+from ofa_pipeline.evaluation import (
+    LargestSubnet,
+    ResizedImages,
+    Shipped,
+    calibration_indices,
+    watch_shipped,
+)
 from ofa_pipeline.latency import LatencyMeter, build_runtime, load_latency_profile
 from ofa_pipeline.params import Params
+from ofa_pipeline.run_warnings import RunWarning, keep_warnings
 from ofa_pipeline.specialize import (
     INDEX_FILE,
     PREDICTIONS_FILE,
@@ -83,6 +90,7 @@ def run(context: StageContext) -> None:
         )
         _write_predictions(writer.folder, [workshop.built(c.arch) for c in choices], dataset)
         writer.summary |= _summary(bundles)
+        keep_warnings(_warnings(context, bundles, dataset), writer, context.reporter)
     shutil.rmtree(scratch, ignore_errors=True)
 
 
@@ -327,6 +335,23 @@ def _write_predictions(folder: Path, built: Sequence[BuiltSubnet], dataset: Data
             "predicted": [int(value) for subnet in unique for value in subnet.predicted],
         },
     )
+
+
+def _warnings(
+    context: StageContext, bundles: Sequence[Mapping[str, Any]], dataset: Dataset
+) -> tuple[RunWarning, ...]:
+    params = context.params
+    shipped = Shipped(
+        device=context.item or "",
+        accuracy_top1={
+            item["arch_id"]: item["accuracy"]["accuracy_top1_selection"] for item in bundles
+        },
+        labels=dataset.split("selection").labels.tolist(),
+    )
+    folder = context.layout.supernet(params.final_phase)
+    manifest = Manifest.read(folder, made_by="ofa-pipeline run")
+    largest = LargestSubnet.from_summary(manifest.summary)
+    return watch_shipped(shipped, largest=largest, phases=list(params.phases))
 
 
 def _summary(bundles: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -9,8 +9,17 @@ from ofa_pipeline.arch import SearchSpace
 from ofa_pipeline.artifacts import Manifest, digest_input, digest_json, write_artifact
 from ofa_pipeline.data import Dataset, open_dataset
 from ofa_pipeline.errors import ManifestMismatchError
-from ofa_pipeline.evaluation import CalibratedTeacher, SubnetEvaluator
+from ofa_pipeline.evaluation import (
+    CalibratedTeacher,
+    LargestSubnet,
+    SubnetAccuracy,
+    SubnetEvaluator,
+    first_largest,
+    next_largest,
+    watch_phase,
+)
 from ofa_pipeline.params import PhaseParams, TrainingParams
+from ofa_pipeline.run_warnings import keep_warnings
 from ofa_pipeline.stages import StageContext, find_stage, stage_inputs
 from ofa_pipeline.supernet import (
     ResNetSupernet,
@@ -59,7 +68,10 @@ def _train(context: StageContext) -> None:
     steps = dataset.split("train").num_images // params.training.batch_size
     phase = phase_of(name, params.phases[name], space, steps_per_epoch=steps)
     supernet = _starting_supernet(context, space, dataset).to(_device())
-    evaluator = _evaluator(supernet, dataset, params.training)
+    before = _accuracy_before(context, supernet, dataset)
+    evaluator = _evaluator(
+        supernet, dataset, params.training, num_images=params.training.validation_images
+    )
     teacher = _teacher(context, supernet, dataset)
     _sort_for_smaller_subnets(context, supernet)
 
@@ -77,6 +89,10 @@ def _train(context: StageContext) -> None:
             stopwatch=context.stopwatch,
         ),
     )
+    largest = _largest(context, before, _accuracy_of_largest(supernet, dataset, params.training))
+    warning = watch_phase(
+        largest, phase=name, is_sandwich=params.phases[name].sampling == "sandwich"
+    )
     # For whoever runs the supernet itself in evaluation mode; subnets are calibrated anyway.
     store_statistics(supernet, evaluator.calibrated_subnet(space.largest))
     with write_artifact(layout.supernet(name), **inputs) as writer:
@@ -85,6 +101,8 @@ def _train(context: StageContext) -> None:
         write_table(writer.folder / layout.supernet_history(name).name, HISTORY_SCHEMA, columns)
         writer.summary |= {key: values[-1] for key, values in columns.items()}
         writer.summary |= _so_far(context, phase)
+        writer.summary |= largest.to_summary()
+        keep_warnings([warning], writer, context.reporter)
     shutil.rmtree(scratch, ignore_errors=True)
 
 
@@ -185,7 +203,46 @@ def _sort_for_smaller_subnets(context: StageContext, supernet: Supernet) -> None
         sort_widths(supernet, trained_width_multipliers=widths)
 
 
-def _evaluator(supernet: Supernet, dataset: Dataset, training: TrainingParams) -> SubnetEvaluator:
+def _accuracy_before(
+    context: StageContext, supernet: Supernet, dataset: Dataset
+) -> SubnetAccuracy | None:
+    """Measure the largest subnet with the weights of the previous phase; None for the first."""
+    if context.params.previous_phase(context.item or "") is None:
+        return None
+    return _accuracy_of_largest(supernet, dataset, context.params.training)
+
+
+def _accuracy_of_largest(
+    supernet: Supernet, dataset: Dataset, training: TrainingParams
+) -> SubnetAccuracy:
+    """Measure the largest subnet on all selection images: few would hide what a phase lost."""
+    return _evaluator(supernet, dataset, training).evaluate(supernet.space.largest)
+
+
+def _largest(
+    context: StageContext, before: SubnetAccuracy | None, after: SubnetAccuracy
+) -> LargestSubnet:
+    """Return what the phase did to the largest subnet.
+
+    The weights before are those of the previous artifact, so a phase that was killed and resumed
+    gives the same figures.
+    """
+    previous = context.params.previous_phase(context.item or "")
+    if previous is None or before is None:
+        return first_largest(after)
+    command = f"ofa-pipeline stage {NAME} --item {previous}"
+    manifest = Manifest.read(context.layout.supernet(previous), made_by=command)
+    return next_largest(before, after, previous=LargestSubnet.from_summary(manifest.summary))
+
+
+def _evaluator(
+    supernet: Supernet,
+    dataset: Dataset,
+    training: TrainingParams,
+    *,
+    num_images: int | None = None,
+) -> SubnetEvaluator:
+    """Return an evaluator on the first selection images, or on all of them."""
     return SubnetEvaluator(
         supernet=supernet,
         calibration=dataset.split("calibration"),
@@ -194,7 +251,7 @@ def _evaluator(supernet: Supernet, dataset: Dataset, training: TrainingParams) -
         std=dataset.std,
         batch_size=EVALUATION_BATCH_SIZE,
         calibration_images=training.calibration_images,
-        evaluation_images=training.validation_images,
+        evaluation_images=num_images,
         device=_device(),
     )
 

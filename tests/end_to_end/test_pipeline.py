@@ -12,6 +12,7 @@ from ofa_pipeline.artifacts import Layout, Manifest
 from ofa_pipeline.data import open_dataset
 from ofa_pipeline.params import load_params
 from ofa_pipeline.registry import budget_alias, open_registry
+from ofa_pipeline.stages import warnings_of_run
 from ofa_pipeline.stages.register import registered_subnets
 from tests.support.workspace import run_command, tiny_workspace
 
@@ -73,6 +74,18 @@ def test_second_run_skips_every_stage_and_says_so(by_flow):
     assert [line for line in second.stdout.splitlines() if "│" in line] == [
         line for line in first.stdout.splitlines() if "│" in line
     ]
+
+
+def test_every_warning_is_told_at_once_and_at_the_end_also_of_skipped_stages(by_flow):
+    root, first = by_flow
+    layout, params = Layout(root), load_params(root / "params.yaml")
+    second = run_command("ofa-pipeline", "run", workspace=root, **ONE_THREAD)
+    page = (layout.report / "report.html").read_text()
+    for warning in warnings_of_run(layout, params):  # so little training leaves some
+        assert f"  {warning.address}: {warning.text}\n" in first.stderr
+        assert f"  {warning.address}: warning: {warning.text}\n" in first.stderr
+        assert f"  {warning.address}: {warning.text}\n" in second.stderr
+        assert f"<code>{warning.address}</code>" in page
 
 
 def test_dvc_alone_makes_the_same_artifacts(by_flow, tmp_path_factory):

@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.artifacts import Layout, write_artifact, write_json
 from ofa_pipeline.report import DeviceFolders, ReportFolders
+from ofa_pipeline.run_warnings import RunWarning
 from ofa_pipeline.spaces import mobilenet_v3_small_images
 from ofa_pipeline.tables import (
     CROSS_VALIDATION_SCHEMA,
@@ -44,12 +45,19 @@ SPACE: SearchSpace = mobilenet_v3_small_images(
 )
 
 
-def write_report_workspace(root: Path) -> ReportFolders:
-    """Write small artifacts of every stage but the report, and return where they lie."""
+def write_report_workspace(
+    root: Path, *, warnings: Mapping[str, RunWarning] | None = None
+) -> ReportFolders:
+    """Write small artifacts of every stage but the report, and return where they lie.
+
+    Args:
+        root: Of the workspace.
+        warnings: That phases keep, by phase.
+    """
     layout = Layout(root)
     _write_dataset(layout)
     for phase in PHASES:
-        _write_phase(layout, phase)
+        _write_phase(layout, phase, warning=(warnings or {}).get(phase))
     _write(layout, layout.accuracy, "collect_accuracy", {})
     _write_predictor(layout)
     for device in DEVICES:
@@ -133,7 +141,7 @@ def _write_dataset(layout: Layout) -> None:
     )
 
 
-def _write_phase(layout: Layout, phase: str) -> None:
+def _write_phase(layout: Layout, phase: str, *, warning: RunWarning | None) -> None:
     params = {
         "depths": [1, 2],
         "kernel_sizes": [3],
@@ -156,6 +164,7 @@ def _write_phase(layout: Layout, phase: str) -> None:
         {},
         tables={"history.parquet": (HISTORY_SCHEMA, history)},
         params={f"phases.{phase}": params},
+        summary={"warnings": [] if warning is None else [asdict(warning)]},
         inputs=[layout.dataset],
     )
 

@@ -243,6 +243,12 @@ def test_display_writes_lines_where_there_is_no_terminal(capsys):
     assert capsys.readouterr().out == "  search@a: hello, loss 0.5\n"
 
 
+def test_display_marks_a_warning(capsys):
+    with Display(Console(width=100)) as display:
+        display.show("search@a", ProgressEvent(label="odd [1]", is_warning=True))
+    assert capsys.readouterr().out == "  search@a: warning: odd [1]\n"
+
+
 def test_display_draws_a_bar_on_a_terminal(capsys):
     with Display(Console(width=100, force_terminal=True)) as display:
         reporter = Reporter(lambda event: display.show("search@a", event))

@@ -76,6 +76,12 @@ def test_message_is_an_event_without_a_total(events):
     assert events[0].metrics == {"accuracy_top1": 0.9}
 
 
+def test_warning_is_a_message_that_says_so(events):
+    Reporter(events.append).warning("odd")
+    Reporter(events.append).message("fine")
+    assert [(event.label, event.is_warning) for event in events] == [("odd", True), ("fine", False)]
+
+
 def test_silent_reporter_drops_everything():
     SILENT.message("nobody hears this")
     SILENT.track("x", total=1, unit="steps").advance()

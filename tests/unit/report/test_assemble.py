@@ -5,6 +5,7 @@ import pytest
 
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
 from ofa_pipeline.report import load_contents, write_report
+from ofa_pipeline.run_warnings import RunWarning
 from tests.support.report_workspace import (
     CLASS_NAMES,
     DEVICES,
@@ -156,3 +157,12 @@ def test_predictions_of_unknown_classes_are_an_error(folders):
     file.write_text(json.dumps({"class_names": ["cat"]}))
     with pytest.raises(ManifestMismatchError, match="1 classes"):
         load_contents(folders, title="A title")
+
+
+def test_warnings_of_every_artifact_are_told(tmp_path):
+    warning = RunWarning(stage="train_supernet", item="kernel", message="Worse.")
+    folders = write_report_workspace(tmp_path, warnings={"kernel": warning})
+    contents = load_contents(folders, title="A title")
+    assert contents.warnings[-1] == warning
+    of_dataset = [item.text for item in contents.warnings[:-1]]
+    assert of_dataset == list(contents.dataset.summary.warnings)

@@ -1,10 +1,12 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
 from ofa_pipeline.report.exports import metrics, plot_tables
+from ofa_pipeline.run_warnings import RunWarning
 from tests.support.report import sample_contents
 
 
@@ -26,6 +28,12 @@ def test_metrics_are_json_and_name_the_subnet_of_every_budget(contents):
             assert entry["arch_id"] == subnet.arch.arch_id
             assert entry["accuracy_top1_test"] == pytest.approx(subnet.accuracy_top1)
             assert entry["p50_ms"] == pytest.approx(subnet.p50_ms, rel=1e-5)
+
+
+def test_metrics_count_the_warnings(contents):
+    warned = replace(contents, warnings=(RunWarning(stage="search", message="Odd."),))
+    assert metrics(contents)["num_warnings"] == 0
+    assert metrics(warned)["num_warnings"] == 1
 
 
 def test_equal_contents_give_equal_bytes():

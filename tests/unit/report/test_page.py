@@ -13,6 +13,7 @@ from ofa_pipeline.report.page import (
     render_page,
     standalone_chart,
 )
+from ofa_pipeline.run_warnings import RunWarning
 from tests.support.dataset_summary import sample_summary
 from tests.support.report import sample_contents
 
@@ -183,3 +184,26 @@ def test_page_says_what_was_found_in_the_dataset():
     page = render_page(replace(contents, dataset=dataset))
     for text in ("(of the source)", "cat/bad.png", "20 x 30 (20)", "few &lt;images&gt;"):
         assert text in page
+
+
+WARNING = RunWarning(
+    stage="train_supernet", item="kernel", message="It got <worse>.", advice="Lower the rate."
+)
+
+
+def test_warnings_stand_in_the_head_of_the_page():
+    html = render_page(replace(sample_contents(), warnings=(WARNING, WARNING)))
+    assert outline(html).problems == []
+    head = html[html.index("<header>") : html.index("</header>")]
+    assert "2 warnings: look at them before you trust the results" in head
+    assert "<code>train_supernet@kernel</code>" in head
+    assert "It got &lt;worse&gt;." in head
+    assert "Lower the rate." in head
+    assert ": report, 2 warnings</title>" in html
+    assert 'href="#warnings"' in head
+
+
+def test_page_without_warnings_has_no_box(page):
+    assert 'id="warnings"' not in page
+    assert "#warnings" not in page
+    assert ": report</title>" in page

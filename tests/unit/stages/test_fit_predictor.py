@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -6,6 +8,8 @@ from ofa_pipeline.cost import estimate_cost
 from ofa_pipeline.errors import MissingArtifactError
 from ofa_pipeline.params import load_params
 from ofa_pipeline.predictor import load_predictor
+from ofa_pipeline.progress import Reporter
+from ofa_pipeline.run_warnings import read_warnings
 from ofa_pipeline.stages import StageContext, run_stage
 from ofa_pipeline.tables import (
     ACCURACY_SCHEMA,
@@ -25,10 +29,11 @@ def context(request, tmp_path):
     return StageContext(layout=Layout(tmp_path), params=params)
 
 
-def write_accuracy(context):
+def write_accuracy(context, labels=None):
     """Write the accuracy artifact: every subnet once, the first with a second draw."""
     space = context.params.space.build()
     genes, accuracy = labeled_sample(space, NUM_SUBNETS, seed=0)
+    accuracy = accuracy if labels is None else labels
     genes, accuracy = np.concatenate([genes, genes[:1]]), np.append(accuracy, accuracy[0] + 0.05)
     archs = space.archs(genes)
     cost = estimate_cost(space, genes, num_classes=10)
@@ -42,7 +47,8 @@ def write_accuracy(context):
             "calibration_draw": [0] * NUM_SUBNETS + [1],
         }
         write_table(writer.folder / "accuracy.parquet", ACCURACY_SCHEMA, columns)
-        write_json(writer.folder / "noise.json", {"calibration_std": 0.0005})
+        noise = {"calibration_std": 0.0005, "num_repeated_subnets": 1, "num_draws": 2}
+        write_json(writer.folder / "noise.json", noise)
 
 
 def test_the_stage_writes_a_predictor_and_its_report(context):
@@ -71,6 +77,27 @@ def test_running_again_gives_the_same_digest(context):
     write_accuracy(context)
     digests = {verify_artifact(run_stage("fit_predictor", context)).digest for _ in range(2)}
     assert len(digests) == 1
+
+
+def test_a_predictor_that_ranks_warns_of_nothing(context):
+    write_accuracy(context)
+    assert read_warnings(run_stage("fit_predictor", context)) == ()
+
+
+@pytest.mark.parametrize(
+    ("labels", "text"),
+    [
+        (np.random.default_rng(0).uniform(0.4, 0.6, NUM_SUBNETS), "close to a lottery"),
+        (np.full(NUM_SUBNETS, 0.5), "nothing to rank"),
+    ],
+)
+def test_search_in_the_dark_warns_and_keeps_the_warning(context, labels, text):
+    write_accuracy(context, labels)
+    events = []
+    context = replace(context, reporter=Reporter(events.append))
+    [warning] = read_warnings(run_stage("fit_predictor", context))
+    assert text in warning.text
+    assert warning.text in [event.label for event in events if event.is_warning]
 
 
 def test_a_missing_accuracy_table_is_named(context):

@@ -9,6 +9,8 @@ import pytest
 from ofa_pipeline.artifacts import Layout, write_artifact, write_json
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError, RegistryError
 from ofa_pipeline.params import load_params
+from ofa_pipeline.progress import SILENT
+from ofa_pipeline.run_warnings import RunWarning, keep_warnings
 from ofa_pipeline.stages import StageContext
 from ofa_pipeline.stages.register import (
     ModelNames,
@@ -64,9 +66,7 @@ def no_registry_of_the_user(monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
-@pytest.fixture
-def context(tmp_path):
-    layout = Layout(tmp_path)
+def write_subnets(layout, *, warnings=()):
     params = {"space": {"family": "tiny"}, "specialize": {"epochs": 1, "names": ["a"]}}
     with write_artifact(
         layout.subnets(DEVICE), stage="specialize", item=DEVICE, params=params, inputs=[]
@@ -77,6 +77,13 @@ def context(tmp_path):
             bundles.append(index_entry(record, f"bundle-{number}"))
         index = {"device": DEVICE, "bundles": bundles, "picks": []}
         write_json(writer.folder / "bundles.json", index)
+        keep_warnings(warnings, writer, SILENT)
+
+
+@pytest.fixture
+def context(tmp_path):
+    layout = Layout(tmp_path)
+    write_subnets(layout)
     return StageContext(layout=layout, params=load_params(ROOT / "params.yaml"), item=DEVICE)
 
 
@@ -92,6 +99,20 @@ def test_every_bundle_is_registered_with_all_figures(context):
     assert run.metrics["num_subnets"] == 2
     assert run.params["specialize.epochs"] == "1"
     assert run.params["space.family"] == "tiny"
+
+
+def test_run_of_the_registry_bears_the_warnings(context):
+    warning = RunWarning(stage="specialize", item=DEVICE, message="Worse.", advice="Train longer.")
+    write_subnets(context.layout, warnings=[warning])
+    registry = InMemoryRegistry()
+    register(context, registry)
+    assert registry.runs[0].tags["ofa.warnings"] == "Worse. Train longer."
+
+
+def test_run_without_warnings_bears_none(context):
+    registry = InMemoryRegistry()
+    register(context, registry)
+    assert "ofa.warnings" not in registry.runs[0].tags
 
 
 def test_receipts_say_the_same_on_every_server(context):

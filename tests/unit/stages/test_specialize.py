@@ -14,6 +14,7 @@ from PIL import Image
 from ofa_pipeline.artifacts import Layout, digest_file, verify_artifact, write_artifact, write_json
 from ofa_pipeline.data import open_dataset
 from ofa_pipeline.errors import InfeasibleConstraintError, ManifestMismatchError
+from ofa_pipeline.evaluation import LargestSubnet
 from ofa_pipeline.latency import (
     LatencyMeasurement,
     LatencyModel,
@@ -28,6 +29,7 @@ from ofa_pipeline.latency.devices import RUNTIMES as RUNTIME_PACKAGES
 from ofa_pipeline.params import parse_params
 from ofa_pipeline.progress import Reporter
 from ofa_pipeline.registry.model_folder import REQUIREMENTS_OF_RUNTIME
+from ofa_pipeline.run_warnings import read_warnings
 from ofa_pipeline.specialize import load_bundle
 from ofa_pipeline.specialize.build import SubnetBuilder
 from ofa_pipeline.specialize.bundle import FILES_OF_RUNTIME, SHIPPED_FILES
@@ -99,12 +101,12 @@ def write(context, folder, *, inputs=()):
     return write_artifact(folder, stage="a test", item=None, params={}, inputs=list(inputs))
 
 
-def write_supernet(context):
+def write_supernet(context, summary=None):
     layout, phase = context.layout, context.params.final_phase
     supernet = build_supernet(context.params.space.build(), num_classes=NUM_CLASSES)
     with write(context, layout.supernet(phase), inputs=[layout.dataset]) as writer:
         save_supernet(supernet, writer.folder / layout.supernet_weights(phase).name)
-        writer.summary |= {"total_epochs": 2, "first_learning_rate": 0.1}
+        writer.summary |= {"total_epochs": 2, "first_learning_rate": 0.1, **(summary or {})}
 
 
 def write_profile(context):
@@ -364,6 +366,29 @@ def test_supernet_of_other_classes_is_refused(make_context, meter_of):
     meter_of({small: [0.5]})
     with pytest.raises(ManifestMismatchError, match="of 3 classes"):
         run_stage("specialize", context)
+
+
+def test_what_ships_is_held_against_chance_and_the_first_phase(make_context, meter_of):
+    context = make_context()
+    small, _ = archs(context)
+    largest = LargestSubnet(
+        accuracy_top1_first_phase=0.99,
+        accuracy_top1_before=0.99,
+        accuracy_top1_after=0.99,
+        difference=0.0,
+        noise=0.0,
+        num_images=1000,
+    )
+    write_supernet(context, largest.to_summary())  # of random weights, and images of noise
+    write_picks(context, (1.0, [small]))
+    meter_of({small: [0.5]})
+    chance, first = read_warnings(run_stage("specialize", context))
+    assert chance.address == first.address == f"specialize@{DEVICE}"
+    assert "cannot be told from chance" in chance.text
+    assert small.arch_id in chance.text
+    [bundle] = bundles_of(context)["bundles"]
+    assert first.figures["accuracy_top1"] == bundle["accuracy"]["accuracy_top1_selection"]
+    assert first.figures["accuracy_top1_first_phase"] == 0.99
 
 
 def test_fine_tuning_can_be_left_out(make_context, meter_of):

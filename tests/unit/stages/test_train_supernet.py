@@ -7,12 +7,16 @@ import pytest
 import torch
 
 from ofa_pipeline.artifacts import Layout, Manifest, verify_artifact
+from ofa_pipeline.data import open_dataset
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
+from ofa_pipeline.evaluation import LargestSubnet
 from ofa_pipeline.progress import Reporter
+from ofa_pipeline.run_warnings import read_warnings
 from ofa_pipeline.stages import run_stage
 from ofa_pipeline.supernet import load_supernet
 from ofa_pipeline.tables import HISTORY_SCHEMA, read_table
-from tests.support.trained_workspace import context_of, prepared_workspace
+from tests.support.images import encoded, noise
+from tests.support.trained_workspace import context_of, prepared_workspace, smallest_params
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +83,76 @@ def test_an_interrupted_phase_gives_the_artifact_of_an_uninterrupted_one(workspa
     reference = Manifest.read(Layout(trained[0]).supernet("largest"), made_by="test")
     assert found.files == reference.files
     assert found.digest != expected
+
+
+def resumed(context, *, at):
+    """Kill a phase when so many images are done, and run it again."""
+
+    def fail(event):
+        if event.done == at:
+            raise RuntimeError("killed")
+
+    failing = dataclasses.replace(context, reporter=Reporter(fail, interval_s=0))
+    with pytest.raises(RuntimeError, match="killed"):
+        run_stage("train_supernet", failing)
+    return run_stage("train_supernet", context)
+
+
+def largest_of(folder):
+    return LargestSubnet.from_summary(Manifest.read(folder, made_by="test").summary)
+
+
+def test_a_phase_notes_what_it_did_to_the_largest_subnet(workspace):
+    root, values = workspace
+    first = largest_of(Layout(root).supernet("largest"))
+    second = largest_of(run_stage("train_supernet", context_of(root, values, "expand")))
+    num_images = open_dataset(Layout(root).dataset).split("selection").num_images
+    assert first.num_images == second.num_images == num_images
+    assert first.change is None
+    # The weights that a phase starts from are those that the one before left.
+    assert second.accuracy_top1_before == first.accuracy_top1_after
+    assert second.accuracy_top1_first_phase == first.accuracy_top1_after
+    assert second.difference == pytest.approx(
+        second.accuracy_top1_after - second.accuracy_top1_before
+    )
+
+
+def test_a_killed_phase_notes_the_same(workspace):
+    root, values = workspace
+    values = {**values, "training": {**values["training"], "checkpoint_minutes": 1e-9}}
+    context = context_of(root, values, "expand")
+    whole = Manifest.read(run_stage("train_supernet", context), made_by="test")
+    shutil.rmtree(Layout(root).supernet("expand"))
+    again = Manifest.read(resumed(context, at=12), made_by="test")
+    assert again == whole
+    assert LargestSubnet.from_summary(again.summary) is not None
+
+
+def write_light_and_dark(root):
+    """Write images of two classes that a network learns at once."""
+    for label, name in enumerate(("dark", "light")):
+        (root / name).mkdir(parents=True)
+        for index in range(120):
+            pixels = noise(1000 * label + index, height=8, width=8) // 4 + 150 * label
+            (root / name / f"{index:03d}.png").write_bytes(encoded(pixels.astype("uint8")))
+
+
+def test_a_phase_that_unlearns_warns_at_once_and_in_its_artifact(tmp_path):
+    values = smallest_params()
+    values["phases"]["largest"] |= {"epochs": 3}
+    write_light_and_dark(tmp_path / "pets")
+    run_stage("prepare_dataset", context_of(tmp_path, values))
+    first = largest_of(run_stage("train_supernet", context_of(tmp_path, values, "largest")))
+    values["training"] |= {"weight_decay": 15.0}  # of each weight, three quarters a step
+    events = []
+    context = dataclasses.replace(
+        context_of(tmp_path, values, "expand"), reporter=Reporter(events.append)
+    )
+    folder = run_stage("train_supernet", context)
+    [warning] = read_warnings(folder)
+    assert warning.address == "train_supernet@expand"
+    assert warning.figures["accuracy_top1_before"] == first.accuracy_top1_after > 0.9
+    assert warning.text in [event.label for event in events if event.is_warning]
 
 
 def test_a_missing_phase_is_named(workspace):
