@@ -35,7 +35,7 @@ class SubnetEvaluator:
     """Extracts, calibrates, folds and evaluates subnets; the images stay in memory.
 
     The supernet is read anew for each subnet and never written to, so it may be trained on in
-    between, and evaluations cannot interfere.
+    between, and evaluations cannot interfere: several threads may evaluate at the same time.
     """
 
     supernet: Supernet
@@ -99,12 +99,12 @@ class SubnetEvaluator:
 
     def calibrate_at(self, subnet: Subnet, resolution_px: int, *, draw: int = 0) -> Subnet:
         """Calibrate a subnet at any resolution."""
-        if draw not in self._calibration:
-            indices = calibration_indices(
-                self.calibration.num_images, self.calibration_images, draw=draw
-            )
-            self._calibration[draw] = self._resized(self.calibration, indices)
-        images = (batch for batch, _ in self._calibration[draw].batches(resolution_px))
+        indices = calibration_indices(
+            self.calibration.num_images, self.calibration_images, draw=draw
+        )
+        # Threads that come at the same time keep the images of the one that was first.
+        chosen = self._calibration.setdefault(draw, self._resized(self.calibration, indices))
+        images = (batch for batch, _ in chosen.batches(resolution_px))
         network = subnet.to(self.device).to(memory_format=torch.channels_last)
         return calibrate_batch_norm(network, images)
 

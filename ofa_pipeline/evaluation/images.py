@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 
 import torch
 from torch import Tensor
@@ -34,6 +35,7 @@ class ResizedImages:
     _kept: OrderedDict[int, list[tuple[Tensor, Tensor]]] = field(
         default_factory=OrderedDict, init=False, repr=False
     )
+    _lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
     @property
     def num_images(self) -> int:
@@ -42,15 +44,16 @@ class ResizedImages:
 
     def batches(self, resolution_px: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images (N, 3, r, r), channels last, with their labels (N,)."""
-        if resolution_px in self._kept:
-            self._kept.move_to_end(resolution_px)
-            yield from self._kept[resolution_px]
-        elif self._bytes(resolution_px) > self.memory_limit_bytes:
+        if self._bytes(resolution_px) > self.memory_limit_bytes:
             yield from self._resized(resolution_px)
-        else:
-            self._make_room(resolution_px)
-            self._kept[resolution_px] = list(self._resized(resolution_px))
-            yield from self._kept[resolution_px]
+            return
+        with self._lock:  # several threads may evaluate
+            if resolution_px not in self._kept:
+                self._make_room(resolution_px)
+                self._kept[resolution_px] = list(self._resized(resolution_px))
+            self._kept.move_to_end(resolution_px)
+            kept = self._kept[resolution_px]
+        yield from kept
 
     def _resized(self, resolution_px: int) -> Iterator[tuple[Tensor, Tensor]]:
         for batch in self.split.batches(self.batch_size, order=self.indices):

@@ -47,21 +47,24 @@ def look_at_source(subject: Subject) -> Iterator[Finding]:
     params = subject.params.dataset
     kind, _, rest = params.source.partition(":")
     num_images: int | None = None
+    draws_splits = True
     if kind == "torchvision":
         found = _torchvision(rest)
     elif kind == "image_folder":
         folder = _path(subject.root, rest)
         count = _count_folder(folder)
-        found = f"{count.text}{_own_splits(folder)}"
+        own = _own_splits(folder)
+        found, draws_splits = f"{count.text}{own}", not own
         _check_names(folder, count)
         num_images = count.files if count.is_complete else None
     else:
         path = _SAMPLE if kind == "fashion_mnist_sample" else _path(subject.root, rest)
         found, num_images = _count_rows(path)
+        draws_splits = not path.is_dir()  # the names of several files may tell splits
     yield Finding("source", f"{params.source}: {found}")
     yield Finding("dataset", f"called {params.label} in the names of registered models")
     if num_images is not None:
-        yield Finding("batches", _batches(subject, num_images))
+        yield Finding("batches", _batches(subject, num_images, draws_splits=draws_splits))
 
 
 def _path(root: Path, given: str) -> Path:
@@ -207,16 +210,19 @@ def _torchvision(name: str) -> str:
     )
 
 
-def _batches(subject: Subject, num_images: int) -> str:
+def _batches(subject: Subject, num_images: int, *, draws_splits: bool) -> str:
     """Say how many images come in batches of which size.
 
     Raises:
         OfaPipelineError: If there are too few for one.
     """
-    batch_size = subject.params.training.batch_size
-    if num_images < batch_size:
+    batch_size, params = subject.params.training.batch_size, subject.params.dataset
+    held_out = params.test_fraction + params.selection_fraction + params.calibration_fraction
+    left = round(num_images * (1 - held_out)) if draws_splits else num_images
+    if left < batch_size:
+        kept = f", of which about {left} are left to train on" if draws_splits else ""
         raise OfaPipelineError(
             f"there must be at least one batch of {batch_size} images to train on, there are "
-            f"{num_images} in all. Lower training.batch_size or add images."
+            f"{num_images} in all{kept}. Lower training.batch_size or add images."
         )
     return f"of {batch_size} images, for training on a part of {num_images:,}"

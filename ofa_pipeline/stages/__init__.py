@@ -85,7 +85,7 @@ STAGES: tuple[Stage, ...] = (
         writes="artifacts/supernet/{item}",
         is_timed=True,
         params=("space", "training", "phases.{item}"),
-        summary="one phase of progressive shrinking",
+        summary="one phase of the supernet's training",
     ),
     Stage(
         name="collect_accuracy",

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 
 from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.artifacts import digest_input, digest_json, write_artifact, write_json
+from ofa_pipeline.cores import usable_cores
 from ofa_pipeline.cost import estimate_cost
 from ofa_pipeline.data import Dataset, open_dataset
 from ofa_pipeline.evaluation import SubnetAccuracy, SubnetEvaluator, initial_design
@@ -63,14 +65,7 @@ def _collect(context: StageContext) -> None:
     log = MeasurementLog(scratch / "measurements.jsonl", reporter=context.reporter)
     if log.rows:
         context.stopwatch.expect_earlier()
-    progress = context.reporter.track("subnets", total=len(tasks), unit="subnets")
-    for task in tasks:
-        if task.key in log.rows:
-            progress.skip(1)
-            continue
-        log.note(task, evaluator.evaluate(task.arch, calibration_draw=task.calibration_draw))
-        context.stopwatch.note()
-        progress.advance()
+    _measure(tasks, evaluator, log, context)
     rows = [log.rows[task.key] for task in tasks]
     noise = label_noise(tasks, rows)
     with write_artifact(layout.accuracy, **inputs) as writer:
@@ -85,6 +80,32 @@ def _collect(context: StageContext) -> None:
             "accuracy_top1_max": max(accuracies),
         }
     shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _measure(
+    tasks: Sequence[Task], evaluator: SubnetEvaluator, log: "MeasurementLog", context: StageContext
+) -> None:
+    """Measure what the log lacks, as many subnets at a time as the cores allow.
+
+    Each subnet is computed with as many threads as params.yaml says, so the accuracies do not
+    depend on the number of cores. On CUDA the device itself works in parallel.
+    """
+    progress = context.reporter.track("subnets", total=len(tasks), unit="subnets")
+    open_tasks = [task for task in tasks if task.key not in log.rows]
+    progress.skip(len(tasks) - len(open_tasks))
+    workers = 1 if evaluator.device == "cuda" else usable_cores() // torch.get_num_threads()
+    pool = ThreadPoolExecutor(max(1, workers), "subnet")
+    try:
+        measured = {
+            pool.submit(evaluator.evaluate, task.arch, calibration_draw=task.calibration_draw): task
+            for task in open_tasks
+        }
+        for future in as_completed(measured):
+            log.note(measured[future], future.result())
+            context.stopwatch.note()
+            progress.advance()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def evaluator_of(
@@ -121,7 +142,7 @@ def plan_tasks(archs: Sequence[Arch], *, num_repeats: int) -> list[Task]:
 
 
 class MeasurementLog(ResumeLog):
-    """What was measured so far; a kill loses at most the last measurement."""
+    """What was measured so far; a kill loses at most the measurements that it cuts off."""
 
     def note(self, task: Task, measured: SubnetAccuracy) -> None:
         """Note a measurement."""

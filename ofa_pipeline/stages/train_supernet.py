@@ -1,4 +1,4 @@
-"""Stage ``train_supernet``: one phase of progressive shrinking."""
+"""Stage ``train_supernet``: one phase of the supernet's training."""
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
