@@ -401,7 +401,7 @@ class SpecializeParams(Section):
     """Fine-tuning of the picked subnets."""
 
     epochs: Annotated[int, Field(ge=0, le=10**9)] | Literal["auto"]
-    """At most; ``auto``: half as many as the supernet was trained for."""
+    """At most; ``auto``: a fourth of what the supernet was trained for."""
     learning_rate: Positive | Literal["auto"]
     """``auto``: three quarters of that of the first phase."""
     seed: Seed

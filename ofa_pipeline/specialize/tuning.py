@@ -19,7 +19,8 @@ from ofa_pipeline.training import (
 
 _FIRST_ROUND = 0.3
 """Of the epochs: enough to see a gain, and most of the cost saved where there is none."""
-_MIN_EPOCHS_FOR_ROUNDS = 4
+_MIN_EPOCHS_FOR_ROUNDS = 6
+"""Fewer are one round: a part of them would show nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

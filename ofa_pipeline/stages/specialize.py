@@ -56,8 +56,10 @@ from ofa_pipeline.training import (
 )
 
 NAME = "specialize"
+_PART = 4
 _RATE = 0.75
-"""Of the first phase's learning rate: what fine-tuning starts with (docs/recipes.md)."""
+"""Fine-tuning by the rule: a fourth of the supernet's epochs, at three quarters of the first phase's
+learning rate (docs/recipes.md)."""
 
 
 def run(context: StageContext) -> None:
@@ -296,7 +298,7 @@ def tuning_plan(params: Params, dataset: Dataset, trained: Mapping[str, Any]) ->
         images=TrainingImages(split=dataset.split("train"), mean=dataset.mean, std=dataset.std),
         recipe=replace(recipe_of(params.training), seed=derive_seed(special.seed, "specialize")),
         rounds=tuning_rounds(
-            -(-trained["total_epochs"] // 2) if epochs == "auto" else epochs,
+            -(-trained["total_epochs"] // _PART) if epochs == "auto" else epochs,
             _RATE * trained["first_learning_rate"] if rate == "auto" else rate,
         ),
     )
