@@ -100,7 +100,7 @@ def test_shipped_file_is_valid():
         ("phases.elastic.cosine", [1, 0.5], "from a smaller number to a larger one"),
         ("phases.elastic.cosine", [0.5, 0.5], "from a smaller number to a larger one"),
         ("phases.elastic.cosine", [0.5, 1.5], "phases.elastic.cosine"),
-        ("phases.elastic.warmup_epochs", 1, "must be 0 where the cosine starts at 0.5"),
+        ("phases.elastic.warmup_epochs", 1, "must be 0 where the cosine starts at 0.3"),
         ("phases.elastic.learning_rate", 0.0, "phases.elastic.learning_rate"),
         ("phases.elastic.min_steps", -1, "phases.elastic.min_steps"),
         (

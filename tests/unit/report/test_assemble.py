@@ -160,8 +160,8 @@ def test_predictions_of_unknown_classes_are_an_error(folders):
 
 
 def test_warnings_of_every_artifact_are_told(tmp_path):
-    warning = RunWarning(stage="train_supernet", item="kernel", message="Worse.")
-    folders = write_report_workspace(tmp_path, warnings={"kernel": warning})
+    warning = RunWarning(stage="train_supernet", item="elastic", message="Worse.")
+    folders = write_report_workspace(tmp_path, warnings={"elastic": warning})
     contents = load_contents(folders, title="A title")
     assert contents.warnings[-1] == warning
     of_dataset = [item.text for item in contents.warnings[:-1]]
