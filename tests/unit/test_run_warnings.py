@@ -11,7 +11,7 @@ from tests.support.dataset_summary import sample_summary
 
 FOUND = RunWarning(
     stage="train_supernet",
-    item="kernel",
+    item="elastic",
     message="It got worse.",
     figures={"difference": -0.1, "num_images": 5},
     advice="Change this.",
@@ -56,7 +56,7 @@ def test_warnings_of_a_run_are_those_of_all_its_stages_in_order(tmp_path, reques
     layout, params = Layout(tmp_path), load_params(request.config.rootpath / "params.yaml")
     last = RunWarning(stage="fit_predictor", message="No order.")
     write(layout.predictor, last)
-    write(layout.supernet("kernel"), FOUND)
+    write(layout.supernet("elastic"), FOUND)
     with write_artifact(
         layout.dataset, stage="prepare_dataset", item=None, params={}, inputs=[]
     ) as writer:
@@ -65,7 +65,7 @@ def test_warnings_of_a_run_are_those_of_all_its_stages_in_order(tmp_path, reques
     assert [warning.text for warning in found] == ["odd images", FOUND.text, last.text]
     assert [warning.address for warning in found] == [
         "prepare_dataset",
-        "train_supernet@kernel",
+        "train_supernet@elastic",
         "fit_predictor",
     ]
 
