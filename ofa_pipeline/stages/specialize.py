@@ -58,8 +58,8 @@ from ofa_pipeline.training import (
 NAME = "specialize"
 _PART = 4
 _RATE = 0.75
-"""Fine-tuning by the rule: a fourth of the supernet's epochs, at three quarters of the first phase's
-learning rate (docs/recipes.md)."""
+"""Fine-tuning by the rule: a fourth of the supernet's epochs, at three quarters of the learning
+rate of the first phase (docs/recipes.md)."""
 
 
 def run(context: StageContext) -> None:
