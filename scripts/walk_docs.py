@@ -41,6 +41,8 @@ SHELLS = ("", "sh", "bash", "console")
 ACTIVATE = "source .venv/bin/activate"
 SERVE_TIMEOUT_S = 180.0
 PHOTOS_A_CLASS = 120
+PULLED = "phone"
+"""The folder that printed commands pull to."""
 
 
 @dataclass(slots=True)
@@ -283,6 +285,7 @@ def main() -> int:
             shell = Shell(clone, home)
             if page != PAGES[0]:
                 shell.run(ACTIVATE)  # as README tells for all pages
+            shell.run(f"rm -rf {PULLED}")  # another subnet than the page before has pulled
             walk = Walk(page, shell, scratch=Path(folder), is_verbose=options.verbose)
             for block in blocks_of(clone / page):
                 walk.walk(block)
