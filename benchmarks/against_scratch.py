@@ -73,6 +73,7 @@ class Comparison:
     def __init__(self, layout: Layout, params: Params, *, seeds: int) -> None:
         """Load the supernet and the images; train nothing yet."""
         self._params = params
+        self._epochs = total_epochs(layout, params)
         self._seeds = seeds
         self._dataset = open_dataset(layout.dataset)
         supernet = load_supernet(layout.supernet_weights(params.final_phase))
@@ -99,7 +100,7 @@ class Comparison:
             "device": pick.device,
             "arch_id": pick.arch.arch_id,
             "macs": pick.macs,
-            "epochs_alone": total_epochs(self._params),
+            "epochs_alone": self._epochs,
             "seeds": self._seeds,
             "accuracy_top1_extracted": _rounded(float(extracted.mean())),
             "accuracy_top1_finetuned": _rounded(float(pick.shipped.mean())),
@@ -121,7 +122,7 @@ class Comparison:
                     arch,
                     dataset=self._dataset,
                     params=self._params,
-                    epochs=total_epochs(self._params),
+                    epochs=self._epochs,
                     seed=seed,
                 )
                 for seed in range(self._seeds)

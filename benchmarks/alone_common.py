@@ -11,11 +11,13 @@ import numpy as np
 import torch
 
 from ofa_pipeline.arch import Arch
+from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.data import Dataset
 from ofa_pipeline.evaluation import SubnetEvaluator, predict
 from ofa_pipeline.params import Params
 from ofa_pipeline.stages.train_supernet import recipe_of
 from ofa_pipeline.supernet import Subnet, Supernet, build_subnet, fold_batch_norm
+from ofa_pipeline.tables import HISTORY_SCHEMA, read_table
 from ofa_pipeline.training import Schedule, TrainingImages, deterministic, finetune
 
 Answers = np.ndarray[tuple[int], np.dtype[np.bool_]]
@@ -74,9 +76,14 @@ def train_alone(arch: Arch, *, dataset: Dataset, params: Params, epochs: int, se
     )
 
 
-def total_epochs(params: Params) -> int:
-    """Return the number of passes over the images in all phases together, warm-up included."""
-    return sum(phase.epochs + phase.warmup_epochs for phase in params.phases.values())
+def total_epochs(layout: Layout, params: Params) -> int:
+    """Return the passes over the images that the supernet was trained for, in all phases together.
+
+    They are read from what was trained: params.yaml does not tell how many epochs ``min_steps``
+    has made.
+    """
+    histories = [layout.supernet_history(name) for name in params.phases]
+    return sum(read_table(path, HISTORY_SCHEMA).num_rows for path in histories)
 
 
 def evaluator_on_test(supernet: Supernet, *, dataset: Dataset, params: Params) -> SubnetEvaluator:

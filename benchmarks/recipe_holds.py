@@ -26,7 +26,7 @@ import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +41,14 @@ from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.artifacts import Layout, Manifest
 from ofa_pipeline.data import open_dataset
 from ofa_pipeline.params import Params, load_params
-from ofa_pipeline.progress import Reporter
+from ofa_pipeline.progress import ProgressEvent, Reporter
 from ofa_pipeline.specialize.tuning import Tuner
 from ofa_pipeline.stages import StageContext, run_stage
 from ofa_pipeline.stages.collect_accuracy import evaluator_of
 from ofa_pipeline.stages.specialize import tuning_plan
 from ofa_pipeline.supernet import extract_subnet, load_supernet
 from ofa_pipeline.training import deterministic
-from ofa_pipeline.workspace import create_workspace
+from ofa_pipeline.workspace import checkout_folder, create_workspace
 
 BUILT_IN = ("fashion", "digits", "mnist-5k", "cifar10-10k", "cifar10")
 CIFAR10 = Path(__file__).resolve().parents[2] / "shared" / "data" / "cifar10"
@@ -133,16 +133,24 @@ def _write_parquet(path: Path, images: np.ndarray, labels: np.ndarray) -> None:
 
 
 def prepare(dataset: DataSet, root: Path, *, seed: int) -> Params:
-    """Make a workspace with the shipped params, but for the images, their sizes and the seed."""
-    if not (root / "params.yaml").exists():
+    """Make a workspace with the shipped params, but for the images, their sizes and the seed.
+
+    Raises:
+        SystemExit: If there is one of other params: its results would be shown as those of these.
+    """
+    yaml, text = YAML(), StringIO()
+    values = yaml.load(checkout_folder() / "params.yaml")
+    values["dataset"] |= {"source": dataset.source, "image_size_px": dataset.image_size_px}
+    values["space"]["resolutions_px"] = dataset.resolutions_px
+    values["training"]["seed"] = seed
+    yaml.dump(values, text)
+    path = root / "params.yaml"
+    if not path.exists():
         create_workspace(root)
-        yaml = YAML()
-        values = yaml.load(root / "params.yaml")
-        values["dataset"] |= {"source": dataset.source, "image_size_px": dataset.image_size_px}
-        values["space"]["resolutions_px"] = dataset.resolutions_px
-        values["training"]["seed"] = seed
-        yaml.dump(values, root / "params.yaml")
-    return load_params(root / "params.yaml")
+        path.write_text(text.getvalue())
+    elif path.read_text() != text.getvalue():
+        raise SystemExit(f"{path} has other params than are to be tried: give another --work")
+    return load_params(path)
 
 
 def train(params: Params, root: Path) -> None:
@@ -155,8 +163,15 @@ def train(params: Params, root: Path) -> None:
     ]
     for stage, item, folder in stages:
         if not (folder / "manifest.json").exists():
-            say = Reporter(lambda event: print(event, file=sys.stderr, flush=True), interval_s=30)
+            say = Reporter(_say, interval_s=30)
             run_stage(stage, StageContext(layout=layout, params=params, item=item, reporter=say))
+
+
+def _say(event: ProgressEvent) -> None:
+    left = (
+        f", {event.done / event.total:.0%}, {event.seconds_left:.0f} s left" if event.total else ""
+    )
+    print(f"{event.label}{left}", file=sys.stderr, flush=True)
 
 
 def chosen_archs(space: SearchSpace) -> dict[str, Arch]:

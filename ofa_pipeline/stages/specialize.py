@@ -266,8 +266,7 @@ class _Workshop:
 
     def _finetuning(self, built: BuiltSubnet) -> dict[str, Any]:
         """Return what the fine-tuning took, and what its teacher costs; it may not be kept."""
-        largest = replace(self._space.largest, resolution_px=built.arch.resolution_px)
-        teacher = arch_cost(self._space, largest, num_classes=self._dataset.num_classes)
+        teacher = arch_cost(self._space, self._space.largest, num_classes=self._dataset.num_classes)
         return {
             **built.finetuning_seconds,
             "epochs": built.tuning["num_epochs"],

@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.data import open_dataset
 from ofa_pipeline.params import parse_params
 from ofa_pipeline.report import CostFacts
 from ofa_pipeline.report.cost import StageCost
+from ofa_pipeline.stages import run_stage
 from ofa_pipeline.stopwatch import Seconds
-from tests.support.trained_workspace import prepared_workspace
+from tests.support.trained_workspace import context_of, prepared_workspace
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
@@ -31,7 +33,9 @@ def test_training_alone_takes_the_recipe_and_the_seed(tmp_path):
     params = parse_params(values, origin="a test")
     dataset = open_dataset(tmp_path / "artifacts" / "dataset")
     smallest = params.space.build().smallest
-    assert total_epochs(params) == 2
+    for phase in params.phases:
+        run_stage("train_supernet", context_of(tmp_path, values, phase))
+    assert total_epochs(Layout(tmp_path), params) == 2
 
     def weights(seed, epochs=1):
         alone = train_alone(smallest, dataset=dataset, params=params, epochs=epochs, seed=seed)

@@ -9,7 +9,7 @@ from tests.support.prefect import api_urls_of_prefect
 PROFILES = """
 active = "work"
 [profiles.work]
-PREFECT_API_URL = "http://work/api"
+PREFECT_API_URL = "http://server/api"
 [profiles.other]
 PREFECT_API_URL = "http://other/api"
 [profiles.plain]
@@ -172,7 +172,7 @@ def test_without_a_server_records_lie_in_the_workspace_and_the_profile_counts(fo
 def test_home_of_prefect_that_the_user_chose_stays(folder):
     values = environment(folder, CASES["active profile"])
     found = set_up_prefect(folder / "workspace", values)
-    assert found.value == "http://work/api"
+    assert found.value == "http://server/api"
     assert values["PREFECT_HOME"] == str(folder / "case" / "prefect")
 
 

@@ -34,7 +34,7 @@ from ofa_pipeline.specialize import load_bundle
 from ofa_pipeline.specialize.build import SubnetBuilder
 from ofa_pipeline.specialize.bundle import FILES_OF_RUNTIME, SHIPPED_FILES
 from ofa_pipeline.specialize.classify import NETWORKS
-from ofa_pipeline.stages import StageContext, run_stage
+from ofa_pipeline.stages import StageContext, run_stage, specialize
 from ofa_pipeline.supernet import build_supernet, load_subnet, save_supernet
 from ofa_pipeline.tables import PREDICTIONS_SCHEMA, read_table
 from tests.support.images import encoded, noise, write_image_parquet
@@ -407,3 +407,18 @@ def test_fine_tuning_can_be_left_out(make_context, meter_of):
     assert not bundle["accuracy"]["is_finetuned"]
     assert (bundle["finetuning"]["cpu_s"], bundle["finetuning"]["epochs"]) == (0, 0)
     assert np.isfinite(bundle["accuracy"]["accuracy_top1"])
+
+
+def test_epochs_and_rate_of_fine_tuning_follow_from_the_supernet(make_context):
+    context = make_context()
+    dataset = open_dataset(context.layout.dataset)
+    special = context.params.specialize.model_copy(
+        update={"epochs": "auto", "learning_rate": "auto"}
+    )
+    params = context.params.model_copy(update={"specialize": special})
+    trained = {"total_epochs": 17, "first_learning_rate": 0.4}
+    [schedule] = specialize.tuning_plan(params, dataset, trained).rounds
+    assert schedule.total_epochs == 5
+    assert schedule.learning_rate == pytest.approx(0.3)
+    with pytest.raises(ManifestMismatchError, match="which its manifest lacks"):
+        specialize.tuning_plan(params, dataset, {})

@@ -220,3 +220,15 @@ def test_a_checkpoint_without_a_note_of_its_seconds_makes_them_incomplete(worksp
     shutil.rmtree(root / "scratch" / "seconds")
     run_stage("train_supernet", context)
     assert not seconds_of(root, "largest").summary["is_complete"]
+
+
+def test_the_epochs_of_all_phases_are_told_with_those_that_few_images_add(workspace):
+    root, values = workspace
+    values["phases"]["expand"] |= {"min_steps": 30}
+    folder = run_stage("train_supernet", context_of(root, values, "expand"))
+    summary = Manifest.read(folder, made_by="test").summary
+    history = read_table(Layout(root).supernet_history("expand"), HISTORY_SCHEMA)
+    steps = open_dataset(Layout(root).dataset).split("train").num_images // 4
+    assert history.num_rows == -(-30 // steps) > 1
+    assert summary["total_epochs"] == 1 + history.num_rows
+    assert summary["first_learning_rate"] == values["phases"]["largest"]["learning_rate"]

@@ -1,6 +1,6 @@
 import pytest
 
-from ofa_pipeline.training import Schedule
+from ofa_pipeline.training import Schedule, epochs_for
 
 
 def test_the_rate_rises_linearly_to_its_peak_and_falls_to_zero():
@@ -26,3 +26,12 @@ def test_two_parts_of_a_cosine_are_the_whole():
     parts = [first.at(step, steps_per_epoch=7) for step in range(21)]
     parts += [second.at(step, steps_per_epoch=7) for step in range(21)]
     assert parts == pytest.approx([whole.at(step, steps_per_epoch=7) for step in range(42)])
+
+
+@pytest.mark.parametrize(
+    ("epochs", "min_steps", "steps_per_epoch", "expected"),
+    [(4, 0, 1, 4), (4, 400, 98, 5), (4, 400, 100, 4), (4, 400, 17, 24), (4, 400, 0, 400)],
+)
+def test_few_steps_an_epoch_make_more_epochs(epochs, min_steps, steps_per_epoch, expected):
+    found = epochs_for(epochs, min_steps=min_steps, steps_per_epoch=steps_per_epoch)
+    assert found == expected
