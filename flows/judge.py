@@ -27,6 +27,9 @@ Deed = Literal["reproduce", "force", "status"]
 _PATIENCE_S = 120.0
 _LINES_OF_OUTPUT = 20
 _END = b"\x00\n"
+_TURN = b"\x00turn "
+"""Of a line that says that all events before it belong to a turn that is over."""
+_EVENTS_PATIENCE_S = 60.0
 _LOG = logging.getLogger(__name__)
 
 
@@ -70,6 +73,9 @@ class Judge:
         self._turn = threading.Lock()
         self._stack = ExitStack()
         self._watcher: Watcher | None = None
+        self._turns = 0
+        self._turn_read = threading.Condition()
+        self._last_read = 0
         self._process: subprocess.Popen[str] | None = None
         self._answers: IO[str] | None = None
         self._output: IO[str] | None = None
@@ -113,6 +119,7 @@ class Judge:
             self._watcher = watcher
             try:
                 answer = self._converse({"do": deed, "stages": list(stages)})
+                self._read_to_the_end()
             except BaseException as error:
                 self.stop(error)
                 raise
@@ -151,6 +158,19 @@ class Judge:
                 "error": "DVC ended without an answer",
             }
         return answer
+
+    def _read_to_the_end(self) -> None:
+        """Wait until the events of this turn are read: the answer takes another, faster way.
+
+        Otherwise what a stage reported last is lost, or is taken for the next stage's. A watcher
+        that hangs (a server that does not answer) is waited for a minute only.
+        """
+        self._turns += 1
+        turn = self._turns
+        os.write(self._event_writer, _end_of_turn(turn))
+        with self._turn_read:
+            if not self._turn_read.wait_for(lambda: self._last_read >= turn, _EVENTS_PATIENCE_S):
+                _LOG.warning("progress of a stage is shown so slowly that its end may be missing")
 
     def _running_process(self) -> tuple["subprocess.Popen[str]", IO[str]]:
         if self._process is not None and self._answers is not None:
@@ -224,7 +244,7 @@ class Judge:
             path = folder / "events"
             os.mkfifo(path)
             # Opened for both: the reader never sees an end before we write one ourselves.
-            handle = os.open(path, os.O_RDWR)
+            handle = self._event_writer = os.open(path, os.O_RDWR)
             thread = threading.Thread(target=self._read_events, args=(handle,), daemon=True)
             thread.start()
             try:
@@ -239,9 +259,21 @@ class Judge:
             for line in lines:
                 if line == _END:
                     return
+                if line.startswith(_TURN):
+                    self._note_turn(int(line[len(_TURN) :]))
+                    continue
                 event, watcher = StageEvent.from_line(line), self._watcher
                 if event is not None and watcher is not None:
                     _tell(watcher, event)
+
+    def _note_turn(self, turn: int) -> None:
+        with self._turn_read:
+            self._last_read = turn
+            self._turn_read.notify_all()
+
+
+def _end_of_turn(turn: int) -> bytes:
+    return _TURN + f"{turn}\n".encode()
 
 
 def _tell(watcher: Watcher, event: StageEvent) -> None:

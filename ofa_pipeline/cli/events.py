@@ -1,12 +1,13 @@
 """Events of a stage on a pipe, one JSON object a line: how a flow follows its stages.
 
 The flow makes a named pipe and passes its path in `PIPE_VARIABLE`; DVC hands the environment on
-to the stage. Events are for people who watch: when the pipe is full or nobody reads, they are
-dropped, and the stage goes on.
+to the stage. Progress is for people who watch: when the pipe is full or nobody reads, it is
+dropped, and the stage goes on. That a stage began or failed is worth waiting for, some seconds.
 """
 
 import json
 import os
+import select
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -20,6 +21,9 @@ MAX_LINE = 4096
 
 _SHORT = 130
 """Characters of a text, of which none is ASCII, in a line of that length."""
+
+_PATIENCE_MS = 10_000
+"""For a reader that is behind, with an event that changes what a run says."""
 
 Kind = Literal["started", "progress", "failed"]
 
@@ -70,11 +74,19 @@ class EventPipe:
         if self._handle < 0:
             return
         try:
+            if event.kind != "progress":
+                self._wait_for_room()
             os.write(self._handle, event.to_line())
         except BlockingIOError:
             return  # the reader is slow: the next event is newer anyway
         except BrokenPipeError:
             self.close()
+
+    def _wait_for_room(self) -> None:
+        """Wait until a whole line fits: Linux reports a pipe as writable from PIPE_BUF bytes on."""
+        poll = select.poll()
+        poll.register(self._handle, select.POLLOUT)
+        poll.poll(_PATIENCE_MS)
 
     def close(self) -> None:
         """Close the pipe."""

@@ -128,6 +128,32 @@ def test_params_that_dvc_cannot_use_are_told(finished, judge):
         judge.ask("reproduce", ["no_such_stage"], Watcher())
 
 
+class Slow(Watcher):
+    """Shows what it receives on something that takes its time."""
+
+    def receive(self, event):
+        if event.kind == "started":
+            time.sleep(5)
+        super().receive(event)
+
+
+def test_events_are_read_to_the_end_by_a_slow_watcher_and_belong_to_their_stage(
+    finished, monkeypatch
+):
+    monkeypatch.setenv("OFA_TOY_FAIL", "fit_predictor")
+    with Judge(finished) as judge:
+        with pytest.raises(StageFailedError, match="was told to fail"):
+            judge.ask("force", ["fit_predictor"], Slow())
+        first, second = Slow(), Watcher()
+        judge.ask("force", ["collect_accuracy"], first)
+        judge.ask("status", ["prepare_dataset"], second)
+        assert first.has_started
+        assert not second.has_started
+    monkeypatch.delenv("OFA_TOY_FAIL")
+    with Judge(finished) as judge:
+        outcomes(judge)
+
+
 class Recorder(Watcher):
     """Sets a flag when the stage reports."""
 

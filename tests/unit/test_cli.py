@@ -1,10 +1,12 @@
 """The command line: what it says, and the exit codes that its help promises."""
 
+import contextlib
 import errno
 import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -211,7 +213,26 @@ def test_events_are_dropped_when_nobody_reads_or_the_pipe_is_full(tmp_path):
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     pipe = EventPipe(str(path))
     for _ in range(1000):
-        pipe.send(StageEvent(kind="started"))
+        pipe.send(StageEvent(kind="progress"))
+    pipe.close()
+    os.close(reader)
+
+
+def test_that_a_stage_failed_waits_for_room_in_a_full_pipe(tmp_path):
+    path = tmp_path / "events"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    pipe = EventPipe(str(path))
+    for _ in range(1000):
+        pipe.send(StageEvent(kind="progress"))
+    failed = StageEvent(kind="failed", error="no")
+    sender = threading.Thread(target=pipe.send, args=(failed,))
+    sender.start()
+    received = b""
+    while sender.is_alive() or not received.endswith(failed.to_line()):
+        with contextlib.suppress(BlockingIOError):
+            received += os.read(reader, 65536)
+    sender.join()
     pipe.close()
     os.close(reader)
 
