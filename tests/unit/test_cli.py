@@ -1,6 +1,5 @@
 """The command line: what it says, and the exit codes that its help promises."""
 
-import contextlib
 import errno
 import json
 import os
@@ -228,12 +227,12 @@ def test_that_a_stage_failed_waits_for_room_in_a_full_pipe(tmp_path):
     failed = StageEvent(kind="failed", error="no")
     sender = threading.Thread(target=pipe.send, args=(failed,))
     sender.start()
-    received = b""
-    while sender.is_alive() or not received.endswith(failed.to_line()):
-        with contextlib.suppress(BlockingIOError):
-            received += os.read(reader, 65536)
+    received = os.read(reader, 65536)
     sender.join()
     pipe.close()
+    while more := os.read(reader, 65536):
+        received += more
+    assert received.endswith(failed.to_line())
     os.close(reader)
 
 
