@@ -1,5 +1,6 @@
 """Latency: which subnets to measure, latency models, profiles and look-up tables."""
 
+from ofa_pipeline.documents import LatencyModelReport
 from ofa_pipeline.latency.design import design_subnets
 from ofa_pipeline.latency.lookup_table import (
     LookupEntry,
@@ -12,7 +13,6 @@ from ofa_pipeline.latency.lookup_table import (
 )
 from ofa_pipeline.latency.model import (
     LatencyModel,
-    LatencyModelReport,
     load_latency_model,
     report_errors,
     save_latency_model,
