@@ -17,15 +17,6 @@ from ofa_pipeline.latency.export import (
     inference_form,
     write_network,
 )
-from ofa_pipeline.latency.lookup_table import (
-    LookupEntry,
-    LookupTable,
-    LookupTableModel,
-    lookup_keys,
-    read_lookup_table,
-    read_lookup_tables,
-    write_lookup_table,
-)
 from ofa_pipeline.latency.measurement import LatencyMeasurement
 from ofa_pipeline.latency.meter import Clock, LatencyMeter, ReferenceNetwork, quiet_reference_ms
 from ofa_pipeline.latency.model import (
@@ -56,9 +47,6 @@ __all__ = [
     "LatencyModelReport",
     "LatencyProfile",
     "LoadedNetwork",
-    "LookupEntry",
-    "LookupTable",
-    "LookupTableModel",
     "PreparedNetwork",
     "ReferenceNetwork",
     "Runtime",
@@ -71,16 +59,12 @@ __all__ = [
     "inference_form",
     "load_latency_model",
     "load_latency_profile",
-    "lookup_keys",
     "probe_runtimes",
     "quiet_reference_ms",
-    "read_lookup_table",
-    "read_lookup_tables",
     "reference_arch",
     "report_errors",
     "resolve_budgets_ms",
     "save_latency_model",
     "save_profile_card",
-    "write_lookup_table",
     "write_network",
 ]
