@@ -3,7 +3,7 @@
 from prefect import flow
 
 from flows.checks import check_before_work
-from flows.judge import Watcher
+from flows.dvc_client import Watcher
 from flows.pipeline import judged, serve_devices
 from flows.results import show_results
 from flows.stages import address_of, run_stage

@@ -14,7 +14,7 @@ from prefect.logging import get_run_logger
 
 from flows.checks import check_before_work
 from flows.crashes import mark_crashed_runs
-from flows.judge import Judge, StageFailedError
+from flows.dvc_client import DvcClient, StageFailedError
 from flows.notices import notices_shown
 from flows.parent import end_with_parent
 from flows.results import show_results
@@ -54,7 +54,7 @@ def pipeline(workspace: str) -> None:
 
 
 @contextmanager
-def judged(workspace: str) -> Iterator[Judge]:
+def judged(workspace: str) -> Iterator[DvcClient]:
     """Hold a workspace and start its judge; an earlier run that seems alive was killed.
 
     Raises:
@@ -69,7 +69,7 @@ def judged(workspace: str) -> Iterator[Judge]:
     with hold_workspace(root, role="run"), notices_shown(show, get_run_logger()):
         choose_version_control(root)
         mark_crashed_runs(root)
-        with Judge(root) as judge:
+        with DvcClient(root) as judge:
             yield judge
 
 
@@ -77,7 +77,7 @@ def _show_nowhere(_: str) -> None:
     """Nobody watches a served run; its log is kept."""
 
 
-def serve_devices(judge: Judge, devices: Iterable[str]) -> None:
+def serve_devices(judge: DvcClient, devices: Iterable[str]) -> None:
     """Search, specialise and register for every device; one that fails does not stop the others.
 
     Raises:
@@ -96,7 +96,7 @@ def serve_devices(judge: Judge, devices: Iterable[str]) -> None:
         )
 
 
-def _submit_chain(judge: Judge, device: str) -> list[PrefectFuture[Outcome]]:
+def _submit_chain(judge: DvcClient, device: str) -> list[PrefectFuture[Outcome]]:
     chain: list[PrefectFuture[Outcome]] = []
     for stage in DEVICE_STAGES:
         chain.append(

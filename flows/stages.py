@@ -18,15 +18,15 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.logging import get_run_logger
 from prefect.tasks import Task
 
-from flows.judge import Judge, StageFailedError, Watcher
+from flows.dvc_client import DvcClient, StageFailedError, Watcher
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli.display import Display, duration_text, progress_text
-from ofa_pipeline.cli.events import StageEvent
 from ofa_pipeline.cli.output import EXIT_BUSY
 from ofa_pipeline.dataset_summary import read_summary, summary_lines
 from ofa_pipeline.params import load_params
 from ofa_pipeline.progress import ProgressEvent
 from ofa_pipeline.stages import STAGES
+from ofa_pipeline.stages.events import StageEvent
 from ofa_pipeline.stages.register import missing_receipts
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _name_of_run() -> str:
     retry_delay_seconds=[5, 30],
     retry_condition_fn=is_worth_retrying,
 )
-def run_stage(judge: Judge, stage: str, item: str | None = None) -> Outcome:
+def run_stage(judge: DvcClient, stage: str, item: str | None = None) -> Outcome:
     """Bring one stage of the judge's workspace up to date.
 
     Args:
@@ -134,7 +134,7 @@ def _lacks_receipts(root: Path, device: str) -> bool:
     return bool(missing_receipts(Layout(root), load_params(root / "params.yaml"), device))
 
 
-def bring_up_to_date(judge: Judge, address: str, *, force: bool = False) -> Outcome:
+def bring_up_to_date(judge: DvcClient, address: str, *, force: bool = False) -> Outcome:
     """Ask for a stage inside a task; with `force`, also when nothing changed.
 
     Raises:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.judge import Judge, StageFailedError, Watcher
+from flows.dvc_client import DvcClient, StageFailedError, Watcher
 from ofa_pipeline.workspace import RUN_PID_VARIABLE, lock_path
 from tests.support.workspace import read_params, run_command, toy_workspace, write_params
 
@@ -32,7 +32,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def judge(finished):
-    with Judge(finished) as judge:
+    with DvcClient(finished) as judge:
         yield judge
 
 
@@ -113,13 +113,13 @@ def test_forced_stage_runs_although_nothing_changed(finished, judge):
 
 def test_failed_stage_speaks_for_itself(finished, monkeypatch):
     monkeypatch.setenv("OFA_TOY_FAIL", "fit_predictor")
-    with Judge(finished) as judge:
+    with DvcClient(finished) as judge:
         with pytest.raises(StageFailedError, match=r"was told to fail\. Do not") as caught:
             judge.ask("force", ["fit_predictor"], Watcher())
         assert caught.value.exit_code == 1
         assert judge.ask("status", ["prepare_dataset"], Watcher()) == []  # it goes on serving
     monkeypatch.delenv("OFA_TOY_FAIL")
-    with Judge(finished) as judge:
+    with DvcClient(finished) as judge:
         outcomes(judge)
 
 
@@ -141,7 +141,7 @@ def test_events_are_read_to_the_end_by_a_slow_watcher_and_belong_to_their_stage(
     finished, monkeypatch
 ):
     monkeypatch.setenv("OFA_TOY_FAIL", "fit_predictor")
-    with Judge(finished) as judge:
+    with DvcClient(finished) as judge:
         with pytest.raises(StageFailedError, match="was told to fail"):
             judge.ask("force", ["fit_predictor"], Slow())
         first, second = Slow(), Watcher()
@@ -150,7 +150,7 @@ def test_events_are_read_to_the_end_by_a_slow_watcher_and_belong_to_their_stage(
         assert first.has_started
         assert not second.has_started
     monkeypatch.delenv("OFA_TOY_FAIL")
-    with Judge(finished) as judge:
+    with DvcClient(finished) as judge:
         outcomes(judge)
 
 
@@ -170,7 +170,7 @@ class Recorder(Watcher):
 @pytest.mark.parametrize(("reason", "code"), [(KeyboardInterrupt(), 130), (SystemExit(143), 143)])
 def test_stopped_run_lets_the_stage_end_and_starts_no_other(finished, monkeypatch, reason, code):
     monkeypatch.setenv("OFA_TOY_SECONDS", "60")
-    with Judge(finished) as judge:
+    with DvcClient(finished) as judge:
         watcher = Recorder()
         stopper = threading.Thread(target=lambda: (watcher.reported.wait(60), judge.stop(reason)))
         stopper.start()
@@ -181,7 +181,7 @@ def test_stopped_run_lets_the_stage_end_and_starts_no_other(finished, monkeypatc
         with pytest.raises(StageFailedError, match="the run stops"):
             judge.ask("reproduce", ["prepare_dataset"], Watcher())
     monkeypatch.delenv("OFA_TOY_SECONDS")
-    with Judge(finished) as judge:
+    with DvcClient(finished) as judge:
         outcomes(judge)
 
 
@@ -196,18 +196,18 @@ class Broken(Watcher):
 
 def test_watcher_that_fails_does_not_keep_later_events_from_being_read(finished, monkeypatch):
     monkeypatch.setenv("OFA_TOY_FAIL", "fit_predictor")
-    with Judge(finished) as judge:
+    with DvcClient(finished) as judge:
         judge.ask("force", ["collect_accuracy"], Broken())
         with pytest.raises(StageFailedError, match="was told to fail"):
             judge.ask("force", ["fit_predictor"], Broken())
     monkeypatch.delenv("OFA_TOY_FAIL")
-    with Judge(finished) as judge:
+    with DvcClient(finished) as judge:
         outcomes(judge)
 
 
 def test_time_in_the_queue_is_nobody_s_work(finished, monkeypatch):
     monkeypatch.setenv("OFA_TOY_SECONDS", "4")
-    with Judge(finished) as judge:
+    with DvcClient(finished) as judge:
         first, second = Recorder(), Watcher()
         busy = threading.Thread(target=judge.ask, args=("force", ["report"], first))
         busy.start()
@@ -221,10 +221,10 @@ def test_time_in_the_queue_is_nobody_s_work(finished, monkeypatch):
 RUN = """
 import os, sys
 from pathlib import Path
-from flows.judge import Judge, Watcher
+from flows.dvc_client import DvcClient, Watcher
 from ofa_pipeline.workspace import hold_workspace
 root = Path(sys.argv[1])
-with hold_workspace(root, role="run"), Judge(root) as judge:
+with hold_workspace(root, role="run"), DvcClient(root) as judge:
     judge.ask("force", ["report"], Watcher())
 """
 
@@ -258,6 +258,6 @@ def test_stage_of_a_killed_run_ends_and_the_next_run_goes_on(finished, victim):
     finally:
         run.kill()
         run.wait()
-    with Judge(finished) as judge:
+    with DvcClient(finished) as judge:
         assert outcomes(judge) == (["report"], []) or outcomes(judge) == ([], [])
     assert (finished / "artifacts" / "report" / "manifest.json").exists()
