@@ -1,4 +1,4 @@
-"""DVC as a judge that is asked stage by stage, and the events of the stages it runs."""
+"""DVC in a process of its own, asked stage by stage, and the events of the stages it runs."""
 
 import json
 import logging

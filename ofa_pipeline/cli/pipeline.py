@@ -93,10 +93,10 @@ def stage(
     workspace: WorkspaceOption = Path(),
 ) -> None:
     """Run one stage, up to date or not; `dvc repro` and `run` call this for what is not."""
-    from ofa_pipeline.cli.orphan import end_with_runner
     from ofa_pipeline.graph import graph_warning
     from ofa_pipeline.memory import keep_freed_memory
     from ofa_pipeline.params import load_params
+    from ofa_pipeline.parent import end_with_runner
 
     root = workspace.resolve()
     address = name if item is None else f"{name}@{item}"

@@ -31,8 +31,8 @@ def root(tmp_path_factory):
 
 def outcomes(root):
     """Bring the stages up to date, one after the other as the flow does; return what ran."""
-    with DvcClient(root) as judge:
-        return [stage for stage in STAGES if judge.ask("reproduce", [stage], Watcher())]
+    with DvcClient(root) as dvc:
+        return [stage for stage in STAGES if dvc.ask("reproduce", [stage], Watcher())]
 
 
 def dataset_digest(root):
@@ -81,16 +81,16 @@ def test_nothing_is_trained_on_a_file_that_rotted_with_its_time_kept(root):
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
     assert outcomes(root) == ["list_source"]  # DVC goes by size and time
     with (
-        DvcClient(root) as judge,
+        DvcClient(root) as dvc,
         pytest.raises(StageFailedError, match=r"supernet\.safetensors was changed after it was"),
     ):
-        judge.ask("reproduce", ["train_supernet@expand"], Watcher())
+        dvc.ask("reproduce", ["train_supernet@expand"], Watcher())
     damaged = run_command("ofa-pipeline", "verify", workspace=root, check=False)
     assert damaged.returncode == 1
     assert "damaged artifacts/supernet/largest" in damaged.stdout
     # The remedy that the message names.
     shutil.rmtree(path.parent)
-    with DvcClient(root) as judge:
+    with DvcClient(root) as dvc:
         for stage in (*STAGES, "train_supernet@expand"):
-            judge.ask("reproduce", [stage], Watcher())
+            dvc.ask("reproduce", [stage], Watcher())
     assert "damaged" not in run_command("ofa-pipeline", "verify", workspace=root).stdout
