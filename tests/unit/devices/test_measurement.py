@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ofa_pipeline.latency.measurement import MIN_QUIET_VISITS, estimate_ratio
+from ofa_pipeline.devices.measurement import MIN_QUIET_VISITS, estimate_ratio
 
 RATIO = 2.5
 
