@@ -11,6 +11,7 @@ from ofa_pipeline.supernet.checkpoints import (
     write_reference_checkpoint,
 )
 from ofa_pipeline.supernet.dropout import dropout_generator
+from ofa_pipeline.supernet.elastic_ops import ElasticBatchNorm
 from ofa_pipeline.supernet.extraction import extract_subnet, store_statistics
 from ofa_pipeline.supernet.folding import fold_batch_norm
 from ofa_pipeline.supernet.reference_names import to_reference
@@ -20,6 +21,7 @@ from ofa_pipeline.supernet.sorting import sort_channels
 from ofa_pipeline.supernet.storage import load_subnet, load_supernet, save_subnet, save_supernet
 
 __all__ = [
+    "ElasticBatchNorm",
     "ResNetSupernet",
     "Subnet",
     "Supernet",
