@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.artifacts import read_json, write_json
+from ofa_pipeline.devices import (
+    DeviceCard,
+    LatencyMeter,
+    ReferenceNetwork,
+    Runtime,
+    noise_images,
+    torch_threads,
+)
 from ofa_pipeline.errors import DeviceError, ManifestMismatchError
-from ofa_pipeline.latency.devices import DeviceCard
-from ofa_pipeline.latency.meter import LatencyMeter, ReferenceNetwork
 from ofa_pipeline.latency.model import LatencyModel, load_latency_model
-from ofa_pipeline.latency.quiet import torch_threads
-from ofa_pipeline.latency.runtimes import Runtime
 
 if TYPE_CHECKING:
     from ofa_pipeline.supernet import Subnet
@@ -187,7 +191,6 @@ def build_measured_subnet(space: SearchSpace, arch: Arch, *, num_classes: int) -
     import torch
     from torch import nn
 
-    from ofa_pipeline.latency.runtimes import noise_images
     from ofa_pipeline.supernet import build_subnet
 
     subnet = build_subnet(space, arch, num_classes=num_classes)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.cost import estimate_cost
-from ofa_pipeline.latency import LatencyMeasurement
+from ofa_pipeline.devices import LatencyMeasurement
 from ofa_pipeline.predictor import AccuracyPredictor
 from ofa_pipeline.search.pareto import is_efficient
 from ofa_pipeline.search.population import Scored

@@ -17,17 +17,19 @@ from ofa_pipeline.artifacts import (
     write_artifact,
 )
 from ofa_pipeline.cost import estimate_cost
-from ofa_pipeline.latency import (
+from ofa_pipeline.devices import (
     LatencyMeasurement,
     LatencyMeter,
-    LatencyModel,
-    LatencyProfile,
     ReferenceNetwork,
     Runtime,
-    build_measured_subnet,
     build_runtime,
-    design_subnets,
     quiet_reference_ms,
+)
+from ofa_pipeline.latency import (
+    LatencyModel,
+    LatencyProfile,
+    build_measured_subnet,
+    design_subnets,
     reference_arch,
     report_errors,
     save_latency_model,

@@ -17,14 +17,9 @@ from ofa_pipeline.artifacts import (
     write_json,
 )
 from ofa_pipeline.data import Dataset, open_dataset
+from ofa_pipeline.devices import LatencyMeasurement, LatencyMeter, build_runtime
 from ofa_pipeline.evaluation import SubnetEvaluator
-from ofa_pipeline.latency import (
-    LatencyMeasurement,
-    LatencyMeter,
-    LatencyProfile,
-    build_runtime,
-    load_latency_profile,
-)
+from ofa_pipeline.latency import LatencyProfile, load_latency_profile
 from ofa_pipeline.params import DeviceParams
 from ofa_pipeline.predictor import check_same_space, load_predictor
 from ofa_pipeline.resume import ResumeLog

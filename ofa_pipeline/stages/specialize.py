@@ -18,6 +18,7 @@ from ofa_pipeline.artifacts import (
 )
 from ofa_pipeline.cost import arch_cost
 from ofa_pipeline.data import Dataset, open_dataset
+from ofa_pipeline.devices import LatencyMeter, build_runtime
 from ofa_pipeline.errors import ManifestMismatchError
 from ofa_pipeline.evaluation import (
     LargestSubnet,
@@ -26,7 +27,7 @@ from ofa_pipeline.evaluation import (
     calibration_indices,
     watch_shipped,
 )
-from ofa_pipeline.latency import LatencyMeter, build_runtime, load_latency_profile
+from ofa_pipeline.latency import load_latency_profile
 from ofa_pipeline.params import Params
 from ofa_pipeline.run_warnings import RunWarning, keep_warnings
 from ofa_pipeline.specialize import (

@@ -2,6 +2,7 @@
 
 from ofa_pipeline.supernet.build import Subnet, Supernet, build_subnet, build_supernet
 from ofa_pipeline.supernet.dropout import dropout_generator
+from ofa_pipeline.supernet.elastic_ops import ElasticBatchNorm
 from ofa_pipeline.supernet.extraction import extract_subnet, store_statistics
 from ofa_pipeline.supernet.folding import fold_batch_norm
 from ofa_pipeline.supernet.resnet import ResNetSupernet
@@ -10,6 +11,7 @@ from ofa_pipeline.supernet.sorting import sort_channels
 from ofa_pipeline.supernet.storage import load_subnet, load_supernet, save_subnet, save_supernet
 
 __all__ = [
+    "ElasticBatchNorm",
     "ResNetSupernet",
     "Subnet",
     "Supernet",

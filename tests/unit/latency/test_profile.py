@@ -2,11 +2,11 @@ import json
 
 import pytest
 
+from ofa_pipeline.devices import build_runtime
 from ofa_pipeline.errors import DeviceError, ManifestMismatchError
 from ofa_pipeline.latency import (
     LatencyModel,
     LatencyProfile,
-    build_runtime,
     design_subnets,
     load_latency_profile,
     reference_arch,

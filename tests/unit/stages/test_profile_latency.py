@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from ofa_pipeline.artifacts import Layout, verify_artifact
+from ofa_pipeline.devices import LatencyMeter
 from ofa_pipeline.errors import DeviceError, MissingArtifactError
-from ofa_pipeline.latency import LatencyMeter, load_latency_profile
+from ofa_pipeline.latency import load_latency_profile
 from ofa_pipeline.params import load_params
 from ofa_pipeline.stages import StageContext, run_stage
 from ofa_pipeline.tables import LATENCY_SCHEMA, read_table
@@ -45,7 +46,7 @@ class FakeBench:
         monkeypatch.setattr(f"{module}.build_runtime", lambda _: self.runtime)
         monkeypatch.setattr(f"{module}.build_measured_subnet", self.build)
         monkeypatch.setattr(f"{module}.LatencyMeter", self.meter)
-        monkeypatch.setattr("ofa_pipeline.latency.quiet.OBSERVATION_S", 0.0)
+        monkeypatch.setattr("ofa_pipeline.devices.quiet.OBSERVATION_S", 0.0)
         # Do not wait for a turn behind a measurement that is going on.
         monkeypatch.setattr(tempfile, "tempdir", str(context.layout.root))
 

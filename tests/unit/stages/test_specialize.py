@@ -13,19 +13,18 @@ from PIL import Image
 
 from ofa_pipeline.artifacts import Layout, digest_file, verify_artifact, write_artifact, write_json
 from ofa_pipeline.data import open_dataset
+from ofa_pipeline.devices import LatencyMeasurement, build_runtime
+from ofa_pipeline.devices.card import RUNTIMES as RUNTIME_PACKAGES
 from ofa_pipeline.errors import InfeasibleConstraintError, ManifestMismatchError
 from ofa_pipeline.evaluation import LargestSubnet
 from ofa_pipeline.latency import (
-    LatencyMeasurement,
     LatencyModel,
     LatencyProfile,
-    build_runtime,
     design_subnets,
     reference_arch,
     save_latency_model,
     save_profile_card,
 )
-from ofa_pipeline.latency.devices import RUNTIMES as RUNTIME_PACKAGES
 from ofa_pipeline.params import parse_params
 from ofa_pipeline.progress import Reporter
 from ofa_pipeline.registry.model_folder import REQUIREMENTS_OF_RUNTIME

@@ -8,10 +8,11 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
+from ofa_pipeline.devices import inference_form
+from ofa_pipeline.devices.lowering import network_bytes
+from ofa_pipeline.devices.network import OPERATIONS, Network, read_description
 from ofa_pipeline.errors import ExportError
-from ofa_pipeline.latency import build_measured_subnet, inference_form
-from ofa_pipeline.latency.lowering import network_bytes
-from ofa_pipeline.latency.network import OPERATIONS, Network, read_description
+from ofa_pipeline.latency import build_measured_subnet
 from ofa_pipeline.spaces import mobilenet_v3, proxyless, resnet50
 from tests.support.runtimes import tiny_space, tiny_subnet
 

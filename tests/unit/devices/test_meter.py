@@ -4,14 +4,14 @@ import os
 import numpy as np
 import pytest
 
-from ofa_pipeline.latency import (
+from ofa_pipeline.devices import (
     LatencyMeasurement,
     LatencyMeter,
     ReferenceNetwork,
     build_runtime,
     export_onnx,
 )
-from ofa_pipeline.latency.quiet import can_pin, quiet_process
+from ofa_pipeline.devices.quiet import can_pin, quiet_process
 from tests.support.runtimes import (
     MadeUpNetwork,
     MadeUpRuntime,

@@ -5,8 +5,9 @@ import onnx
 import pytest
 import torch
 
-from ofa_pipeline.latency import build_measured_subnet, export_onnx, inference_form
-from ofa_pipeline.latency.export import OPSET, onnx_bytes
+from ofa_pipeline.devices import export_onnx, inference_form
+from ofa_pipeline.devices.export import OPSET, onnx_bytes
+from ofa_pipeline.latency import build_measured_subnet
 from ofa_pipeline.spaces import mobilenet_v3
 from tests.support.runtimes import tiny_space, tiny_subnet
 

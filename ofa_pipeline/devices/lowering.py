@@ -1,4 +1,4 @@
-"""From a network to the file of steps and weights that `ofa_pipeline.latency.network` runs."""
+"""From a network to the file of steps and weights that `ofa_pipeline.devices.network` runs."""
 
 import json
 import operator
@@ -8,9 +8,9 @@ from typing import Any
 from safetensors.torch import save
 from torch import Tensor, fx, nn
 
+from ofa_pipeline.devices.export import inference_form
+from ofa_pipeline.devices.network import FORMAT, METADATA_KEY
 from ofa_pipeline.errors import ExportError
-from ofa_pipeline.latency.export import inference_form
-from ofa_pipeline.latency.network import FORMAT, METADATA_KEY
 
 Step = dict[str, Any]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.judge import Judge, StageFailedError, Watcher
+from flows.dvc_client import DvcClient, StageFailedError, Watcher
 from ofa_pipeline.workspace import RUN_PID_VARIABLE, lock_path
 from tests.support.workspace import read_params, run_command, toy_workspace, write_params
 
@@ -31,17 +31,17 @@ def finished(tmp_path_factory):
 
 
 @pytest.fixture
-def judge(finished):
-    with Judge(finished) as judge:
-        yield judge
+def dvc(finished):
+    with DvcClient(finished) as dvc:
+        yield dvc
 
 
-def outcomes(judge, addresses=ALL):
+def outcomes(dvc, addresses=ALL):
     """Bring stages up to date; return what ran and what was restored."""
     ran, restored = [], []
     for address in addresses:
         watcher = Watcher()
-        if judge.ask("reproduce", [address], watcher):
+        if dvc.ask("reproduce", [address], watcher):
             (ran if watcher.has_started else restored).append(address)
     return ran, restored
 
@@ -54,78 +54,78 @@ def change(root, section, **values):
     return before
 
 
-def test_keyboard_ran_every_stage_once_and_leaves_nothing_to_do(finished, judge):
+def test_keyboard_ran_every_stage_once_and_leaves_nothing_to_do(finished, dvc):
     assert sorted((finished / "calls.txt").read_text().split()) == sorted(["list_source", *ALL])
-    assert judge.ask("status", ALL, Watcher()) == []
-    assert outcomes(judge) == ([], [])
+    assert dvc.ask("status", ALL, Watcher()) == []
+    assert outcomes(dvc) == ([], [])
 
 
-def test_the_source_is_listed_each_time_and_nothing_runs_again_for_it(finished, judge):
-    assert judge.ask("status", ["list_source"], Watcher()) == ["list_source"]
-    assert outcomes(judge, ["list_source", *ALL]) == (["list_source"], [])
+def test_the_source_is_listed_each_time_and_nothing_runs_again_for_it(finished, dvc):
+    assert dvc.ask("status", ["list_source"], Watcher()) == ["list_source"]
+    assert outcomes(dvc, ["list_source", *ALL]) == (["list_source"], [])
 
 
-def test_changed_param_runs_exactly_what_depends_on_it_and_changing_back_restores(finished, judge):
+def test_changed_param_runs_exactly_what_depends_on_it_and_changing_back_restores(finished, dvc):
     before = change(finished, "search", generations=7)
     dependent = [f"{stage}@{device}" for device in DEVICES for stage in CHAIN[1:]] + ["report"]
-    assert outcomes(judge) == (dependent, [])
+    assert outcomes(dvc) == (dependent, [])
     change(finished, "search", **before)
-    assert outcomes(judge) == ([], dependent)
+    assert outcomes(dvc) == ([], dependent)
 
 
-def test_renamed_dataset_is_registered_anew_and_trains_nothing(finished, judge):
+def test_renamed_dataset_is_registered_anew_and_trains_nothing(finished, dvc):
     manifest = finished / "artifacts" / "dataset" / "manifest.json"
     content = manifest.read_bytes()
     before = change(finished, "dataset", name="clothes")
     renamed = ["prepare_dataset", *(f"register@{device}" for device in DEVICES)]
-    assert outcomes(judge) == (renamed, [])
+    assert outcomes(dvc) == (renamed, [])
     assert manifest.read_bytes() == content
     change(finished, "dataset", **before)
-    assert outcomes(judge) == ([], renamed)
+    assert outcomes(dvc) == ([], renamed)
 
 
-def test_new_device_needs_params_alone_and_never_trains(finished, judge):
+def test_new_device_needs_params_alone_and_never_trains(finished, dvc):
     params = read_params(finished)
     known = dict(params["devices"])
     params["devices"]["other"] = known["cpu-pytorch"]
     write_params(finished, params)
     new = [f"{stage}@other" for stage in CHAIN]
-    assert judge.ask("status", SHARED, Watcher()) == []
-    assert outcomes(judge, [*ALL[:-1], *new, "report"]) == ([*new, "report"], [])
+    assert dvc.ask("status", SHARED, Watcher()) == []
+    assert outcomes(dvc, [*ALL[:-1], *new, "report"]) == ([*new, "report"], [])
     params["devices"] = known
     write_params(finished, params)
-    outcomes(judge)
+    outcomes(dvc)
 
 
-def test_deleted_artifact_comes_back(finished, judge):
+def test_deleted_artifact_comes_back(finished, dvc):
     manifest = finished / "artifacts" / "accuracy" / "manifest.json"
     content = manifest.read_bytes()
     manifest.unlink()
-    assert outcomes(judge, ["collect_accuracy"])[1] == ["collect_accuracy"]
+    assert outcomes(dvc, ["collect_accuracy"])[1] == ["collect_accuracy"]
     assert manifest.read_bytes() == content
 
 
-def test_forced_stage_runs_although_nothing_changed(finished, judge):
+def test_forced_stage_runs_although_nothing_changed(finished, dvc):
     watcher = Watcher()
-    judge.ask("force", ["register@cpu-pytorch"], watcher)
+    dvc.ask("force", ["register@cpu-pytorch"], watcher)
     assert watcher.has_started
 
 
 def test_failed_stage_speaks_for_itself(finished, monkeypatch):
     monkeypatch.setenv("OFA_TOY_FAIL", "fit_predictor")
-    with Judge(finished) as judge:
+    with DvcClient(finished) as dvc:
         with pytest.raises(StageFailedError, match=r"was told to fail\. Do not") as caught:
-            judge.ask("force", ["fit_predictor"], Watcher())
+            dvc.ask("force", ["fit_predictor"], Watcher())
         assert caught.value.exit_code == 1
-        assert judge.ask("status", ["prepare_dataset"], Watcher()) == []  # it goes on serving
+        assert dvc.ask("status", ["prepare_dataset"], Watcher()) == []  # it goes on serving
     monkeypatch.delenv("OFA_TOY_FAIL")
-    with Judge(finished) as judge:
-        outcomes(judge)
+    with DvcClient(finished) as dvc:
+        outcomes(dvc)
 
 
-def test_params_that_dvc_cannot_use_are_told(finished, judge):
+def test_params_that_dvc_cannot_use_are_told(finished, dvc):
     with pytest.raises(StageFailedError, match="no_such_stage"):
-        judge.ask("reproduce", ["no_such_stage"], Watcher())
+        dvc.ask("reproduce", ["no_such_stage"], Watcher())
 
 
 class Slow(Watcher):
@@ -141,17 +141,17 @@ def test_events_are_read_to_the_end_by_a_slow_watcher_and_belong_to_their_stage(
     finished, monkeypatch
 ):
     monkeypatch.setenv("OFA_TOY_FAIL", "fit_predictor")
-    with Judge(finished) as judge:
+    with DvcClient(finished) as dvc:
         with pytest.raises(StageFailedError, match="was told to fail"):
-            judge.ask("force", ["fit_predictor"], Slow())
+            dvc.ask("force", ["fit_predictor"], Slow())
         first, second = Slow(), Watcher()
-        judge.ask("force", ["collect_accuracy"], first)
-        judge.ask("status", ["prepare_dataset"], second)
+        dvc.ask("force", ["collect_accuracy"], first)
+        dvc.ask("status", ["prepare_dataset"], second)
         assert first.has_started
         assert not second.has_started
     monkeypatch.delenv("OFA_TOY_FAIL")
-    with Judge(finished) as judge:
-        outcomes(judge)
+    with DvcClient(finished) as dvc:
+        outcomes(dvc)
 
 
 class Recorder(Watcher):
@@ -170,19 +170,19 @@ class Recorder(Watcher):
 @pytest.mark.parametrize(("reason", "code"), [(KeyboardInterrupt(), 130), (SystemExit(143), 143)])
 def test_stopped_run_lets_the_stage_end_and_starts_no_other(finished, monkeypatch, reason, code):
     monkeypatch.setenv("OFA_TOY_SECONDS", "60")
-    with Judge(finished) as judge:
+    with DvcClient(finished) as dvc:
         watcher = Recorder()
-        stopper = threading.Thread(target=lambda: (watcher.reported.wait(60), judge.stop(reason)))
+        stopper = threading.Thread(target=lambda: (watcher.reported.wait(60), dvc.stop(reason)))
         stopper.start()
         with pytest.raises(StageFailedError) as caught:
-            judge.ask("force", ["report"], watcher)
+            dvc.ask("force", ["report"], watcher)
         stopper.join()
         assert caught.value.exit_code == code
         with pytest.raises(StageFailedError, match="the run stops"):
-            judge.ask("reproduce", ["prepare_dataset"], Watcher())
+            dvc.ask("reproduce", ["prepare_dataset"], Watcher())
     monkeypatch.delenv("OFA_TOY_SECONDS")
-    with Judge(finished) as judge:
-        outcomes(judge)
+    with DvcClient(finished) as dvc:
+        outcomes(dvc)
 
 
 class Broken(Watcher):
@@ -196,24 +196,24 @@ class Broken(Watcher):
 
 def test_watcher_that_fails_does_not_keep_later_events_from_being_read(finished, monkeypatch):
     monkeypatch.setenv("OFA_TOY_FAIL", "fit_predictor")
-    with Judge(finished) as judge:
-        judge.ask("force", ["collect_accuracy"], Broken())
+    with DvcClient(finished) as dvc:
+        dvc.ask("force", ["collect_accuracy"], Broken())
         with pytest.raises(StageFailedError, match="was told to fail"):
-            judge.ask("force", ["fit_predictor"], Broken())
+            dvc.ask("force", ["fit_predictor"], Broken())
     monkeypatch.delenv("OFA_TOY_FAIL")
-    with Judge(finished) as judge:
-        outcomes(judge)
+    with DvcClient(finished) as dvc:
+        outcomes(dvc)
 
 
 def test_time_in_the_queue_is_nobody_s_work(finished, monkeypatch):
     monkeypatch.setenv("OFA_TOY_SECONDS", "4")
-    with Judge(finished) as judge:
+    with DvcClient(finished) as dvc:
         first, second = Recorder(), Watcher()
-        busy = threading.Thread(target=judge.ask, args=("force", ["report"], first))
+        busy = threading.Thread(target=dvc.ask, args=("force", ["report"], first))
         busy.start()
         assert first.reported.wait(60)
         asked = time.monotonic()
-        judge.ask("status", ["prepare_dataset"], second)
+        dvc.ask("status", ["prepare_dataset"], second)
         busy.join()
     assert second.turn_began - asked > 2
 
@@ -221,11 +221,11 @@ def test_time_in_the_queue_is_nobody_s_work(finished, monkeypatch):
 RUN = """
 import os, sys
 from pathlib import Path
-from flows.judge import Judge, Watcher
+from flows.dvc_client import DvcClient, Watcher
 from ofa_pipeline.workspace import hold_workspace
 root = Path(sys.argv[1])
-with hold_workspace(root, role="run"), Judge(root) as judge:
-    judge.ask("force", ["report"], Watcher())
+with hold_workspace(root, role="run"), DvcClient(root) as dvc:
+    dvc.ask("force", ["report"], Watcher())
 """
 
 
@@ -258,6 +258,6 @@ def test_stage_of_a_killed_run_ends_and_the_next_run_goes_on(finished, victim):
     finally:
         run.kill()
         run.wait()
-    with Judge(finished) as judge:
-        assert outcomes(judge) == (["report"], []) or outcomes(judge) == ([], [])
+    with DvcClient(finished) as dvc:
+        assert outcomes(dvc) == (["report"], []) or outcomes(dvc) == ([], [])
     assert (finished / "artifacts" / "report" / "manifest.json").exists()

@@ -1,4 +1,4 @@
-"""DVC as a judge that is asked stage by stage, and the events of the stages it runs."""
+"""DVC in a process of its own, asked stage by stage, and the events of the stages it runs."""
 
 import json
 import logging
@@ -16,10 +16,10 @@ from types import TracebackType
 from typing import IO, Any, Literal
 
 from flows.environment import stage_environment
-from ofa_pipeline.cli.events import PIPE_VARIABLE, StageEvent
 from ofa_pipeline.cli.output import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED
 from ofa_pipeline.errors import OfaPipelineError
 from ofa_pipeline.masking import mask_secrets
+from ofa_pipeline.stages.events import PIPE_VARIABLE, StageEvent
 from ofa_pipeline.temporary import temporary_folder
 
 Deed = Literal["reproduce", "force", "status"]
@@ -60,7 +60,7 @@ class Watcher:
             self.failure = event
 
 
-class Judge:
+class DvcClient:
     """A DVC process for one run of a workspace.
 
     It does one thing at a time, on purpose: whatever runs beside a latency measurement is in the
@@ -81,7 +81,7 @@ class Judge:
         self._output: IO[str] | None = None
         self._is_stopped = False
 
-    def __enter__(self) -> "Judge":
+    def __enter__(self) -> "DvcClient":
         """Make the pipe of events; DVC itself starts with the first question."""
         self._events = self._stack.enter_context(self._event_pipe())
         return self

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ofa_pipeline.artifacts import write_bytes
-from ofa_pipeline.latency.quiet import torch_threads
+from ofa_pipeline.devices.quiet import torch_threads
 from ofa_pipeline.temporary import temporary_folder
 
 if TYPE_CHECKING:
@@ -89,6 +89,6 @@ def write_network(network: "nn.Module", path: Path) -> None:
     Raises:
         ExportError: If the network does something that such a file cannot say.
     """
-    from ofa_pipeline.latency.lowering import network_bytes
+    from ofa_pipeline.devices.lowering import network_bytes
 
     write_bytes(path, network_bytes(network))

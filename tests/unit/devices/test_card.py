@@ -3,8 +3,8 @@ import json
 import pytest
 
 from ofa_pipeline.cores import usable_cores
+from ofa_pipeline.devices import DeviceCard, build_runtime, describe_device, probe_runtimes
 from ofa_pipeline.errors import DeviceError
-from ofa_pipeline.latency import DeviceCard, build_runtime, describe_device, probe_runtimes
 from tests.support.runtimes import Settings
 
 
@@ -69,7 +69,7 @@ def test_a_missing_package_says_how_to_get_it(monkeypatch):
             raise importlib.metadata.PackageNotFoundError(name)
         return "2.0"
 
-    monkeypatch.setattr("ofa_pipeline.latency.devices.importlib.metadata.version", version)
+    monkeypatch.setattr("ofa_pipeline.devices.card.importlib.metadata.version", version)
     with pytest.raises(DeviceError, match="pip install onnxruntime"):
         build_runtime(Settings())
 

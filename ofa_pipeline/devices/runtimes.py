@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ofa_pipeline.devices.card import DeviceCard, DeviceSettings, describe_device
+from ofa_pipeline.devices.export import onnx_bytes
+from ofa_pipeline.devices.quiet import torch_threads
 from ofa_pipeline.errors import DeviceError
-from ofa_pipeline.latency.devices import DeviceCard, DeviceSettings, describe_device
-from ofa_pipeline.latency.export import onnx_bytes
-from ofa_pipeline.latency.quiet import torch_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import nn
 
-    from ofa_pipeline.latency.network import Network
+    from ofa_pipeline.devices.network import Network
 
 Images = NDArray[np.float32]
 """Shape (N, 3, H, W)."""
@@ -89,7 +89,7 @@ def build_runtime(settings: DeviceSettings) -> Runtime:
 class PyTorchRuntime:
     """Eager PyTorch in channels-last memory, batch norm folded, on the CPU or a CUDA GPU.
 
-    It runs files of steps and weights (`ofa_pipeline.latency.network`), the candidates of a search
+    It runs files of steps and weights (`ofa_pipeline.devices.network`), the candidates of a search
     in the same way as what ships.
     """
 
@@ -109,7 +109,7 @@ class PyTorchRuntime:
             DeviceError: If the file is missing.
             ExportError: If the network does something that such a file cannot say.
         """
-        from ofa_pipeline.latency.lowering import network_bytes
+        from ofa_pipeline.devices.lowering import network_bytes
 
         content = network_bytes(network) if not isinstance(network, Path) else _read(network)
         return PreparedNetwork(content=content, resolution_px=resolution_px)
@@ -122,7 +122,7 @@ class PyTorchRuntime:
         """
         from safetensors import SafetensorError
 
-        from ofa_pipeline.latency.network import Network
+        from ofa_pipeline.devices.network import Network
 
         try:
             network = Network(prepared.content, device=self._card.accelerator)

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
+from ofa_pipeline.devices import build_runtime, export_onnx
+from ofa_pipeline.devices.lowering import network_bytes
 from ofa_pipeline.errors import DeviceError
-from ofa_pipeline.latency import build_runtime, export_onnx
-from ofa_pipeline.latency.lowering import network_bytes
 from ofa_pipeline.supernet import save_subnet
 from tests.support.runtimes import RuntimeContract, Settings, tiny_space, tiny_subnet
 
