@@ -3,11 +3,11 @@
 import json
 
 import pytest
-from scripts.write_schemas import MODELS
 
 from ofa_pipeline.artifacts import Layout, write_json
 from ofa_pipeline.documents import UnnumberedDocument, read_document
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
+from scripts.write_schemas import MODELS
 from tests.support import documents as samples
 
 DOCUMENTS = {
