@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
+from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.errors import RegistryError
 
 PYFUNC_CODE = Path(__file__).with_name("pyfunc_model.py")
@@ -27,11 +28,11 @@ def requirements_of(bundle_folder: Path) -> list[str]:
     Raises:
         RegistryError: If its runtime is unknown.
     """
-    subnet = json.loads((bundle_folder / "subnet.json").read_text())
+    subnet = json.loads((bundle_folder / Layout.SUBNET).read_text())
     runtime = subnet.get("runs", {}).get("runtime", "onnxruntime")
     if runtime not in REQUIREMENTS_OF_RUNTIME:
         raise RegistryError(
-            f"{bundle_folder / 'subnet.json'} must name one of the runtimes "
+            f"{bundle_folder / Layout.SUBNET} must name one of the runtimes "
             f"{', '.join(REQUIREMENTS_OF_RUNTIME)}, found {runtime!r}. Run the stage specialize "
             "again."
         )

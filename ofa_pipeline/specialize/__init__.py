@@ -5,7 +5,6 @@ where they are used.
 """
 
 from ofa_pipeline.specialize.bundle import (
-    INDEX_FILE,
     PREDICTIONS_FILE,
     Bundle,
     bundle_digest,
@@ -18,7 +17,6 @@ from ofa_pipeline.specialize.classify import Classifier
 from ofa_pipeline.specialize.lineage import trace_lineage
 
 __all__ = [
-    "INDEX_FILE",
     "PREDICTIONS_FILE",
     "Bundle",
     "Certificate",

@@ -10,7 +10,8 @@ import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
 from ofa_pipeline.arch import FloatArray, SearchSpace
-from ofa_pipeline.artifacts import read_json, write_artifact, write_json
+from ofa_pipeline.artifacts import Layout, read_json, write_artifact, write_json
+from ofa_pipeline.documents import PredictorReport
 from ofa_pipeline.params import PredictorParams
 from ofa_pipeline.predictor import (
     LabeledSubnets,
@@ -71,7 +72,9 @@ def _run(context: StageContext) -> None:
     report["learning_curve"] = _learning_curve(subnets, chosen, params, context.reporter)
     with write_artifact(layout.predictor, **stage_inputs(find_stage(NAME), context)) as writer:
         save_predictor(predictor, writer.folder)
-        write_json(writer.folder / "report.json", report)
+        write_json(
+            writer.folder / Layout.PREDICTOR_REPORT, PredictorReport.from_dict(report).to_dict()
+        )
         _write_validation(writer.folder / "cross_validation.parquet", chosen, space, compared)
         writer.summary.update(
             kind=chosen.kind,
