@@ -1,7 +1,7 @@
 """The reference's published accuracy predictors: read once with torch, then plain numpy.
 
-Each carries the resolutions that its input has slots for, and those that it was trained on:
-the others are refused, since what it says of them means nothing.
+A predictor's input has slots for more resolutions than it was trained on. Only the trained ones
+can be predicted for: the weights of the other slots never were.
 """
 
 import pickle
@@ -24,13 +24,13 @@ _PUBLISHED_RMSE = 0.0021
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Published:
-    """What a published predictor is for; its file does not say."""
+    """The space and resolutions of a published predictor, which its file does not state."""
 
     space_id: str
     slots_px: tuple[int, ...]
-    """Resolution of each of its resolution inputs."""
+    """The resolution of each slot of its input."""
     valid_px: tuple[int, ...]
-    """Those that it was trained on."""
+    """The resolutions that it was trained on."""
 
 
 _TUTORIAL = _Published(
@@ -78,7 +78,7 @@ class OfficialPredictor:
         self._choice_weights = self._weights_of_choices()
 
     def fit(self, genes: Genes, accuracy: FloatArray) -> None:
-        """Refuse: the published weights are what it is.
+        """Refuse to learn: its weights are the published ones.
 
         Raises:
             ParamsError: Always.
@@ -92,7 +92,7 @@ class OfficialPredictor:
         """Return the predicted accuracy, and the published error as standard deviation.
 
         Raises:
-            ArchError: If the genes are not of its space.
+            ArchError: If the genes are not in its space.
         """
         self.space.check_genes(genes)
         mean = np.empty(len(genes))
@@ -222,7 +222,9 @@ def _read_tensors(path: Path) -> Mapping[str, Layer]:
         values = torch.load(path, map_location="cpu", weights_only=True)
         return {name: tensor.numpy().astype(np.float32) for name, tensor in values.items()}
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path} is not there: an accuracy predictor's file") from error
+        raise CheckpointError(
+            f"{path} must be an accuracy predictor's file, but is missing"
+        ) from error
     except (
         RuntimeError,
         pickle.UnpicklingError,
