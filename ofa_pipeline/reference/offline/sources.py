@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ofa_pipeline.arch import FloatArray, Genes, IntArray, SearchSpace
+from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.errors import ArchError, ParamsError
 from ofa_pipeline.latency import LatencyModel, load_latency_model
 from ofa_pipeline.predictor import (
@@ -167,7 +168,7 @@ def _fitted(space: SearchSpace, path: Path, seed: int) -> AccuracySource:
 
 
 def _latency(space: SearchSpace, path: Path, column: str | None) -> LatencySource:
-    if path.is_dir() and (path / "model.json").exists():
+    if path.is_dir() and (path / Layout.LATENCY_MODEL).exists():
         model = load_latency_model(path)
         return _artifact(model, space)
     if path.is_dir() or FILE_NAME.fullmatch(path.name):
