@@ -16,8 +16,13 @@ from types import TracebackType
 from typing import IO, Any, Literal
 
 from flows.environment import stage_environment
-from ofa_pipeline.cli.output import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED
 from ofa_pipeline.errors import OfaPipelineError
+from ofa_pipeline.exit_codes import (
+    EXIT_ERROR,
+    EXIT_INTERRUPTED,
+    EXIT_TERMINATED,
+    exit_code_of_process,
+)
 from ofa_pipeline.masking import mask_secrets
 from ofa_pipeline.stages.events import PIPE_VARIABLE, StageEvent
 from ofa_pipeline.temporary import temporary_folder
@@ -154,7 +159,7 @@ class DvcClient:
             code = process.wait()
             self._end_process()
             return {
-                "exit_code": 128 - code if code < 0 else code or EXIT_ERROR,
+                "exit_code": exit_code_of_process(code) or EXIT_ERROR,
                 "error": "DVC ended without an answer",
             }
         return answer

@@ -19,7 +19,8 @@ from flows.outage import as_outage, check_server
 from flows.server import prefect_server
 from flows.settings import import_prefect
 from flows.watch import ServerLostError, ServerWatch, leave
-from ofa_pipeline.cli.output import EXIT_ERROR, EXIT_TERMINATED, exit_code_of, report_error, stdout
+from ofa_pipeline.cli.output import report_error, stdout
+from ofa_pipeline.exit_codes import EXIT_ERROR, EXIT_TERMINATED, exit_code_of
 from ofa_pipeline.masking import mask_logs
 from ofa_pipeline.params import load_params
 from ofa_pipeline.preflight import check_prefect

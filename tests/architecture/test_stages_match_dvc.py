@@ -18,7 +18,7 @@ GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 PLUMBING = {
     *("errors", "progress", "cores", "memory", "params", "artifacts", "workspace", "stages"),
     *("yaml_reader", "cron", "explain"),  # of params
-    *("dataset_summary", "run_warnings", "masking", "temporary", "user", "proxies"),
+    *("dataset_summary", "run_warnings", "masking", "temporary", "user", "proxies", "telemetry"),
     *("integrity", "resume", "stopwatch"),
 }
 
