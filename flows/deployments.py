@@ -44,5 +44,5 @@ DEPLOYMENTS = (
 )
 
 RUNS_AT_A_TIME = 1
-"""Of a deployment: another one that is asked for meanwhile is cancelled."""
+"""Runs of one deployment; what is asked for meanwhile is treated as `WHEN_ONE_RUNS` says."""
 WHEN_ONE_RUNS = "CANCEL_NEW"
