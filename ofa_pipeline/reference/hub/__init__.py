@@ -1,11 +1,11 @@
 """The reference's torch.hub interface over our networks."""
 
-from ofa_pipeline.hub.entry_points import (
+from ofa_pipeline.reference.hub.entry_points import (
     ofa_specialized,
     ofa_specialized_get,
     ofa_supernet,
 )
-from ofa_pipeline.hub.networks import OfaSubnet, OfaSupernet
+from ofa_pipeline.reference.hub.networks import OfaSubnet, OfaSupernet
 
 __all__ = [
     "OfaSubnet",

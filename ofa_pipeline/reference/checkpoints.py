@@ -21,9 +21,7 @@ from torch import Tensor
 
 from ofa_pipeline.arch import SearchSpace
 from ofa_pipeline.errors import CheckpointError
-from ofa_pipeline.spaces import REFERENCE_SPACES, reference_space
-from ofa_pipeline.supernet.build import Subnet, Supernet, empty_supernet
-from ofa_pipeline.supernet.reference_names import (
+from ofa_pipeline.reference.names import (
     NUM_BATCHES,
     Spelling,
     own_spelling,
@@ -31,6 +29,8 @@ from ofa_pipeline.supernet.reference_names import (
     reference_shape,
     to_reference,
 )
+from ofa_pipeline.spaces import REFERENCE_SPACES, reference_space
+from ofa_pipeline.supernet.build import Subnet, Supernet, empty_supernet
 
 _log = logging.getLogger(__name__)
 _LISTED = 5

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from ofa_pipeline.errors import StateDictError
-from ofa_pipeline.hub.elastic import ElasticDepthwiseConv, Holder
-from ofa_pipeline.supernet import modern_name
+from ofa_pipeline.reference.checkpoints import modern_name
+from ofa_pipeline.reference.hub.elastic import ElasticDepthwiseConv, Holder
 
 _LINES, _CHARACTERS = 12, 300
 

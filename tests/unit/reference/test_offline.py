@@ -9,11 +9,15 @@ from ofa_pipeline.artifacts import read_json
 from ofa_pipeline.cost import estimate_cost
 from ofa_pipeline.errors import ArchError, InfeasibleConstraintError, ParamsError
 from ofa_pipeline.predictor import MlpEnsemble, MlpSettings, Ridge, build_predictor, save_predictor
-from ofa_pipeline.predictor.measured import read_column, read_measured_table
+from ofa_pipeline.reference.offline import (
+    OfflineRequest,
+    load_estimates,
+    read_column,
+    read_measured_table,
+    search_offline,
+)
 from ofa_pipeline.search import Estimates, EvolutionSettings
 from ofa_pipeline.search.guided import search_guided
-from ofa_pipeline.search.offline import OfflineRequest, search_offline
-from ofa_pipeline.search.sources import load_estimates
 from ofa_pipeline.spaces import reference_space
 from ofa_pipeline.tables import FRONT_SCHEMA, read_table
 from tests.support.synthetic import labeled_sample, small_space, true_accuracy, true_latency_ms

@@ -2,9 +2,9 @@
 
 import pytest
 
+from ofa_pipeline.reference.names import reference_names, to_reference
 from ofa_pipeline.spaces import REFERENCE_SPACES, reference_space
 from ofa_pipeline.supernet.build import empty_subnet, empty_supernet
-from ofa_pipeline.supernet.reference_names import reference_names, to_reference
 from tests.support.networks import random_supernet, tiny_space
 
 

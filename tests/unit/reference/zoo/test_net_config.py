@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from ofa_pipeline.errors import CheckpointError
+from ofa_pipeline.reference.zoo import NetworkSpec, read_net_config, write_net_config
 from ofa_pipeline.spaces import REFERENCE_SPACES, reference_space
-from ofa_pipeline.zoo import NetworkSpec, read_net_config, write_net_config
 
 
 def spec_of(space_id: str, *, seed: int) -> NetworkSpec:

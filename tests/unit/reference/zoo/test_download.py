@@ -10,7 +10,7 @@ import pytest
 
 from ofa_pipeline.errors import CheckpointError, MissingArtifactError, OfaPipelineError
 from ofa_pipeline.proxies import reach_local_directly
-from ofa_pipeline.zoo import RemoteFile, cached_file, fetch_file, import_file, read_record
+from ofa_pipeline.reference.zoo import RemoteFile, cached_file, fetch_file, import_file, read_record
 
 CONTENT = bytes(range(256)) * 1024
 

@@ -12,12 +12,12 @@ from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.artifacts import write_json
 from ofa_pipeline.cost import estimate_cost
 from ofa_pipeline.progress import SILENT, Reporter
+from ofa_pipeline.reference.offline.picture import draw_front
+from ofa_pipeline.reference.offline.sources import load_estimates
 from ofa_pipeline.search.evolution import BRIEF, EvolutionSettings
 from ofa_pipeline.search.front import BudgetFinding, Estimates
 from ofa_pipeline.search.guided import GuidedResult, search_guided
-from ofa_pipeline.search.picture import draw_front
 from ofa_pipeline.search.population import Scored
-from ofa_pipeline.search.sources import load_estimates
 from ofa_pipeline.tables import FRONT_SCHEMA, arch_columns, write_table
 
 _NUM_CLASSES = 1000
@@ -29,7 +29,7 @@ class OfflineRequest:
 
     space_id: str
     accuracy: Path
-    """See `ofa_pipeline.search.sources.load_estimates`."""
+    """See `ofa_pipeline.reference.offline.sources.load_estimates`."""
     latency: Path
     budgets_ms: Sequence[float]
     """In any order, repeats allowed."""

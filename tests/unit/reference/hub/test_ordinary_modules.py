@@ -25,8 +25,10 @@ from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 
 from ofa_pipeline.arch import SearchSpace
 from ofa_pipeline.errors import ArchError, CheckpointError
-from ofa_pipeline.hub import OfaSubnet, OfaSupernet
-from ofa_pipeline.supernet import extract_subnet, load_reference_state, to_reference
+from ofa_pipeline.reference.checkpoints import load_reference_state
+from ofa_pipeline.reference.hub import OfaSubnet, OfaSupernet
+from ofa_pipeline.reference.names import to_reference
+from ofa_pipeline.supernet import extract_subnet
 from tests.support.networks import (
     NUM_CLASSES,
     random_images,

@@ -1,7 +1,11 @@
 """Published networks and the reference's files: what there is, and how to get it."""
 
-from ofa_pipeline.zoo.catalogue import PublishedNetwork, published_network, published_networks
-from ofa_pipeline.zoo.download import (
+from ofa_pipeline.reference.zoo.catalogue import (
+    PublishedNetwork,
+    published_network,
+    published_networks,
+)
+from ofa_pipeline.reference.zoo.download import (
     SPECIALIZED_FILES,
     RemoteFile,
     cache_folder,
@@ -12,9 +16,9 @@ from ofa_pipeline.zoo.download import (
     specialized_file,
     supernet_file,
 )
-from ofa_pipeline.zoo.net_config import read_net_config
-from ofa_pipeline.zoo.net_config_writer import NetworkSpec, write_net_config
-from ofa_pipeline.zoo.spec import load_spec
+from ofa_pipeline.reference.zoo.net_config import read_net_config
+from ofa_pipeline.reference.zoo.net_config_writer import NetworkSpec, write_net_config
+from ofa_pipeline.reference.zoo.spec import load_spec
 
 __all__ = [
     "SPECIALIZED_FILES",

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ofa_pipeline.errors import ArchError, DeviceError
-from ofa_pipeline.latency.lookup_table import (
+from ofa_pipeline.reference.lookup_table import (
     LookupEntry,
     LookupTableModel,
     lookup_keys,

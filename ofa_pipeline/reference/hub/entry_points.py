@@ -3,16 +3,17 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from ofa_pipeline.hub.networks import OfaSubnet, OfaSupernet
-from ofa_pipeline.spaces import reference_space
-from ofa_pipeline.supernet import build_subnet, build_supernet, read_reference_checkpoint
-from ofa_pipeline.zoo import (
+from ofa_pipeline.reference.checkpoints import read_reference_checkpoint
+from ofa_pipeline.reference.hub.networks import OfaSubnet, OfaSupernet
+from ofa_pipeline.reference.zoo import (
     fetch_file,
     load_spec,
     published_network,
     specialized_file,
     supernet_file,
 )
+from ofa_pipeline.spaces import reference_space
+from ofa_pipeline.supernet import build_subnet, build_supernet
 
 NUM_CLASSES = 1000
 

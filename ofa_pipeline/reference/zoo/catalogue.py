@@ -89,7 +89,7 @@ class PublishedNetwork:
 @lru_cache(maxsize=1)
 def published_networks() -> tuple[PublishedNetwork, ...]:
     """Return all published networks, by name."""
-    text = (files("ofa_pipeline.zoo") / "catalogue.json").read_text()
+    text = (files("ofa_pipeline.reference.zoo") / "catalogue.json").read_text()
     return tuple(PublishedNetwork(**_tuples(row)) for row in json.loads(text))
 
 

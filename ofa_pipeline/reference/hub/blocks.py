@@ -11,7 +11,7 @@ from ofa_pipeline.arch import (
     expanded_channels,
     group_channels,
 )
-from ofa_pipeline.hub.elastic import (
+from ofa_pipeline.reference.hub.elastic import (
     Elastic,
     ElasticBatchNorm,
     ElasticConv,
@@ -21,7 +21,7 @@ from ofa_pipeline.hub.elastic import (
     extract,
     resize,
 )
-from ofa_pipeline.hub.layers import (
+from ofa_pipeline.reference.hub.layers import (
     MBConvLayer,
     ResidualBlock,
     ResNetBottleneckBlock,

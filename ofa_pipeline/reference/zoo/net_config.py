@@ -13,8 +13,8 @@ from typing import Any
 
 from ofa_pipeline.arch import Arch, MBConvBackbone, SearchSpace, make_divisible
 from ofa_pipeline.errors import ArchError, CheckpointError, suggest
+from ofa_pipeline.reference.zoo.net_config_writer import Config, NetworkSpec, write_net_config
 from ofa_pipeline.spaces import REFERENCE_SPACES, reference_space
-from ofa_pipeline.zoo.net_config_writer import Config, NetworkSpec, write_net_config
 
 _FAMILIES = ("MobileNetV3", "ProxylessNASNets", "ResNets")
 _BLOCK_NAMES = ("ResidualBlock", "MobileInvertedResidualBlock")

@@ -3,7 +3,7 @@
 import pytest
 
 from ofa_pipeline.errors import ArchError
-from ofa_pipeline.zoo import published_network, published_networks
+from ofa_pipeline.reference.zoo import published_network, published_networks
 
 
 def test_catalogue_has_the_58_published_networks_once_each() -> None:

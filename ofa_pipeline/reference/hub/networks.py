@@ -15,21 +15,14 @@ from torch import Tensor, nn
 
 from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.errors import ArchError
-from ofa_pipeline.hub.families import Parts, activate, active_parts, supernet_parts
-from ofa_pipeline.hub.layers import channels_last
-from ofa_pipeline.hub.loading import adopt_names, state_dict_error, unwrapped
-from ofa_pipeline.hub.settings import ActiveSettings, Setting, is_mbconv
-from ofa_pipeline.supernet import (
-    Subnet,
-    Supernet,
-    build_subnet,
-    build_supernet,
-    load_reference_state,
-    suggest_checkpoint,
-    to_reference,
-)
-from ofa_pipeline.supernet.reference_names import reference_names
-from ofa_pipeline.zoo import NetworkSpec, write_net_config
+from ofa_pipeline.reference.checkpoints import load_reference_state, suggest_checkpoint
+from ofa_pipeline.reference.hub.families import Parts, activate, active_parts, supernet_parts
+from ofa_pipeline.reference.hub.layers import channels_last
+from ofa_pipeline.reference.hub.loading import adopt_names, state_dict_error, unwrapped
+from ofa_pipeline.reference.hub.settings import ActiveSettings, Setting, is_mbconv
+from ofa_pipeline.reference.names import reference_names, to_reference
+from ofa_pipeline.reference.zoo import NetworkSpec, write_net_config
+from ofa_pipeline.supernet import Subnet, Supernet, build_subnet, build_supernet
 
 _CLASSIFIER = "classifier"
 

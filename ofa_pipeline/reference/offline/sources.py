@@ -9,12 +9,6 @@ import numpy as np
 from ofa_pipeline.arch import FloatArray, Genes, IntArray, SearchSpace
 from ofa_pipeline.errors import ArchError, ParamsError
 from ofa_pipeline.latency import LatencyModel, load_latency_model
-from ofa_pipeline.latency.lookup_table import (
-    FILE_NAME,
-    LookupTableModel,
-    read_lookup_table,
-    read_lookup_tables,
-)
 from ofa_pipeline.predictor import (
     AccuracyPredictor,
     DifferentiablePredictor,
@@ -22,11 +16,17 @@ from ofa_pipeline.predictor import (
     build_predictor,
     choose,
     labeled_subnets,
-    load_official_predictor,
     load_predictor,
     validate_kinds,
 )
-from ofa_pipeline.predictor.measured import read_column, read_measured_table
+from ofa_pipeline.reference.lookup_table import (
+    FILE_NAME,
+    LookupTableModel,
+    read_lookup_table,
+    read_lookup_tables,
+)
+from ofa_pipeline.reference.official_predictor import load_official_predictor
+from ofa_pipeline.reference.offline.measured import read_column, read_measured_table
 from ofa_pipeline.search.front import Estimates
 from ofa_pipeline.search.objectives import Score
 from ofa_pipeline.spaces import REFERENCE_SPACES, reference_space

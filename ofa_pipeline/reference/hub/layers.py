@@ -1,6 +1,6 @@
 """The layers of hub networks, laid out and called as the reference's: torch's own if they can be.
 
-Nothing here is elastic; `ofa_pipeline.hub.elastic` builds on it.
+Nothing here is elastic; `ofa_pipeline.reference.hub.elastic` builds on it.
 """
 
 from collections import OrderedDict

@@ -3,10 +3,10 @@
 import json
 
 from ofa_pipeline.errors import CheckpointError
-from ofa_pipeline.zoo.catalogue import published_network
-from ofa_pipeline.zoo.download import fetch_file, specialized_file
-from ofa_pipeline.zoo.net_config import read_net_config
-from ofa_pipeline.zoo.net_config_writer import NetworkSpec
+from ofa_pipeline.reference.zoo.catalogue import published_network
+from ofa_pipeline.reference.zoo.download import fetch_file, specialized_file
+from ofa_pipeline.reference.zoo.net_config import read_net_config
+from ofa_pipeline.reference.zoo.net_config_writer import NetworkSpec
 
 
 def load_spec(name: str) -> tuple[NetworkSpec, int]:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ofa_pipeline.errors import ArchError
-from ofa_pipeline.hub.settings import ActiveSettings
+from ofa_pipeline.reference.hub.settings import ActiveSettings
 from ofa_pipeline.spaces import REFERENCE_SPACES, reference_space
 
 MBV3 = "ofa_mbv3_d234_e346_k357_w1.0"

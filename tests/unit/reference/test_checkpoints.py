@@ -9,18 +9,16 @@ import pytest
 import torch
 
 from ofa_pipeline.errors import CheckpointError
-from ofa_pipeline.spaces import reference_space
-from ofa_pipeline.supernet import (
-    build_subnet,
-    build_supernet,
-    extract_subnet,
+from ofa_pipeline.reference.checkpoints import (
     import_reference_supernet,
     load_reference_state,
     read_reference_checkpoint,
+    read_state,
     write_reference_checkpoint,
 )
-from ofa_pipeline.supernet.checkpoints import read_state
-from ofa_pipeline.supernet.reference_names import to_reference
+from ofa_pipeline.reference.names import to_reference
+from ofa_pipeline.spaces import reference_space
+from ofa_pipeline.supernet import build_subnet, build_supernet, extract_subnet
 from tests.support.networks import NUM_CLASSES, random_archs, random_supernet, tiny_space
 
 SPACE = tiny_space()

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ofa_pipeline.arch import squeezed_channels
-from ofa_pipeline.hub.layers import PointwiseConv2d, SqueezeExcite, pointwise_conv2d
+from ofa_pipeline.reference.hub.layers import PointwiseConv2d, SqueezeExcite, pointwise_conv2d
 
 
 class Elastic(nn.Module):

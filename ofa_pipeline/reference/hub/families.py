@@ -17,15 +17,15 @@ from ofa_pipeline.arch import (
     mbconv_shapes,
     stem_channels,
 )
-from ofa_pipeline.hub.blocks import (
+from ofa_pipeline.reference.hub.blocks import (
     ElasticBottleneckBlock,
     ElasticMBConvLayer,
     ElasticResidualBlock,
     Skippable,
     elastic_conv,
 )
-from ofa_pipeline.hub.elastic import ElasticLinear, extract, resize
-from ofa_pipeline.hub.layers import (
+from ofa_pipeline.reference.hub.elastic import ElasticLinear, extract, resize
+from ofa_pipeline.reference.hub.layers import (
     GlobalAvgPool2d,
     MBConvLayer,
     PointwiseConv2d,
@@ -33,7 +33,7 @@ from ofa_pipeline.hub.layers import (
     build_activation,
     build_sequence,
 )
-from ofa_pipeline.hub.settings import ActiveSettings, is_mbconv
+from ofa_pipeline.reference.hub.settings import ActiveSettings, is_mbconv
 
 Parts = dict[str, nn.Module]
 
