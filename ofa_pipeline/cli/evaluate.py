@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ofa_pipeline.cli.targets import Target
     from ofa_pipeline.data import Dataset, SourceImages, Split
     from ofa_pipeline.evaluation import Predictions
+    from ofa_pipeline.normalization import Normalization
     from ofa_pipeline.progress import Reporter
 
 PREPARED = "prepared"
@@ -130,8 +131,7 @@ class _Images:
         else:
             self.images = self._of_source(split)
             self.notes += training_warning(target, data, self.split)
-        self._mean = target.mean or self._statistics()[0]
-        self._std = target.std or self._statistics()[1]
+        self._normalization = target.normalization or self._own_normalization()
 
     def _of_source(self, split: str | None) -> "SourceImages":
         whole = self._source(None)
@@ -158,14 +158,14 @@ class _Images:
             ),
         )
 
-    def _statistics(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    def _own_normalization(self) -> "Normalization":
         if self._dataset is None:
             raise DatasetError(
                 f"{self._target.name} is evaluated on its prepared dataset, whose statistics it "
                 "was trained with, and that dataset is not where the file lies. Leave out "
                 f"--data {self.data}, or evaluate the file in its workspace"
             )
-        return self._dataset.mean, self._dataset.std
+        return self._dataset.normalization
 
     def match(self, by: "Labels") -> None:
         """Find the network's class for every class of the images.
@@ -238,8 +238,7 @@ class _Images:
             images = resize_normalize(
                 batch.images[:taken].to(device),
                 resolution_px=self._target.resolution_px,
-                mean=self._mean,
-                std=self._std,
+                normalization=self._normalization,
             )
             yield images.contiguous(memory_format=torch.channels_last), batch.labels[:taken]
             done += taken

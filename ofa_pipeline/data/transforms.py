@@ -8,11 +8,12 @@ Legend: N batch, H W pixels in, r pixels out.
 """
 
 import math
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
+
+from ofa_pipeline.normalization import Normalization
 
 Augmentation = Literal["none", "crop_flip", "random_resized_crop"]
 
@@ -32,9 +33,7 @@ GRAY_WEIGHTS = (0.299, 0.587, 0.114)
 """ITU-R 601, as Pillow and torchvision convert to gray."""
 
 
-def resize_normalize(
-    images: Tensor, *, resolution_px: int, mean: Sequence[float], std: Sequence[float]
-) -> Tensor:
+def resize_normalize(images: Tensor, *, resolution_px: int, normalization: Normalization) -> Tensor:
     """Transform images for evaluation.
 
     Images of fewer than `LARGE_IMAGE_PX` pixels a side are resized whole: in small images there
@@ -44,8 +43,7 @@ def resize_normalize(
     Args:
         images: uint8, shape (N, 3, H, H).
         resolution_px: Side of the result, r.
-        mean: Of each channel, of pixels in [0, 1].
-        std: Of each channel, of pixels in [0, 1].
+        normalization: What is subtracted from the pixels, and what they are divided by.
 
     Returns:
         float32, shape (N, 3, r, r).
@@ -60,7 +58,7 @@ def resize_normalize(
         start = round((resized_px - resolution_px) / 2)
     with torch.no_grad(), _full_precision(images):
         matrix = _whole_image(images, resized_px)[:, start : start + resolution_px]
-        return _normalize(_resample(images, down=matrix, across=matrix), mean, std)
+        return _normalize(_resample(images, down=matrix, across=matrix), normalization)
 
 
 def augment(
@@ -68,8 +66,7 @@ def augment(
     *,
     kind: Augmentation,
     resolution_px: int,
-    mean: Sequence[float],
-    std: Sequence[float],
+    normalization: Normalization,
     generator: torch.Generator,
 ) -> Tensor:
     """Transform images for training: augment at their own size, then resize.
@@ -83,8 +80,7 @@ def augment(
         images: uint8, shape (N, 3, H, H).
         kind: Which augmentation.
         resolution_px: Side of the result, r.
-        mean: Of each channel, of pixels in [0, 1].
-        std: Of each channel, of pixels in [0, 1].
+        normalization: What is subtracted from the pixels, and what they are divided by.
         generator: On the CPU, whatever the device: the same draws everywhere.
 
     Returns:
@@ -96,12 +92,12 @@ def augment(
         colour changes in random order; here brightness comes first.
     """
     if kind == "none":
-        return resize_normalize(images, resolution_px=resolution_px, mean=mean, std=std)
+        return resize_normalize(images, resolution_px=resolution_px, normalization=normalization)
     with torch.no_grad(), _full_precision(images):
         if kind == "crop_flip":
             matrix = _whole_image(images, resolution_px)
             shifted = _shift_and_flip(images, generator)
-            return _normalize(_resample(shifted, down=matrix, across=matrix), mean, std)
+            return _normalize(_resample(shifted, down=matrix, across=matrix), normalization)
         side, device = images.shape[-1], images.device
         rows, columns = random_boxes(len(images), side, generator)
         flipped = torch.rand(len(images), generator=generator) < 0.5  # noqa: PLR2004 - one in two
@@ -109,7 +105,7 @@ def augment(
         across = _filter_matrices(columns.to(device), side, resolution_px)
         across = torch.where(flipped.to(device)[:, None, None], across.flip(1), across)
         pixels = _resample(images, down=down, across=across)
-        return _normalize(_jitter_color(pixels, generator), mean, std)
+        return _normalize(_jitter_color(pixels, generator), normalization)
 
 
 def random_boxes(count: int, side: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -215,10 +211,10 @@ def _jitter_color(pixels: Tensor, generator: torch.Generator) -> Tensor:
     return torch.lerp(gray.expand_as(pixels), pixels, saturation).clamp_(0, 255)
 
 
-def _normalize(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+def _normalize(pixels: Tensor, normalization: Normalization) -> Tensor:
     """Scale pixels in [0, 255] to mean 0 and deviation 1, in place."""
-    center = torch.tensor(mean, device=pixels.device)[:, None, None] * 255
-    spread = torch.tensor(std, device=pixels.device)[:, None, None] * 255
+    center = torch.tensor(normalization.mean, device=pixels.device)[:, None, None] * 255
+    spread = torch.tensor(normalization.std, device=pixels.device)[:, None, None] * 255
     return pixels.sub_(center).div_(spread)
 
 

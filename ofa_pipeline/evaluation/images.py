@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ofa_pipeline.data import Split, resize_normalize
+from ofa_pipeline.normalization import Normalization
 
 MEMORY_LIMIT_BYTES = 2**30
 
@@ -22,9 +23,7 @@ class ResizedImages:
     """
 
     split: Split
-    mean: tuple[float, float, float]
-    """Of each channel, of pixels in [0, 1]."""
-    std: tuple[float, float, float]
+    normalization: Normalization
     batch_size: int
     indices: Sequence[int] | None = None
     """Of the images, in order, repeats allowed; all of them when left out."""
@@ -60,8 +59,7 @@ class ResizedImages:
             images = resize_normalize(
                 batch.images.to(self.device),
                 resolution_px=resolution_px,
-                mean=self.mean,
-                std=self.std,
+                normalization=self.normalization,
             )
             labels = batch.labels.to(self.device)
             yield images.contiguous(memory_format=torch.channels_last), labels

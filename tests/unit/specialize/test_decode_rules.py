@@ -16,6 +16,7 @@ from PIL import Image
 from ofa_pipeline.data import Decoding, SourceImages, prepare_dataset, resize_normalize
 from ofa_pipeline.data.decode import square_pixels
 from ofa_pipeline.errors import DatasetError
+from ofa_pipeline.normalization import Normalization
 from ofa_pipeline.specialize import Classifier, classify_code
 from tests.support.images import dataset_options, encoded, noise
 from tests.support.odd_images import odd_images
@@ -89,8 +90,7 @@ def test_the_network_gets_the_same_numbers_and_gives_the_same_logits(source, sto
     evaluated = resize_normalize(
         torch.from_numpy(squares).permute(0, 3, 1, 2),
         resolution_px=12,
-        mean=(0.5,) * 3,
-        std=(0.25,) * 3,
+        normalization=Normalization(mean=(0.5,) * 3, std=(0.25,) * 3),
     )
     torch.testing.assert_close(evaluated, torch.from_numpy(prepared), rtol=0, atol=1e-5)
 
