@@ -1,7 +1,6 @@
 """`ofa-pipeline evaluate`: top-1 and top-5 of any network on any images."""
 
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
 PREPARED = "prepared"
 MIN_SIDE_PX = 8
-_CROP_FRACTION = 0.875
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -144,13 +142,13 @@ class _Images:
         return self._source(self.split)
 
     def _source(self, split: str | None, *, every: int = 1) -> "SourceImages":
-        from ofa_pipeline.data import Decoding, SourceImages
+        from ofa_pipeline.data import Decoding, SourceImages, uncropped_side_px
 
         target = self._target
         return SourceImages(
             self.data,
             base=Path(),
-            image_size_px=target.image_size_px or math.ceil(target.resolution_px / _CROP_FRACTION),
+            image_size_px=target.image_size_px or uncropped_side_px(target.resolution_px),
             split=split,  # type: ignore[arg-type]
             every=every,
             decoding=Decoding(

@@ -1,5 +1,6 @@
 """Images: sources, preparation to Parquet, splits as batches, transforms on the device."""
 
+from ofa_pipeline.data.crop import uncropped_side_px
 from ofa_pipeline.data.dataset import Batch, Dataset, Split, open_dataset
 from ofa_pipeline.data.decode import read_image
 from ofa_pipeline.data.direct import Decoding, SourceImages
@@ -22,4 +23,5 @@ __all__ = [
     "prepare_dataset",
     "read_image",
     "resize_normalize",
+    "uncropped_side_px",
 ]

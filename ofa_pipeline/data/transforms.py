@@ -13,14 +13,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ofa_pipeline.data.crop import evaluation_crop
 from ofa_pipeline.normalization import Normalization
 
 Augmentation = Literal["none", "crop_flip", "random_resized_crop"]
 
-LARGE_IMAGE_PX = 128
-"""From this side on, evaluation resizes and crops as on ImageNet; below, it only resizes."""
-CROP_FRACTION = 0.875
-"""Of the resized side, kept by the centre crop of evaluation (224 of 256 pixels)."""
 PADDING_FRACTION = 1 / 8
 """Of the side: how far `crop_flip` shifts (4 of 32 pixels)."""
 SCALE_RANGE = (0.08, 1.0)
@@ -51,13 +48,9 @@ def resize_normalize(images: Tensor, *, resolution_px: int, normalization: Norma
     Source:
         Once-for-All's ImageNet transform: ``Resize(ceil(r / 0.875)), CenterCrop(r)``.
     """
-    side = images.shape[-1]
-    resized_px, start = resolution_px, 0
-    if side >= LARGE_IMAGE_PX:
-        resized_px = math.ceil(resolution_px / CROP_FRACTION)
-        start = round((resized_px - resolution_px) / 2)
+    resized_px, kept = evaluation_crop(images.shape[-1], resolution_px)
     with torch.no_grad(), _full_precision(images):
-        matrix = _whole_image(images, resized_px)[:, start : start + resolution_px]
+        matrix = _whole_image(images, resized_px)[:, kept]
         return _normalize(_resample(images, down=matrix, across=matrix), normalization)
 
 

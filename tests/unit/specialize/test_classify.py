@@ -12,12 +12,13 @@ from PIL import Image
 from ofa_pipeline.data import resize_normalize
 from ofa_pipeline.data.decode import square_pixels
 from ofa_pipeline.errors import ManifestMismatchError
+from ofa_pipeline.normalization import Normalization
 from ofa_pipeline.specialize import Classifier
 from ofa_pipeline.specialize.bundle import SHIPPED_FILES
 from tests.support.images import encoded, noise
 from tests.support.registry import CLASS_NAMES, write_bundle
 
-NORMALIZATION = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+NORMALIZATION = Normalization(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 
 
 @pytest.fixture
