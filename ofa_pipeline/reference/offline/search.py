@@ -14,10 +14,15 @@ from ofa_pipeline.cost import estimate_cost
 from ofa_pipeline.progress import SILENT, Reporter
 from ofa_pipeline.reference.offline.picture import draw_front
 from ofa_pipeline.reference.offline.sources import load_estimates
-from ofa_pipeline.search.evolution import BRIEF, EvolutionSettings
-from ofa_pipeline.search.front import BudgetFinding, Estimates
-from ofa_pipeline.search.guided import GuidedResult, search_guided
-from ofa_pipeline.search.population import Scored
+from ofa_pipeline.search import (
+    BRIEF,
+    BudgetFinding,
+    Estimates,
+    EvolutionSettings,
+    GuidedResult,
+    Scored,
+    search_guided,
+)
 from ofa_pipeline.tables import FRONT_SCHEMA, arch_columns, write_table
 
 _NUM_CLASSES = 1000
@@ -25,17 +30,19 @@ _NUM_CLASSES = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfflineRequest:
-    """What the command was asked for."""
+    """The inputs and settings of a search."""
 
     space_id: str
     accuracy: Path
-    """See `ofa_pipeline.reference.offline.sources.load_estimates`."""
+    """A predictor or a table of accuracies, as `load_estimates` reads them."""
     latency: Path
+    """A latency model or a table of latencies, as `load_estimates` reads them."""
     budgets_ms: Sequence[float]
-    """In any order, repeats allowed."""
+    """Upper limits of the latency, in any order; repeats are allowed."""
     output: Path
     """Folder for ``front.parquet``, ``front.png`` and ``picks.json``."""
     latency_column: str | None = None
+    """Column of the latencies in a table, see `load_estimates`."""
     seed: int = 0
     settings: EvolutionSettings | None = None
     """How long and how broadly; chosen by what an estimate costs when left out."""
@@ -43,7 +50,7 @@ class OfflineRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfflinePick:
-    """One row of the table that the command prints."""
+    """The best subnet within one budget, by estimate."""
 
     budget_ms: float
     arch: Arch
@@ -56,12 +63,13 @@ class OfflinePick:
     runner_up: Arch | None
     runner_up_accuracy_top1_estimated: float | None
     gap_points: float | None
-    """Provable distance to the best possible, at most; None where nothing can be proved."""
+    """Upper bound of the distance to the best possible accuracy, in percentage points; None where
+    accuracy or latency is not a sum over blocks, so that no bound can be proved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfflineResult:
-    """What the command found and wrote."""
+    """The picks, how good the front is, and the files that were written."""
 
     picks: tuple[OfflinePick, ...]
     num_efficient: int
