@@ -17,12 +17,12 @@ import torch
 from ofa_pipeline.data import (
     Augmentation,
     DatasetOptions,
+    Normalization,
     augment,
     open_dataset,
     prepare_dataset,
     resize_normalize,
 )
-from ofa_pipeline.normalization import Normalization
 from ofa_pipeline.params import load_params
 from ofa_pipeline.supernet import build_supernet
 

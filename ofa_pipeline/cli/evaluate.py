@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 
     from ofa_pipeline.cli.labels import Labels, Matching
     from ofa_pipeline.cli.targets import Target
-    from ofa_pipeline.data import Dataset, SourceImages, Split
+    from ofa_pipeline.data import Dataset, Normalization, SourceImages, Split
     from ofa_pipeline.evaluation import Predictions
-    from ofa_pipeline.normalization import Normalization
     from ofa_pipeline.progress import Reporter
 
 PREPARED = "prepared"

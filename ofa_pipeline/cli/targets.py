@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.artifacts import MANIFEST_NAME, Layout, Manifest, digest_input
 from ofa_pipeline.cli.chosen import VERSION_PREFIX, find_version
+from ofa_pipeline.data import IMAGENET_NORMALIZATION, Normalization
 from ofa_pipeline.errors import ArchError, ManifestMismatchError, ParamsError, suggest
-from ofa_pipeline.normalization import IMAGENET_NORMALIZATION, Normalization
 from ofa_pipeline.reference.zoo import published_networks
 from ofa_pipeline.spaces import REFERENCE_SPACES, reference_space
 from ofa_pipeline.temporary import temporary_folder

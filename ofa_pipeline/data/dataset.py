@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ofa_pipeline.data.loading import PrefetchingLoader
+from ofa_pipeline.data.normalization import Normalization
 from ofa_pipeline.data.shards import ShardIndex
 from ofa_pipeline.data.splits import SPLIT_NAMES
 from ofa_pipeline.errors import DatasetError, ManifestMismatchError, MissingArtifactError, suggest
-from ofa_pipeline.normalization import Normalization
 
 DEFAULT_MEMORY_LIMIT_BYTES = 1 << 30
 SHUFFLE_WINDOW_ROWS = 4096

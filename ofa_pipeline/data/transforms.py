@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ofa_pipeline.data.crop import evaluation_crop
-from ofa_pipeline.normalization import Normalization
+from ofa_pipeline.data.normalization import Normalization
 
 Augmentation = Literal["none", "crop_flip", "random_resized_crop"]
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ofa_pipeline.data import Split, resize_normalize
-from ofa_pipeline.normalization import Normalization
+from ofa_pipeline.data import Normalization, Split, resize_normalize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ofa_pipeline.arch import Arch
-from ofa_pipeline.data import Split
+from ofa_pipeline.data import Normalization, Split
 from ofa_pipeline.evaluation.accuracy import Predictions, predict
 from ofa_pipeline.evaluation.calibration import calibrate_batch_norm
 from ofa_pipeline.evaluation.images import ResizedImages
-from ofa_pipeline.normalization import Normalization
 from ofa_pipeline.supernet import Subnet, Supernet, extract_subnet, fold_batch_norm
 
 

@@ -8,8 +8,7 @@ from threading import Lock
 import torch
 from torch import Tensor
 
-from ofa_pipeline.data import Split, resize_normalize
-from ofa_pipeline.normalization import Normalization
+from ofa_pipeline.data import Normalization, Split, resize_normalize
 
 MEMORY_LIMIT_BYTES = 2**30
 

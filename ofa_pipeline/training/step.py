@@ -17,9 +17,8 @@ from torch import Tensor, nn
 
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.cores import usable_cores
-from ofa_pipeline.data import Augmentation, Batch, Split, augment
+from ofa_pipeline.data import Augmentation, Batch, Normalization, Split, augment
 from ofa_pipeline.errors import TrainingDivergedError
-from ofa_pipeline.normalization import Normalization
 from ofa_pipeline.supernet import ElasticBatchNorm, dropout_generator
 from ofa_pipeline.training.losses import training_loss
 from ofa_pipeline.training.phases import Phase, derive_seed

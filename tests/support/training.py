@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from ofa_pipeline.arch import SearchSpace
-from ofa_pipeline.data import Batch, Split
-from ofa_pipeline.normalization import Normalization
+from ofa_pipeline.data import Batch, Normalization, Split
 from ofa_pipeline.spaces import mobilenet_v3_small_images
 from ofa_pipeline.training import Phase, Recipe, Sampled, Schedule, TrainingImages
 

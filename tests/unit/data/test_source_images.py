@@ -5,9 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ofa_pipeline.data import SourceImages, resize_normalize
+from ofa_pipeline.data import Normalization, SourceImages, resize_normalize
 from ofa_pipeline.errors import DatasetError
-from ofa_pipeline.normalization import Normalization
 from tests.support.images import encoded, noise, write_image_folder
 
 

@@ -9,10 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from ofa_pipeline.data import resize_normalize
+from ofa_pipeline.data import Normalization, resize_normalize
 from ofa_pipeline.data.decode import square_pixels
 from ofa_pipeline.errors import ManifestMismatchError
-from ofa_pipeline.normalization import Normalization
 from ofa_pipeline.specialize import Classifier
 from ofa_pipeline.specialize.bundle import SHIPPED_FILES
 from tests.support.images import encoded, noise

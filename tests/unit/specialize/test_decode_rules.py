@@ -13,10 +13,15 @@ import pytest
 import torch
 from PIL import Image
 
-from ofa_pipeline.data import Decoding, SourceImages, prepare_dataset, resize_normalize
+from ofa_pipeline.data import (
+    Decoding,
+    Normalization,
+    SourceImages,
+    prepare_dataset,
+    resize_normalize,
+)
 from ofa_pipeline.data.decode import square_pixels
 from ofa_pipeline.errors import DatasetError
-from ofa_pipeline.normalization import Normalization
 from ofa_pipeline.specialize import Classifier, classify_code
 from tests.support.images import dataset_options, encoded, noise
 from tests.support.odd_images import odd_images
