@@ -3,6 +3,7 @@
 Importing this package does not import torch or a runtime; using a device does.
 """
 
+from ofa_pipeline.latency.bench import LatencyBench, LatencyTask, Sample, plan_latency_tasks
 from ofa_pipeline.latency.design import design_subnets
 from ofa_pipeline.latency.devices import (
     DeviceCard,
@@ -44,17 +45,26 @@ from ofa_pipeline.latency.profile import (
     save_profile_card,
 )
 from ofa_pipeline.latency.runtimes import LoadedNetwork, PreparedNetwork, Runtime, build_runtime
+from ofa_pipeline.latency.samples import (
+    fit_profile,
+    measurement_noise,
+    profile_messages,
+    sample_columns,
+    samples_on_one_scale,
+)
 
 __all__ = [
     "NETWORK_CODE",
     "Clock",
     "DeviceCard",
     "DeviceSettings",
+    "LatencyBench",
     "LatencyMeasurement",
     "LatencyMeter",
     "LatencyModel",
     "LatencyModelReport",
     "LatencyProfile",
+    "LatencyTask",
     "LoadedNetwork",
     "LookupEntry",
     "LookupTable",
@@ -63,22 +73,29 @@ __all__ = [
     "ReferenceNetwork",
     "Runtime",
     "RuntimeProbe",
+    "Sample",
     "build_measured_subnet",
     "build_runtime",
     "describe_device",
     "design_subnets",
     "export_onnx",
+    "fit_profile",
     "inference_form",
     "load_latency_model",
     "load_latency_profile",
     "lookup_keys",
+    "measurement_noise",
+    "plan_latency_tasks",
     "probe_runtimes",
+    "profile_messages",
     "quiet_reference_ms",
     "read_lookup_table",
     "read_lookup_tables",
     "reference_arch",
     "report_errors",
     "resolve_budgets_ms",
+    "sample_columns",
+    "samples_on_one_scale",
     "save_latency_model",
     "save_profile_card",
     "write_lookup_table",

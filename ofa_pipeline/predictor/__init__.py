@@ -9,6 +9,11 @@ from ofa_pipeline.predictor.ensemble import (
 from ofa_pipeline.predictor.features import feature_groups, one_hot_features
 from ofa_pipeline.predictor.gaussian_process import GaussianProcess
 from ofa_pipeline.predictor.kernel_ridge import KernelRidge
+from ofa_pipeline.predictor.labels import (
+    load_compared_subnets,
+    load_label_noise,
+    validation_columns,
+)
 from ofa_pipeline.predictor.metrics import (
     PredictionReport,
     kendall_tau,
@@ -72,6 +77,8 @@ __all__ = [
     "kendall_tau",
     "labeled_subnets",
     "learning_curve",
+    "load_compared_subnets",
+    "load_label_noise",
     "load_official_predictor",
     "load_predictor",
     "one_hot_features",
@@ -79,5 +86,6 @@ __all__ = [
     "report_predictions",
     "save_predictor",
     "validate_kinds",
+    "validation_columns",
     "watch_ranking",
 ]

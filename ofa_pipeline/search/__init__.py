@@ -14,6 +14,7 @@ from ofa_pipeline.search.verify import (
     VerifySettings,
     predict_verify_refit,
 )
+from ofa_pipeline.search.world import MeasuredWorld, load_knowledge
 
 __all__ = [
     "BudgetFinding",
@@ -21,6 +22,7 @@ __all__ = [
     "EvolutionSettings",
     "Evolved",
     "Knowledge",
+    "MeasuredWorld",
     "Objective",
     "Pick",
     "RealWorld",
@@ -35,6 +37,7 @@ __all__ = [
     "find_cheapest",
     "hypervolume",
     "is_efficient",
+    "load_knowledge",
     "predict_verify_refit",
     "search_front",
 ]
