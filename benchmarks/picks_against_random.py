@@ -22,8 +22,9 @@ from threadpoolctl import threadpool_limits
 from ofa_pipeline.arch import Genes, SearchSpace
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.compute import LocalExecutor
+from ofa_pipeline.devices import build_runtime
 from ofa_pipeline.evaluation import AccuracyBench
-from ofa_pipeline.latency import LatencyProfile, build_runtime, load_latency_profile
+from ofa_pipeline.latency import LatencyProfile, load_latency_profile
 from ofa_pipeline.measuring import MeasurementLog
 from ofa_pipeline.params import Params, load_params
 from ofa_pipeline.predictor import load_label_noise

@@ -7,11 +7,9 @@ from typing import Any, Literal
 import numpy as np
 
 from ofa_pipeline.arch import Arch, SearchSpace
+from ofa_pipeline.devices import LatencyMeasurement, LatencyMeter, ReferenceNetwork, Runtime
 from ofa_pipeline.latency.design import design_subnets
-from ofa_pipeline.latency.measurement import LatencyMeasurement
-from ofa_pipeline.latency.meter import LatencyMeter, ReferenceNetwork
 from ofa_pipeline.latency.profile import build_measured_subnet, reference_arch
-from ofa_pipeline.latency.runtimes import Runtime
 
 Role = Literal["reference", "fit", "holdout", "repeat"]
 NUM_REPEATED_SUBNETS = 4

@@ -1,16 +1,15 @@
 """What the measured subnets of a device say: its latency model, and how far to trust it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ofa_pipeline.arch import Arch, FloatArray, Genes, SearchSpace
 from ofa_pipeline.cost import estimate_cost
+from ofa_pipeline.devices import DeviceCard, quiet_reference_ms
 from ofa_pipeline.latency.bench import NUM_REPEATS, LatencyTask, Role, Sample
-from ofa_pipeline.latency.devices import DeviceCard
-from ofa_pipeline.latency.meter import quiet_reference_ms
 from ofa_pipeline.latency.model import LatencyModel, report_errors
 from ofa_pipeline.latency.profile import LatencyProfile
 from ofa_pipeline.tables import arch_columns
@@ -58,10 +57,10 @@ def fit_profile(
         largest_ms=_latency_of(space.largest, fit),
     )
     report = {
-        "fit": asdict(report_errors(_p50_ms(fit), model.predict(space, _genes(space, fit)))),
-        "holdout": asdict(
-            report_errors(_p50_ms(holdout), model.predict(space, _genes(space, holdout)))
-        ),
+        "fit": report_errors(_p50_ms(fit), model.predict(space, _genes(space, fit))).to_dict(),
+        "holdout": report_errors(
+            _p50_ms(holdout), model.predict(space, _genes(space, holdout))
+        ).to_dict(),
         "noise": measurement_noise(samples),
     }
     return profile, report

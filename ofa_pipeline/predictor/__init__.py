@@ -20,7 +20,7 @@ from ofa_pipeline.predictor.metrics import (
     pooled_noise,
     report_predictions,
 )
-from ofa_pipeline.predictor.official import OfficialPredictor, load_official_predictor
+from ofa_pipeline.predictor.perceptron import Activations, Layer, Perceptron
 from ofa_pipeline.predictor.protocol import (
     AccuracyPredictor,
     DifferentiablePredictor,
@@ -51,6 +51,7 @@ from ofa_pipeline.predictor.watching import LabelNoise, Ranking, watch_ranking
 __all__ = [
     "PREDICTOR_KINDS",
     "AccuracyPredictor",
+    "Activations",
     "BoostingSettings",
     "DifferentiablePredictor",
     "GaussianProcess",
@@ -58,10 +59,11 @@ __all__ = [
     "KernelRidge",
     "LabelNoise",
     "LabeledSubnets",
+    "Layer",
     "LearningPoint",
     "MlpEnsemble",
     "MlpSettings",
-    "OfficialPredictor",
+    "Perceptron",
     "PredictionReport",
     "Ranking",
     "Ridge",
@@ -79,7 +81,6 @@ __all__ = [
     "learning_curve",
     "load_compared_subnets",
     "load_label_noise",
-    "load_official_predictor",
     "load_predictor",
     "one_hot_features",
     "pooled_noise",

@@ -29,7 +29,7 @@ _NUM_RUNNERS_UP = 3
 
 
 class Measured(Protocol):
-    """A latency measurement, as `ofa_pipeline.latency` makes them."""
+    """A latency measurement, as `ofa_pipeline.devices` makes them."""
 
     @property
     def p50_ms(self) -> float:

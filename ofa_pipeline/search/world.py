@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.compute import SERIAL, Executor
-from ofa_pipeline.latency import LatencyMeasurement, LatencyMeter, LatencyProfile
+from ofa_pipeline.devices import LatencyMeasurement, LatencyMeter
+from ofa_pipeline.latency import LatencyProfile
 from ofa_pipeline.measuring import MeasurementLog, measure_all
 from ofa_pipeline.predictor import check_same_space, load_compared_subnets, load_predictor
 from ofa_pipeline.search.verify import Knowledge

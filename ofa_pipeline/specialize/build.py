@@ -11,9 +11,9 @@ import torch
 
 from ofa_pipeline.arch import Arch, IntArray
 from ofa_pipeline.artifacts import digest_file, digest_json, read_json, write_json
+from ofa_pipeline.devices import NETWORK_CODE, Runtime, export_onnx, write_network
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
 from ofa_pipeline.evaluation import ResizedImages
-from ofa_pipeline.latency import NETWORK_CODE, Runtime, export_onnx, write_network
 from ofa_pipeline.specialize.bundle import (
     NETWORK_CODE_FILE,
     NETWORK_FILE,

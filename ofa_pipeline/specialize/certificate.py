@@ -12,7 +12,7 @@ Verdict = Literal["within", "within_noise", "over"]
 
 
 class Measurement(Protocol):
-    """A latency measurement, as `ofa_pipeline.latency` makes them."""
+    """A latency measurement, as `ofa_pipeline.devices` makes them."""
 
     @property
     def p50_ms(self) -> float:

@@ -3,6 +3,6 @@
 So `Classifier` runs a bundle with code of this package, never with code from the bundle.
 """
 
-from ofa_pipeline.latency.network import Network
+from ofa_pipeline.devices.network import Network
 
 __all__ = ["Network"]

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ofa_pipeline.arch import IntArray
+from ofa_pipeline.devices import Runtime
 from ofa_pipeline.errors import ExportError
-from ofa_pipeline.latency import Runtime
 
 MAX_RELATIVE_DIFFERENCE = 1e-3
 """Of a logit, over the largest logit. Exports in float32 differ by about 1e-6."""

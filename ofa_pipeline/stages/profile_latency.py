@@ -5,10 +5,9 @@ from typing import Any
 
 from ofa_pipeline.artifacts import Layout, digest_input, digest_json, read_json, write_artifact
 from ofa_pipeline.compute import SERIAL
+from ofa_pipeline.devices import Runtime, build_runtime
 from ofa_pipeline.latency import (
     LatencyBench,
-    Runtime,
-    build_runtime,
     fit_profile,
     plan_latency_tasks,
     profile_messages,

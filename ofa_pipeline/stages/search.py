@@ -4,10 +4,11 @@ import shutil
 
 from threadpoolctl import threadpool_limits
 
-from ofa_pipeline.artifacts import digest_input, digest_json, write_artifact, write_json
+from ofa_pipeline.artifacts import Layout, digest_input, digest_json, write_artifact, write_json
 from ofa_pipeline.data import open_dataset
+from ofa_pipeline.devices import build_runtime
 from ofa_pipeline.evaluation import AccuracyBench
-from ofa_pipeline.latency import build_runtime, load_latency_profile
+from ofa_pipeline.latency import load_latency_profile
 from ofa_pipeline.measuring import MeasurementLog
 from ofa_pipeline.params import SearchParams
 from ofa_pipeline.predictor import load_label_noise
@@ -81,13 +82,13 @@ def _search(context: StageContext) -> None:
     with write_artifact(layout.search(device), **inputs) as writer:
         write_table(writer.folder / "front.parquet", FRONT_SCHEMA, front)
         write_table(writer.folder / "evaluations.parquet", EVALUATIONS_SCHEMA, evaluations)
-        write_json(writer.folder / "picks.json", document)
+        write_json(writer.folder / Layout.PICKS, document.to_dict())
         writer.summary.update(
             num_picks=len(result.picks),
             num_verified=len(result.verified),
             num_rounds=result.num_rounds,
             is_stable=result.is_stable,
-            **document["verification"],
+            **document.verification.to_dict(),
         )
     shutil.rmtree(scratch, ignore_errors=True)
 

@@ -17,8 +17,8 @@ from torch import nn
 
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.artifacts import digest_file, digest_json, write_json
+from ofa_pipeline.devices import NETWORK_CODE, write_network
 from ofa_pipeline.errors import InfeasibleConstraintError, RegistryError
-from ofa_pipeline.latency import NETWORK_CODE, write_network
 from ofa_pipeline.registry import (
     Entry,
     HomeDataset,

@@ -11,16 +11,10 @@ import torch
 from torch import nn
 
 from ofa_pipeline.arch import Arch, SearchSpace
+from ofa_pipeline.devices import Clock, DeviceCard, LoadedNetwork, PreparedNetwork, Runtime
+from ofa_pipeline.devices.runtimes import Images
 from ofa_pipeline.errors import DeviceError
-from ofa_pipeline.latency import (
-    Clock,
-    DeviceCard,
-    LoadedNetwork,
-    PreparedNetwork,
-    Runtime,
-    build_measured_subnet,
-)
-from ofa_pipeline.latency.runtimes import Images
+from ofa_pipeline.latency import build_measured_subnet
 from ofa_pipeline.supernet import Subnet
 from tests.support.synthetic import small_space
 

@@ -6,8 +6,8 @@ import pytest
 
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.compute import SERIAL, LocalExecutor
+from ofa_pipeline.devices import LatencyMeasurement
 from ofa_pipeline.evaluation import AccuracyBench, AccuracyTask
-from ofa_pipeline.latency import LatencyMeasurement
 from ofa_pipeline.measuring import MeasurementLog
 from ofa_pipeline.search import MeasuredWorld
 from ofa_pipeline.supernet import build_supernet, save_supernet

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from ofa_pipeline.devices import export_onnx, inference_form
 from ofa_pipeline.errors import ExportError
-from ofa_pipeline.latency import export_onnx, inference_form
 from ofa_pipeline.specialize.parity import Parity, answer_twice, require_parity, top_k_accuracy
 from ofa_pipeline.supernet import build_subnet
 from tests.support.synthetic import small_space

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from ofa_pipeline.artifacts import Layout, verify_artifact
+from ofa_pipeline.devices import LatencyMeter
 from ofa_pipeline.errors import DeviceError, MissingArtifactError
-from ofa_pipeline.latency import LatencyMeter, load_latency_profile
+from ofa_pipeline.latency import load_latency_profile
 from ofa_pipeline.params import load_params
 from ofa_pipeline.stages import StageContext, run_stage
 from ofa_pipeline.tables import LATENCY_SCHEMA, read_table
@@ -45,7 +46,7 @@ class FakeBench:
         monkeypatch.setattr(f"{stage}.build_runtime", lambda _: self.runtime)
         monkeypatch.setattr(f"{bench}.build_measured_subnet", self.build)
         monkeypatch.setattr(f"{bench}.LatencyMeter", self.meter)
-        monkeypatch.setattr("ofa_pipeline.latency.quiet.OBSERVATION_S", 0.0)
+        monkeypatch.setattr("ofa_pipeline.devices.quiet.OBSERVATION_S", 0.0)
         # Do not wait for a turn behind a measurement that is going on.
         monkeypatch.setattr(tempfile, "tempdir", str(context.layout.root))
 
@@ -68,7 +69,7 @@ def bench(monkeypatch, context):
 def test_the_artifact_holds_samples_model_and_card(context, bench):
     folder = run_stage("profile_latency", context)
     manifest = verify_artifact(folder)
-    assert set(manifest.files) == {"samples.parquet", "model.json", "card.json"}
+    assert set(manifest.files) == {"samples.parquet", "model.json", "profile.json"}
     table = read_table(folder / "samples.parquet", LATENCY_SCHEMA)
     roles = table["role"].to_pylist()
     assert {role: roles.count(role) for role in roles} == {
@@ -116,7 +117,7 @@ def test_a_torn_last_row_is_measured_again(context, bench):
 
 def test_no_clock_host_or_path_is_in_the_artifact(context, bench):
     folder = run_stage("profile_latency", context)
-    text = (folder / "card.json").read_text() + (folder / "manifest.json").read_text()
+    text = (folder / "profile.json").read_text() + (folder / "manifest.json").read_text()
     assert str(context.layout.root) not in text
 
 

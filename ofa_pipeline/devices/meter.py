@@ -1,0 +1,273 @@
+"""Latency meter: strict alternation with a reference network, compared while the machine is quiet.
+
+On a shared machine the speed of a core drifts by tens of percent within milliseconds to minutes,
+so the median of many calls repeats to 5 to 15 % only. Here every visit to a network stands
+between two visits to a reference network, whose latency on the quiet machine is known. The
+decision and its figures: ``docs/adr/0030-latency-is-a-ratio.md``.
+"""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ofa_pipeline.arch import FloatArray
+from ofa_pipeline.devices.measurement import Ratio, estimate_ratio
+from ofa_pipeline.devices.quiet import quiet_process
+from ofa_pipeline.devices.runtimes import LoadedNetwork, PreparedNetwork, Runtime
+from ofa_pipeline.documents import LatencyMeasurement
+
+if TYPE_CHECKING:
+    from torch import nn
+
+VISIT_MS = 0.8
+"""A visit makes as many calls as fit, so that the clock and the cold caches weigh little."""
+MAX_CALLS_A_VISIT = 8
+NUM_SESSIONS = 2
+"""Fresh loads of both networks: where their memory lies changes the latency a little."""
+PRECISION = 0.015
+"""Half width of the confidence interval, relative, that ends a measurement."""
+PATIENCE_S = 0.3
+"""CPU time after which there are no further sessions, whatever the precision."""
+MAX_WAIT = 2.5
+"""Wall time after which there are none, as a multiple, where others have the core."""
+CALIBRATION_S = 1.5
+"""How long a reference network without a known latency is watched at first."""
+QUIET_QUANTILE = 0.25
+"""Of many measurements, by the reference network's latency: the machine was quiet."""
+MAX_PREEMPTION = 1.02
+"""Wall time of a visit over its CPU time; above it, another process had the core."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """What time is read from; tests bring their own."""
+
+    wall_ns: Callable[[], int] = time.perf_counter_ns
+    cpu_s: Callable[[], float] = time.thread_time
+    """Of the calling thread alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceNetwork:
+    """The network that all others are compared with on a device."""
+
+    network: "nn.Module | Path"
+    resolution_px: int
+    latency_ms: float | None = None
+    """Of the undisturbed machine, from an earlier profile; None measures it now."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    """A few calls of one network in a row."""
+
+    times_ms: FloatArray
+    cpu_ms: float | None
+    """CPU time a call; None where the calling thread does not do the work alone."""
+
+    @property
+    def is_preempted(self) -> bool:
+        """Whether another process had the core meanwhile."""
+        return self.cpu_ms is not None and self.times_ms.mean() > MAX_PREEMPTION * self.cpu_ms
+
+    @property
+    def latency_ms(self) -> float:
+        """Median of the calls; the CPU time, which others do not take part in, when preempted."""
+        if self.cpu_ms is not None and self.is_preempted:
+            return self.cpu_ms
+        return float(np.median(self.times_ms))
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """A visit to the network between two visits to the reference."""
+
+    before: _Visit
+    network: _Visit
+    after: _Visit
+
+
+class LatencyMeter:
+    """Measures networks on one device."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        reference: ReferenceNetwork,
+        *,
+        warmup_runs: int = 5,
+        timed_runs: int = 60,
+        clock: Clock | None = None,
+    ) -> None:
+        """Prepare the reference network.
+
+        Args:
+            runtime: Of the device.
+            reference: Of about the size of what will be measured; always the same for a device.
+            warmup_runs: Calls after loading that do not count.
+            timed_runs: Visits to the network, at least; more while the interval is too wide.
+            clock: The machine's, unless given.
+        """
+        self._runtime = runtime
+        self._clock = clock or Clock()
+        self._warmup_runs = warmup_runs
+        self._visits_a_session = max(timed_runs // NUM_SESSIONS, 1)
+        self._reference = runtime.prepare(reference.network, resolution_px=reference.resolution_px)
+        self._given_ms = reference.latency_ms
+        self._seen_ms: list[float] = []
+
+    @property
+    def runtime(self) -> Runtime:
+        """Of the device."""
+        return self._runtime
+
+    @property
+    def reference_ms(self) -> float:
+        """Latency of the reference network on the quiet machine.
+
+        Unless it was given, it is measured when first asked for, and follows what is seen of the
+        reference network later.
+        """
+        if self._given_ms is not None:
+            return self._given_ms
+        if not self._seen_ms:
+            seen = self._compare(self._reference, is_done=lambda _: False, patience_s=CALIBRATION_S)
+            self._seen_ms.append(_reference_p10_ms(seen))
+        return quiet_reference_ms(self._seen_ms)
+
+    def measure(self, network: "nn.Module | Path", *, resolution_px: int) -> LatencyMeasurement:
+        """Measure a network, or a file that the runtime loads.
+
+        Args:
+            network: Converted as the runtime needs it (batch norm folded, exported); a file is
+                measured as it is.
+            resolution_px: Height and width of the images.
+
+        Raises:
+            DeviceError: If the runtime refuses the network.
+        """
+        reference_ms = self.reference_ms
+        prepared = self._runtime.prepare(network, resolution_px=resolution_px)
+        comparisons = self._compare(
+            prepared,
+            is_done=lambda found: _estimate(found, reference_ms).half_width <= PRECISION,
+            patience_s=PATIENCE_S,
+        )
+        measurement = _summarize(comparisons, reference_ms)
+        self._seen_ms.append(measurement.reference_p10_ms)
+        return measurement
+
+    def measure_file(self, path: Path, *, resolution_px: int) -> LatencyMeasurement:
+        """Measure a file as it is: what is measured is what ships.
+
+        Raises:
+            DeviceError: If the runtime does not load such a file.
+        """
+        return self.measure(path, resolution_px=resolution_px)
+
+    def _compare(
+        self,
+        prepared: PreparedNetwork,
+        *,
+        is_done: Callable[[list[_Comparison]], bool],
+        patience_s: float,
+    ) -> list[_Comparison]:
+        """Alternate network and reference in fresh sessions until it is enough."""
+        comparisons: list[_Comparison] = []
+        threads = self._runtime.card.threads
+        with quiet_process(threads=threads), self._runtime.threads_claimed():
+            wall_ns, cpu_s = self._clock.wall_ns(), self._clock.cpu_s()
+            for session in itertools.count(1):
+                comparisons += self._session(prepared)
+                is_late = (
+                    self._clock.cpu_s() - cpu_s > patience_s
+                    or self._clock.wall_ns() - wall_ns > MAX_WAIT * patience_s * 1e9
+                )
+                if session >= NUM_SESSIONS and (is_late or is_done(comparisons)):
+                    return comparisons
+        raise AssertionError  # pragma: no cover - the loop above has no other end
+
+    def _session(self, prepared: PreparedNetwork) -> Iterator[_Comparison]:
+        reference = self._runtime.load(self._reference)
+        network = self._runtime.load(prepared)
+        calls_of_reference, calls_of_network = self._warm_up(reference), self._warm_up(network)
+        before = self._visit(reference, calls_of_reference)
+        for _ in range(self._visits_a_session):
+            visit = self._visit(network, calls_of_network)
+            after = self._visit(reference, calls_of_reference)
+            yield _Comparison(before, visit, after)
+            before = after
+
+    def _warm_up(self, loaded: LoadedNetwork) -> int:
+        """Call a network some times; return how many calls a visit should make."""
+        latency_ms = min(self._visit(loaded, 1).latency_ms for _ in range(self._warmup_runs))
+        return int(np.clip(VISIT_MS / latency_ms, 1, MAX_CALLS_A_VISIT))
+
+    def _visit(self, loaded: LoadedNetwork, calls: int) -> _Visit:
+        """Call a network once to fill the caches, then `calls` times with the clock."""
+        wall_ns = self._clock.wall_ns
+        loaded.run()
+        cpu_before = self._clock.cpu_s()
+        stamps = [wall_ns()]
+        for _ in range(calls):
+            loaded.run()
+            stamps.append(wall_ns())
+        cpu_ms = 1e3 * (self._clock.cpu_s() - cpu_before) / calls
+        card = self._runtime.card
+        counts_cpu = card.threads == 1 and card.accelerator == "cpu"
+        return _Visit(np.diff(stamps) / 1e6, cpu_ms if counts_cpu else None)
+
+
+def quiet_reference_ms(reference_p10_ms: Sequence[float]) -> float:
+    """Return the latency of the reference network on the quiet machine.
+
+    Args:
+        reference_p10_ms: What each of some measurements saw of it.
+    """
+    return float(np.quantile(reference_p10_ms, QUIET_QUANTILE))
+
+
+def _estimate(comparisons: list[_Comparison], reference_ms: float) -> Ratio:
+    return estimate_ratio(
+        np.array([c.network.latency_ms for c in comparisons]),
+        np.array([c.before.latency_ms for c in comparisons]),
+        np.array([c.after.latency_ms for c in comparisons]),
+        quiet_ms=reference_ms,
+    )
+
+
+def _summarize(comparisons: list[_Comparison], reference_ms: float) -> LatencyMeasurement:
+    ratio = _estimate(comparisons, reference_ms)
+    calls = _representative_calls(comparisons, ratio)
+    before_ms = np.array([c.before.latency_ms for c in comparisons])
+    # Of all calls that count, as a multiple of the median.
+    spread = max(float(np.quantile(calls, 0.95) / np.median(calls)), 1.0)
+    num_calls = sum(len(c.network.times_ms) for c in comparisons)
+    return LatencyMeasurement(
+        p50_ms=ratio.value * reference_ms,
+        p95_ms=max(ratio.value * spread, ratio.high) * reference_ms,
+        ci_low_ms=ratio.low * reference_ms,
+        ci_high_ms=ratio.high * reference_ms,
+        num_runs=len(calls),
+        num_dropped_runs=num_calls - len(calls),
+        reference_ms=reference_ms,
+        reference_p10_ms=_reference_p10_ms(comparisons),
+        slowdown=float(np.median(before_ms)) / reference_ms,
+        is_contended=ratio.is_contended,
+    )
+
+
+def _representative_calls(comparisons: list[_Comparison], ratio: Ratio) -> FloatArray:
+    """Return the times of the calls of quiet visits; of all visits where few were quiet."""
+    visits = sorted((c.network for c in comparisons), key=lambda visit: visit.latency_ms)
+    kept = visits if ratio.is_contended else visits[: ratio.num_quiet]
+    return np.concatenate([visit.times_ms for visit in kept])
+
+
+def _reference_p10_ms(comparisons: list[_Comparison]) -> float:
+    return float(np.quantile([c.before.latency_ms for c in comparisons], 0.1))

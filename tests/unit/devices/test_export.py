@@ -1,0 +1,80 @@
+import collections
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from ofa_pipeline.devices import export_onnx, inference_form
+from ofa_pipeline.devices.export import OPSET, onnx_bytes
+from ofa_pipeline.latency import build_measured_subnet
+from ofa_pipeline.spaces import mobilenet_v3
+from tests.support.runtimes import tiny_space, tiny_subnet
+
+
+def operators(content):
+    return collections.Counter(node.op_type for node in onnx.load_from_string(content).graph.node)
+
+
+def test_the_same_network_gives_the_same_bytes():
+    assert onnx_bytes(tiny_subnet(), resolution_px=16) == onnx_bytes(
+        tiny_subnet(), resolution_px=16
+    )
+
+
+def test_batch_norm_is_folded_and_activations_stay_single_operators():
+    found = operators(onnx_bytes(tiny_subnet(tiny_space().largest), resolution_px=20))
+    assert "BatchNormalization" not in found
+    assert found["HardSwish"] > 0
+    assert found["HardSigmoid"] > 0
+    assert "Clip" not in found
+
+
+def test_the_batch_is_left_to_the_caller_unless_fixed():
+    def first_dimension(content):
+        return onnx.load_from_string(content).graph.input[0].type.tensor_type.shape.dim[0]
+
+    subnet = tiny_subnet()
+    assert first_dimension(onnx_bytes(subnet, resolution_px=16)).dim_param == "batch"
+    fixed = first_dimension(onnx_bytes(subnet, resolution_px=16, batch_size=4))
+    assert fixed.dim_value == 4
+
+
+def test_the_operator_set_is_pinned_and_the_file_valid(tmp_path):
+    export_onnx(tiny_subnet(), tmp_path / "model.onnx", resolution_px=16)
+    model = onnx.load(tmp_path / "model.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    assert [entry.version for entry in model.opset_import] == [OPSET]
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_inference_form_computes_the_same_and_leaves_the_network_alone():
+    subnet = tiny_subnet()
+    images = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        found, expected = inference_form(subnet)(images), subnet(images)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    assert any(isinstance(module, torch.nn.BatchNorm2d) for module in subnet.modules())
+
+
+def test_inference_form_of_another_network_is_a_copy_in_evaluation_mode():
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Dropout())
+    form = inference_form(network)
+    assert not form.training
+    assert network.training
+    assert form is not network
+
+
+@pytest.mark.parametrize("space", [tiny_space(), mobilenet_v3(width_multiplier=1.0)])
+def test_weights_of_a_measured_subnet_keep_activations_far_from_denormal_numbers(space):
+    arch = space.archs(space.genes([space.largest]))[0]
+    subnet = build_measured_subnet(space, arch, num_classes=10)
+    largest = []
+    for module in subnet.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+            module.register_forward_hook(lambda *call: largest.append(call[2].abs().max().item()))
+    with torch.no_grad():
+        subnet(torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
+    assert min(largest) > 1e-3
+    assert max(largest) < 1e4
+    assert np.isfinite(largest).all()

@@ -1,0 +1,120 @@
+import gc
+import os
+
+import numpy as np
+import pytest
+
+from ofa_pipeline.devices import (
+    LatencyMeasurement,
+    LatencyMeter,
+    ReferenceNetwork,
+    build_runtime,
+    export_onnx,
+)
+from ofa_pipeline.devices.quiet import can_pin, quiet_process
+from tests.support.runtimes import (
+    MadeUpNetwork,
+    MadeUpRuntime,
+    MadeUpTime,
+    Settings,
+    tiny_subnet,
+)
+
+
+def made_up_meter(time, *, reference_ms=None, threads=1):
+    return LatencyMeter(
+        MadeUpRuntime(time, threads=threads),
+        ReferenceNetwork(network=MadeUpNetwork(1.0), resolution_px=16, latency_ms=reference_ms),
+        clock=time.clock(),
+    )
+
+
+def test_latency_of_a_quiet_machine_is_exact():
+    found = made_up_meter(MadeUpTime()).measure(MadeUpNetwork(0.25), resolution_px=16)
+    assert found.p50_ms == pytest.approx(0.25, rel=1e-4)
+    assert found.ci_low_ms <= found.p50_ms <= found.ci_high_ms <= found.p95_ms
+    assert not found.is_contended
+    assert found.num_dropped_runs == 0
+
+
+def test_slow_phases_of_the_machine_do_not_change_the_latency():
+    time = MadeUpTime(speeds=[1.0, 1.5, 1.3])
+    found = made_up_meter(time).measure(MadeUpNetwork(2.0), resolution_px=16)
+    assert found.p50_ms == pytest.approx(2.0, rel=0.01)
+    assert found.slowdown > 1.1
+    assert found.num_dropped_runs > 0
+
+
+def test_a_known_reference_latency_makes_a_slower_machine_comparable():
+    time = MadeUpTime(speeds=[1.4])
+    found = made_up_meter(time, reference_ms=1.0).measure(MadeUpNetwork(3.0), resolution_px=16)
+    assert found.p50_ms == pytest.approx(3.0, rel=1e-4)
+    assert found.slowdown == pytest.approx(1.4, rel=1e-3)
+    assert found.is_contended
+
+
+def test_time_that_another_process_takes_does_not_count():
+    time = MadeUpTime(preempted_every=3)
+    found = made_up_meter(time).measure(MadeUpNetwork(0.5), resolution_px=16)
+    assert found.p50_ms == pytest.approx(0.5, rel=1e-3)
+
+
+def test_several_threads_are_measured_by_the_wall_clock():
+    time = MadeUpTime()
+    meter = made_up_meter(time, threads=2)
+    assert meter.measure(MadeUpNetwork(0.5), resolution_px=16).p50_ms == pytest.approx(0.5)
+
+
+def test_measurements_round_trip_through_plain_values_and_rescale():
+    found = made_up_meter(MadeUpTime()).measure(MadeUpNetwork(0.25), resolution_px=16)
+    assert LatencyMeasurement.from_dict(found.to_dict()) == found
+    doubled = found.rescaled(2 * found.reference_ms)
+    assert doubled.p50_ms == pytest.approx(2 * found.p50_ms)
+    assert doubled.ci_high_ms == pytest.approx(2 * found.ci_high_ms)
+
+
+def test_a_budget_is_met_by_the_whole_confidence_interval():
+    found = made_up_meter(MadeUpTime()).measure(MadeUpNetwork(0.25), resolution_px=16)
+    assert found.meets(found.ci_high_ms)
+    assert not found.meets(found.ci_high_ms * 0.999)
+
+
+def test_a_real_network_and_its_exported_file_are_measured(tmp_path):
+    subnet = tiny_subnet()
+    export_onnx(subnet, tmp_path / "model.onnx", resolution_px=16)
+    meter = LatencyMeter(
+        build_runtime(Settings()),
+        ReferenceNetwork(network=subnet, resolution_px=16, latency_ms=0.1),
+        timed_runs=10,
+    )
+    found = [
+        meter.measure(subnet, resolution_px=16),
+        meter.measure_file(tmp_path / "model.onnx", resolution_px=16),
+    ]
+    assert all(np.isfinite(list(m.to_dict().values())[:4]).all() for m in found)
+    assert all(0 < m.p50_ms <= m.p95_ms for m in found)
+
+
+def test_garbage_collection_and_affinity_are_as_before_afterwards():
+    assert gc.isenabled()
+    before = os.sched_getaffinity(0) if can_pin() else None
+    with quiet_process(threads=1) as is_pinned:
+        assert not gc.isenabled()
+        assert is_pinned == can_pin()
+        if is_pinned:
+            assert len(os.sched_getaffinity(0)) == 1
+    assert gc.isenabled()
+    assert before is None or os.sched_getaffinity(0) == before
+
+
+def test_affinity_is_restored_when_measuring_fails():
+    before = os.sched_getaffinity(0) if can_pin() else None
+    with pytest.raises(ZeroDivisionError), quiet_process(threads=1):
+        raise ZeroDivisionError
+    assert gc.isenabled()
+    assert before is None or os.sched_getaffinity(0) == before
+
+
+def test_several_threads_are_not_pinned():
+    with quiet_process(threads=2) as is_pinned:
+        assert not is_pinned

@@ -1,0 +1,72 @@
+import pytest
+import torch
+
+from ofa_pipeline.devices import build_runtime, export_onnx
+from ofa_pipeline.devices.lowering import network_bytes
+from ofa_pipeline.errors import DeviceError
+from ofa_pipeline.supernet import save_subnet
+from tests.support.runtimes import RuntimeContract, Settings, tiny_space, tiny_subnet
+
+
+class TestPyTorch(RuntimeContract):
+    @pytest.fixture
+    def runtime(self):
+        return build_runtime(Settings(runtime="pytorch"))
+
+    def test_a_written_network_is_loaded(self, runtime, subnet, images, tmp_path):
+        (tmp_path / "network.safetensors").write_bytes(network_bytes(subnet))
+        from_file = runtime.prepare(tmp_path / "network.safetensors", resolution_px=20)
+        from_memory = runtime.prepare(subnet, resolution_px=20)
+        expected = runtime.load(from_memory).predict(images)
+        assert (runtime.load(from_file).predict(images) == expected).all()
+
+    def test_what_is_measured_is_the_file(self, runtime, subnet):
+        assert runtime.prepare(subnet, resolution_px=20).content == network_bytes(subnet)
+
+    def test_weights_that_are_no_network_are_refused(self, runtime, subnet, tmp_path):
+        save_subnet(subnet, tmp_path / "weights.safetensors")
+        prepared = runtime.prepare(tmp_path / "weights.safetensors", resolution_px=20)
+        with pytest.raises(DeviceError, match="not a file with a network"):
+            runtime.load(prepared)
+
+    def test_the_cards_threads_are_used_while_claimed(self):
+        before = torch.get_num_threads()
+        torch.set_num_threads(2)
+        try:
+            with build_runtime(Settings(runtime="pytorch")).threads_claimed():
+                assert torch.get_num_threads() == 1
+            assert torch.get_num_threads() == 2
+        finally:
+            torch.set_num_threads(before)
+
+
+class TestOnnxRuntime(RuntimeContract):
+    @pytest.fixture
+    def runtime(self):
+        return build_runtime(Settings(runtime="onnxruntime"))
+
+    def test_an_exported_file_is_loaded(self, runtime, subnet, images, tmp_path):
+        export_onnx(subnet, tmp_path / "model.onnx", resolution_px=20)
+        loaded = runtime.load(runtime.prepare(tmp_path / "model.onnx", resolution_px=20))
+        assert loaded.predict(images).shape == (2, 3)
+
+    def test_a_truncated_file_is_refused(self, runtime, tmp_path):
+        path = tmp_path / "model.onnx"
+        export_onnx(tiny_subnet(), path, resolution_px=16)
+        path.write_bytes(path.read_bytes()[:1000])
+        with pytest.raises(DeviceError, match="cannot load"):
+            runtime.load(runtime.prepare(path, resolution_px=16))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+class TestPyTorchOnCuda(RuntimeContract):
+    @pytest.fixture
+    def runtime(self):
+        return build_runtime(Settings(runtime="pytorch", accelerator="cuda"))
+
+
+def test_a_batch_has_the_cards_size():
+    runtime = build_runtime(Settings(batch_size=5))
+    space = tiny_space()
+    runtime.load(runtime.prepare(tiny_subnet(space.smallest), resolution_px=16)).run()
