@@ -69,7 +69,9 @@ def train_alone(arch: Arch, *, dataset: Dataset, params: Params, epochs: int, se
             subnet,
             None,
             schedule=schedule,
-            images=TrainingImages(split=dataset.split("train"), mean=dataset.mean, std=dataset.std),
+            images=TrainingImages(
+                split=dataset.split("train"), normalization=dataset.normalization
+            ),
             recipe=replace(recipe_of(params.training), seed=seed),
         )
     return Alone(

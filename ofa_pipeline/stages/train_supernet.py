@@ -79,7 +79,7 @@ def _train(context: StageContext) -> None:
     history = train_phase(
         supernet,
         phase,
-        images=TrainingImages(split=dataset.split("train"), mean=dataset.mean, std=dataset.std),
+        images=TrainingImages(split=dataset.split("train"), normalization=dataset.normalization),
         recipe=recipe_of(params.training),
         teacher=teacher,
         hooks=Hooks(

@@ -19,7 +19,7 @@ PLUMBING = {
     *("errors", "progress", "cores", "memory", "params", "artifacts", "workspace", "stages"),
     *("yaml_reader", "cron", "explain"),  # of params
     *("dataset_summary", "documents", "run_warnings", "masking", "temporary", "user", "proxies"),
-    *("integrity", "resume", "stopwatch", "measuring", "compute"),
+    *("integrity", "resume", "stopwatch", "measuring", "compute", "telemetry"),
 }
 
 TO_DVC = {
