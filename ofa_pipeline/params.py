@@ -358,7 +358,7 @@ class LatencyParams(Section):
     seed: Seed
 
 
-class DeviceCard(Section):
+class RuntimeSettings(Section):
     """What runs the subnets: the runtime and its settings; the hardware is this machine."""
 
     runtime: Literal["pytorch", "onnxruntime"]
@@ -370,9 +370,9 @@ class DeviceCard(Section):
 
 
 class DeviceParams(Section):
-    """A device card and the budgets to serve on it, in milliseconds a call."""
+    """A device and the budgets to serve on it, in milliseconds a call."""
 
-    card: DeviceCard
+    card: RuntimeSettings
     budgets_ms: Annotated[tuple[Positive, ...], Few] | None = None
     budget_fractions: Annotated[tuple[Share, ...], Few] | None = None
 
