@@ -1,0 +1,131 @@
+"""This machine as a device: which runtimes work here, and the card of one with its settings."""
+
+import importlib.metadata
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+from ofa_pipeline.cores import usable_cores
+from ofa_pipeline.devices.card import DeviceCard, DeviceSettings
+from ofa_pipeline.devices.runtime import Runtime
+from ofa_pipeline.devices.runtimes import find_runtime, runtime_names
+from ofa_pipeline.errors import DeviceError, suggest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeProbe:
+    """Whether a runtime can be used here."""
+
+    name: str
+    """Runtime and accelerator, for example ``onnxruntime cpu``."""
+    version: str
+    """Empty where the package is not installed."""
+    is_available: bool
+    how_to_get: str
+    """Empty where it is available."""
+
+
+def probe_runtimes() -> list[RuntimeProbe]:
+    """Return every runtime that a device may name, and whether it works here."""
+    probes = []
+    for name in runtime_names():
+        runtime = find_runtime(name)
+        for accelerator, how_to_get in runtime.how_to_get.items():
+            works = _works(runtime, accelerator)
+            probes.append(
+                RuntimeProbe(
+                    name=f"{name} {accelerator}",
+                    version=_installed_version(runtime.package),
+                    is_available=works,
+                    how_to_get="" if works else how_to_get,
+                )
+            )
+    return probes
+
+
+def build_runtime(settings: DeviceSettings) -> Runtime:
+    """Return the runtime of a device of this machine.
+
+    Raises:
+        DeviceError: If the machine cannot serve the settings; the message says what to do.
+    """
+    return find_runtime(settings.runtime)(describe_device(settings))
+
+
+def describe_device(settings: DeviceSettings) -> DeviceCard:
+    """Return the card of a device of this machine.
+
+    Raises:
+        DeviceError: If the machine cannot serve the settings; the message says what to do.
+    """
+    runtime = find_runtime(settings.runtime)
+    _check(settings, runtime)
+    hardware = processor_model() if settings.accelerator == "cpu" else _gpu_model()
+    return DeviceCard(
+        runtime=settings.runtime,
+        runtime_version=_installed_version(runtime.package),
+        accelerator=settings.accelerator,
+        hardware=hardware,
+        precision=settings.precision,
+        threads=settings.threads,
+        batch_size=settings.batch_size,
+    )
+
+
+def processor_model() -> str:
+    """Return the name of the CPU as its maker gives it, with family and model where known."""
+    fields: dict[str, str] = {}
+    path = Path("/proc/cpuinfo")
+    if path.exists():
+        for line in path.read_text().splitlines():
+            name, _, value = line.partition(":")
+            fields.setdefault(name.strip(), value.strip())
+    name = fields.get("model name") or platform.processor() or platform.machine()
+    if "cpu family" in fields:
+        return f"{name} (family {fields['cpu family']}, model {fields.get('model', '?')})"
+    return name
+
+
+def _check(settings: DeviceSettings, runtime: type[Runtime]) -> None:
+    for name, found, known in (
+        ("accelerator", settings.accelerator, tuple(runtime.how_to_get)),
+        ("precision", settings.precision, tuple(runtime.tolerances)),
+    ):
+        if found not in known:
+            raise DeviceError(
+                f"{name} of a device with the runtime {settings.runtime} must be one of "
+                f"{', '.join(known)}, got {found!r}.{suggest(found, known)}"
+            )
+    cores = usable_cores()
+    if not 1 <= settings.threads <= cores:
+        raise DeviceError(
+            f"threads of a device must be 1 to {cores}, the cores that this process may use, got "
+            f"{settings.threads}: more would wait for each other. Lower it in params.yaml."
+        )
+    if settings.batch_size < 1:
+        raise DeviceError(f"batch_size of a device must be at least 1, got {settings.batch_size}")
+    if not _works(runtime, settings.accelerator):
+        usable = ", ".join(probe.name for probe in probe_runtimes() if probe.is_available)
+        raise DeviceError(
+            f"{settings.runtime} on {settings.accelerator} is not usable here. To get it: "
+            f"{runtime.how_to_get[settings.accelerator]}. Usable: {usable or 'none'}."
+        )
+
+
+def _works(runtime: type[Runtime], accelerator: str) -> bool:
+    return bool(_installed_version(runtime.package)) and runtime.network.supports(accelerator)
+
+
+def _installed_version(package: str) -> str:
+    for name in (package, f"{package}-gpu"):
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return ""
+
+
+def _gpu_model() -> str:
+    import torch
+
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "CUDA GPU"
