@@ -3,15 +3,14 @@
 Importing this package does not import torch or a runtime; using a device does.
 """
 
-from ofa_pipeline.devices.card import DeviceCard, DeviceSettings
 from ofa_pipeline.devices.export import export_onnx, inference_form
 from ofa_pipeline.devices.machine import (
+    DeviceSettings,
     RuntimeProbe,
     build_runtime,
     describe_device,
     probe_runtimes,
 )
-from ofa_pipeline.devices.measurement import LatencyMeasurement
 from ofa_pipeline.devices.meter import Clock, LatencyMeter, ReferenceNetwork, quiet_reference_ms
 from ofa_pipeline.devices.quiet import torch_threads
 from ofa_pipeline.devices.runtime import (
@@ -24,6 +23,7 @@ from ofa_pipeline.devices.runtime import (
     noise_images,
 )
 from ofa_pipeline.devices.runtimes import find_runtime, runtime_names
+from ofa_pipeline.documents import DeviceCard, LatencyMeasurement
 
 __all__ = [
     "CODE_FOLDER",

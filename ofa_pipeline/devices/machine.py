@@ -4,12 +4,37 @@ import importlib.metadata
 import platform
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from ofa_pipeline.cores import usable_cores
-from ofa_pipeline.devices.card import DeviceCard, DeviceSettings
 from ofa_pipeline.devices.runtime import Runtime
 from ofa_pipeline.devices.runtimes import find_runtime, runtime_names
+from ofa_pipeline.documents import DeviceCard
 from ofa_pipeline.errors import DeviceError, suggest
+
+
+class DeviceSettings(Protocol):
+    """What params.yaml says of a device: the runtime and its settings."""
+
+    @property
+    def runtime(self) -> str:
+        """Name of a file in ``devices/runtimes``."""
+
+    @property
+    def accelerator(self) -> str:
+        """One that the runtime computes on: ``cpu`` or ``cuda``."""
+
+    @property
+    def precision(self) -> str:
+        """One that the runtime computes in, such as ``fp32``."""
+
+    @property
+    def threads(self) -> int:
+        """CPU threads that one call computes with."""
+
+    @property
+    def batch_size(self) -> int:
+        """Images a call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

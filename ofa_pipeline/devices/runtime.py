@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofa_pipeline.artifacts import write_bytes
-from ofa_pipeline.devices.card import DeviceCard
+from ofa_pipeline.documents import DeviceCard
 from ofa_pipeline.errors import DeviceError
 
 if TYPE_CHECKING:

@@ -163,5 +163,7 @@ class CalibratedTeacher:
         return logits
 
     def _calibrated(self, resolution_px: int) -> nn.Module:
-        calibrated = self._evaluator.calibrate_at(self._subnet, resolution_px)
+        # A training step may have mixed precision on: statistics are those of whole float32.
+        with torch.autocast(torch.device(self._evaluator.device).type, enabled=False):
+            calibrated = self._evaluator.calibrate_at(self._subnet, resolution_px)
         return fold_batch_norm(calibrated).to(memory_format=torch.channels_last).eval()

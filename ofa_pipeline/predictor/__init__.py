@@ -15,7 +15,7 @@ from ofa_pipeline.predictor.metrics import (
     pooled_noise,
     report_predictions,
 )
-from ofa_pipeline.predictor.official import OfficialPredictor, load_official_predictor
+from ofa_pipeline.predictor.perceptron import Activations, Layer, Perceptron
 from ofa_pipeline.predictor.protocol import (
     AccuracyPredictor,
     DifferentiablePredictor,
@@ -46,6 +46,7 @@ from ofa_pipeline.predictor.watching import LabelNoise, Ranking, watch_ranking
 __all__ = [
     "PREDICTOR_KINDS",
     "AccuracyPredictor",
+    "Activations",
     "BoostingSettings",
     "DifferentiablePredictor",
     "GaussianProcess",
@@ -53,10 +54,11 @@ __all__ = [
     "KernelRidge",
     "LabelNoise",
     "LabeledSubnets",
+    "Layer",
     "LearningPoint",
     "MlpEnsemble",
     "MlpSettings",
-    "OfficialPredictor",
+    "Perceptron",
     "PredictionReport",
     "Ranking",
     "Ridge",
@@ -72,7 +74,6 @@ __all__ = [
     "kendall_tau",
     "labeled_subnets",
     "learning_curve",
-    "load_official_predictor",
     "load_predictor",
     "one_hot_features",
     "pooled_noise",

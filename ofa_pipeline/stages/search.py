@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.artifacts import (
+    Layout,
     digest_input,
     digest_json,
     read_json,
@@ -233,13 +234,13 @@ class SearchJob:
         with write_artifact(self.context.layout.search(self.device), **self.inputs) as writer:
             write_table(writer.folder / "front.parquet", FRONT_SCHEMA, front)
             write_table(writer.folder / "evaluations.parquet", EVALUATIONS_SCHEMA, evaluations)
-            write_json(writer.folder / "picks.json", document)
+            write_json(writer.folder / Layout.PICKS, document.to_dict())
             writer.summary.update(
                 num_picks=len(result.picks),
                 num_verified=len(result.verified),
                 num_rounds=result.num_rounds,
                 is_stable=result.is_stable,
-                **document["verification"],
+                **document.verification.to_dict(),
             )
 
 

@@ -1,7 +1,7 @@
 """`dvc.yaml` says the same as `STAGES`, and names the code that each stage runs."""
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import grimp
 import pytest
@@ -17,8 +17,8 @@ GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 # without breaking loudly (docs/adr/0061-code-is-a-dependency.md).
 PLUMBING = {
     *("errors", "progress", "cores", "memory", "params", "artifacts", "workspace", "stages"),
-    *("yaml_reader", "cron", "explain"),  # of params
-    *("dataset_summary", "run_warnings", "masking", "temporary", "user", "proxies"),
+    *("yaml_reader", "cron", "explain", "parts"),  # of params
+    *("dataset_summary", "documents", "run_warnings", "masking", "temporary", "user", "proxies"),
     *("integrity", "resume", "stopwatch"),
 }
 
@@ -86,7 +86,12 @@ class TestStage:
 
 @pytest.fixture(scope="module")
 def imports():
-    return grimp.build_graph("ofa_pipeline", exclude_type_checking_imports=True)
+    graph = grimp.build_graph("ofa_pipeline", exclude_type_checking_imports=True)
+    # Imported by their names, which the graph cannot see.
+    room = "ofa_pipeline.devices.runtimes"
+    for runtime in graph.find_children(room):
+        graph.add_import(importer=room, imported=runtime)
+    return graph
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
@@ -105,6 +110,25 @@ def test_stage_depends_on_the_code_that_it_runs(stage, imports):
     }
     assert set(deps(stage, code=True)) == {*expected, f"ofa_pipeline/stages/{stage.name}.py"}
     assert deps(stage, code=True) == sorted(deps(stage, code=True))
+
+
+def stages_that_watch(path: str) -> set[str]:
+    """Return the stages that DVC runs again once this file of the package has changed."""
+    folders = {path, *(str(parent) for parent in PurePosixPath(path).parents)}
+    return {stage.name for stage in STAGES if folders & set(deps(stage, code=True))}
+
+
+@pytest.mark.parametrize(
+    ("room", "watching"), [("reference", set()), ("report", {"report"}), ("cli", set())]
+)
+def test_an_edit_of_what_comes_after_training_makes_no_training_stale(room, watching):
+    files = [
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "ofa_pipeline" / room).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    ]
+    assert files
+    assert {path: stages_that_watch(path) for path in files} == dict.fromkeys(files, watching)
 
 
 def test_every_template_of_dvc_is_known_to_params():

@@ -117,6 +117,16 @@ def test_a_teacher_has_statistics_for_each_resolution(supernet, evaluator):
         assert not found.requires_grad
 
 
+def test_a_teacher_is_calibrated_in_whole_precision_inside_mixed_precision(supernet, evaluator):
+    largest = extract_subnet(supernet, tiny_space().largest)
+    images = torch.randn(4, 3, 8, 8)
+    expected = CalibratedTeacher(largest, evaluator)(images)
+    teacher = CalibratedTeacher(largest, evaluator)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        teacher(images)
+    assert torch.equal(teacher(images), expected)
+
+
 def test_a_teacher_stays_as_it_was_while_the_supernet_is_trained(supernet, evaluator):
     teacher = CalibratedTeacher(extract_subnet(supernet, tiny_space().largest), evaluator)
     images = torch.randn(4, 3, 8, 8)

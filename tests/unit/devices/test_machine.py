@@ -1,0 +1,92 @@
+import json
+
+import pytest
+
+from ofa_pipeline.cores import usable_cores
+from ofa_pipeline.devices import DeviceCard, build_runtime, describe_device, probe_runtimes
+from ofa_pipeline.errors import DeviceError
+from tests.support.runtimes import Settings
+
+
+def test_card_round_trips_through_json():
+    card = describe_device(Settings())
+    assert DeviceCard.from_dict(json.loads(json.dumps(card.to_dict()))) == card
+
+
+def test_card_knows_no_host_and_no_clock():
+    assert describe_device(Settings()) == describe_device(Settings())
+    assert set(describe_device(Settings()).to_dict()) == {
+        "runtime",
+        "runtime_version",
+        "accelerator",
+        "hardware",
+        "precision",
+        "threads",
+        "batch_size",
+    }
+
+
+@pytest.mark.parametrize(
+    "other", [Settings(runtime="pytorch"), Settings(batch_size=2)], ids=["runtime", "batch"]
+)
+def test_fingerprint_tells_devices_apart(other):
+    card, changed = describe_device(Settings()), describe_device(other)
+    assert card.fingerprint != changed.fingerprint
+    assert card.differences(changed)
+    assert not card.differences(card)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (Settings(runtime="onnxruntim"), "Did you mean 'onnxruntime'"),
+        (
+            Settings(accelerator="tpu"),
+            "runtime onnxruntime must be one of cpu, cuda",
+        ),
+        (
+            Settings(precision="int4"),
+            "runtime onnxruntime must be one of fp32",
+        ),
+        (Settings(threads=10_000), f"1 to {usable_cores()}"),
+        (Settings(threads=0), "threads"),
+        (Settings(batch_size=0), "batch_size"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_device_that_cannot_be_says_why_before_any_work(settings, message):
+    with pytest.raises(DeviceError, match=message):
+        build_runtime(settings)
+
+
+@pytest.mark.parametrize("runtime", ["pytorch", "onnxruntime"])
+def test_cuda_without_a_gpu_says_what_to_install_and_what_works(runtime):
+    if any(p.name == f"{runtime} cuda" and p.is_available for p in probe_runtimes()):
+        pytest.skip("CUDA is available here")
+    with pytest.raises(DeviceError, match=r"To get it: .*NVIDIA driver.*Usable: .*pytorch cpu"):
+        build_runtime(Settings(runtime=runtime, accelerator="cuda"))
+
+
+def test_a_missing_package_says_how_to_get_it(monkeypatch):
+    import importlib.metadata
+
+    def version(name):
+        if name.startswith("onnxruntime"):
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "2.0"
+
+    monkeypatch.setattr("ofa_pipeline.devices.machine.importlib.metadata.version", version)
+    with pytest.raises(DeviceError, match="pip install onnxruntime"):
+        build_runtime(Settings())
+
+
+def test_every_runtime_is_probed():
+    probes = {probe.name: probe for probe in probe_runtimes()}
+    assert set(probes) == {
+        "pytorch cpu",
+        "pytorch cuda",
+        "onnxruntime cpu",
+        "onnxruntime cuda",
+    }
+    assert probes["pytorch cpu"].is_available
+    assert all(bool(probe.how_to_get) != probe.is_available for probe in probes.values())
