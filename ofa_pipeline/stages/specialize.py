@@ -134,8 +134,7 @@ class _Workshop:
             Tuner(evaluator_of(supernet, dataset, params.evaluation), plan=plan),
             ResizedImages(
                 split=dataset.split("test"),
-                mean=dataset.mean,
-                std=dataset.std,
+                normalization=dataset.normalization,
                 batch_size=params.evaluation.batch_size,
             ),
             runtime=self._meter.runtime,
@@ -210,8 +209,8 @@ class _Workshop:
             "space": self._space.to_dict(),
             "num_classes": dataset.num_classes,
             "class_names": list(dataset.class_names),
-            "mean": list(dataset.mean),
-            "std": list(dataset.std),
+            "mean": list(dataset.normalization.mean),
+            "std": list(dataset.normalization.std),
             "image_size_px": dataset.image_size_px,
             **reading,
             "calibration": {"split": "calibration", "images": calibration},
@@ -295,7 +294,7 @@ def tuning_plan(params: Params, dataset: Dataset, trained: Mapping[str, Any]) ->
         )
     epochs, rate = special.epochs, special.learning_rate
     return TuningPlan(
-        images=TrainingImages(split=dataset.split("train"), mean=dataset.mean, std=dataset.std),
+        images=TrainingImages(split=dataset.split("train"), normalization=dataset.normalization),
         recipe=replace(recipe_of(params.training), seed=derive_seed(special.seed, "specialize")),
         rounds=tuning_rounds(
             -(-trained["total_epochs"] // _PART) if epochs == "auto" else epochs,

@@ -19,7 +19,7 @@ PLUMBING = {
     *("errors", "progress", "cores", "memory", "params", "artifacts", "workspace", "stages"),
     *("yaml_reader", "cron", "explain", "parts"),  # of params
     *("dataset_summary", "documents", "run_warnings", "masking", "temporary", "user", "proxies"),
-    *("integrity", "resume", "stopwatch"),
+    *("integrity", "resume", "stopwatch", "telemetry"),
 }
 
 TO_DVC = {
