@@ -17,8 +17,8 @@ from ofa_pipeline.predictor import StorablePredictor, build_predictor
 from ofa_pipeline.search.acquisition import propose
 from ofa_pipeline.search.evolution import EvolutionSettings
 from ofa_pipeline.search.front import Estimates, search_front
+from ofa_pipeline.search.ledger import arch_of, distributions, params_of
 from ofa_pipeline.search.objectives import Objective, Score, find_cheapest
-from ofa_pipeline.search.optuna_ledger import arch_of, distributions, params_of
 
 _NUM_BUDGETS = 6
 _ABOVE_CHEAPEST = 1.1  # the smallest budget, by the cheapest latency

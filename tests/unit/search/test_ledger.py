@@ -6,10 +6,10 @@ import pytest
 
 from ofa_pipeline.errors import ArchError, ParamsError
 from ofa_pipeline.predictor import BoostingSettings, labeled_subnets
-from ofa_pipeline.search.optuna_ledger import arch_of, distributions, open_ledger, params_of
+from ofa_pipeline.search.ledger import arch_of, distributions, open_ledger, params_of
 from ofa_pipeline.search.optuna_sampler import SurrogateSampler, build_sampler
-from ofa_pipeline.search.optuna_tuning import tune_predictor
 from ofa_pipeline.search.pareto import hypervolume
+from ofa_pipeline.search.tuning import tune_predictor
 from tests.support.synthetic import (
     labeled_sample,
     small_space,
