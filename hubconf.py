@@ -7,7 +7,7 @@ torch.hub.load("PATH/TO/CLONE", "ofa_supernet_mbv3_w10", source="local", pretrai
 
 from functools import partial
 
-from ofa_pipeline.hub import ofa_specialized, ofa_specialized_get, ofa_supernet
+from ofa_pipeline.reference.hub import ofa_specialized, ofa_specialized_get, ofa_supernet
 
 dependencies = ["torch", "numpy", "safetensors", "requests"]
 

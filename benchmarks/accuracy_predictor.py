@@ -20,8 +20,8 @@ import numpy as np
 
 from ofa_pipeline.arch import BoolArray, FloatArray, IntArray
 from ofa_pipeline.predictor import build_predictor, kendall_tau
-from ofa_pipeline.predictor.measured import MeasuredTable, read_measured_table
 from ofa_pipeline.predictor.metrics import cost_budgets, regret, top_decile_tau
+from ofa_pipeline.reference.offline import MeasuredTable, read_measured_table
 from ofa_pipeline.search.acquisition import propose
 from ofa_pipeline.spaces import reference_space
 

@@ -3,10 +3,10 @@
 from prefect import flow
 
 from flows.checks import check_before_work
-from flows.judge import Watcher
-from flows.pipeline import judged, serve_devices
+from flows.dvc_client import Watcher
+from flows.pipeline import open_workspace, serve_devices
 from flows.results import show_results
-from flows.stages import address_of, run_stage
+from flows.stages import address_of, bring_up_to_date
 from ofa_pipeline.errors import ManifestMismatchError
 from ofa_pipeline.params import Params, load_params
 from ofa_pipeline.stages.register import begin_registry
@@ -24,25 +24,25 @@ def add_devices(workspace: str, devices: list[str]) -> None:
         ManifestMismatchError: If the supernet, or what was measured on it, is not up to date:
             this flow never trains.
     """
-    with judged(workspace) as judge:
-        params = load_params(judge.root / "params.yaml")
+    with open_workspace(workspace) as dvc:
+        params = load_params(dvc.root / "params.yaml")
         for device in devices:
             params.device(device)
-        check_before_work(judge.root, params, reads_images=False)
-        run_stage(judge, "list_source")
-        registry_is_made = begin_registry(judge.root, params)
-        stale = judge.ask("status", shared_addresses(params), Watcher())
+        check_before_work(dvc.root, params, reads_images=False)
+        bring_up_to_date(dvc, "list_source")
+        registry_is_made = begin_registry(dvc.root, params)
+        stale = dvc.ask("status", shared_addresses(params), Watcher())
         if stale:
             raise ManifestMismatchError(
                 f"a device is added to a supernet that is up to date, but {', '.join(stale)} would "
                 "have to run first. Run the whole pipeline: ofa-pipeline run"
             )
         registry_is_made()
-        serve_devices(judge, devices)
+        serve_devices(dvc, devices)
         registered = [address_of("register", device) for device in params.devices]
-        if not judge.ask("status", registered, Watcher()):
-            run_stage(judge, "report")
-            show_results(judge.root, params)
+        if not dvc.ask("status", registered, Watcher()):
+            bring_up_to_date(dvc, "report")
+            show_results(dvc.root, params)
 
 
 def shared_addresses(params: Params) -> list[str]:

@@ -14,11 +14,11 @@ from prefect.logging import get_run_logger
 
 from flows.checks import check_before_work
 from flows.crashes import mark_crashed_runs
-from flows.judge import Judge, StageFailedError
+from flows.dvc_client import DvcClient, StageFailedError
 from flows.notices import notices_shown
 from flows.parent import end_with_parent
 from flows.results import show_results
-from flows.stages import DISPLAY, Outcome, run_stage
+from flows.stages import DISPLAY, Outcome, bring_up_to_date
 from ofa_pipeline.masking import mask_logs
 from ofa_pipeline.params import load_params
 from ofa_pipeline.stages.register import begin_registry
@@ -34,28 +34,28 @@ def pipeline(workspace: str) -> None:
     Args:
         workspace: Folder with params.yaml; held by the process that runs this.
     """
-    with judged(workspace) as judge:
-        root = judge.root
+    with open_workspace(workspace) as dvc:
+        root = dvc.root
         params = load_params(root / "params.yaml")
         check_before_work(root, params)
         registry_is_made = begin_registry(root, params)
 
-        run_stage(judge, "list_source")
-        run_stage(judge, "prepare_dataset")
+        bring_up_to_date(dvc, "list_source")
+        bring_up_to_date(dvc, "prepare_dataset")
         for phase in params.phases:
-            run_stage(judge, "train_supernet", phase)
-        run_stage(judge, "collect_accuracy")
-        run_stage(judge, "fit_predictor")
+            bring_up_to_date(dvc, "train_supernet", phase)
+        bring_up_to_date(dvc, "collect_accuracy")
+        bring_up_to_date(dvc, "fit_predictor")
 
         registry_is_made()  # nothing runs beside a measurement of latency
-        serve_devices(judge, params.devices)
-        run_stage(judge, "report")
+        serve_devices(dvc, params.devices)
+        bring_up_to_date(dvc, "report")
         show_results(root, params)
 
 
 @contextmanager
-def judged(workspace: str) -> Iterator[Judge]:
-    """Hold a workspace and start its judge; an earlier run that seems alive was killed.
+def open_workspace(workspace: str) -> Iterator[DvcClient]:
+    """Hold a workspace and open DVC in it; an earlier run that seems alive was killed.
 
     Raises:
         WorkspaceBusyError: If another run holds the workspace.
@@ -69,25 +69,25 @@ def judged(workspace: str) -> Iterator[Judge]:
     with hold_workspace(root, role="run"), notices_shown(show, get_run_logger()):
         choose_version_control(root)
         mark_crashed_runs(root)
-        with Judge(root) as judge:
-            yield judge
+        with DvcClient(root) as dvc:
+            yield dvc
 
 
 def _show_nowhere(_: str) -> None:
     """Nobody watches a served run; its log is kept."""
 
 
-def serve_devices(judge: Judge, devices: Iterable[str]) -> None:
+def serve_devices(dvc: DvcClient, devices: Iterable[str]) -> None:
     """Search, specialise and register for every device; one that fails does not stop the others.
 
     Raises:
         StageFailedError: If a device failed; names every one.
     """
-    chains = {device: _submit_chain(judge, device) for device in devices}
+    chains = {device: _submit_chain(dvc, device) for device in devices}
     try:
         states = [future.state for chain in chains.values() for future in _finished(chain)]
     except BaseException as error:
-        judge.stop(error)
+        dvc.stop(error)
         raise
     failures = [failure for state in states if (failure := _own_failure(state)) is not None]
     if failures:
@@ -96,11 +96,11 @@ def serve_devices(judge: Judge, devices: Iterable[str]) -> None:
         )
 
 
-def _submit_chain(judge: Judge, device: str) -> list[PrefectFuture[Outcome]]:
+def _submit_chain(dvc: DvcClient, device: str) -> list[PrefectFuture[Outcome]]:
     chain: list[PrefectFuture[Outcome]] = []
     for stage in DEVICE_STAGES:
         chain.append(
-            run_stage.submit(judge, stage, device, return_state=False, wait_for=chain[-1:])
+            bring_up_to_date.submit(dvc, stage, device, return_state=False, wait_for=chain[-1:])
         )
     return chain
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from flows.dvc_client import StageFailedError
 from flows.environment import API_VARIABLE, set_up_prefect
-from flows.judge import StageFailedError
 from flows.server import prefect_server
 from flows.settings import Found, import_prefect
 from flows.watch import ServerLostError, ServerWatch, leave

@@ -1,6 +1,6 @@
 """One Prefect task a stage. DVC judges whether there is anything to do; nothing else asks DVC.
 
-Prefect's own result cache stays off: there is one judge.
+Prefect's own result cache stays off: there is one judge of what is current.
 """
 
 import re
@@ -18,15 +18,15 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.logging import get_run_logger
 from prefect.tasks import Task
 
-from flows.judge import Judge, StageFailedError, Watcher
+from flows.dvc_client import DvcClient, StageFailedError, Watcher
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli.display import Display, duration_text, progress_text
-from ofa_pipeline.cli.events import StageEvent
 from ofa_pipeline.cli.output import EXIT_BUSY
 from ofa_pipeline.dataset_summary import read_summary, summary_lines
 from ofa_pipeline.params import load_params
 from ofa_pipeline.progress import ProgressEvent
 from ofa_pipeline.stages import STAGES
+from ofa_pipeline.stages.events import StageEvent
 from ofa_pipeline.stages.register import missing_receipts
 
 if TYPE_CHECKING:
@@ -93,11 +93,11 @@ def _name_of_run() -> str:
     retry_delay_seconds=[5, 30],
     retry_condition_fn=is_worth_retrying,
 )
-def run_stage(judge: Judge, stage: str, item: str | None = None) -> Outcome:
-    """Bring one stage of the judge's workspace up to date.
+def bring_up_to_date(dvc: DvcClient, stage: str, item: str | None = None) -> Outcome:
+    """Bring one stage of a workspace up to date.
 
     Args:
-        judge: Of the workspace, held by this run.
+        dvc: DVC in the workspace, which this run holds.
         stage: Name of a row of `STAGES`.
         item: Phase or device, where the stage has them.
 
@@ -105,13 +105,13 @@ def run_stage(judge: Judge, stage: str, item: str | None = None) -> Outcome:
         StageFailedError: If it fails; with the stage's own words.
     """
     address = address_of(stage, item)
-    outcome = bring_up_to_date(judge, address)
+    outcome = _ask_for(dvc, address)
     if stage == "prepare_dataset" and outcome.kind != "skipped":
-        _show_dataset(judge.root)
-    if stage == "register" and item is not None and _lacks_receipts(judge.root, item):
+        _show_dataset(dvc.root)
+    if stage == "register" and item is not None and _lacks_receipts(dvc.root, item):
         # DVC sees files only: the registry is another one than the receipts were written for.
         get_run_logger().info("the registry lacks what the receipts of %s claim", item)
-        return bring_up_to_date(judge, address, force=True)
+        return _ask_for(dvc, address, force=True)
     return outcome
 
 
@@ -134,7 +134,7 @@ def _lacks_receipts(root: Path, device: str) -> bool:
     return bool(missing_receipts(Layout(root), load_params(root / "params.yaml"), device))
 
 
-def bring_up_to_date(judge: Judge, address: str, *, force: bool = False) -> Outcome:
+def _ask_for(dvc: DvcClient, address: str, *, force: bool = False) -> Outcome:
     """Ask for a stage inside a task; with `force`, also when nothing changed.
 
     Raises:
@@ -145,7 +145,7 @@ def bring_up_to_date(judge: Judge, address: str, *, force: bool = False) -> Outc
     # What a check finds is its outcome: one line, not two.
     watcher = _TaskWatcher(address, None if is_check else display)
     try:
-        changed = judge.ask("force" if force else "reproduce", [address], watcher)
+        changed = dvc.ask("force" if force else "reproduce", [address], watcher)
     finally:
         watcher.finish()
     duration_s = time.monotonic() - watcher.turn_began

@@ -17,7 +17,7 @@ from ofa_pipeline.cli.output import EXIT_ERROR, report_error, stderr
 from ofa_pipeline.errors import OfaPipelineError
 
 SAVING_PATIENCE_S = 135.0
-"""How long a run may take to end after its server: the judge gives a stage two minutes."""
+"""How long a run may take to end after its server: `DvcClient` gives a stage two minutes."""
 
 _SIGNAL = signal.SIGUSR1
 

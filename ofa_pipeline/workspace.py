@@ -1,22 +1,22 @@
 """One run at a time in a workspace, and what a folder needs to be one.
 
-Locks are `flock` locks on files in ``scratch/locks``: the kernel gives them back when their
-holder dies, however it dies. A whole run holds ``workspace``; a stage that somebody starts by
+Locks are `flock` locks on files in ``scratch/locks``, taken by `filelock`: the kernel gives them
+back when their holder dies, however it dies. A whole run holds ``workspace``; a stage started by
 hand holds it too; the stages of a run are let through. Besides, each stage holds a lock of its
 own name, so that a stage left behind by a killed run never writes beside its successor.
 """
 
 import configparser
-import fcntl
 import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+from filelock import BaseFileLock, FileLock, Timeout
 
 from ofa_pipeline.errors import OfaPipelineError, ParamsError, WorkspaceBusyError, suggest
 
@@ -84,68 +84,67 @@ def _belongs_to_holder(root: Path) -> bool:
     path = lock_path(root, "workspace")
     if not run_pid or not path.exists():
         return False
-    with path.open("r+") as file:
-        if _try_lock(file):
+    try:
+        with _file_lock(path).acquire(blocking=False):
             return False  # the run is gone
-        return str(_read_holder(file).get("pid")) == run_pid
+    except Timeout:
+        return str(_read_holder(path).get("pid")) == run_pid
 
 
 @contextmanager
 def _hold(root: Path, name: str, *, role: str) -> Iterator[None]:
+    """Take a lock: at once from a dead holder, soon from a stage, never from a run."""
     path = lock_path(root, name)
+
+    def write_down(descriptor: int) -> None:
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, json.dumps(_describe_holder(role)).encode())
+
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Not truncated before it is ours: it names the holder.
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+")
+        held = _file_lock(path, write_down).acquire(
+            timeout=ORPHAN_PATIENCE_S,
+            poll_interval=_POLL_S,
+            cancel_check=lambda: _read_holder(path).get("role") == "run",
+        )
+    except Timeout:
+        holder = _read_holder(path)
+        what = "workspace" if name == "workspace" else f"stage {name} of"
+        pid = holder.get("pid", "unknown")
+        raise WorkspaceBusyError(
+            f"the {what} {root} is in use by process {pid} ({holder.get('command', '?')}). "
+            f"Wait until it has finished, or stop it: kill {pid}"
+        ) from None
     except OSError as error:
         raise OfaPipelineError(
-            f"the workspace must be writable, but {path} is not: {error.strerror}. "
-            "Free space, change the permissions, or choose another folder with --workspace."
+            f"the workspace must be writable, on a file system with locks, but {path} cannot be "
+            f"locked: {error.strerror}. Free space, change the permissions, or choose another "
+            "folder with --workspace."
         ) from error
-    with file:
-        _wait_for(file, root=root, name=name)
-        _write_holder(file, role=role)
+    with held:
         yield
 
 
-def _wait_for(file: IO[str], *, root: Path, name: str) -> None:
-    """Take a lock: at once from a dead holder, soon from a stage, never from a run."""
-    deadline = time.monotonic() + ORPHAN_PATIENCE_S
-    while not _try_lock(file):
-        holder = _read_holder(file)
-        if holder.get("role") == "run" or time.monotonic() > deadline:
-            what = "workspace" if name == "workspace" else f"stage {name} of"
-            pid = holder.get("pid", "unknown")
-            raise WorkspaceBusyError(
-                f"the {what} {root} is in use by process {pid} ({holder.get('command', '?')}). "
-                f"Wait until it has finished, or stop it: kill {pid}"
-            )
-        time.sleep(_POLL_S)
+def _file_lock(path: Path, on_acquired: Callable[[int], None] | None = None) -> BaseFileLock:
+    return FileLock(
+        path,
+        mode=0o644,  # whoever may read the folder may read who holds it
+        fallback_to_soft=False,  # where there is no flock, a marker file would outlive its holder
+        thread_local=False,
+        on_acquired=on_acquired,
+    )
 
 
-def _try_lock(file: IO[str]) -> bool:
+def _read_holder(path: Path) -> dict[str, Any]:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _read_holder(file: IO[str]) -> dict[str, Any]:
-    file.seek(0)
-    try:
-        holder = json.loads(file.read())
-    except json.JSONDecodeError:
+        holder = json.loads(path.read_text())
+    except (json.JSONDecodeError, FileNotFoundError):
         return {}  # between taking the lock and writing down who took it
     return holder if isinstance(holder, dict) else {}
 
 
-def _write_holder(file: IO[str], *, role: str) -> None:
+def _describe_holder(role: str) -> dict[str, Any]:
     command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    file.seek(0)
-    file.truncate()
-    file.write(json.dumps({"pid": os.getpid(), "role": role, "command": command}))
-    file.flush()
+    return {"pid": os.getpid(), "role": role, "command": command}
 
 
 def checkout_folder() -> Path:

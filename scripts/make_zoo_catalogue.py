@@ -1,4 +1,4 @@
-"""Write ofa_pipeline/zoo/catalogue.json from the reference's published net.config files.
+"""Write ofa_pipeline/reference/zoo/catalogue.json from the reference's published net.config files.
 
 The architectures come from the `net.config` and `run.config` of each published network (MIT,
 mit-han-lab/once-for-all), the accuracies from the reference's README, as collected in one table
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-TARGET = Path(__file__).parents[1] / "ofa_pipeline" / "zoo" / "catalogue.json"
+TARGET = Path(__file__).parents[1] / "ofa_pipeline" / "reference" / "zoo" / "catalogue.json"
 SUPERNETS = {
     ("MobileNetV3", 16): "ofa_mbv3_d234_e346_k357_w1.0",
     ("MobileNetV3", 24): "ofa_mbv3_d234_e346_k357_w1.2",

@@ -69,7 +69,8 @@ def export_checkpoint(
 ) -> None:
     """Write a supernet or subnet as the reference writes it: its names, under `state_dict`."""
     from ofa_pipeline.artifacts import verify_file
-    from ofa_pipeline.supernet import load_subnet, load_supernet, write_reference_checkpoint
+    from ofa_pipeline.reference.checkpoints import write_reference_checkpoint
+    from ofa_pipeline.supernet import load_subnet, load_supernet
 
     if file.is_file():
         verify_file(file)
@@ -92,13 +93,13 @@ def export_checkpoint(
 
 
 def _read(file: Path, name: str | None, net_config: Path | None) -> "Supernet | Subnet":
-    from ofa_pipeline.spaces import REFERENCE_SPACES, reference_space
-    from ofa_pipeline.supernet import (
-        build_subnet,
+    from ofa_pipeline.reference.checkpoints import (
         import_reference_supernet,
         read_reference_checkpoint,
     )
-    from ofa_pipeline.zoo import load_spec, read_net_config
+    from ofa_pipeline.reference.zoo import load_spec, read_net_config
+    from ofa_pipeline.spaces import REFERENCE_SPACES, reference_space
+    from ofa_pipeline.supernet import build_subnet
 
     if name in REFERENCE_SPACES:
         return import_reference_supernet(file, reference_space(str(name)))

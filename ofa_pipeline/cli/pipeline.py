@@ -15,7 +15,6 @@ from rich.markup import escape
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli.display import Display
 from ofa_pipeline.cli.environment import start_our_own_code
-from ofa_pipeline.cli.events import PIPE_VARIABLE, EventPipe, StageEvent
 from ofa_pipeline.cli.hints import PROGRAM_VARIABLE, command, program
 from ofa_pipeline.cli.notices import notices_to
 from ofa_pipeline.cli.options import WorkspaceOption
@@ -30,6 +29,7 @@ from ofa_pipeline.cli.output import (
 from ofa_pipeline.dataset_summary import read_summary
 from ofa_pipeline.progress import Reporter
 from ofa_pipeline.stages import STAGES, StageContext, check_item, find_stage, run_stage
+from ofa_pipeline.stages.events import PIPE_VARIABLE, EventPipe, StageEvent
 from ofa_pipeline.workspace import choose_version_control, create_workspace, hold_stage
 
 _KEEP_MEMORY = {"train_supernet", "collect_accuracy"}
@@ -93,10 +93,10 @@ def stage(
     workspace: WorkspaceOption = Path(),
 ) -> None:
     """Run one stage, up to date or not; `dvc repro` and `run` call this for what is not."""
-    from ofa_pipeline.cli.orphan import end_with_runner
     from ofa_pipeline.graph import graph_warning
     from ofa_pipeline.memory import keep_freed_memory
     from ofa_pipeline.params import load_params
+    from ofa_pipeline.parent import end_with_runner
 
     root = workspace.resolve()
     address = name if item is None else f"{name}@{item}"

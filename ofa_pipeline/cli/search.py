@@ -12,7 +12,7 @@ from ofa_pipeline.cli.output import stderr, stdout
 from ofa_pipeline.errors import ParamsError
 
 if TYPE_CHECKING:
-    from ofa_pipeline.search.offline import OfflinePick, OfflineResult
+    from ofa_pipeline.reference.offline import OfflinePick, OfflineResult
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -48,7 +48,7 @@ def search(  # noqa: PLR0913 - options of a command
     from ofa_pipeline.cli.display import Display
     from ofa_pipeline.memory import keep_freed_memory
     from ofa_pipeline.progress import Reporter
-    from ofa_pipeline.search.offline import OfflineRequest, search_offline
+    from ofa_pipeline.reference.offline import OfflineRequest, search_offline
 
     request = OfflineRequest(
         space_id=space,

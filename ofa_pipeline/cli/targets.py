@@ -10,9 +10,9 @@ from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.artifacts import MANIFEST_NAME, Layout, Manifest, digest_input
 from ofa_pipeline.cli.chosen import VERSION_PREFIX, find_version
 from ofa_pipeline.errors import ArchError, ManifestMismatchError, ParamsError, suggest
+from ofa_pipeline.reference.zoo import published_networks
 from ofa_pipeline.spaces import REFERENCE_SPACES, reference_space
 from ofa_pipeline.temporary import temporary_folder
-from ofa_pipeline.zoo import published_networks
 
 if TYPE_CHECKING:
     from ofa_pipeline.supernet import Subnet
@@ -187,8 +187,9 @@ def _own_supernet(path: Path, arch: str, workspace: Path) -> Target:
 
 
 def _reference_supernet(supernet_id: str, arch: str, checkpoint: Path | None) -> Target:
-    from ofa_pipeline.supernet import extract_subnet, import_reference_supernet
-    from ofa_pipeline.zoo import fetch_file, supernet_file
+    from ofa_pipeline.reference.checkpoints import import_reference_supernet
+    from ofa_pipeline.reference.zoo import fetch_file, supernet_file
+    from ofa_pipeline.supernet import extract_subnet
 
     space = reference_space(supernet_id)
     chosen = _arch_of(space, arch)
@@ -205,8 +206,14 @@ def _reference_supernet(supernet_id: str, arch: str, checkpoint: Path | None) ->
 
 
 def _published(name: str, checkpoint: Path | None) -> Target:
-    from ofa_pipeline.supernet import build_subnet, read_reference_checkpoint
-    from ofa_pipeline.zoo import fetch_file, load_spec, published_network, specialized_file
+    from ofa_pipeline.reference.checkpoints import read_reference_checkpoint
+    from ofa_pipeline.reference.zoo import (
+        fetch_file,
+        load_spec,
+        published_network,
+        specialized_file,
+    )
+    from ofa_pipeline.supernet import build_subnet
 
     known = [network.name for network in published_networks()]
     if name.replace("@", "-") not in {*known, *(n.alias for n in published_networks())}:

@@ -15,7 +15,7 @@ from ofa_pipeline.cli.output import stderr, stdout
 from ofa_pipeline.errors import MissingArtifactError
 
 if TYPE_CHECKING:
-    from ofa_pipeline.zoo import PublishedNetwork, RemoteFile
+    from ofa_pipeline.reference.zoo import PublishedNetwork, RemoteFile
 
 NameArgument = Annotated[str, typer.Argument(help="Name (with @ or -) or alias.")]
 
@@ -36,7 +36,7 @@ def list_networks(
     as_json: JsonOption = False,
 ) -> None:
     """List the 58 published networks with their published figures."""
-    from ofa_pipeline.zoo import published_networks
+    from ofa_pipeline.reference.zoo import published_networks
 
     found = [n for n in published_networks() if supernet in (None, n.supernet)]
     if as_json:
@@ -79,7 +79,7 @@ def network_values(network: "PublishedNetwork") -> dict[str, Any]:
 
 def show(name: NameArgument, *, as_json: JsonOption = False) -> None:
     """Show one network: figures, architecture, files and their checksums."""
-    from ofa_pipeline.zoo import cached_file, published_network, read_record
+    from ofa_pipeline.reference.zoo import cached_file, published_network, read_record
 
     network = published_network(name)
     files = {}
@@ -118,7 +118,7 @@ def get(
     """
     from ofa_pipeline.cli.display import Display
     from ofa_pipeline.progress import Reporter
-    from ofa_pipeline.zoo import fetch_file, import_file
+    from ofa_pipeline.reference.zoo import fetch_file, import_file
 
     with Display(stderr) as display:
         reporter = Reporter(lambda event: display.show("zoo", event))
@@ -131,13 +131,13 @@ def get(
 
 
 def _files(name: str) -> "dict[str, RemoteFile]":
-    from ofa_pipeline.spaces import REFERENCE_SPACES
-    from ofa_pipeline.zoo import (
+    from ofa_pipeline.reference.zoo import (
         SPECIALIZED_FILES,
         published_network,
         specialized_file,
         supernet_file,
     )
+    from ofa_pipeline.spaces import REFERENCE_SPACES
 
     if name in REFERENCE_SPACES:
         return {name: supernet_file(name)}

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+from scipy.stats import quantile
 
 from ofa_pipeline.arch import FloatArray
 
@@ -119,20 +120,10 @@ def estimate_ratio(
         ratios = 2 * network_ms / (before_ms + after_ms)
         estimates = np.median(ratios[rows], axis=1)
     else:
-        middle = is_quiet[rows].mean(axis=1) / 2
-        estimates = _quantile(network_ms[rows], middle) / _quantile(before_ms[rows], middle)
+        middle = is_quiet[rows].mean(axis=1, keepdims=True) / 2
+        network, before = (quantile(ms[rows], middle, axis=1) for ms in (network_ms, before_ms))
+        estimates = network / before
     tail = (1 - CONFIDENCE) / 2
     value = float(estimates[0])
     low, high = (float(v) for v in np.quantile(estimates[1:], (tail, 1 - tail)))
     return Ratio(value=value, low=min(low, value), high=max(high, value), num_quiet=num_quiet)
-
-
-def _quantile(values: FloatArray, where: FloatArray) -> FloatArray:
-    """Return a quantile of each row, another one in each; shape (rows,)."""
-    ordered = np.sort(values, axis=1)
-    position = where * (values.shape[1] - 1)
-    below = np.floor(position).astype(np.int64)
-    rows = np.arange(len(values))
-    low, high = ordered[rows, below], ordered[rows, np.ceil(position).astype(np.int64)]
-    interpolated: FloatArray = low + (position - below) * (high - low)
-    return interpolated

@@ -1,15 +1,6 @@
-"""Latency: which subnets to measure, latency models, profiles and look-up tables."""
+"""Latency: which subnets to measure, latency models and profiles."""
 
 from ofa_pipeline.latency.design import design_subnets
-from ofa_pipeline.latency.lookup_table import (
-    LookupEntry,
-    LookupTable,
-    LookupTableModel,
-    lookup_keys,
-    read_lookup_table,
-    read_lookup_tables,
-    write_lookup_table,
-)
 from ofa_pipeline.latency.model import (
     LatencyModel,
     LatencyModelReport,
@@ -30,20 +21,13 @@ __all__ = [
     "LatencyModel",
     "LatencyModelReport",
     "LatencyProfile",
-    "LookupEntry",
-    "LookupTable",
-    "LookupTableModel",
     "build_measured_subnet",
     "design_subnets",
     "load_latency_model",
     "load_latency_profile",
-    "lookup_keys",
-    "read_lookup_table",
-    "read_lookup_tables",
     "reference_arch",
     "report_errors",
     "resolve_budgets_ms",
     "save_latency_model",
     "save_profile_card",
-    "write_lookup_table",
 ]

@@ -15,7 +15,6 @@ from ofa_pipeline.predictor.metrics import (
     pooled_noise,
     report_predictions,
 )
-from ofa_pipeline.predictor.official import OfficialPredictor, load_official_predictor
 from ofa_pipeline.predictor.protocol import (
     AccuracyPredictor,
     DifferentiablePredictor,
@@ -56,7 +55,6 @@ __all__ = [
     "LearningPoint",
     "MlpEnsemble",
     "MlpSettings",
-    "OfficialPredictor",
     "PredictionReport",
     "Ranking",
     "Ridge",
@@ -72,7 +70,6 @@ __all__ = [
     "kendall_tau",
     "labeled_subnets",
     "learning_curve",
-    "load_official_predictor",
     "load_predictor",
     "one_hot_features",
     "pooled_noise",

@@ -53,7 +53,7 @@ class MlpSettings:
 
 
 class GradientBoosting:
-    """Gradient-boosted regression trees, several on bootstrap samples."""
+    """Gradient-boosted regression trees, several on subsamples."""
 
     kind = "gradient_boosting"
 
@@ -80,7 +80,7 @@ class GradientBoosting:
         settings = self._settings
         trees: list[FloatArray] = []
         held_out = _HeldOut.empty(len(rows))
-        for chosen in _bootstraps(len(rows), settings.members, self._seed):
+        for chosen in _subsamples(len(rows), settings.members, self._seed):
             model = GradientBoostingRegressor(
                 n_estimators=settings.num_trees,
                 max_depth=settings.max_depth,
@@ -125,7 +125,7 @@ class GradientBoosting:
 
 
 class MlpEnsemble:
-    """Multilayer perceptrons on one-hot genes, several on bootstrap samples."""
+    """Multilayer perceptrons on one-hot genes, several on subsamples."""
 
     kind = "mlp_ensemble"
 
@@ -152,7 +152,7 @@ class MlpEnsemble:
         scaling = _Scaling.of(samples)
         held_out = _HeldOut.empty(len(rows))
         state: dict[str, FloatArray] = {"center": center, "spread": spread}
-        for member, chosen in enumerate(_bootstraps(len(rows), self._settings.members, self._seed)):
+        for member, chosen in enumerate(_subsamples(len(rows), self._settings.members, self._seed)):
             layers = self._train(rows[chosen], scaling.targets[chosen], member)
             held_out.add(chosen, Perceptron(layers[::2], layers[1::2])(rows).output)
             state |= {f"layer_{member}_{place}": layer for place, layer in enumerate(layers)}
@@ -311,7 +311,7 @@ class _HeldOut:
         return np.maximum(squares - self.mean() ** 2, 0.0)
 
 
-def _bootstraps(size: int, members: int, seed: int) -> list[IntArray]:
+def _subsamples(size: int, members: int, seed: int) -> list[IntArray]:
     """Return the samples of each member: four fifths of all, drawn without repeats."""
     rng = np.random.default_rng(seed)
     count = max(2, (4 * size) // 5)

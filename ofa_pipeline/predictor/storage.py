@@ -13,7 +13,6 @@ from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError, Par
 from ofa_pipeline.predictor.ensemble import GradientBoosting, MlpEnsemble
 from ofa_pipeline.predictor.gaussian_process import GaussianProcess
 from ofa_pipeline.predictor.kernel_ridge import KernelRidge
-from ofa_pipeline.predictor.official import OfficialPredictor
 from ofa_pipeline.predictor.protocol import StorablePredictor
 from ofa_pipeline.predictor.ridge import Ridge
 
@@ -34,8 +33,6 @@ PREDICTOR_KINDS: dict[str, _Factory] = {
     "ridge": Ridge,
 }
 """How to build each kind of predictor, by its name in params.yaml."""
-
-_STORED_KINDS: dict[str, _Factory] = {**PREDICTOR_KINDS, OfficialPredictor.kind: OfficialPredictor}
 
 
 def build_predictor(space: SearchSpace, kind: str, *, seed: int) -> StorablePredictor:
@@ -83,7 +80,7 @@ def load_predictor(folder: Path) -> StorablePredictor:
         with np.load(path, allow_pickle=False) as arrays:
             state = {name: arrays[name] for name in document["arrays"]}
         space = SearchSpace.from_dict(document["space"])
-        predictor = _STORED_KINDS[document["kind"]](space, seed=0)
+        predictor = PREDICTOR_KINDS[document["kind"]](space, seed=0)
     except FileNotFoundError as error:
         raise MissingArtifactError(f"{path} is missing. Produce it with: {_MADE_BY}") from error
     except (BadZipFile, KeyError, TypeError, ValueError, OSError) as error:

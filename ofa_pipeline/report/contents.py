@@ -7,7 +7,6 @@ Accuracy is a fraction in [0, 1], latency milliseconds a call. `loading` fills t
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.dataset_summary import DatasetSummary
@@ -322,9 +321,7 @@ def proportion_interval(share: float, *, count: int) -> Interval:
     Source:
         Wilson 1927, the score interval: unlike the normal one it stays within [0, 1].
     """
-    z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
-    spread = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    scale, middle = 1 + z**2 / count, share + z**2 / (2 * count)
-    return Interval(
-        low=max((middle - spread) / scale, 0.0), high=min((middle + spread) / scale, 1.0)
-    )
+    from scipy.stats import binomtest
+
+    found = binomtest(round(share * count), count).proportion_ci(CONFIDENCE, method="wilson")
+    return Interval(low=float(found.low), high=float(found.high))

@@ -1,25 +1,17 @@
 """The supernet, the subnets inside it, and the way from one to the other."""
 
 from ofa_pipeline.supernet.build import Subnet, Supernet, build_subnet, build_supernet
-from ofa_pipeline.supernet.checkpoints import (
-    import_reference_supernet,
-    load_reference_state,
-    modern_name,
-    read_reference_checkpoint,
-    read_state,
-    suggest_checkpoint,
-    write_reference_checkpoint,
-)
 from ofa_pipeline.supernet.dropout import dropout_generator
+from ofa_pipeline.supernet.elastic_ops import ElasticBatchNorm
 from ofa_pipeline.supernet.extraction import extract_subnet, store_statistics
 from ofa_pipeline.supernet.folding import fold_batch_norm
-from ofa_pipeline.supernet.reference_names import to_reference
 from ofa_pipeline.supernet.resnet import ResNetSupernet
 from ofa_pipeline.supernet.resnet_sorting import sort_widths
 from ofa_pipeline.supernet.sorting import sort_channels
 from ofa_pipeline.supernet.storage import load_subnet, load_supernet, save_subnet, save_supernet
 
 __all__ = [
+    "ElasticBatchNorm",
     "ResNetSupernet",
     "Subnet",
     "Supernet",
@@ -28,19 +20,11 @@ __all__ = [
     "dropout_generator",
     "extract_subnet",
     "fold_batch_norm",
-    "import_reference_supernet",
-    "load_reference_state",
     "load_subnet",
     "load_supernet",
-    "modern_name",
-    "read_reference_checkpoint",
-    "read_state",
     "save_subnet",
     "save_supernet",
     "sort_channels",
     "sort_widths",
     "store_statistics",
-    "suggest_checkpoint",
-    "to_reference",
-    "write_reference_checkpoint",
 ]

@@ -102,6 +102,9 @@ class ElasticBatchNorm(nn.Module):
 
     running_mean: Tensor
     running_var: Tensor
+    images_per_group: int | None = None
+    """Images that share statistics in training mode; None: all of the batch. The groups of a batch
+    are normalized in one operation ("ghost batch norm", Hoffer et al. 2017, arXiv:1705.08741)."""
 
     def __init__(self, channels: int, *, eps: float) -> None:
         """Hold scale, shift and statistics of the largest size."""
@@ -113,8 +116,11 @@ class ElasticBatchNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalize (N, C, H, W)."""
+        """Normalize (N, C, H, W); in training mode N is a multiple of `images_per_group`."""
         channels = x.shape[1]
+        group = self.images_per_group
+        if self.training and group is not None and group < len(x):
+            return self._normalize_groups(x, group)
         return F.batch_norm(
             x,
             None if self.training else prefix(self.running_mean, channels),
@@ -124,6 +130,26 @@ class ElasticBatchNorm(nn.Module):
             training=self.training,
             eps=self.eps,
         )
+
+    def _normalize_groups(self, x: Tensor, images: int) -> Tensor:
+        """Normalize each channel of each group of images with statistics of its own."""
+        num_images, channels, height, width = x.shape
+        groups = num_images // images
+        # The channels of all groups side by side; the memory stays channels-last.
+        apart = x.permute(0, 2, 3, 1).reshape(groups, images, height, width, channels)
+        beside = apart.permute(1, 2, 3, 0, 4).reshape(images, height, width, groups * channels)
+        normalized = F.batch_norm(
+            beside.permute(0, 3, 1, 2),
+            None,
+            None,
+            prefix(self.weight, channels).repeat(groups),
+            prefix(self.bias, channels).repeat(groups),
+            training=True,
+            eps=self.eps,
+        )
+        beside = normalized.permute(0, 2, 3, 1).reshape(images, height, width, groups, channels)
+        joined = beside.permute(3, 0, 1, 2, 4).reshape(num_images, height, width, channels)
+        return joined.permute(0, 3, 1, 2)
 
 
 class ElasticLinear(nn.Module):

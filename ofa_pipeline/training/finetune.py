@@ -5,7 +5,7 @@ import copy
 from torch import Tensor, nn
 
 from ofa_pipeline.arch import Arch
-from ofa_pipeline.supernet import Subnet
+from ofa_pipeline.supernet import ElasticBatchNorm, Subnet
 from ofa_pipeline.training.loop import Hooks, train_phase
 from ofa_pipeline.training.phases import Fixed, Phase
 from ofa_pipeline.training.schedule import Schedule
@@ -13,27 +13,43 @@ from ofa_pipeline.training.step import Recipe, Teacher, TrainingImages
 
 
 class _OneArch(nn.Module):
-    """A subnet behind the interface of a supernet that only has this architecture."""
+    """A subnet behind the interface of a supernet that only has this architecture.
+
+    Its batch norms are trained as the supernet's: with the statistics of the batch or of groups of
+    it, and without a write to their buffers, for which gradients side by side would race.
+    """
 
     def __init__(self, subnet: Subnet) -> None:
         super().__init__()
         self.subnet = subnet
-        self._norms = [
-            norm
-            for norm in subnet.modules()
-            if isinstance(norm, nn.BatchNorm2d) and norm.track_running_stats
-        ]
-        self.track_statistics(False)
+        self._plain = {
+            name: module
+            for name, module in subnet.named_modules()
+            if isinstance(module, nn.BatchNorm2d)
+        }
+        for name, norm in self._plain.items():
+            subnet.set_submodule(name, _elastic(norm))
 
-    def track_statistics(self, is_on: bool) -> None:
-        """Let batch norm collect statistics or not; gradients side by side would race for them."""
-        for norm in self._norms:
-            norm.track_running_stats = is_on
+    def plain_subnet(self) -> Subnet:
+        """Return the subnet with its own batch norms, whose parameters have been trained."""
+        for name, norm in self._plain.items():
+            self.subnet.set_submodule(name, norm)
+        return self.subnet
 
     def forward(self, images: Tensor, arch: Arch) -> Tensor:
         assert arch == self.subnet.arch
         logits: Tensor = self.subnet(images)
         return logits
+
+
+def _elastic(norm: nn.BatchNorm2d) -> ElasticBatchNorm:
+    """Return a batch norm for training that has the parameters of a plain one."""
+    elastic = ElasticBatchNorm(norm.num_features, eps=norm.eps)
+    elastic.weight, elastic.bias = norm.weight, norm.bias
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    elastic.running_mean, elastic.running_var = norm.running_mean, norm.running_var
+    return elastic
 
 
 def finetune(
@@ -73,7 +89,6 @@ def finetune(
     hooks = hooks or Hooks()
     with hooks.stopwatch:
         train_phase(network, phase, images=images, recipe=recipe, teacher=teacher, hooks=hooks)
-    network.track_statistics(True)
     for parameter in network.parameters():
         parameter.grad = None
-    return network.subnet.eval()
+    return network.plain_subnet().eval()

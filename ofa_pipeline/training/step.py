@@ -19,7 +19,7 @@ from ofa_pipeline.arch import Arch
 from ofa_pipeline.cores import usable_cores
 from ofa_pipeline.data import Augmentation, Batch, Split, augment
 from ofa_pipeline.errors import TrainingDivergedError
-from ofa_pipeline.supernet import dropout_generator
+from ofa_pipeline.supernet import ElasticBatchNorm, dropout_generator
 from ofa_pipeline.training.losses import training_loss
 from ofa_pipeline.training.phases import Phase, derive_seed
 
@@ -70,7 +70,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Group:
-    """Images of a batch that share batch-norm statistics."""
+    """Images of a batch that are computed in one pass."""
 
     images: Tensor
     labels: Tensor
@@ -110,6 +110,9 @@ class TrainingStep:
         self._teacher = teacher
         self._parameters = list(network.parameters())
         self._device = self._parameters[0].device
+        self._norms = [norm for norm in network.modules() if isinstance(norm, ElasticBatchNorm)]
+        # On an accelerator all groups are one pass; CPU threads take a group each.
+        self._is_joined = joins_groups(self._device)
         workers = min(self._num_parts(), recipe.workers or _free_workers())
         if self._device.type != "cpu":
             workers = 1
@@ -122,10 +125,13 @@ class TrainingStep:
 
     def __enter__(self) -> Self:
         """Return itself."""
+        if self._is_joined:
+            self._share_statistics(self._recipe.batch_norm_images)
         return self
 
     def __exit__(self, *_: object) -> None:
         """End the threads."""
+        self._share_statistics(None)
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
@@ -177,10 +183,18 @@ class TrainingStep:
             )
         return float(loss)
 
+    def _share_statistics(self, images: int | None) -> None:
+        for norm in self._norms:
+            norm.images_per_group = images
+
+    def _group_size(self) -> int:
+        """Return the images of a batch that are computed in one pass."""
+        group = None if self._is_joined else self._recipe.batch_norm_images
+        return group or self._recipe.batch_size
+
     def _num_parts(self) -> int:
         """Return how many gradients a step adds up."""
-        batch = self._recipe.batch_size
-        group = self._recipe.batch_norm_images or batch
+        batch, group = self._recipe.batch_size, self._group_size()
         return self._phase.archs.per_step * -(-batch // group)
 
     def _seed(self, number: int, purpose: str) -> int:
@@ -204,7 +218,7 @@ class TrainingStep:
             generator=generator,
         ).contiguous(memory_format=torch.channels_last)
         labels = batch.labels.to(self._device)
-        size = self._recipe.batch_norm_images or len(labels)
+        size = self._group_size()
         return [
             _Group(images, labels, None, len(labels) / self._recipe.batch_size)
             for images, labels in zip(
@@ -248,6 +262,11 @@ class TrainingStep:
         finally:
             self._replicas.put(network)
         return _Part(loss.detach(), list(gradients), logits.detach())
+
+
+def joins_groups(device: torch.device) -> bool:
+    """Return whether the groups of a batch that share batch-norm statistics are one pass."""
+    return device.type != "cpu"
 
 
 def _replica(network: nn.Module) -> nn.Module:

@@ -9,7 +9,10 @@ import sys
 
 import pytest
 
-WITHOUT_TORCH = ("arch", "spaces", "cost", "params", "tables", "predictor", "search")
+WITHOUT_TORCH = (
+    *("arch", "spaces", "cost", "params", "tables", "predictor", "search"),
+    *("reference.zoo", "reference.offline"),
+)
 TRAINING_NEEDS_NONE_OF = ("prefect", "mlflow", "dvc", "torchvision", "optuna", "pandas", "sklearn")
 
 # Imports the named modules with all their submodules; prints the top-level packages then loaded.

@@ -1,7 +1,7 @@
 """`dvc.yaml` says the same as `STAGES`, and names the code that each stage runs."""
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import grimp
 import pytest
@@ -105,6 +105,25 @@ def test_stage_depends_on_the_code_that_it_runs(stage, imports):
     }
     assert set(deps(stage, code=True)) == {*expected, f"ofa_pipeline/stages/{stage.name}.py"}
     assert deps(stage, code=True) == sorted(deps(stage, code=True))
+
+
+def stages_that_watch(path: str) -> set[str]:
+    """Return the stages that DVC runs again once this file of the package has changed."""
+    folders = {path, *(str(parent) for parent in PurePosixPath(path).parents)}
+    return {stage.name for stage in STAGES if folders & set(deps(stage, code=True))}
+
+
+@pytest.mark.parametrize(
+    ("room", "watching"), [("reference", set()), ("report", {"report"}), ("cli", set())]
+)
+def test_an_edit_of_what_comes_after_training_makes_no_training_stale(room, watching):
+    files = [
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "ofa_pipeline" / room).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    ]
+    assert files
+    assert {path: stages_that_watch(path) for path in files} == dict.fromkeys(files, watching)
 
 
 def test_every_template_of_dvc_is_known_to_params():

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ofa_pipeline.reference.checkpoints import write_reference_checkpoint
 from ofa_pipeline.spaces import reference_space
-from ofa_pipeline.supernet import build_supernet, write_reference_checkpoint
+from ofa_pipeline.supernet import build_supernet
 
 CLONE = Path(__file__).parents[2]
 

@@ -7,7 +7,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from flows.judge import Judge, StageFailedError, Watcher
+from flows.dvc_client import DvcClient, StageFailedError, Watcher
 from ofa_pipeline.artifacts import Layout, Manifest
 from tests.support.images import write_image_folder
 from tests.support.workspace import read_params, run_command, tiny_workspace, write_params
@@ -31,8 +31,8 @@ def root(tmp_path_factory):
 
 def outcomes(root):
     """Bring the stages up to date, one after the other as the flow does; return what ran."""
-    with Judge(root) as judge:
-        return [stage for stage in STAGES if judge.ask("reproduce", [stage], Watcher())]
+    with DvcClient(root) as dvc:
+        return [stage for stage in STAGES if dvc.ask("reproduce", [stage], Watcher())]
 
 
 def dataset_digest(root):
@@ -81,16 +81,16 @@ def test_nothing_is_trained_on_a_file_that_rotted_with_its_time_kept(root):
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
     assert outcomes(root) == ["list_source"]  # DVC goes by size and time
     with (
-        Judge(root) as judge,
+        DvcClient(root) as dvc,
         pytest.raises(StageFailedError, match=r"supernet\.safetensors was changed after it was"),
     ):
-        judge.ask("reproduce", ["train_supernet@expand"], Watcher())
+        dvc.ask("reproduce", ["train_supernet@expand"], Watcher())
     damaged = run_command("ofa-pipeline", "verify", workspace=root, check=False)
     assert damaged.returncode == 1
     assert "damaged artifacts/supernet/largest" in damaged.stdout
     # The remedy that the message names.
     shutil.rmtree(path.parent)
-    with Judge(root) as judge:
+    with DvcClient(root) as dvc:
         for stage in (*STAGES, "train_supernet@expand"):
-            judge.ask("reproduce", [stage], Watcher())
+            dvc.ask("reproduce", [stage], Watcher())
     assert "damaged" not in run_command("ofa-pipeline", "verify", workspace=root).stdout

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from ofa_pipeline.reference.checkpoints import write_reference_checkpoint
 from ofa_pipeline.spaces import reference_space
-from ofa_pipeline.supernet import build_supernet, write_reference_checkpoint
+from ofa_pipeline.supernet import build_supernet
 
 CLONE = Path(__file__).parents[2]
 SUPERNET = "ofa_mbv3_d234_e346_k357_w1.0"
@@ -110,7 +111,7 @@ def test_networks_are_ordinary_modules_in_a_fresh_process(
 
 def test_unfitting_checkpoint_names_what_it_is(weights: Path) -> None:
     from ofa_pipeline.errors import StateDictError
-    from ofa_pipeline.hub import ofa_supernet
+    from ofa_pipeline.reference.hub import ofa_supernet
 
     network = ofa_supernet("ofa_mbv3_d234_e346_k357_w1.2", pretrained=False)
     with pytest.raises(StateDictError, match=f"It is a checkpoint of {SUPERNET} with 7 classes"):

@@ -4,14 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from ofa_pipeline.reference.checkpoints import load_reference_state
+from ofa_pipeline.reference.names import reference_names, to_reference
 from ofa_pipeline.spaces import REFERENCE_SPACES, reference_space
-from ofa_pipeline.supernet import (
-    build_supernet,
-    extract_subnet,
-    load_reference_state,
-    sort_channels,
-)
-from ofa_pipeline.supernet.reference_names import reference_names, to_reference
+from ofa_pipeline.supernet import build_supernet, extract_subnet, sort_channels
 from tests.support.networks import random_archs, randomize
 from tests.support.reference import build_reference, reference_setting
 

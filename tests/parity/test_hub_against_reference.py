@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from ofa_pipeline.hub import OfaSupernet
+from ofa_pipeline.reference.hub import OfaSupernet
 from ofa_pipeline.spaces import reference_space
 from ofa_pipeline.supernet import build_supernet
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ofa_pipeline.latency.lookup_table import LookupTableModel, read_lookup_tables
+from ofa_pipeline.reference.lookup_table import LookupTableModel, read_lookup_tables
 from ofa_pipeline.spaces import reference_space
 from tests.support.shared import shared_path
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from ofa_pipeline.errors import CheckpointError, ParamsError
-from ofa_pipeline.predictor import load_predictor, save_predictor
-from ofa_pipeline.predictor.official import load_official_predictor
+from ofa_pipeline.reference.official_predictor import load_official_predictor
 from tests.support.shared import shared_path
 
 pytestmark = pytest.mark.reference
@@ -94,13 +93,6 @@ def test_fewer_resolutions_may_be_chosen(mobilenet):
         fewer.predict(fewer.space.genes(archs))[0],
         mobilenet.predict(mobilenet.space.genes(archs))[0],
     )
-
-
-def test_it_is_saved_and_loaded_like_any_predictor(resnet, tmp_path):
-    save_predictor(resnet, tmp_path)
-    loaded = load_predictor(tmp_path)
-    genes = resnet.space.sample(np.random.default_rng(0), 5)
-    np.testing.assert_array_equal(loaded.predict(genes)[0], resnet.predict(genes)[0])
 
 
 def test_it_cannot_be_fitted(mobilenet):

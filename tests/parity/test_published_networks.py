@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from ofa_pipeline.cost import arch_cost
-from ofa_pipeline.zoo import published_networks, read_net_config, write_net_config
+from ofa_pipeline.reference.zoo import published_networks, read_net_config, write_net_config
 from tests.support.shared import shared_path
 
 WITH_ARCH = [network for network in published_networks() if network.has_arch]

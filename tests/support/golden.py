@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ofa_pipeline.arch import Arch, ResNetBackbone, SearchSpace
+from ofa_pipeline.reference.names import own_spelling, reference_names, to_reference
 from ofa_pipeline.supernet import Subnet, Supernet
-from ofa_pipeline.supernet.reference_names import own_spelling, reference_names, to_reference
 from tests.support.shared import shared_path
 
 

@@ -222,7 +222,7 @@ def test_failed_write_leaves_the_older_file(tmp_path, monkeypatch):
     def fail(_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("ofa_pipeline.artifacts.os.fsync", fail)
+    monkeypatch.setattr("ofa_pipeline.artifacts.files.os.fsync", fail)
     with pytest.raises(OSError, match="No space left"):
         write_bytes(tmp_path / "a", b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]

@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 
 from ofa_pipeline.cli import app, main
 from ofa_pipeline.cli.display import Display, duration_text, progress_text
-from ofa_pipeline.cli.events import EventPipe, StageEvent
 from ofa_pipeline.cli.output import describe_error, exit_code_of
 from ofa_pipeline.cli.subnets import subnet_table
 from ofa_pipeline.errors import (
@@ -26,6 +25,7 @@ from ofa_pipeline.errors import (
 from ofa_pipeline.progress import ProgressEvent, Reporter
 from ofa_pipeline.registry import HomeDataset, RegisteredSubnet
 from ofa_pipeline.stages import STAGES
+from ofa_pipeline.stages.events import EventPipe, StageEvent
 from tests.support.registry import InMemoryRegistry, subnet_record, write_bundle
 
 ROOT = Path(__file__).parents[2]

@@ -1,5 +1,7 @@
 """One run at a time; stages of the run are let through; git or no git."""
 
+import errno
+import fcntl
 import json
 import os
 import subprocess
@@ -127,6 +129,37 @@ def test_folder_that_cannot_be_written_is_named(tmp_path):
         hold_workspace(tmp_path, role="run"),
     ):
         pass
+
+
+def test_file_system_without_locks_is_named_and_gets_no_marker_file(tmp_path, monkeypatch):
+    def flock(descriptor, operation):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    for _ in range(2):  # a marker file would refuse the second as busy
+        with (
+            pytest.raises(OfaPipelineError, match=r"with locks.*Function not implemented"),
+            hold_workspace(tmp_path, role="run"),
+        ):
+            pass
+
+
+def test_whoever_is_refused_leaves_the_words_of_the_holder(tmp_path, holder):
+    first = holder("run")
+    with pytest.raises(WorkspaceBusyError), hold_workspace(tmp_path, role="run"):
+        pass
+    path = lock_path(tmp_path, "workspace")
+    command = f"-c {tmp_path} run"
+    assert json.loads(path.read_text()) == {"pid": first.pid, "role": "run", "command": command}
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_longer_words_of_an_earlier_holder_are_gone(tmp_path):
+    path = lock_path(tmp_path, "workspace")
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"pid": 1, "role": "run", "command": "x" * 10_000}))
+    with hold_workspace(tmp_path, role="run"):
+        assert json.loads(path.read_text())["pid"] == os.getpid()
 
 
 def test_without_git_dvc_is_told_so_and_other_settings_stay(tmp_path):

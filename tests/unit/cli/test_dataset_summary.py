@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ofa_pipeline.cli.events import PIPE_VARIABLE
 from ofa_pipeline.cli.main import main
+from ofa_pipeline.stages.events import PIPE_VARIABLE
 from tests.support.images import write_image_folder
 
 VALUES = yaml.safe_load((Path(__file__).parents[3] / "params.yaml").read_text())

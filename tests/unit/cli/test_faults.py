@@ -12,10 +12,10 @@ import zipfile
 
 import pytest
 
-from ofa_pipeline.cli.events import MAX_LINE, StageEvent
 from ofa_pipeline.cli.output import MAX_MESSAGE, describe_error
 from ofa_pipeline.errors import ParamsError
 from ofa_pipeline.progress import ProgressEvent
+from ofa_pipeline.stages.events import MAX_LINE, StageEvent
 
 BLAME = "fault of the program"
 

@@ -17,16 +17,12 @@ from ofa_pipeline.errors import (
     OfaPipelineError,
     ParamsError,
 )
-from ofa_pipeline.hub import OfaSupernet
+from ofa_pipeline.reference.checkpoints import write_reference_checkpoint
+from ofa_pipeline.reference.hub import OfaSupernet
+from ofa_pipeline.reference.zoo import published_network, write_net_config
+from ofa_pipeline.reference.zoo.spec import load_spec
 from ofa_pipeline.spaces import reference_space
-from ofa_pipeline.supernet import (
-    build_subnet,
-    build_supernet,
-    load_supernet,
-    write_reference_checkpoint,
-)
-from ofa_pipeline.zoo import published_network, write_net_config
-from ofa_pipeline.zoo.spec import load_spec
+from ofa_pipeline.supernet import build_subnet, build_supernet, load_supernet
 
 SUPERNET = "ofa_mbv3_d234_e346_k357_w1.0"
 NETWORK = "pixel1_lat@20ms_top1@71.4_finetune@25"

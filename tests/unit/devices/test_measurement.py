@@ -66,3 +66,12 @@ def test_a_single_visit_is_enough_for_a_value():
     one = np.array([1.0])
     ratio = estimate_ratio(RATIO * one, one, one, quiet_ms=1.0)
     assert (ratio.low, ratio.value, ratio.high) == (RATIO, RATIO, RATIO)
+
+
+def test_figures_are_those_of_quantiles_taken_by_hand():
+    network, before, after = visits(60, slow_share=0.4, noise=0.03)
+    ratio = estimate_ratio(network, before, after, quiet_ms=1.0)
+    found = (ratio.value, ratio.low, ratio.high)
+    assert found == pytest.approx(
+        (2.528551441588434, 2.4781672004357813, 2.5953106715357763), rel=1e-9
+    )

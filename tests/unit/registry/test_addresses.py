@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.registry import open_registry, tracking_uri
@@ -103,6 +104,13 @@ def test_path_of_a_file_comes_back_from_its_address(name):
     path = Path("/ws") / name / "mlflow.db"
     assert sqlite_path(sqlite_address(path)) == path
     assert sqlite_path(resolve_address("sqlite:///mlflow.db", Path("/ws") / name)) == path
+
+
+@pytest.mark.parametrize(
+    "uri", ["sqlite:///a b#c.db", "sqlite:////ws/a%20b.db?timeout=30", "sqlite:////u:p@h/it's.db"]
+)
+def test_path_of_a_file_is_the_one_that_sqlalchemy_reads(uri):
+    assert sqlite_path(uri) == Path(make_url(uri).database)
 
 
 def test_relative_file_is_the_workspace_s_from_every_folder(tmp_path, monkeypatch):

@@ -99,6 +99,30 @@ def test_batch_norm_in_training_uses_the_batch_and_leaves_its_statistics_alone()
     assert torch.equal(norm.running_var, before[1])
 
 
+def test_batch_norm_of_groups_in_one_pass_is_that_of_each_group():
+    norm = randomized(ElasticBatchNorm(8, eps=1e-5)).double().train()
+    x = torch.randn(6, 5, 4, 3, dtype=torch.float64, requires_grad=True)
+    expected = torch.cat([norm(group) for group in x.split(2)])
+    (wanted,) = torch.autograd.grad(expected.square().sum(), x)
+    norm.images_per_group = 2
+    found = norm(x.contiguous(memory_format=torch.channels_last))
+    (gradient,) = torch.autograd.grad(found.square().sum(), x)
+    torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-12)
+    torch.testing.assert_close(gradient, wanted, atol=1e-10, rtol=1e-10)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_batch_norm_of_groups_needs_whole_groups_and_leaves_evaluation_alone():
+    norm = randomized(ElasticBatchNorm(8, eps=1e-5))
+    norm.images_per_group = 4
+    with pytest.raises(RuntimeError):
+        norm.train()(torch.ones(6, 8, 2, 2))
+    x = features(6)
+    alone = norm.eval()(x)
+    norm.images_per_group = None
+    assert torch.equal(norm(x), alone)
+
+
 def test_batch_norm_in_evaluation_uses_its_statistics():
     norm = randomized(ElasticBatchNorm(8, eps=1e-5)).eval()
     x = features(6)

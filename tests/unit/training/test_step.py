@@ -68,7 +68,10 @@ def test_every_thread_has_parameters_of_its_own_with_the_same_memory():
     assert torch.equal(supernet.classifier.bias, replica.classifier.bias)
 
 
-def test_groups_of_images_have_batch_norm_statistics_of_their_own():
+@pytest.mark.parametrize("is_joined", [False, True])
+def test_groups_of_images_have_batch_norm_statistics_of_their_own(monkeypatch, is_joined):
+    # An accelerator computes all groups in one pass: the same function.
+    monkeypatch.setattr("ofa_pipeline.training.step.joins_groups", lambda _: is_joined)
     space = tiny_space()
     recipe = dataclasses.replace(tiny_recipe(), augmentation="none", batch_norm_images=4)
     phase = dataclasses.replace(tiny_phase(), archs=Fixed(arch=space.largest))

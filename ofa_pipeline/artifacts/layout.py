@@ -1,0 +1,77 @@
+"""Where everything of a workspace lies, and what it is called."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Every path of a workspace."""
+
+    root: Path
+
+    @property
+    def artifacts(self) -> Path:
+        """Tracked results, one folder an artifact."""
+        return self.root / "artifacts"
+
+    @property
+    def source(self) -> Path:
+        """Listing of the files that the dataset is made from."""
+        return self.artifacts / "source"
+
+    @property
+    def dataset(self) -> Path:
+        """Parquet shards, class names, statistics."""
+        return self.artifacts / "dataset"
+
+    def supernet(self, phase: str) -> Path:
+        """Weights and history of a phase."""
+        return self.artifacts / "supernet" / phase
+
+    def supernet_weights(self, phase: str) -> Path:
+        """The supernet of a phase, for `ofa_pipeline.supernet.load_supernet`."""
+        return self.supernet(phase) / "supernet.safetensors"
+
+    def supernet_history(self, phase: str) -> Path:
+        """Table of the epochs of a phase, `ofa_pipeline.tables.HISTORY_SCHEMA`."""
+        return self.supernet(phase) / "history.parquet"
+
+    @property
+    def accuracy(self) -> Path:
+        """Measured accuracy of the initial design."""
+        return self.artifacts / "accuracy"
+
+    @property
+    def predictor(self) -> Path:
+        """Accuracy predictor and its report."""
+        return self.artifacts / "predictor"
+
+    def latency(self, device: str) -> Path:
+        """Latency samples and model of a device."""
+        return self.artifacts / "latency" / device
+
+    def search(self, device: str) -> Path:
+        """Front, verified evaluations and picks of a device."""
+        return self.artifacts / "search" / device
+
+    def subnets(self, device: str) -> Path:
+        """Bundles of a device."""
+        return self.artifacts / "subnets" / device
+
+    def registry(self, device: str) -> Path:
+        """Receipts of a device's registrations."""
+        return self.artifacts / "registry" / device
+
+    @property
+    def report(self) -> Path:
+        """The HTML report, metrics and plots."""
+        return self.artifacts / "report"
+
+    def scratch(self, stage: str, key: str) -> Path:
+        """Resume state of a stage; `key` is a digest of everything that it depends on."""
+        return self.root / "scratch" / stage / key[:16]
+
+    def relative(self, path: Path) -> str:
+        """Return a path as manifests name it."""
+        return path.relative_to(self.root).as_posix()

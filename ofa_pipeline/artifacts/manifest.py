@@ -1,0 +1,162 @@
+"""The manifest of an artifact: what it is, what it was made from, and whether it still is that."""
+
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ofa_pipeline.artifacts.files import digest_file, digest_json, read_json, write_json
+from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
+
+MANIFEST_NAME = "manifest.json"
+_DIGEST_KEY = "digest"
+_FOREIGN = ("__pycache__", "Thumbs.db", "desktop.ini")
+"""What other programs leave in a folder that they looked into; hidden files besides."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What an artifact is and what it was made from: no clock, host or absolute path."""
+
+    stage: str
+    item: str | None
+    params: Mapping[str, Any]
+    """The sections of params.yaml that the stage was given."""
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """Digest of each artifact it was made from, by path relative to the workspace."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of each file, by path relative to the artifact."""
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    """Key figures, for people and for the next stage."""
+
+    @property
+    def digest(self) -> str:
+        """The artifact's identity: changes with any byte of it, its params or its inputs."""
+        return digest_json(asdict(self))
+
+    @classmethod
+    def read(cls, folder: Path, *, made_by: str) -> "Manifest":
+        """Read the manifest of an artifact.
+
+        Raises:
+            MissingArtifactError: If the artifact is not there.
+            ManifestMismatchError: If the manifest is not one, or is not as it was written.
+        """
+        path = folder / MANIFEST_NAME
+        values = read_json(path, made_by=made_by)
+        try:
+            # Earlier versions wrote no digest. A damaged key is no field and refused as such.
+            written = values.pop(_DIGEST_KEY, None)
+            manifest = cls(**values)
+        except (TypeError, AttributeError) as error:
+            raise ManifestMismatchError(
+                f"{path} is not a manifest ({error}). {remedy_for(folder)}"
+            ) from error
+        if written is not None and written != manifest.digest:
+            raise ManifestMismatchError(
+                f"{path} was changed after it was written: its digest should be "
+                f"{str(written)[:12]}, found {manifest.digest[:12]}. {remedy_for(folder)}"
+            )
+        return manifest
+
+    def write(self, folder: Path) -> None:
+        """Write the manifest of an artifact, with its own digest."""
+        write_json(folder / MANIFEST_NAME, {**asdict(self), _DIGEST_KEY: self.digest})
+
+
+def digest_input(path: Path) -> str:
+    """Return the digest of an artifact folder (its manifest's) or of a single file.
+
+    Raises:
+        MissingArtifactError: If there is nothing.
+    """
+    if path.is_dir():
+        return Manifest.read(path, made_by="ofa-pipeline run").digest
+    if not path.exists():
+        raise MissingArtifactError(f"{path} is missing. Produce it with: ofa-pipeline run")
+    return digest_file(path)
+
+
+def verify_artifact(folder: Path, *, digest: Callable[[Path], str] = digest_file) -> Manifest:
+    """Check that an artifact is what was written: its manifest, every file, and no file more.
+
+    Args:
+        folder: The artifact.
+        digest: Returns the SHA-256 of a file; by default it reads the whole file.
+
+    Raises:
+        MissingArtifactError: If the artifact or one of its files is not there.
+        ManifestMismatchError: If the manifest or a file has other content, or a file was added.
+    """
+    manifest = Manifest.read(folder, made_by="ofa-pipeline run")
+    for name in manifest.files:
+        _check_file(folder, manifest, name, digest)
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if name not in manifest.files and name != MANIFEST_NAME and _is_ours(folder, path):
+            raise ManifestMismatchError(
+                f"{path} was added to an artifact after it was written. Move it elsewhere: the "
+                f"files of {folder} are those that its {MANIFEST_NAME} names."
+            )
+    return manifest
+
+
+def verify_file(path: Path, *, digest: Callable[[Path], str] = digest_file) -> None:
+    """Check a file against the manifest of the artifact that it lies in, if it lies in one.
+
+    Raises:
+        MissingArtifactError: If the file is not there.
+        ManifestMismatchError: If the manifest or the file has other content.
+    """
+    path = path.absolute()
+    for folder in path.parents:
+        if (folder / MANIFEST_NAME).is_file():
+            name = path.relative_to(folder).as_posix()
+            manifest = Manifest.read(folder, made_by="ofa-pipeline run")
+            if name in manifest.files:
+                _check_file(folder, manifest, name, digest)
+            return
+        if folder.name == "artifacts":
+            return
+
+
+def remedy_for(folder: Path) -> str:
+    """Return what to do about an artifact that is damaged."""
+    folder = folder.absolute()
+    root = workspace_of(folder)
+    where = "" if root == Path.cwd() else f" --workspace {shlex.quote(str(root))}"
+    return (
+        "Remove it and run again, which takes it from DVC's cache or makes it anew: "
+        f"rm -r {shlex.quote(str(folder))} && ofa-pipeline run{where}"
+    )
+
+
+def workspace_of(folder: Path) -> Path:
+    """Return the workspace that an artifact lies in."""
+    root = folder
+    while root.name != "artifacts" and root != root.parent:
+        root = root.parent
+    return root.parent
+
+
+def _check_file(folder: Path, manifest: Manifest, name: str, digest: Callable[[Path], str]) -> None:
+    path, expected = folder / name, manifest.files[name]
+    if not path.is_file():
+        raise MissingArtifactError(f"{path} is missing. {_made_by(manifest)}{remedy_for(folder)}")
+    found = digest(path)
+    if found != expected:
+        raise ManifestMismatchError(
+            f"{path} was changed after it was written: its SHA-256 should begin "
+            f"{expected[:12]}, found {found[:12]}. {_made_by(manifest)}{remedy_for(folder)}"
+        )
+
+
+def _made_by(manifest: Manifest) -> str:
+    item = "" if manifest.item is None else f" of {manifest.item}"
+    return f"The stage {manifest.stage}{item} wrote it. "
+
+
+def _is_ours(folder: Path, path: Path) -> bool:
+    parts = path.relative_to(folder).parts
+    return path.is_file() and not any(part.startswith(".") or part in _FOREIGN for part in parts)

@@ -1,0 +1,13 @@
+"""The reference implementation (mit-han-lab/once-for-all): its networks, files and interface.
+
+Nothing of the pipeline imports this room, only the command line and `hubconf.py` do: a change
+here leaves every stage as it is.
+
+Modules:
+    hub: Its torch.hub interface over our networks.
+    zoo: Its published networks, their downloads, and its ``net.config`` documents.
+    checkpoints, names: Its weight files, and our parameters by its names.
+    official_predictor: Its published accuracy predictors.
+    lookup_table: Latency look-up tables in its format.
+    offline: The search of saved estimates, without a supernet or data.
+"""
