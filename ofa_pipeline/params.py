@@ -6,7 +6,7 @@ Every section is a frozen model that refuses unknown names. A stage is given the
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
@@ -25,6 +25,7 @@ from ofa_pipeline.arch import SearchSpace
 from ofa_pipeline.cron import check_cron, check_timezone
 from ofa_pipeline.errors import ArchError, ParamsError, YamlError, shown, suggest
 from ofa_pipeline.explain import explain
+from ofa_pipeline.plugins import plugin_names
 from ofa_pipeline.spaces import REFERENCE_SPACES, mobilenet_v3_small_images, reference_space
 from ofa_pipeline.yaml_reader import read_yaml
 
@@ -39,6 +40,12 @@ def _is_text(value: str) -> str:
     if not value.strip():
         raise ValueError("must not be blank")
     return value
+
+
+def _one_of(what: str, name: str, known: Sequence[str]) -> str:
+    if name not in known:
+        raise ValueError(f"unknown {what} {shown(name)}.{suggest(name, known)}")
+    return name
 
 
 # Names become file names, and parts of the registry's names.
@@ -394,7 +401,14 @@ class SearchParams(Section):
     verify_top_k: Count
     max_rounds: Count
     latency_margin: Annotated[float, Field(ge=0, lt=0.5)]
+    sampler: str = "ours"
+    """Proposes the subnets to verify: a file of `ofa_pipeline.search.samplers`."""
     seed: Seed
+
+    @field_validator("sampler")
+    @classmethod
+    def _known_sampler(cls, sampler: str) -> str:
+        return _one_of("sampler", sampler, plugin_names("search/samplers"))
 
 
 class SpecializeParams(Section):

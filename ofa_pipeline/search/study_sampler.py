@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import optuna
 from optuna.samplers import BaseGASampler, BaseSampler
-from optuna.trial import TrialState, create_trial
+from optuna.trial import create_trial
+from threadpoolctl import threadpool_limits
 
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.search.sampling import Proposal, Request
@@ -41,7 +42,9 @@ class StudySampler:
         """
         first = [arch for arch in (_incumbent(request),) if arch.arch_id not in request.taken]
         proposals = request.believed(first, role="exploit")
-        suggested = list(self._suggest(request, request.count - len(proposals), proposals))
+        # One thread: the matrices are small, and sums in another order would change the last bits.
+        with threadpool_limits(limits=1):
+            suggested = list(self._suggest(request, request.count - len(proposals), proposals))
         # What is beyond the limit by estimate comes last: it can only serve a larger budget.
         suggested.sort(key=lambda proposal: max(proposal.latency_ms, request.limit_ms))
         return [*proposals, *suggested][: request.count]
@@ -60,16 +63,13 @@ class StudySampler:
             if missing <= 0:
                 return
             trial = study.ask(fixed_distributions=distributions(space))
-            arch = arch_of(space, trial.params)
-            if arch.arch_id in taken:
-                study.tell(trial, state=TrialState.FAIL)
-                continue
-            taken.add(arch.arch_id)
-            (proposal,) = request.believed([arch], role="sample")
+            (proposal,) = request.believed([arch_of(space, trial.params)], role="sample")
             trial.set_constraint(_CONSTRAINT, proposal.latency_ms - request.limit_ms)
             study.tell(trial, proposal.mean)
-            missing -= proposal.latency_ms <= request.limit_ms
-            yield proposal
+            if proposal.arch.arch_id not in taken:
+                taken.add(proposal.arch.arch_id)
+                missing -= proposal.latency_ms <= request.limit_ms
+                yield proposal
 
     def _informed_study(self, request: Request) -> optuna.Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # not a line for each study and trial

@@ -32,6 +32,7 @@ from ofa_pipeline.search import (
     predict_verify_refit,
 )
 from ofa_pipeline.search.documents import Describer, picks_document
+from ofa_pipeline.search.samplers import build_sampler
 from ofa_pipeline.stages import StageContext, find_stage, stage_inputs
 from ofa_pipeline.stages.fit_predictor import compared_subnets
 from ofa_pipeline.supernet import Supernet, load_supernet
@@ -170,6 +171,7 @@ class SearchJob:
             max_rounds=params.max_rounds,
             latency_margin=params.latency_margin,
             accuracy_noise=self.accuracy_noise,
+            sampler=build_sampler(params.sampler),
         )
 
     def evolution_settings(self) -> EvolutionSettings:

@@ -17,7 +17,7 @@ GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 # without breaking loudly (docs/adr/0061-code-is-a-dependency.md).
 PLUMBING = {
     *("errors", "progress", "cores", "memory", "params", "artifacts", "workspace", "stages"),
-    *("yaml_reader", "cron", "explain"),  # of params
+    *("yaml_reader", "cron", "explain", "plugins"),  # of params
     *("dataset_summary", "run_warnings", "masking", "temporary", "user", "proxies"),
     *("integrity", "resume", "stopwatch"),
 }

@@ -1,11 +1,11 @@
-"""NSGA-II: crossover and mutation of the best subnets; half of the known ones are its parents."""
+"""NSGA-II: crossover and mutation of the best of the known subnets."""
 
 import optuna
 
 from ofa_pipeline.search.sampling import Sampler
 from ofa_pipeline.search.study_sampler import StudySampler
 
-_POPULATION = 24  # small, so that a hundred known subnets make several generations
+_POPULATION = 8  # small, so that the known subnets make many generations, each better
 
 
 def build() -> Sampler:
