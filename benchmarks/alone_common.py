@@ -68,7 +68,9 @@ def train_alone(arch: Arch, *, dataset: Dataset, params: Params, epochs: int, se
             subnet,
             None,
             schedule=schedule,
-            images=TrainingImages(split=dataset.split("train"), mean=dataset.mean, std=dataset.std),
+            images=TrainingImages(
+                split=dataset.split("train"), normalization=dataset.normalization
+            ),
             recipe=replace(recipe_of(params.training), seed=seed),
         )
     return Alone(
@@ -92,8 +94,7 @@ def evaluator_on_test(supernet: Supernet, *, dataset: Dataset, params: Params) -
         supernet=supernet.to(_device()),
         calibration=dataset.split("calibration"),
         evaluation=dataset.split("test"),
-        mean=dataset.mean,
-        std=dataset.std,
+        normalization=dataset.normalization,
         batch_size=params.evaluation.batch_size,
         calibration_images=params.evaluation.calibration_images,
         device=_device(),

@@ -17,6 +17,7 @@ import torch
 from ofa_pipeline.data import (
     Augmentation,
     DatasetOptions,
+    Normalization,
     augment,
     open_dataset,
     prepare_dataset,
@@ -72,18 +73,20 @@ def measure_decoding() -> None:
 def measure_transforms() -> None:
     """Time the transforms, and a forward and backward pass of the default supernet."""
     supernet = build_supernet(load_params(PARAMS).space.build(), num_classes=10)
-    values = {"mean": (0.3,) * 3, "std": (0.3,) * 3}
+    even = Normalization(mean=(0.3,) * 3, std=(0.3,) * 3)
     generator = torch.Generator().manual_seed(0)
     for side_px, resolution_px, kind in SETTINGS:
         images = torch.randint(0, 256, (BATCH, 3, side_px, side_px), dtype=torch.uint8)
 
         def evaluate(pixels: torch.Tensor = images, side: int = resolution_px) -> torch.Tensor:
-            return resize_normalize(pixels, resolution_px=side, **values)
+            return resize_normalize(pixels, resolution_px=side, normalization=even)
 
         def change(
             pixels: torch.Tensor = images, side: int = resolution_px, name: Augmentation = kind
         ) -> torch.Tensor:
-            return augment(pixels, kind=name, resolution_px=side, generator=generator, **values)
+            return augment(
+                pixels, kind=name, resolution_px=side, generator=generator, normalization=even
+            )
 
         inputs = evaluate().contiguous(memory_format=torch.channels_last)
 

@@ -28,8 +28,7 @@ from ofa_pipeline.arch import SearchSpace
 from ofa_pipeline.memory import keep_freed_memory
 from ofa_pipeline.reference.lookup_table import FILE_NAME, LookupTableModel, read_lookup_tables
 from ofa_pipeline.reference.official_predictor import OfficialPredictor, load_official_predictor
-from ofa_pipeline.search import Estimates, EvolutionSettings, Scored
-from ofa_pipeline.search.guided import search_guided
+from ofa_pipeline.search import Estimates, EvolutionSettings, Scored, search_guided
 
 NUM_CLASSES = 1000
 NUM_BLOCKS = 20

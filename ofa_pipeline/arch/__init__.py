@@ -13,6 +13,7 @@ from ofa_pipeline.arch.blocks import (
     mbconv_shapes,
     stem_channels,
 )
+from ofa_pipeline.arch.resolution import resolution_choices, resolution_values_px
 from ofa_pipeline.arch.shape import (
     Activation,
     Backbone,
@@ -45,6 +46,8 @@ __all__ = [
     "inner_stem_channels",
     "make_divisible",
     "mbconv_shapes",
+    "resolution_choices",
+    "resolution_values_px",
     "squeezed_channels",
     "stem_channels",
 ]

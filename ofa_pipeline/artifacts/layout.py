@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -9,6 +10,19 @@ class Layout:
     """Every path of a workspace."""
 
     root: Path
+
+    # ---- names of files in artifacts
+
+    MANIFEST: ClassVar[str] = "manifest.json"
+    """Of every artifact."""
+    DEVICE_PROFILE: ClassVar[str] = "profile.json"
+    """Of a device: `documents.DeviceProfile`."""
+    LATENCY_MODEL: ClassVar[str] = "model.json"
+    """Of a device: `documents.FittedLatency`."""
+    PICKS: ClassVar[str] = "picks.json"
+    """Of a search: `documents.Picks`."""
+
+    # ---- paths
 
     @property
     def artifacts(self) -> Path:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ofa_pipeline.artifacts.files import digest_file, digest_json, read_json, write_json
+from ofa_pipeline.artifacts.layout import Layout
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
 
-MANIFEST_NAME = "manifest.json"
+MANIFEST_NAME = Layout.MANIFEST
 _DIGEST_KEY = "digest"
 _FOREIGN = ("__pycache__", "Thumbs.db", "desktop.ini")
 """What other programs leave in a folder that they looked into; hidden files besides."""

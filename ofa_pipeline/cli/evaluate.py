@@ -1,7 +1,6 @@
 """`ofa-pipeline evaluate`: top-1 and top-5 of any network on any images."""
 
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -18,13 +17,12 @@ if TYPE_CHECKING:
 
     from ofa_pipeline.cli.labels import Labels, Matching
     from ofa_pipeline.cli.targets import Target
-    from ofa_pipeline.data import Dataset, SourceImages, Split
+    from ofa_pipeline.data import Dataset, Normalization, SourceImages, Split
     from ofa_pipeline.evaluation import Predictions
     from ofa_pipeline.progress import Reporter
 
 PREPARED = "prepared"
 MIN_SIDE_PX = 8
-_CROP_FRACTION = 0.875
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -130,8 +128,7 @@ class _Images:
         else:
             self.images = self._of_source(split)
             self.notes += training_warning(target, data, self.split)
-        self._mean = target.mean or self._statistics()[0]
-        self._std = target.std or self._statistics()[1]
+        self._normalization = target.normalization or self._own_normalization()
 
     def _of_source(self, split: str | None) -> "SourceImages":
         whole = self._source(None)
@@ -144,13 +141,13 @@ class _Images:
         return self._source(self.split)
 
     def _source(self, split: str | None, *, every: int = 1) -> "SourceImages":
-        from ofa_pipeline.data import Decoding, SourceImages
+        from ofa_pipeline.data import Decoding, SourceImages, uncropped_side_px
 
         target = self._target
         return SourceImages(
             self.data,
             base=Path(),
-            image_size_px=target.image_size_px or math.ceil(target.resolution_px / _CROP_FRACTION),
+            image_size_px=target.image_size_px or uncropped_side_px(target.resolution_px),
             split=split,  # type: ignore[arg-type]
             every=every,
             decoding=Decoding(
@@ -158,14 +155,14 @@ class _Images:
             ),
         )
 
-    def _statistics(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    def _own_normalization(self) -> "Normalization":
         if self._dataset is None:
             raise DatasetError(
                 f"{self._target.name} is evaluated on its prepared dataset, whose statistics it "
                 "was trained with, and that dataset is not where the file lies. Leave out "
                 f"--data {self.data}, or evaluate the file in its workspace"
             )
-        return self._dataset.mean, self._dataset.std
+        return self._dataset.normalization
 
     def match(self, by: "Labels") -> None:
         """Find the network's class for every class of the images.
@@ -238,8 +235,7 @@ class _Images:
             images = resize_normalize(
                 batch.images[:taken].to(device),
                 resolution_px=self._target.resolution_px,
-                mean=self._mean,
-                std=self._std,
+                normalization=self._normalization,
             )
             yield images.contiguous(memory_format=torch.channels_last), batch.labels[:taken]
             done += taken

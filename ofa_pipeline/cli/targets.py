@@ -1,7 +1,7 @@
 """What `ofa-pipeline evaluate` can evaluate: found by its name, brought into one form."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.artifacts import MANIFEST_NAME, Layout, Manifest, digest_input
 from ofa_pipeline.cli.chosen import VERSION_PREFIX, find_version
+from ofa_pipeline.data import IMAGENET_NORMALIZATION, Normalization
 from ofa_pipeline.errors import ArchError, ManifestMismatchError, ParamsError, suggest
 from ofa_pipeline.reference.zoo import published_networks
 from ofa_pipeline.spaces import REFERENCE_SPACES, reference_space
@@ -17,9 +18,6 @@ from ofa_pipeline.temporary import temporary_folder
 if TYPE_CHECKING:
     from ofa_pipeline.supernet import Subnet
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-Channels = tuple[float, float, float]
 DATASET = "artifacts/dataset"
 """In a lineage."""
 
@@ -34,9 +32,8 @@ class Target:
     num_classes: int
     needs_calibration: bool
     """Whether its batch-norm statistics are another network's."""
-    mean: Channels | None = IMAGENET_MEAN
-    """None: those of the prepared dataset that it is evaluated on."""
-    std: Channels | None = IMAGENET_STD
+    normalization: Normalization | None = IMAGENET_NORMALIZATION
+    """None: that of the prepared dataset that it is evaluated on."""
     class_names: tuple[str, ...] | None = None
     """By label, where the network knows them."""
     image_size_px: int | None = None
@@ -116,8 +113,7 @@ def _bundle(folder: Path, workspace: Path) -> Target:
         resolution_px=subnet.arch.resolution_px,
         num_classes=subnet.num_classes,
         needs_calibration=False,
-        mean=_channels(description["mean"]),
-        std=_channels(description["std"]),
+        normalization=Normalization.of(description["mean"], description["std"]),
         class_names=tuple(description["class_names"]),
         image_size_px=description["image_size_px"],
         value_range=value_range_of(bundle.subnet),
@@ -137,11 +133,6 @@ def _dataset_of(lineage: Mapping[str, str], places: Iterable[Path]) -> Path | No
             if manifest.is_file() and lineage.get(DATASET) == digest_input(folder):
                 return folder
     return None
-
-
-def _channels(values: Sequence[float]) -> Channels:
-    red, green, blue = (float(value) for value in values)
-    return red, green, blue
 
 
 def _own_supernet(path: Path, arch: str, workspace: Path) -> Target:
@@ -164,8 +155,7 @@ def _own_supernet(path: Path, arch: str, workspace: Path) -> Target:
         resolution_px=subnet.arch.resolution_px,
         num_classes=supernet.num_classes,
         needs_calibration=True,
-        mean=None,
-        std=None,
+        normalization=None,
     )
     folder = path.resolve().parent
     if not (folder / MANIFEST_NAME).is_file():
@@ -177,8 +167,7 @@ def _own_supernet(path: Path, arch: str, workspace: Path) -> Target:
     dataset = open_dataset(found)
     return replace(
         target,
-        mean=dataset.mean,
-        std=dataset.std,
+        normalization=dataset.normalization,
         class_names=dataset.class_names,
         image_size_px=dataset.image_size_px,
         value_range=dataset.value_range,

@@ -4,7 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ofa_pipeline.arch import Arch, FloatArray, Genes, IntArray, MBConvBackbone, SearchSpace
+from ofa_pipeline.arch import (
+    Arch,
+    FloatArray,
+    Genes,
+    IntArray,
+    MBConvBackbone,
+    SearchSpace,
+    resolution_values_px,
+)
 from ofa_pipeline.cost.mbconv import count_mbconv
 from ofa_pipeline.cost.resnet import count_resnet
 from ofa_pipeline.cost.tally import Cost, Tally
@@ -60,7 +68,7 @@ def estimate_cost(
     """
     space.check_genes(genes)
     if resolutions_px is None:
-        resolutions_px = _resolutions_px(space, genes)
+        resolutions_px = resolution_values_px(space, genes)
     if resolutions_px.shape != (len(genes),):
         raise ArchError(
             f"resolutions_px must have shape ({len(genes)},), one an architecture, "
@@ -97,10 +105,6 @@ def latency_features(
         "num_params": cost.num_params,
         "num_blocks": cost.num_blocks,
         "num_layers": cost.num_layers,
-        "input_pixels": _resolutions_px(space, genes) ** 2,
+        "input_pixels": resolution_values_px(space, genes) ** 2,
     }
     return list(columns), np.stack(list(columns.values()), axis=1).astype(np.float64)
-
-
-def _resolutions_px(space: SearchSpace, genes: Genes) -> IntArray:
-    return np.array(space.resolutions_px, dtype=np.int64)[genes[:, 0]]

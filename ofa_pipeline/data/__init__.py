@@ -1,19 +1,23 @@
 """Images: sources, preparation to Parquet, splits as batches, transforms on the device."""
 
+from ofa_pipeline.data.crop import uncropped_side_px
 from ofa_pipeline.data.dataset import Batch, Dataset, Split, open_dataset
 from ofa_pipeline.data.decode import read_image
 from ofa_pipeline.data.direct import Decoding, SourceImages
+from ofa_pipeline.data.normalization import IMAGENET_NORMALIZATION, Normalization
 from ofa_pipeline.data.prepare import DatasetOptions, prepare_dataset
 from ofa_pipeline.data.splits import SPLIT_NAMES, SplitName
 from ofa_pipeline.data.transforms import Augmentation, augment, resize_normalize
 
 __all__ = [
+    "IMAGENET_NORMALIZATION",
     "SPLIT_NAMES",
     "Augmentation",
     "Batch",
     "Dataset",
     "DatasetOptions",
     "Decoding",
+    "Normalization",
     "SourceImages",
     "Split",
     "SplitName",
@@ -22,4 +26,5 @@ __all__ = [
     "prepare_dataset",
     "read_image",
     "resize_normalize",
+    "uncropped_side_px",
 ]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ofa_pipeline.data.loading import PrefetchingLoader
+from ofa_pipeline.data.normalization import Normalization
 from ofa_pipeline.data.shards import ShardIndex
 from ofa_pipeline.data.splits import SPLIT_NAMES
 from ofa_pipeline.errors import DatasetError, ManifestMismatchError, MissingArtifactError, suggest
@@ -185,10 +186,8 @@ class Dataset:
 
     folder: Path
     class_names: tuple[str, ...]
-    mean: tuple[float, float, float]
-    """Of each channel, of training pixels in [0, 1]."""
-    std: tuple[float, float, float]
-    """Of each channel, of training pixels in [0, 1]."""
+    normalization: Normalization
+    """Of training pixels."""
     image_size_px: int
     """Side of the decoded images."""
     memory_limit_bytes: int
@@ -245,8 +244,7 @@ def open_dataset(folder: Path, *, memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT
         return Dataset(
             folder=folder,
             class_names=tuple(classes["class_names"]),
-            mean=tuple(statistics["mean"]),
-            std=tuple(statistics["std"]),
+            normalization=Normalization.of(statistics["mean"], statistics["std"]),
             image_size_px=int(statistics["image_size_px"]),
             memory_limit_bytes=memory_limit_bytes,
             value_range=_value_range(statistics.get("value_range")),

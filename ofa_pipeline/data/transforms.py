@@ -8,18 +8,16 @@ Legend: N batch, H W pixels in, r pixels out.
 """
 
 import math
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from ofa_pipeline.data.crop import evaluation_crop
+from ofa_pipeline.data.normalization import Normalization
+
 Augmentation = Literal["none", "crop_flip", "random_resized_crop"]
 
-LARGE_IMAGE_PX = 128
-"""From this side on, evaluation resizes and crops as on ImageNet; below, it only resizes."""
-CROP_FRACTION = 0.875
-"""Of the resized side, kept by the centre crop of evaluation (224 of 256 pixels)."""
 PADDING_FRACTION = 1 / 8
 """Of the side: how far `crop_flip` shifts (4 of 32 pixels)."""
 SCALE_RANGE = (0.08, 1.0)
@@ -32,9 +30,7 @@ GRAY_WEIGHTS = (0.299, 0.587, 0.114)
 """ITU-R 601, as Pillow and torchvision convert to gray."""
 
 
-def resize_normalize(
-    images: Tensor, *, resolution_px: int, mean: Sequence[float], std: Sequence[float]
-) -> Tensor:
+def resize_normalize(images: Tensor, *, resolution_px: int, normalization: Normalization) -> Tensor:
     """Transform images for evaluation.
 
     Images of fewer than `LARGE_IMAGE_PX` pixels a side are resized whole: in small images there
@@ -44,8 +40,7 @@ def resize_normalize(
     Args:
         images: uint8, shape (N, 3, H, H).
         resolution_px: Side of the result, r.
-        mean: Of each channel, of pixels in [0, 1].
-        std: Of each channel, of pixels in [0, 1].
+        normalization: What is subtracted from the pixels, and what they are divided by.
 
     Returns:
         float32, shape (N, 3, r, r).
@@ -53,14 +48,10 @@ def resize_normalize(
     Source:
         Once-for-All's ImageNet transform: ``Resize(ceil(r / 0.875)), CenterCrop(r)``.
     """
-    side = images.shape[-1]
-    resized_px, start = resolution_px, 0
-    if side >= LARGE_IMAGE_PX:
-        resized_px = math.ceil(resolution_px / CROP_FRACTION)
-        start = round((resized_px - resolution_px) / 2)
+    resized_px, kept = evaluation_crop(images.shape[-1], resolution_px)
     with torch.no_grad(), _full_precision(images):
-        matrix = _whole_image(images, resized_px)[:, start : start + resolution_px]
-        return _normalize(_resample(images, down=matrix, across=matrix), mean, std)
+        matrix = _whole_image(images, resized_px)[:, kept]
+        return _normalize(_resample(images, down=matrix, across=matrix), normalization)
 
 
 def augment(
@@ -68,8 +59,7 @@ def augment(
     *,
     kind: Augmentation,
     resolution_px: int,
-    mean: Sequence[float],
-    std: Sequence[float],
+    normalization: Normalization,
     generator: torch.Generator,
 ) -> Tensor:
     """Transform images for training: augment at their own size, then resize.
@@ -83,8 +73,7 @@ def augment(
         images: uint8, shape (N, 3, H, H).
         kind: Which augmentation.
         resolution_px: Side of the result, r.
-        mean: Of each channel, of pixels in [0, 1].
-        std: Of each channel, of pixels in [0, 1].
+        normalization: What is subtracted from the pixels, and what they are divided by.
         generator: On the CPU, whatever the device: the same draws everywhere.
 
     Returns:
@@ -96,12 +85,12 @@ def augment(
         colour changes in random order; here brightness comes first.
     """
     if kind == "none":
-        return resize_normalize(images, resolution_px=resolution_px, mean=mean, std=std)
+        return resize_normalize(images, resolution_px=resolution_px, normalization=normalization)
     with torch.no_grad(), _full_precision(images):
         if kind == "crop_flip":
             matrix = _whole_image(images, resolution_px)
             shifted = _shift_and_flip(images, generator)
-            return _normalize(_resample(shifted, down=matrix, across=matrix), mean, std)
+            return _normalize(_resample(shifted, down=matrix, across=matrix), normalization)
         side, device = images.shape[-1], images.device
         rows, columns = random_boxes(len(images), side, generator)
         flipped = torch.rand(len(images), generator=generator) < 0.5  # noqa: PLR2004 - one in two
@@ -109,7 +98,7 @@ def augment(
         across = _filter_matrices(columns.to(device), side, resolution_px)
         across = torch.where(flipped.to(device)[:, None, None], across.flip(1), across)
         pixels = _resample(images, down=down, across=across)
-        return _normalize(_jitter_color(pixels, generator), mean, std)
+        return _normalize(_jitter_color(pixels, generator), normalization)
 
 
 def random_boxes(count: int, side: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -215,10 +204,10 @@ def _jitter_color(pixels: Tensor, generator: torch.Generator) -> Tensor:
     return torch.lerp(gray.expand_as(pixels), pixels, saturation).clamp_(0, 255)
 
 
-def _normalize(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+def _normalize(pixels: Tensor, normalization: Normalization) -> Tensor:
     """Scale pixels in [0, 255] to mean 0 and deviation 1, in place."""
-    center = torch.tensor(mean, device=pixels.device)[:, None, None] * 255
-    spread = torch.tensor(std, device=pixels.device)[:, None, None] * 255
+    center = torch.tensor(normalization.mean, device=pixels.device)[:, None, None] * 255
+    spread = torch.tensor(normalization.std, device=pixels.device)[:, None, None] * 255
     return pixels.sub_(center).div_(spread)
 
 

@@ -4,7 +4,6 @@ Importing this package does not import torch or a runtime; using a device does.
 """
 
 from ofa_pipeline.devices.card import (
-    DeviceCard,
     DeviceSettings,
     RuntimeProbe,
     describe_device,
@@ -16,7 +15,6 @@ from ofa_pipeline.devices.export import (
     inference_form,
     write_network,
 )
-from ofa_pipeline.devices.measurement import LatencyMeasurement
 from ofa_pipeline.devices.meter import Clock, LatencyMeter, ReferenceNetwork, quiet_reference_ms
 from ofa_pipeline.devices.quiet import torch_threads
 from ofa_pipeline.devices.runtimes import (
@@ -26,6 +24,7 @@ from ofa_pipeline.devices.runtimes import (
     build_runtime,
     noise_images,
 )
+from ofa_pipeline.documents import DeviceCard, LatencyMeasurement
 
 __all__ = [
     "NETWORK_CODE",

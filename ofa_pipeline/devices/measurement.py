@@ -1,8 +1,6 @@
-"""What a latency measurement is, and the statistics behind it."""
+"""The statistics behind a latency measurement."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import quantile
@@ -15,62 +13,6 @@ QUIET = 1.08
 """A machine is quiet while the reference network takes at most this multiple of its latency."""
 MIN_QUIET_VISITS = 8
 """A machine with fewer of them during a measurement is contended."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LatencyMeasurement:
-    """Measured latency of one call, in milliseconds of the quiet machine.
-
-    Times are ratios to a reference network that is called in between, times the reference's
-    own latency, so that a machine that is slower for a while does not change them.
-    """
-
-    p50_ms: float
-    """Median."""
-    p95_ms: float
-    """95 of 100 calls take at most this."""
-    ci_low_ms: float
-    """Lower end of the 95 % confidence interval of the median."""
-    ci_high_ms: float
-    num_runs: int
-    """Timed calls that count."""
-    num_dropped_runs: int
-    """Timed calls that do not count because the machine was not quiet."""
-    reference_ms: float
-    """Latency of the reference network that the ratios were multiplied with."""
-    reference_p10_ms: float
-    """10 of 100 visits to the reference network were faster than this meanwhile."""
-    slowdown: float
-    """Median latency of the reference network meanwhile, over `reference_ms`."""
-    is_contended: bool
-    """Whether the machine was never quiet for long enough: the figures are rough then."""
-    kind: Literal["measured"] = "measured"
-
-    def rescaled(self, reference_ms: float) -> "LatencyMeasurement":
-        """Return the same ratios with another latency of the reference network."""
-        factor = reference_ms / self.reference_ms
-        return replace(
-            self,
-            p50_ms=self.p50_ms * factor,
-            p95_ms=self.p95_ms * factor,
-            ci_low_ms=self.ci_low_ms * factor,
-            ci_high_ms=self.ci_high_ms * factor,
-            reference_ms=reference_ms,
-            slowdown=self.slowdown / factor,
-        )
-
-    def meets(self, budget_ms: float) -> bool:
-        """Tell whether the whole confidence interval of the median is within the budget."""
-        return self.ci_high_ms <= budget_ms
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain numbers, ready for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "LatencyMeasurement":
-        """Build from what `to_dict` returned."""
-        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ofa_pipeline.arch import FloatArray
-from ofa_pipeline.devices.measurement import LatencyMeasurement, Ratio, estimate_ratio
+from ofa_pipeline.devices.measurement import Ratio, estimate_ratio
 from ofa_pipeline.devices.quiet import quiet_process
 from ofa_pipeline.devices.runtimes import LoadedNetwork, PreparedNetwork, Runtime
+from ofa_pipeline.documents import LatencyMeasurement
 
 if TYPE_CHECKING:
     from torch import nn

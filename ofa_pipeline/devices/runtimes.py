@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ofa_pipeline.devices.card import DeviceCard, DeviceSettings, describe_device
+from ofa_pipeline.devices.card import DeviceSettings, describe_device
 from ofa_pipeline.devices.export import onnx_bytes
 from ofa_pipeline.devices.quiet import torch_threads
+from ofa_pipeline.documents import DeviceCard
 from ofa_pipeline.errors import DeviceError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ofa_pipeline.data import Split, resize_normalize
+from ofa_pipeline.data import Normalization, Split, resize_normalize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,8 +48,7 @@ def evaluate_network(
     split: Split,
     *,
     resolution_px: int,
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
+    normalization: Normalization,
     batch_size: int,
 ) -> Predictions:
     """Run a network over a split with the evaluation transform.
@@ -58,8 +57,7 @@ def evaluate_network(
         network: Called with (N, 3, r, r) images; its mode is set to evaluation.
         split: The images.
         resolution_px: Height and width of the network's input.
-        mean: Of each channel, of pixels in [0, 1].
-        std: Of each channel.
+        normalization: What is subtracted from the pixels, and what they are divided by.
         batch_size: Images a forward pass.
     """
     device = _device_of(network)
@@ -67,7 +65,7 @@ def evaluate_network(
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
         for batch in split.batches(batch_size):
             images = resize_normalize(
-                batch.images.to(device), resolution_px=resolution_px, mean=mean, std=std
+                batch.images.to(device), resolution_px=resolution_px, normalization=normalization
             )
             yield images.contiguous(memory_format=torch.channels_last), batch.labels
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ofa_pipeline.arch import Arch
-from ofa_pipeline.data import Split
+from ofa_pipeline.data import Normalization, Split
 from ofa_pipeline.evaluation.accuracy import Predictions, predict
 from ofa_pipeline.evaluation.calibration import calibrate_batch_norm
 from ofa_pipeline.evaluation.images import ResizedImages
@@ -42,8 +42,7 @@ class SubnetEvaluator:
     calibration: Split
     """Batch-norm statistics come from these; disjoint from `evaluation`."""
     evaluation: Split
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    normalization: Normalization
     batch_size: int
     """Images a forward pass."""
     calibration_images: int
@@ -111,8 +110,7 @@ class SubnetEvaluator:
     def _resized(self, split: Split, indices: Sequence[int] | None) -> ResizedImages:
         return ResizedImages(
             split=split,
-            mean=self.mean,
-            std=self.std,
+            normalization=self.normalization,
             batch_size=self.batch_size,
             indices=indices,
             device=self.device,
@@ -163,5 +161,7 @@ class CalibratedTeacher:
         return logits
 
     def _calibrated(self, resolution_px: int) -> nn.Module:
-        calibrated = self._evaluator.calibrate_at(self._subnet, resolution_px)
+        # A training step may have mixed precision on: statistics are those of whole float32.
+        with torch.autocast(torch.device(self._evaluator.device).type, enabled=False):
+            calibrated = self._evaluator.calibrate_at(self._subnet, resolution_px)
         return fold_batch_norm(calibrated).to(memory_format=torch.channels_last).eval()

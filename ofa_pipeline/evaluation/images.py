@@ -8,7 +8,7 @@ from threading import Lock
 import torch
 from torch import Tensor
 
-from ofa_pipeline.data import Split, resize_normalize
+from ofa_pipeline.data import Normalization, Split, resize_normalize
 
 MEMORY_LIMIT_BYTES = 2**30
 
@@ -22,9 +22,7 @@ class ResizedImages:
     """
 
     split: Split
-    mean: tuple[float, float, float]
-    """Of each channel, of pixels in [0, 1]."""
-    std: tuple[float, float, float]
+    normalization: Normalization
     batch_size: int
     indices: Sequence[int] | None = None
     """Of the images, in order, repeats allowed; all of them when left out."""
@@ -60,8 +58,7 @@ class ResizedImages:
             images = resize_normalize(
                 batch.images.to(self.device),
                 resolution_px=resolution_px,
-                mean=self.mean,
-                std=self.std,
+                normalization=self.normalization,
             )
             labels = batch.labels.to(self.device)
             yield images.contiguous(memory_format=torch.channels_last), labels

@@ -1,9 +1,9 @@
 """Latency: which subnets to measure, latency models and profiles."""
 
+from ofa_pipeline.documents import LatencyModelReport
 from ofa_pipeline.latency.design import design_subnets
 from ofa_pipeline.latency.model import (
     LatencyModel,
-    LatencyModelReport,
     load_latency_model,
     report_errors,
     save_latency_model,

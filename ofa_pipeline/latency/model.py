@@ -1,7 +1,7 @@
 """Latency model: a few physical totals explain the latency of a whole network."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,17 @@ from scipy.optimize import nnls
 from scipy.stats import kendalltau
 
 from ofa_pipeline.arch import FloatArray, Genes, SearchSpace
-from ofa_pipeline.artifacts import read_json, write_json
+from ofa_pipeline.artifacts import Layout, write_json
 from ofa_pipeline.cost import latency_features
-from ofa_pipeline.errors import DeviceError, ManifestMismatchError
+from ofa_pipeline.documents import (
+    FittedLatency,
+    LatencyCosts,
+    LatencyModelReport,
+    LatencyReport,
+    read_document,
+)
+from ofa_pipeline.errors import DeviceError
 
-MODEL_NAME = "model.json"
 MIN_SUBNETS = 5
 NUM_FOLDS = 10
 NUM_REWEIGHTINGS = 5
@@ -24,20 +30,6 @@ SMALLEST_NOISE = 0.005
 """Of a measurement, relative."""
 PENALTIES = tuple(float(value) for value in np.logspace(-4, 1, 16))
 """Ridge penalties to choose from, per sample."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LatencyModelReport:
-    """How well estimates fit measurements that the model did not learn from."""
-
-    num_subnets: int
-    mape: float
-    """Mean absolute error over the measured latency, a fraction."""
-    share_within_5_percent: float
-    share_within_10_percent: float
-    kendall_tau: float
-    max_error: float
-    """Largest absolute error over the measured latency, a fraction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,15 +97,6 @@ class LatencyModel:
         estimated: FloatArray = self.fixed_ms + totals @ costs
         return estimated
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, ready for JSON."""
-        return {
-            "space_digest": self.space_digest,
-            "num_classes": self.num_classes,
-            "costs_ms": dict(self.costs_ms),
-            "fixed_ms": self.fixed_ms,
-        }
-
 
 def report_errors(measured_ms: FloatArray, estimated_ms: FloatArray) -> LatencyModelReport:
     """Compare estimates with measurements; shape (subnets,) both, at least two."""
@@ -132,11 +115,18 @@ def _share_within(errors: FloatArray, *, percent: float) -> float:
     return float((errors <= percent / 100).mean())
 
 
-def save_latency_model(
-    model: LatencyModel, folder: Path, *, report: Mapping[str, Any] | None = None
-) -> None:
-    """Write a model, and what is to be said about it, as ``model.json``."""
-    write_json(folder / MODEL_NAME, {"model": model.to_dict(), "report": dict(report or {})})
+def save_latency_model(model: LatencyModel, folder: Path, *, report: Mapping[str, Any]) -> None:
+    """Write a model, and what is to be said about it.
+
+    Args:
+        model: Fitted.
+        folder: Of the latency artifact.
+        report: See `documents.LatencyReport`.
+    """
+    document = FittedLatency(
+        model=LatencyCosts.from_dict(asdict(model)), report=LatencyReport.from_dict(report)
+    )
+    write_json(folder / Layout.LATENCY_MODEL, document.to_dict())
 
 
 def load_latency_model(folder: Path) -> LatencyModel:
@@ -146,15 +136,9 @@ def load_latency_model(folder: Path) -> LatencyModel:
         MissingArtifactError: If the file is not there.
         ManifestMismatchError: If it is not a model.
     """
-    command = f"ofa-pipeline stage profile_latency --item {folder.name}"
-    values = read_json(folder / MODEL_NAME, made_by=command)
-    try:
-        return LatencyModel(**values["model"])
-    except (KeyError, TypeError) as error:
-        raise ManifestMismatchError(
-            f"{folder / MODEL_NAME} is not a latency model ({error!r}). "
-            f"Produce it again with: {command}"
-        ) from error
+    remake = f"ofa-pipeline stage profile_latency --item {folder.name}"
+    document = read_document(folder / Layout.LATENCY_MODEL, FittedLatency, remake=remake)
+    return LatencyModel(**document.model.to_dict())
 
 
 def _fit_robustly(rows: FloatArray, latency_ms: FloatArray, *, penalty: float) -> FloatArray:

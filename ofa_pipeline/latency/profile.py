@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ofa_pipeline.arch import Arch, SearchSpace
-from ofa_pipeline.artifacts import read_json, write_json
+from ofa_pipeline.artifacts import Layout, write_json
 from ofa_pipeline.devices import (
     DeviceCard,
     LatencyMeter,
@@ -16,13 +16,13 @@ from ofa_pipeline.devices import (
     noise_images,
     torch_threads,
 )
-from ofa_pipeline.errors import DeviceError, ManifestMismatchError
+from ofa_pipeline.documents import DeviceProfile, ReferenceSubnet, read_document
+from ofa_pipeline.errors import DeviceError
 from ofa_pipeline.latency.model import LatencyModel, load_latency_model
 
 if TYPE_CHECKING:
     from ofa_pipeline.supernet import Subnet
 
-CARD_NAME = "card.json"
 MADE_BY = "ofa-pipeline stage profile_latency --item {device}"
 BUDGET_STEPS = 100
 """A budget is rounded up to a round number at most this part of the range away."""
@@ -90,22 +90,22 @@ class LatencyProfile:
 def save_profile_card(
     profile: LatencyProfile, folder: Path, *, settings: dict[str, Any] | None = None
 ) -> None:
-    """Write ``card.json``: the device, the reference network, the range of the space.
+    """Write the device, the reference network and the range of the space.
 
     Args:
         profile: The model is written by `save_latency_model`.
         folder: Of the latency artifact.
         settings: More that describes how the device was measured.
     """
-    values = {
-        "device": profile.card.to_dict(),
-        "fingerprint": profile.card.fingerprint,
-        "reference": {"arch": profile.reference.to_dict(), "latency_ms": profile.reference_ms},
-        "smallest_ms": profile.smallest_ms,
-        "largest_ms": profile.largest_ms,
-        "measurement": settings or {},
-    }
-    write_json(folder / CARD_NAME, values)
+    document = DeviceProfile(
+        device=profile.card,
+        fingerprint=profile.card.fingerprint,
+        reference=ReferenceSubnet(arch=profile.reference, latency_ms=profile.reference_ms),
+        smallest_ms=profile.smallest_ms,
+        largest_ms=profile.largest_ms,
+        measurement=settings or {},
+    )
+    write_json(folder / Layout.DEVICE_PROFILE, document.to_dict())
 
 
 def load_latency_profile(folder: Path) -> LatencyProfile:
@@ -115,22 +115,16 @@ def load_latency_profile(folder: Path) -> LatencyProfile:
         MissingArtifactError: If a file is not there.
         ManifestMismatchError: If a file is not what the stage writes.
     """
-    made_by = MADE_BY.format(device=folder.name)
-    values = read_json(folder / CARD_NAME, made_by=made_by)
-    try:
-        return LatencyProfile(
-            card=DeviceCard.from_dict(values["device"]),
-            model=load_latency_model(folder),
-            reference=Arch.from_dict(values["reference"]["arch"]),
-            reference_ms=float(values["reference"]["latency_ms"]),
-            smallest_ms=float(values["smallest_ms"]),
-            largest_ms=float(values["largest_ms"]),
-        )
-    except (KeyError, TypeError) as error:
-        raise ManifestMismatchError(
-            f"{folder / CARD_NAME} is not a device card ({error!r}). Produce it again with: "
-            f"{made_by}"
-        ) from error
+    remake = MADE_BY.format(device=folder.name)
+    document = read_document(folder / Layout.DEVICE_PROFILE, DeviceProfile, remake=remake)
+    return LatencyProfile(
+        card=document.device,
+        model=load_latency_model(folder),
+        reference=document.reference.arch,
+        reference_ms=document.reference.latency_ms,
+        smallest_ms=document.smallest_ms,
+        largest_ms=document.largest_ms,
+    )
 
 
 def resolve_budgets_ms(

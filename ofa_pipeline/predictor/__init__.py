@@ -15,6 +15,7 @@ from ofa_pipeline.predictor.metrics import (
     pooled_noise,
     report_predictions,
 )
+from ofa_pipeline.predictor.perceptron import Activations, Layer, Perceptron
 from ofa_pipeline.predictor.protocol import (
     AccuracyPredictor,
     DifferentiablePredictor,
@@ -45,6 +46,7 @@ from ofa_pipeline.predictor.watching import LabelNoise, Ranking, watch_ranking
 __all__ = [
     "PREDICTOR_KINDS",
     "AccuracyPredictor",
+    "Activations",
     "BoostingSettings",
     "DifferentiablePredictor",
     "GaussianProcess",
@@ -52,9 +54,11 @@ __all__ = [
     "KernelRidge",
     "LabelNoise",
     "LabeledSubnets",
+    "Layer",
     "LearningPoint",
     "MlpEnsemble",
     "MlpSettings",
+    "Perceptron",
     "PredictionReport",
     "Ranking",
     "Ridge",

@@ -30,7 +30,7 @@ from ofa_pipeline.reference.names import (
     to_reference,
 )
 from ofa_pipeline.spaces import REFERENCE_SPACES, reference_space
-from ofa_pipeline.supernet.build import Subnet, Supernet, empty_supernet
+from ofa_pipeline.supernet import Subnet, Supernet, build_supernet, empty_supernet
 
 _log = logging.getLogger(__name__)
 _LISTED = 5
@@ -50,8 +50,8 @@ _DAMAGES = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What torch raises about a file that is damaged or of another kind: to its reader of pickles, any
-bytes are a program for a machine with a stack."""
+"""What torch raises about a file that is damaged or of another kind: its reader of pickles executes
+any bytes as instructions, so almost any error may come out."""
 State = Mapping[str, Tensor]
 
 
@@ -62,8 +62,8 @@ def read_state(path: Path) -> State:
         path: Written by the reference or by `write_reference_checkpoint`.
 
     Raises:
-        CheckpointError: If the file is missing, truncated, no weight file (a web page, say), or
-            holds code or anything else than named tensors.
+        CheckpointError: If the file is missing, truncated or not a weight file (a web page, say),
+            or holds code or anything else than named tensors.
     """
     if not path.is_file():
         raise CheckpointError(f"{path} must be a weight file, but is missing")
@@ -92,9 +92,9 @@ def read_state(path: Path) -> State:
 
 
 def _numpy_numbers() -> list[Any]:
-    """Return what a numpy number is read with: training checkpoints hold the best accuracy as one.
+    """Return the functions and types in the pickle of a numpy number.
 
-    Numpy 1 writes the function under another name.
+    Training checkpoints hold their best accuracy as one; numpy 1 names the function otherwise.
     """
     build_number = np.float64().__reduce__()[0]
     return [
@@ -126,7 +126,7 @@ def _named_tensors(content: Any, path: Path) -> State:  # noqa: ANN401 - whateve
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """How the entries of a file meet those of a network; names as the reference spells them."""
+    """Where the entries of a file differ from those of a network, by the reference's names."""
 
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
@@ -201,7 +201,7 @@ def modern_name(name: str) -> str:
 
 
 def _spelling_of(network: Supernet | Subnet, given: State) -> dict[str, str]:
-    """Return the names in the spelling that meets more of the file's entries."""
+    """Return the names in the spelling that more of the file's entries have."""
     own = own_spelling(network)
     others: tuple[Spelling, ...] = ("static",) if own == "static" else ("supernet", "static")
     candidates = [reference_names(network, spelling) for spelling in others]
@@ -251,14 +251,14 @@ def _check_finite(given: State, origin: str) -> None:
 
 
 def suggest_checkpoint(space: SearchSpace, state: Mapping[str, Any]) -> str:
-    """Say which of the reference's supernets a state that did not fit is of, if it is of one.
+    """Say which of the reference's supernets a state that did not fit belongs to.
 
     Args:
-        space: Of the network that it did not fit.
-        state: Named tensors; other entries are not looked at.
+        space: The space of the network that it did not fit.
+        state: Named tensors; other entries are ignored.
 
     Returns:
-        A sentence with a space in front, or nothing.
+        A sentence with a space in front; an empty text where the state fits none of them.
     """
     tensors = {modern_name(str(n)): t for n, t in state.items() if isinstance(t, Tensor)}
     given = {name: t for name, t in tensors.items() if not name.endswith(NUM_BATCHES)}
@@ -304,8 +304,6 @@ def import_reference_supernet(path: Path, space: SearchSpace) -> Supernet:
     Raises:
         CheckpointError: If the file cannot be read, or does not fit exactly.
     """
-    from ofa_pipeline.supernet.build import build_supernet
-
     state = read_state(path)
     classes = [t.shape[0] for name, t in state.items() if name.endswith("linear.bias")]
     if not classes:

@@ -25,7 +25,6 @@ from ofa_pipeline.arch import (
     first_mbconv_shape,
     mbconv_shapes,
 )
-from ofa_pipeline.artifacts import write_bytes
 from ofa_pipeline.errors import DeviceError, shorten
 
 FILE_NAME = re.compile(r"(\d+)_lookup_table\.yaml")
@@ -39,25 +38,25 @@ class LookupEntry:
     mean_ms: float
     std_ms: float
     count: int
-    """Of measurements."""
+    """Number of measurements."""
 
 
 LookupTable = Mapping[str, LookupEntry]
-"""Entries by key, of one resolution."""
+"""The entries of one resolution by their key."""
 
 
 def read_lookup_table(path: Path) -> LookupTable:
     """Read a table of the reference's format; older ones give the variance instead of the std.
 
     Raises:
-        DeviceError: If the file is missing, is no YAML, or an entry is not a measurement.
+        DeviceError: If the file is missing or not YAML, or an entry is not a measurement.
     """
     try:
         values = yaml.safe_load(path.read_text())
     except FileNotFoundError as error:
         raise DeviceError(f"{path} must be a look-up table, but is missing") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # The reference's format is PyYAML's; a number or date that is none is a ValueError.
+        # PyYAML raises a plain ValueError about an impossible number or date.
         text = shorten(" ".join(str(error).split()), 300)
         raise DeviceError(f"{path} must be a look-up table in YAML: {text}") from error
     if not isinstance(values, dict) or not values:
@@ -65,20 +64,11 @@ def read_lookup_table(path: Path) -> LookupTable:
     return {str(key): _entry(path, key, value) for key, value in values.items()}
 
 
-def write_lookup_table(table: LookupTable, path: Path) -> None:
-    """Write a table in the reference's format, whole or not at all."""
-    values = {
-        key: {"count": entry.count, "mean": entry.mean_ms, "std": entry.std_ms}
-        for key, entry in table.items()
-    }
-    write_bytes(path, yaml.safe_dump(values).encode())
-
-
 def read_lookup_tables(folder: Path) -> dict[int, LookupTable]:
     """Read every ``RESOLUTION_lookup_table.yaml`` of a folder, by resolution in pixels.
 
     Raises:
-        DeviceError: If there is none, or one cannot be read.
+        DeviceError: If the folder holds no such table, or one cannot be read.
     """
     paths = {
         int(match[1]): path
@@ -98,7 +88,7 @@ class LookupTableModel:
     """Latency of whole networks from look-up tables, for many architectures at once.
 
     Attributes:
-        resolutions_px: Of the space that there is a table for; others cannot be estimated.
+        resolutions_px: The space's resolutions that have a table; no other can be estimated.
     """
 
     def __init__(
@@ -107,12 +97,12 @@ class LookupTableModel:
         """Look up every block of the space once.
 
         Args:
-            space: Of MBConv blocks.
-            tables: By resolution in pixels.
+            space: A space of MBConv blocks.
+            tables: The tables by resolution in pixels.
             num_classes: Length of the logits.
 
         Raises:
-            DeviceError: If no table is of a resolution of the space, or entries are missing;
+            DeviceError: If the space has none of the tables' resolutions, or entries are missing;
                 the message lists them.
             ArchError: If the space is not one of MBConv blocks.
         """
@@ -158,13 +148,13 @@ class LookupTableModel:
         return estimated
 
     def __call__(self, genes: Genes) -> FloatArray:
-        """Do as `predict`: a model is what a search takes as its latency."""
+        """Estimate as `predict`; a search takes its latency as a function."""
         return self.predict(genes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Costs:
-    """What a table says of a space at one resolution."""
+    """The latencies of a space's layers and blocks at one resolution."""
 
     fixed_ms: float
     """Stem, first block and head."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ofa_pipeline.arch import ResNetBackbone
-from ofa_pipeline.supernet.build import Subnet, Supernet
+from ofa_pipeline.supernet import Subnet, Supernet
 
 Spelling = Literal["supernet", "static"]
 NUM_BATCHES = "num_batches_tracked"
@@ -33,8 +33,8 @@ def reference_names(network: Supernet | Subnet, spelling: Spelling) -> dict[str,
     """Return the reference's key of each of our parameters and buffers.
 
     Args:
-        network: Of any family.
-        spelling: Of supernets or of static networks.
+        network: A supernet or subnet of any family.
+        spelling: The reference's spelling for supernets or that for static networks.
     """
     names = [name for name in network.state_dict() if not name.endswith(NUM_BATCHES)]
     is_nested = spelling == "supernet"

@@ -1,7 +1,7 @@
 """The reference's published accuracy predictors: read once with torch, then plain numpy.
 
-Each carries the resolutions that its input has slots for, and those that it was trained on:
-the others are refused, since what it says of them means nothing.
+A predictor's input has slots for more resolutions than it was trained on. Only the trained ones
+can be predicted for: the weights of the other slots never were.
 """
 
 import pickle
@@ -11,12 +11,10 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ofa_pipeline.arch import BoolArray, FloatArray, Genes, IntArray, SearchSpace
 from ofa_pipeline.errors import CheckpointError, ParamsError
-from ofa_pipeline.predictor.perceptron import Activations, Layer, Perceptron
-from ofa_pipeline.predictor.protocol import State, require_fitted
+from ofa_pipeline.predictor import Activations, Layer, Perceptron
 from ofa_pipeline.spaces import reference_space
 
 _CHUNK = 4096  # architectures at once: the activations stay in the cache
@@ -26,13 +24,13 @@ _PUBLISHED_RMSE = 0.0021
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Published:
-    """What a published predictor is for; its file does not say."""
+    """The space and resolutions of a published predictor, which its file does not state."""
 
     space_id: str
     slots_px: tuple[int, ...]
-    """Resolution of each of its resolution inputs."""
+    """The resolution of each slot of its input."""
     valid_px: tuple[int, ...]
-    """Those that it was trained on."""
+    """The resolutions that it was trained on."""
 
 
 _TUTORIAL = _Published(
@@ -57,14 +55,30 @@ class OfficialPredictor:
 
     kind = "official"
 
-    def __init__(self, space: SearchSpace, *, seed: int = 0) -> None:
-        """Predict for architectures of `space`; nothing is drawn, `seed` is unused."""
-        del seed
+    def __init__(
+        self,
+        space: SearchSpace,
+        perceptron: Perceptron,
+        *,
+        inputs: IntArray,
+        resolution_inputs: IntArray,
+    ) -> None:
+        """Predict for architectures of a space.
+
+        Args:
+            space: With the resolutions to predict for.
+            perceptron: In single precision.
+            inputs: The first of each gene's inputs, which lie side by side, one a choice; -1
+                where a gene has none, as the resolution, whose inputs come apart.
+            resolution_inputs: The input of each resolution of the space.
+        """
         self.space = space
-        self._state: State | None = None
+        self._perceptron = perceptron
+        self._inputs, self._resolution_inputs = inputs, resolution_inputs
+        self._choice_weights = self._weights_of_choices()
 
     def fit(self, genes: Genes, accuracy: FloatArray) -> None:
-        """Refuse: the published weights are what it is.
+        """Refuse to learn: its weights are the published ones.
 
         Raises:
             ParamsError: Always.
@@ -78,35 +92,14 @@ class OfficialPredictor:
         """Return the predicted accuracy, and the published error as standard deviation.
 
         Raises:
-            ParamsError: If no weights were loaded.
-            ArchError: If the genes are not of its space.
+            ArchError: If the genes are not in its space.
         """
-        require_fitted(self._state, self.kind)
         self.space.check_genes(genes)
         mean = np.empty(len(genes))
         for start in range(0, len(genes), _CHUNK):
             ran = self._perceptron(self._encode(genes[start : start + _CHUNK]))
             mean[start : start + _CHUNK] = ran.output
         return mean, np.full(len(genes), _PUBLISHED_RMSE)
-
-    def state(self) -> State:
-        """Return weights, biases and slots; see `StorablePredictor`."""
-        return require_fitted(self._state, self.kind)
-
-    def restore(self, state: State) -> None:
-        """Take over what `state` returned."""
-        self._state = dict(state)
-        num_layers = sum(name.startswith("weight_") for name in state)
-        self._perceptron = Perceptron(
-            [
-                np.ascontiguousarray(state[f"weight_{index}"].T.astype(np.float32))
-                for index in range(num_layers)
-            ],
-            [state[f"bias_{index}"].astype(np.float32) for index in range(num_layers)],
-        )
-        self._inputs = state["inputs"].astype(np.int64)
-        self._resolution_inputs = state["resolution_inputs"].astype(np.int64)
-        self._choice_weights = self._weights_of_choices()
 
     def trace(self, genes: Genes) -> "_OfficialTrace":
         """Predict, and keep what the slopes need; see `DifferentiablePredictor`."""
@@ -117,7 +110,7 @@ class OfficialPredictor:
         """Return what each choice adds to the first layer, shape (units, sum of choices)."""
         first = self._perceptron.weights[0]
         weights = np.zeros((int(self.space.num_choices.sum()), first.shape[1]), dtype=np.float32)
-        starts = _ladder(0, self.space.num_choices).astype(np.int64)
+        starts = _ladder(0, self.space.num_choices)
         for start, count, place in zip(starts, self.space.num_choices, self._inputs, strict=True):
             if place >= 0:
                 weights[start : start + count] = first[place : place + count]
@@ -169,14 +162,14 @@ def load_official_predictor(
     """
     tensors = _read_tensors(path)
     is_packaged = "base_acc" in tensors
-    layers = _layers_of(tensors, path, is_packaged=is_packaged)
+    perceptron = _perceptron_of(tensors, path, is_packaged=is_packaged)
     published = _RESNET if is_packaged else _TUTORIAL
     chosen = _valid_resolutions(resolutions_px, published.valid_px, path)
     space = replace(reference_space(published.space_id), resolutions_px=chosen)
     slots = len(published.slots_px)
     inputs = _resnet_inputs(space, slots) if is_packaged else _tutorial_inputs(space)
     blocks = int(space.num_choices[inputs >= 0].sum())
-    found = layers["weight_0"].shape[1]
+    found = len(perceptron.weights[0])
     if found != blocks + slots:
         raise CheckpointError(
             f"{path} must be the predictor of {published.space_id} with {blocks + slots} inputs, "
@@ -184,35 +177,35 @@ def load_official_predictor(
         )
     first = 0 if is_packaged else blocks
     resolutions = [first + published.slots_px.index(resolution) for resolution in chosen]
-    predictor = OfficialPredictor(space)
-    predictor.restore(
-        {**layers, "inputs": inputs, "resolution_inputs": np.array(resolutions, dtype=np.float64)}
+    return OfficialPredictor(
+        space, perceptron, inputs=inputs, resolution_inputs=np.array(resolutions)
     )
-    return predictor
 
 
-def _tutorial_inputs(space: SearchSpace) -> FloatArray:
+def _tutorial_inputs(space: SearchSpace) -> IntArray:
     """Return the first input of each gene, -1 where it has none: kernels, then expand ratios."""
-    inputs = np.full(space.num_genes, -1.0)
+    inputs = np.full(space.num_genes, -1)
     begin = space.columns["kernel_size"].start
     inputs[begin:] = _ladder(0, space.num_choices[begin:])
     return inputs
 
 
-def _resnet_inputs(space: SearchSpace, slots: int) -> FloatArray:
+def _resnet_inputs(space: SearchSpace, slots: int) -> IntArray:
     """Return the same for ResNet50: resolutions, stem depth, widths, then expand ratios."""
-    inputs = np.full(space.num_genes, -1.0)
+    inputs = np.full(space.num_genes, -1)
     depth, width = space.columns["depth"], space.columns["width"]
     expand = slice(space.columns["expand_ratio"].start + 1, None)  # but for the stem's block
-    first = float(slots)
+    first = slots
     for genes in (slice(depth.start, depth.start + 1), width, expand):
         inputs[genes] = _ladder(first, space.num_choices[genes])
-        first += float(space.num_choices[genes].sum())
+        first += int(space.num_choices[genes].sum())
     return inputs
 
 
-def _ladder(first: float, widths: IntArray) -> FloatArray:
-    return first + np.concatenate([[0], np.cumsum(widths)[:-1]])
+def _ladder(first: int, widths: IntArray) -> IntArray:
+    """Return where each of several ranges begins, which follow one another from `first` on."""
+    begins: IntArray = first + np.cumsum(widths, dtype=np.int64) - widths
+    return begins
 
 
 def _runs(space: SearchSpace, genes: Genes) -> BoolArray:
@@ -222,14 +215,16 @@ def _runs(space: SearchSpace, genes: Genes) -> BoolArray:
     return np.concatenate([others, active, active], axis=1)
 
 
-def _read_tensors(path: Path) -> Mapping[str, NDArray[np.float32]]:
+def _read_tensors(path: Path) -> Mapping[str, Layer]:
     import torch
 
     try:
         values = torch.load(path, map_location="cpu", weights_only=True)
         return {name: tensor.numpy().astype(np.float32) for name, tensor in values.items()}
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path} is not there: an accuracy predictor's file") from error
+        raise CheckpointError(
+            f"{path} must be an accuracy predictor's file, but is missing"
+        ) from error
     except (
         RuntimeError,
         pickle.UnpicklingError,
@@ -241,10 +236,8 @@ def _read_tensors(path: Path) -> Mapping[str, NDArray[np.float32]]:
         raise CheckpointError(f"{path} is not a file of tensors: {error}") from error
 
 
-def _layers_of(
-    tensors: Mapping[str, NDArray[np.float32]], path: Path, *, is_packaged: bool
-) -> dict[str, FloatArray]:
-    """Return weights and biases in order; the packaged layout's last bias is ``base_acc``."""
+def _perceptron_of(tensors: Mapping[str, Layer], path: Path, *, is_packaged: bool) -> Perceptron:
+    """Return the layers in order; the packaged layout's last bias is ``base_acc``."""
     names = [(f"{index}.weight", f"{index}.bias") for index in range(0, 8, 2)]
     if is_packaged:
         names = [(f"layers.{index}.0.weight", f"layers.{index}.0.bias") for index in range(3)]
@@ -255,11 +248,10 @@ def _layers_of(
             f"{path} must hold the layers of an accuracy predictor: {missing} are missing, found "
             f"{sorted(tensors)}"
         )
-    layers: dict[str, FloatArray] = {}
-    for index, (weight, bias) in enumerate(names):
-        layers[f"weight_{index}"] = tensors[weight].astype(np.float64)
-        layers[f"bias_{index}"] = tensors[bias].astype(np.float64)
-    return layers
+    return Perceptron(
+        [np.ascontiguousarray(tensors[weight].T) for weight, _ in names],
+        [tensors[bias] for _, bias in names],
+    )
 
 
 def _valid_resolutions(

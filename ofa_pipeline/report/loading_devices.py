@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ofa_pipeline.arch import Arch
-from ofa_pipeline.artifacts import read_json
+from ofa_pipeline.artifacts import Layout, read_json
+from ofa_pipeline.documents import DeviceProfile, FittedLatency, PickedSubnet, Picks, read_document
 from ofa_pipeline.errors import ManifestMismatchError
 from ofa_pipeline.report.contents import (
     ConfusionFacts,
@@ -33,64 +34,61 @@ _VERDICTS = ("within", "within_noise", "over")
 
 def load_latency(source: Source) -> LatencyFacts:
     """Read the samples of a latency model and the device card."""
-    card = read_json(source.path("card.json"), made_by=source.made_by)
-    model = read_json(source.path("model.json"), made_by=source.made_by)
+    profile = read_document(
+        source.path(Layout.DEVICE_PROFILE), DeviceProfile, remake=source.made_by
+    )
+    model = read_document(source.path(Layout.LATENCY_MODEL), FittedLatency, remake=source.made_by)
     rows = read_table(source.path("samples.parquet"), LATENCY_SCHEMA).to_pylist()
-    with source.explained("card.json"):
-        device = dict(card["device"])
-    with source.explained("model.json"):
-        noise = model["report"]["noise"]
-        return LatencyFacts(
-            card=device,
-            samples=tuple(
-                LatencySample(
-                    arch_id=row["arch_id"],
-                    role=row["role"],
-                    measured_ms=row["p50_ms"],
-                    interval=Interval(low=row["ci_low_ms"], high=row["ci_high_ms"]),
-                    estimated_ms=row["latency_ms_estimated"],
-                )
-                for row in rows
-            ),
-            noise_cv=noise["cv"],
-            num_contended=noise["num_contended"],
-            files=tuple(source.name(name) for name in ("samples.parquet", "model.json")),
-        )
+    return LatencyFacts(
+        card=profile.device.to_dict(),
+        samples=tuple(
+            LatencySample(
+                arch_id=row["arch_id"],
+                role=row["role"],
+                measured_ms=row["p50_ms"],
+                interval=Interval(low=row["ci_low_ms"], high=row["ci_high_ms"]),
+                estimated_ms=row["latency_ms_estimated"],
+            )
+            for row in rows
+        ),
+        noise_cv=model.report.noise.cv,
+        num_contended=model.report.noise.num_contended,
+        files=tuple(source.name(name) for name in ("samples.parquet", Layout.LATENCY_MODEL)),
+    )
 
 
 def load_search(source: Source) -> SearchFacts:
     """Read the front, the verified subnets and the picks of a device."""
-    document = read_json(source.path("picks.json"), made_by=source.made_by)
+    document = read_document(source.path(Layout.PICKS), Picks, remake=source.made_by)
     front = read_table(source.path("front.parquet"), FRONT_SCHEMA).to_pylist()
     verified = read_table(source.path("evaluations.parquet"), EVALUATIONS_SCHEMA).to_pylist()
-    with source.explained("picks.json"):
-        return SearchFacts(
-            front=tuple(
-                FrontPoint(
-                    arch_id=row["arch_id"],
-                    latency_ms=row["latency_ms_estimated"],
-                    accuracy_top1=row["accuracy_top1_estimated"],
-                )
-                for row in front
-            ),
-            verified=tuple(
-                FrontPoint(
-                    arch_id=row["arch_id"],
-                    latency_ms=row["p50_ms"],
-                    accuracy_top1=row["accuracy_top1_selection"],
-                )
-                for row in verified
-            ),
-            picks=tuple(_pick(pick) for pick in document["picks"]),
-            noise_std=document["accuracy_noise_points"] / 100,
-            num_rounds=document["num_rounds"],
-            is_stable=document["is_stable"],
-            accuracy_rmse=document["verification"]["accuracy_rmse_points"] / 100,
-            latency_mape=document["verification"]["latency_mape_percent"] / 100,
-            files=tuple(
-                source.name(name) for name in ("front.parquet", "evaluations.parquet", "picks.json")
-            ),
-        )
+    return SearchFacts(
+        front=tuple(
+            FrontPoint(
+                arch_id=row["arch_id"],
+                latency_ms=row["latency_ms_estimated"],
+                accuracy_top1=row["accuracy_top1_estimated"],
+            )
+            for row in front
+        ),
+        verified=tuple(
+            FrontPoint(
+                arch_id=row["arch_id"],
+                latency_ms=row["p50_ms"],
+                accuracy_top1=row["accuracy_top1_selection"],
+            )
+            for row in verified
+        ),
+        picks=tuple(_pick(pick) for pick in document.picks),
+        noise_std=document.accuracy_noise_points / 100,
+        num_rounds=document.num_rounds,
+        is_stable=document.is_stable,
+        accuracy_rmse=document.verification.accuracy_rmse_points / 100,
+        latency_mape=document.verification.latency_mape_percent / 100,
+        files=tuple(
+            source.name(name) for name in ("front.parquet", "evaluations.parquet", Layout.PICKS)
+        ),
+    )
 
 
 def load_subnets(source: Source, *, device: str) -> tuple[SubnetFacts, ...]:
@@ -147,13 +145,13 @@ def load_confusion(
     )
 
 
-def _pick(pick: Mapping[str, Any]) -> PickFacts:
+def _pick(pick: PickedSubnet) -> PickFacts:
     return PickFacts(
-        budget_ms=pick["budget_ms"],
-        arch_id=pick["arch_id"],
-        latency_ms=pick["latency_ms"],
-        accuracy_top1=pick["accuracy_top1_selection"],
-        num_tied=pick["num_tied"],
+        budget_ms=pick.budget_ms,
+        arch_id=pick.arch_id,
+        latency_ms=pick.latency_ms,
+        accuracy_top1=pick.accuracy_top1_selection,
+        num_tied=pick.num_tied,
     )
 
 

@@ -1,8 +1,15 @@
 """Search: the best subnets of every budget, by estimate and then by measurement."""
 
-from ofa_pipeline.search.evolution import EvolutionSettings, Evolved, evolve
+from ofa_pipeline.search.evolution import BRIEF, EvolutionSettings, Evolved, evolve
 from ofa_pipeline.search.front import BudgetFinding, Estimates, SearchResult, search_front
-from ofa_pipeline.search.objectives import Objective, SearchProblem, check_budgets, find_cheapest
+from ofa_pipeline.search.guided import GuidedResult, search_guided
+from ofa_pipeline.search.objectives import (
+    Objective,
+    Score,
+    SearchProblem,
+    check_budgets,
+    find_cheapest,
+)
 from ofa_pipeline.search.pareto import hypervolume, is_efficient
 from ofa_pipeline.search.population import Scored
 from ofa_pipeline.search.verify import (
@@ -16,14 +23,17 @@ from ofa_pipeline.search.verify import (
 )
 
 __all__ = [
+    "BRIEF",
     "BudgetFinding",
     "Estimates",
     "EvolutionSettings",
     "Evolved",
+    "GuidedResult",
     "Knowledge",
     "Objective",
     "Pick",
     "RealWorld",
+    "Score",
     "Scored",
     "SearchProblem",
     "SearchResult",
@@ -37,4 +47,5 @@ __all__ = [
     "is_efficient",
     "predict_verify_refit",
     "search_front",
+    "search_guided",
 ]

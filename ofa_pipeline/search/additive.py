@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ofa_pipeline.arch import FloatArray, Genes, SearchSpace
+from ofa_pipeline.arch import FloatArray, Genes, SearchSpace, resolution_choices
 from ofa_pipeline.errors import ArchError
 from ofa_pipeline.search.objectives import Score
 
@@ -33,7 +33,7 @@ class AdditiveScore:
     def __call__(self, genes: Genes) -> FloatArray:
         """Return the sum for each architecture."""
         space = self.space
-        resolution = genes[:, 0].astype(np.int64)
+        resolution = resolution_choices(space, genes)
         groups = np.arange(len(space.block_groups))
         slots = np.arange(space.num_blocks)
         kernels = genes[:, space.columns["kernel_size"]]
@@ -198,7 +198,7 @@ class _Probes:
         row = np.zeros(self.space.num_genes, dtype=np.int8)
         depth = self.space.columns["depth"]
         row[depth] = self.space.num_choices[depth] - 1
-        row[0] = resolution
+        row[self.space.columns["resolution"]] = resolution
         for gene, choice in changes.items():
             row[gene] = choice
         return row

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ofa_pipeline.arch import BoolArray, FloatArray, Genes, IntArray, SearchSpace
+from ofa_pipeline.arch import (
+    BoolArray,
+    FloatArray,
+    Genes,
+    IntArray,
+    SearchSpace,
+    resolution_choices,
+)
 from ofa_pipeline.search.additive import AdditiveScore
 
 Single = NDArray[np.float32]
@@ -82,7 +89,7 @@ class BlockMoves:
             prices: Gain that a unit of cost is worth, shape (architectures,): chooses the blocks
                 that a deeper architecture would run.
         """
-        resolution = genes[:, 0].astype(np.int64)
+        resolution = resolution_choices(self.space, genes)
         runs = self.space.active_blocks(genes)
         steep: Single = slopes.astype(np.float32, copy=False)
         gains = steep[:, self._kernel_inputs] + steep[:, self._expand_inputs] + self._is_option
@@ -134,7 +141,7 @@ class BlockMoves:
         self, genes: Genes, slopes: Single, options: IntArray, runs: BoolArray
     ) -> tuple[Single, Single]:
         """Return what every resolution does."""
-        rows, own = np.arange(len(genes)), genes[:, 0].astype(np.int64)
+        rows, own = np.arange(len(genes)), resolution_choices(self.space, genes)
         gain = slopes[:, : len(self._fixed)].copy()
         gain -= gain[rows, own][:, None]
         gain[rows, own] = _NEVER

@@ -1,14 +1,20 @@
 """What a verified search looks like in files: the front, the evaluations, the picks."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.cost import estimate_cost
-from ofa_pipeline.devices import LatencyMeasurement
+from ofa_pipeline.documents import (
+    LatencyMeasurement,
+    PickedSubnet,
+    Picks,
+    RunnerUp,
+    VerificationReport,
+)
 from ofa_pipeline.predictor import AccuracyPredictor
 from ofa_pipeline.search.pareto import is_efficient
 from ofa_pipeline.search.population import Scored
@@ -59,59 +65,60 @@ class Describer:
         }
 
 
-def picks_document(result: VerifiedSearch, *, accuracy_noise: float) -> dict[str, Any]:
-    """Return ``picks.json``: for each budget the pick, its price and the runners-up.
+def picks_document(result: VerifiedSearch, *, accuracy_noise: float) -> Picks:
+    """Return what a search found, for its artifact.
 
     Args:
         result: Of predict, verify, refit.
         accuracy_noise: Standard deviation of a measured accuracy, a fraction.
     """
-    return {
-        "picks": [_pick(pick) for pick in result.picks],
-        "accuracy_noise_points": 100 * accuracy_noise,
-        "num_verified": len(result.verified),
-        "num_rounds": result.num_rounds,
-        "is_stable": result.is_stable,
-        "latency_correction": result.latency_correction,
-        "hypervolume_estimated": result.last_search.hypervolume,
-        "verification": verification_report(result.verified),
-    }
+    return Picks(
+        picks=tuple(_pick(pick) for pick in result.picks),
+        accuracy_noise_points=100 * accuracy_noise,
+        num_verified=len(result.verified),
+        num_rounds=result.num_rounds,
+        is_stable=result.is_stable,
+        latency_correction=result.latency_correction,
+        hypervolume_estimated=result.last_search.hypervolume,
+        verification=verification_report(result.verified),
+    )
 
 
-def verification_report(verified: Sequence[VerifiedSubnet]) -> dict[str, float]:
+def verification_report(verified: Sequence[VerifiedSubnet]) -> VerificationReport:
     """Return how the estimates of the verified subnets compare with their measurements."""
     estimated = np.array([subnet.accuracy_top1_estimated for subnet in verified])
     measured = np.array([subnet.accuracy_top1 for subnet in verified])
     latency = np.array([subnet.latency.p50_ms for subnet in verified])
     latency_estimated = np.array([subnet.latency_ms_estimated for subnet in verified])
-    return {
-        "accuracy_rmse_points": 100 * float(np.sqrt(((estimated - measured) ** 2).mean())),
-        "accuracy_optimism_points": 100 * float((estimated - measured).mean()),
-        "latency_mape_percent": 100 * float(np.abs(latency_estimated / latency - 1).mean()),
-    }
+    return VerificationReport(
+        accuracy_rmse_points=100 * float(np.sqrt(((estimated - measured) ** 2).mean())),
+        accuracy_optimism_points=100 * float((estimated - measured).mean()),
+        latency_mape_percent=100 * float(np.abs(latency_estimated / latency - 1).mean()),
+    )
 
 
-def _pick(pick: Pick) -> dict[str, Any]:
-    return {
-        "budget_ms": pick.budget_ms,
-        **_verified(pick.subnet),
-        "price_points_per_ms": 100 * pick.price,
-        "num_tied": pick.num_tied,
-        "runners_up": [
-            {**_verified(subnet), "is_tied": place < pick.num_tied}
+def _pick(pick: Pick) -> PickedSubnet:
+    return PickedSubnet(
+        budget_ms=pick.budget_ms,
+        **_candidate(pick.subnet),
+        price_points_per_ms=100 * pick.price,
+        num_tied=pick.num_tied,
+        runners_up=tuple(
+            RunnerUp(**_candidate(subnet), is_tied=place < pick.num_tied)
             for place, subnet in enumerate(pick.runners_up)
-        ],
-    }
+        ),
+    )
 
 
-def _verified(subnet: VerifiedSubnet) -> dict[str, Any]:
+def _candidate(subnet: VerifiedSubnet) -> dict[str, Any]:
+    """Return the fields of `Candidate`."""
     return {
         "arch_id": subnet.arch.arch_id,
-        "arch": subnet.arch.to_dict(),
+        "arch": subnet.arch,
         "accuracy_top1_selection": subnet.accuracy_top1,
         "accuracy_top1_estimated": subnet.accuracy_top1_estimated,
         "latency_ms": subnet.latency.p50_ms,
-        "latency": asdict(_measurement(subnet)),
+        "latency": _measurement(subnet),
         "latency_ms_estimated": subnet.latency_ms_estimated,
     }
 

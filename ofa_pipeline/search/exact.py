@@ -99,7 +99,7 @@ class _Chain:
 
     def run(self) -> _States:
         genes = np.zeros((1, self.space.num_genes), dtype=np.int8)
-        genes[:, 0] = self.resolution
+        genes[:, self.space.columns["resolution"]] = self.resolution
         fixed = slice(self.resolution, self.resolution + 1)
         states = _States(genes, self.gain.fixed[fixed], self.cost.fixed[fixed])
         cheapest = [self._cheapest_group(g) for g in range(len(self.space.block_groups))]

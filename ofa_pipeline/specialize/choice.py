@@ -1,11 +1,11 @@
 """Which subnet serves which budget: the pick, or its runner-up when the pick is too slow."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ofa_pipeline.arch import Arch
-from ofa_pipeline.errors import ArchError, InfeasibleConstraintError, ManifestMismatchError
+from ofa_pipeline.documents import Picks
+from ofa_pipeline.errors import InfeasibleConstraintError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,28 +26,14 @@ class Choice:
     """0 for the pick of the search, 1 for its first runner-up."""
 
 
-def read_candidates(picks: Mapping[str, Any], *, origin: str) -> tuple[Candidates, ...]:
-    """Read what the search wrote.
-
-    Args:
-        picks: Content of ``picks.json``.
-        origin: Where it comes from, for messages.
-
-    Raises:
-        ManifestMismatchError: If it is not that.
-    """
-    try:
-        return tuple(
-            Candidates(
-                budget_ms=float(pick["budget_ms"]),
-                archs=tuple(Arch.from_dict(item["arch"]) for item in [pick, *pick["runners_up"]]),
-            )
-            for pick in picks["picks"]
+def candidates_of(picks: Picks) -> tuple[Candidates, ...]:
+    """Return, for each budget, the pick of the search and its runners-up."""
+    return tuple(
+        Candidates(
+            budget_ms=pick.budget_ms, archs=tuple(item.arch for item in (pick, *pick.runners_up))
         )
-    except (KeyError, TypeError, ArchError) as error:
-        raise ManifestMismatchError(
-            f"{origin} does not hold picks ({error!r}). Run the stage search again."
-        ) from error
+        for pick in picks.picks
+    )
 
 
 def choose(

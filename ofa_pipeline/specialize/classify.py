@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from ofa_pipeline.data.crop import evaluation_crop
 from ofa_pipeline.data.decode import decode_stored, middle_square
 from ofa_pipeline.errors import DatasetError, ManifestMismatchError, MissingArtifactError
 
@@ -35,9 +36,6 @@ FloatArray = NDArray[np.float32]
 Squares = NDArray[np.uint8]
 IMAGE_DIMENSIONS = 3
 """Height, width, channels."""
-LARGE_IMAGE_PX = 128
-"""From this side on, images are resized and cropped as on ImageNet; below, only resized."""
-CROP_FRACTION = 0.875
 BATCH_SIZE = 256
 """Images a call of the network, at most."""
 MAX_SIDE_PX = 1024
@@ -326,16 +324,13 @@ def resize(planes: FloatArray, resolution_px: int) -> FloatArray:
         Shape (N, C, resolution, resolution).
     """
     side = planes.shape[-1]
-    resized_px, start = resolution_px, 0
-    if side >= LARGE_IMAGE_PX:
-        resized_px = math.ceil(resolution_px / CROP_FRACTION)
-        start = round((resized_px - resolution_px) / 2)
+    resized_px, middle = evaluation_crop(side, resolution_px)
     step = side / resized_px
     centers = (np.arange(resized_px) + 0.5) * step
     distance = np.abs(np.arange(side) + 0.5 - centers[:, None]) / max(step, 1.0)
     triangle = np.clip(1 - distance, 0, None)
     weights = (triangle / triangle.sum(axis=1, keepdims=True)).astype(np.float32)
-    kept = weights[start : start + resolution_px]
+    kept = weights[middle]
     resampled: FloatArray = kept @ (planes @ kept.T)
     return resampled
 

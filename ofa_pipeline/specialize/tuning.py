@@ -154,7 +154,6 @@ class Tuner:
             fold_batch_norm(subnet),
             self._selection,
             resolution_px=subnet.arch.resolution_px,
-            mean=self._evaluator.mean,
-            std=self._evaluator.std,
+            normalization=self._evaluator.normalization,
             batch_size=self._evaluator.batch_size,
         ).accuracy_top1

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -194,10 +194,10 @@ def _summarize(
         largest_ms=_latency_of(space.largest, fit),
     )
     report = {
-        "fit": asdict(report_errors(_p50_ms(fit), model.predict(space, _genes(space, fit)))),
-        "holdout": asdict(
-            report_errors(_p50_ms(holdout), model.predict(space, _genes(space, holdout)))
-        ),
+        "fit": report_errors(_p50_ms(fit), model.predict(space, _genes(space, fit))).to_dict(),
+        "holdout": report_errors(
+            _p50_ms(holdout), model.predict(space, _genes(space, holdout))
+        ).to_dict(),
         "noise": measurement_noise(samples),
     }
     return profile, report

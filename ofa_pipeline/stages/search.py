@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.artifacts import (
+    Layout,
     digest_input,
     digest_json,
     read_json,
@@ -135,8 +136,7 @@ class SearchJob:
             supernet=self.supernet.to(device),
             calibration=self.dataset.split("calibration"),
             evaluation=self.dataset.split("selection"),
-            mean=self.dataset.mean,
-            std=self.dataset.std,
+            normalization=self.dataset.normalization,
             batch_size=params.batch_size,
             calibration_images=params.calibration_images,
             device=device,
@@ -235,13 +235,13 @@ class SearchJob:
         with write_artifact(self.context.layout.search(self.device), **self.inputs) as writer:
             write_table(writer.folder / "front.parquet", FRONT_SCHEMA, front)
             write_table(writer.folder / "evaluations.parquet", EVALUATIONS_SCHEMA, evaluations)
-            write_json(writer.folder / "picks.json", document)
+            write_json(writer.folder / Layout.PICKS, document.to_dict())
             writer.summary.update(
                 num_picks=len(result.picks),
                 num_verified=len(result.verified),
                 num_rounds=result.num_rounds,
                 is_stable=result.is_stable,
-                **document["verification"],
+                **document.verification.to_dict(),
             )
 
 

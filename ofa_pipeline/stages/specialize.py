@@ -8,17 +8,18 @@ from typing import Any
 
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.artifacts import (
+    Layout,
     Manifest,
     digest_file,
     digest_input,
     digest_json,
-    read_json,
     write_artifact,
     write_json,
 )
 from ofa_pipeline.cost import arch_cost
 from ofa_pipeline.data import Dataset, open_dataset
 from ofa_pipeline.devices import LatencyMeter, build_runtime
+from ofa_pipeline.documents import Picks, read_document
 from ofa_pipeline.errors import ManifestMismatchError
 from ofa_pipeline.evaluation import (
     LargestSubnet,
@@ -40,7 +41,7 @@ from ofa_pipeline.specialize import (
 )
 from ofa_pipeline.specialize.build import BuiltSubnet, SubnetBuilder
 from ofa_pipeline.specialize.bundle import SHIPPED_FILES
-from ofa_pipeline.specialize.choice import Choice, choose, read_candidates
+from ofa_pipeline.specialize.choice import Choice, candidates_of, choose
 from ofa_pipeline.specialize.tuning import Tuner, TuningPlan, tuning_rounds
 from ofa_pipeline.stages import StageContext, find_stage, read_paths, stage_inputs
 from ofa_pipeline.stages.collect_accuracy import evaluator_of
@@ -68,9 +69,8 @@ def run(context: StageContext) -> None:
     device = context.item or ""
     layout = context.layout
     inputs = stage_inputs(find_stage(NAME), context)
-    picks_path = layout.search(device) / "picks.json"
-    made_by = f"ofa-pipeline stage search --item {device}"
-    candidates = read_candidates(read_json(picks_path, made_by=made_by), origin=str(picks_path))
+    remake = f"ofa-pipeline stage search --item {device}"
+    picks = read_document(layout.search(device) / Layout.PICKS, Picks, remake=remake)
     dataset = open_dataset(layout.dataset)
     supernet = load_supernet(layout.supernet_weights(context.params.final_phase))
     _check_supernet(supernet, dataset, context)
@@ -78,7 +78,7 @@ def run(context: StageContext) -> None:
     scratch = layout.scratch(NAME, digest_json([device, inputs["params"], digests]))
     workshop = _Workshop(context, supernet, dataset, scratch)
     choices = choose(
-        candidates,
+        candidates_of(picks),
         meets=lambda arch, budget_ms: workshop.certifier(arch).meets(budget_ms),
         describe=lambda arch: f"{workshop.certifier(arch).certificate.measurement.p50_ms:.4g} ms",
     )
@@ -134,8 +134,7 @@ class _Workshop:
             Tuner(evaluator_of(supernet, dataset, params.evaluation), plan=plan),
             ResizedImages(
                 split=dataset.split("test"),
-                mean=dataset.mean,
-                std=dataset.std,
+                normalization=dataset.normalization,
                 batch_size=params.evaluation.batch_size,
             ),
             runtime=self._meter.runtime,
@@ -210,8 +209,8 @@ class _Workshop:
             "space": self._space.to_dict(),
             "num_classes": dataset.num_classes,
             "class_names": list(dataset.class_names),
-            "mean": list(dataset.mean),
-            "std": list(dataset.std),
+            "mean": list(dataset.normalization.mean),
+            "std": list(dataset.normalization.std),
             "image_size_px": dataset.image_size_px,
             **reading,
             "calibration": {"split": "calibration", "images": calibration},
@@ -295,7 +294,7 @@ def tuning_plan(params: Params, dataset: Dataset, trained: Mapping[str, Any]) ->
         )
     epochs, rate = special.epochs, special.learning_rate
     return TuningPlan(
-        images=TrainingImages(split=dataset.split("train"), mean=dataset.mean, std=dataset.std),
+        images=TrainingImages(split=dataset.split("train"), normalization=dataset.normalization),
         recipe=replace(recipe_of(params.training), seed=derive_seed(special.seed, "specialize")),
         rounds=tuning_rounds(
             -(-trained["total_epochs"] // _PART) if epochs == "auto" else epochs,

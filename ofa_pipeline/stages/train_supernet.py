@@ -79,7 +79,7 @@ def _train(context: StageContext) -> None:
     history = train_phase(
         supernet,
         phase,
-        images=TrainingImages(split=dataset.split("train"), mean=dataset.mean, std=dataset.std),
+        images=TrainingImages(split=dataset.split("train"), normalization=dataset.normalization),
         recipe=recipe_of(params.training),
         teacher=teacher,
         hooks=Hooks(
@@ -247,8 +247,7 @@ def _evaluator(
         supernet=supernet,
         calibration=dataset.split("calibration"),
         evaluation=dataset.split("selection"),
-        mean=dataset.mean,
-        std=dataset.std,
+        normalization=dataset.normalization,
         batch_size=EVALUATION_BATCH_SIZE,
         calibration_images=training.calibration_images,
         evaluation_images=num_images,

@@ -1,6 +1,12 @@
 """The supernet, the subnets inside it, and the way from one to the other."""
 
-from ofa_pipeline.supernet.build import Subnet, Supernet, build_subnet, build_supernet
+from ofa_pipeline.supernet.build import (
+    Subnet,
+    Supernet,
+    build_subnet,
+    build_supernet,
+    empty_supernet,
+)
 from ofa_pipeline.supernet.dropout import dropout_generator
 from ofa_pipeline.supernet.elastic_ops import ElasticBatchNorm
 from ofa_pipeline.supernet.extraction import extract_subnet, store_statistics
@@ -18,6 +24,7 @@ __all__ = [
     "build_subnet",
     "build_supernet",
     "dropout_generator",
+    "empty_supernet",
     "extract_subnet",
     "fold_batch_norm",
     "load_subnet",

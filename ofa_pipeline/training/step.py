@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.cores import usable_cores
-from ofa_pipeline.data import Augmentation, Batch, Split, augment
+from ofa_pipeline.data import Augmentation, Batch, Normalization, Split, augment
 from ofa_pipeline.errors import TrainingDivergedError
 from ofa_pipeline.supernet import ElasticBatchNorm, dropout_generator
 from ofa_pipeline.training.losses import training_loss
@@ -43,8 +43,7 @@ class TrainingImages:
     """What is trained on, and how its pixels are normalized."""
 
     split: Split
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    normalization: Normalization
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,8 +212,7 @@ class TrainingStep:
             batch.images.to(self._device),
             kind=self._recipe.augmentation,
             resolution_px=resolution_px,
-            mean=self._images.mean,
-            std=self._images.std,
+            normalization=self._images.normalization,
             generator=generator,
         ).contiguous(memory_format=torch.channels_last)
         labels = batch.labels.to(self._device)

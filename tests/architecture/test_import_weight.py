@@ -10,7 +10,7 @@ import sys
 import pytest
 
 WITHOUT_TORCH = (
-    *("arch", "spaces", "cost", "params", "tables", "predictor", "search"),
+    *("arch", "spaces", "cost", "params", "tables", "documents", "predictor", "search"),
     *("reference.zoo", "reference.offline"),
 )
 TRAINING_NEEDS_NONE_OF = ("prefect", "mlflow", "dvc", "torchvision", "optuna", "pandas", "sklearn")

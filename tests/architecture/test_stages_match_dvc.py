@@ -18,8 +18,8 @@ GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 PLUMBING = {
     *("errors", "progress", "cores", "memory", "params", "artifacts", "workspace", "stages"),
     *("yaml_reader", "cron", "explain", "plugins"),  # of params
-    *("dataset_summary", "run_warnings", "masking", "temporary", "user", "proxies"),
-    *("integrity", "resume", "stopwatch"),
+    *("dataset_summary", "documents", "run_warnings", "masking", "temporary", "user", "proxies"),
+    *("integrity", "resume", "stopwatch", "telemetry"),
 }
 
 TO_DVC = {

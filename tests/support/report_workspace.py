@@ -25,6 +25,7 @@ from ofa_pipeline.tables import (
     arch_columns,
     write_table,
 )
+from tests.support import documents as samples
 from tests.support.dataset_summary import sample_summary
 
 PHASES = ("largest", "elastic")
@@ -198,7 +199,6 @@ def _write_predictor(layout: Layout) -> None:
 
 
 def _write_latency(layout: Layout, device: str) -> None:
-    card = {"runtime": "onnxruntime", "hardware": "a processor", "threads": 1}
     columns = {
         **_arch_columns(),
         **_latencies(np.linspace(1.0, 2.0, 6)),
@@ -210,8 +210,8 @@ def _write_latency(layout: Layout, device: str) -> None:
         layout.latency(device),
         "profile_latency",
         {
-            "card.json": {"device": card},
-            "model.json": {"report": {"noise": {"cv": 0.01, "num_contended": 0}}},
+            layout.DEVICE_PROFILE: samples.device_profile().to_dict(),
+            layout.LATENCY_MODEL: samples.fitted_latency().to_dict(),
         },
         tables={"samples.parquet": (LATENCY_SCHEMA, columns)},
     )
@@ -231,28 +231,13 @@ def _write_search(layout: Layout, device: str) -> None:
         "round": [1] * 6,
         "role": ["exploit"] * 6,
     }
-    picks = [
-        {
-            "budget_ms": budget,
-            "arch_id": arch.arch_id,
-            "latency_ms": budget * 0.9,
-            "accuracy_top1_selection": 0.65,
-            "num_tied": 1,
-        }
-        for budget, arch in zip((1.5, 2.5), (archs()[0], archs()[-1]), strict=True)
-    ]
-    document = {
-        "picks": picks,
-        "accuracy_noise_points": 0.2,
-        "num_rounds": 2,
-        "is_stable": False,
-        "verification": {"accuracy_rmse_points": 0.4, "latency_mape_percent": 3.0},
-    }
+    first, *_, last = archs()
+    picks = samples.picks((1.5, [first]), (2.5, [last]))
     _write(
         layout,
         layout.search(device),
         "search",
-        {"picks.json": document},
+        {layout.PICKS: picks.to_dict()},
         tables={
             "front.parquet": (FRONT_SCHEMA, {**_arch_columns(), **estimated}),
             "evaluations.parquet": (EVALUATIONS_SCHEMA, evaluations),

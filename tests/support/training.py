@@ -8,12 +8,11 @@ import torch
 from torch import Tensor
 
 from ofa_pipeline.arch import SearchSpace
-from ofa_pipeline.data import Batch, Split
+from ofa_pipeline.data import Batch, Normalization, Split
 from ofa_pipeline.spaces import mobilenet_v3_small_images
 from ofa_pipeline.training import Phase, Recipe, Sampled, Schedule, TrainingImages
 
-MEAN = (0.5, 0.5, 0.5)
-STD = (0.25, 0.25, 0.25)
+NORMALIZATION = Normalization(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 NUM_CLASSES = 3
 
 
@@ -76,7 +75,7 @@ def striped_images(count: int, *, side_px: int = 12, seed: int = 0) -> Split:
 
 def training_images(count: int = 32) -> TrainingImages:
     """Return images to train on."""
-    return TrainingImages(split=striped_images(count), mean=MEAN, std=STD)
+    return TrainingImages(split=striped_images(count), normalization=NORMALIZATION)
 
 
 def tiny_recipe(batch_size: int = 8) -> Recipe:

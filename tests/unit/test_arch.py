@@ -13,6 +13,8 @@ from ofa_pipeline.arch import (
     SearchSpace,
     expanded_channels,
     make_divisible,
+    resolution_choices,
+    resolution_values_px,
     squeezed_channels,
 )
 from ofa_pipeline.errors import ArchError
@@ -348,3 +350,13 @@ def test_what_is_not_a_space_is_refused():
     values["backbone"]["kind"] = "vit"
     with pytest.raises(ArchError, match="not a search space"):
         SearchSpace.from_dict(values)
+
+
+def test_resolutions_of_genes_are_those_of_their_archs():
+    space = tiny_space()
+    genes = space.sample(np.random.default_rng(0), 20)
+    expected = [arch.resolution_px for arch in space.archs(genes)]
+    assert len(set(expected)) > 1
+    assert resolution_values_px(space, genes).tolist() == expected
+    choices = resolution_choices(space, genes)
+    assert [space.resolutions_px[choice] for choice in choices] == expected

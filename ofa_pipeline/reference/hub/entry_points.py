@@ -36,7 +36,8 @@ def ofa_supernet(
 
     Raises:
         ArchError: If the name is unknown.
-        MissingArtifactError: If the weights cannot be had; the message says where to put them.
+        MissingArtifactError: If the weights cannot be downloaded; the message says where to put
+            a local copy.
         CheckpointError: If the file is not a checkpoint of this supernet.
     """
     space = reference_space(supernet_id)
@@ -64,7 +65,8 @@ def ofa_specialized(
 
     Raises:
         ArchError: If the name is unknown.
-        MissingArtifactError: If a file cannot be had; the message says where to put it.
+        MissingArtifactError: If a file cannot be downloaded; the message says where to put a local
+            copy.
         CheckpointError: If the weights do not fit the network.
     """
     spec, resolution_px = load_spec(net_id)

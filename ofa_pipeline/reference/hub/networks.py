@@ -22,7 +22,7 @@ from ofa_pipeline.reference.hub.loading import adopt_names, state_dict_error, un
 from ofa_pipeline.reference.hub.settings import ActiveSettings, Setting, is_mbconv
 from ofa_pipeline.reference.names import reference_names, to_reference
 from ofa_pipeline.reference.zoo import NetworkSpec, write_net_config
-from ofa_pipeline.supernet import Subnet, Supernet, build_subnet, build_supernet
+from ofa_pipeline.supernet import Subnet, Supernet, build_subnet, build_supernet, sort_channels
 
 _CLASSIFIER = "classifier"
 
@@ -259,8 +259,6 @@ class OfaSupernet(_Network):
         Raises:
             CheckpointError: If parts other than the classifier were replaced.
         """
-        from ofa_pipeline.supernet import sort_channels
-
         ratios = sorted(self.space.block_groups[-1].expand_ratios, reverse=True)
         core = build_supernet(self.space, num_classes=1)
         head = {k: v for k, v in to_reference(core).items() if k.startswith(_CLASSIFIER)}

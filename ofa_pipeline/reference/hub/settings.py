@@ -19,7 +19,7 @@ _CONSTRAINED: dict[str, str] = {"depth": "d", "expand_ratio": "e", "kernel_size"
 
 
 class ActiveSettings:
-    """What a supernet is set to, by the reference's names (``ks``, ``e``, ``d``, ``w``).
+    """The settings of a supernet by the reference's names (``ks``, ``e``, ``d``, ``w``).
 
     Attributes:
         values: The current value of every entry of every setting.

@@ -1,4 +1,4 @@
-"""Tables of measured subnets in the reference's words: ``ks``, ``e``, ``d``, ``image_size``.
+"""Tables of measured subnets with the reference's columns ``ks``, ``e``, ``d``, ``image_size``.
 
 The schema of published measurements (IntelLabs/DyNAS-T). Percentages become fractions here, and
 nowhere else.
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from ofa_pipeline.arch import Arch, FloatArray, Genes, SearchSpace
 from ofa_pipeline.errors import ArchError, ParamsError
-from ofa_pipeline.predictor.metrics import pooled_noise
+from ofa_pipeline.predictor import pooled_noise
 
 _ARCH = ("ks", "e", "d", "image_size")
 _NUM_LISTED = 3
@@ -43,12 +43,12 @@ def read_measured_table(path: Path, space: SearchSpace) -> MeasuredTable:
     Args:
         path: Parquet with the columns ``ks``, ``e``, ``d``, ``image_size``, ``top1`` (percent)
             and ``macs``.
-        space: That the subnets are of.
+        space: The search space of the subnets.
 
     Raises:
-        ParamsError: If the file is missing or no such table, or a value is not a number, not
-            positive, or not a percentage; the message names the rows.
-        ArchError: If a subnet is not of the space.
+        ParamsError: If the file is missing or lacks a column, or a value is not a positive number
+            or not a percentage; the message names the rows.
+        ArchError: If a subnet is not in the space.
     """
     table = _read(path, (*_ARCH, "top1", "macs"))
     accuracy = np.array(table["top1"].to_pylist(), dtype=np.float64) / 100
@@ -78,16 +78,16 @@ def read_column(
 
     Args:
         path: Parquet with the architecture's columns and the named one.
-        space: That the subnets are of.
-        column: Where the quantity is; may be left out where the table has only one more column.
-        quantity: What it is, for the error message.
+        space: The search space of the subnets.
+        column: The quantity's column; may be left out where the table has only one more column.
+        quantity: The quantity's name, for the error message.
 
     Returns:
-        Genes and values; equal architectures once, with the mean of their values.
+        Genes and values, each architecture once with the mean of its values.
 
     Raises:
         ParamsError: If the file or the column is missing, or a value is not a positive number.
-        ArchError: If a subnet is not of the space.
+        ArchError: If a subnet is not in the space.
     """
     table = _read(path, _ARCH)
     others = [name for name in table.column_names if name not in _ARCH]

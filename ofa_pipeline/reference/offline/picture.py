@@ -1,4 +1,4 @@
-"""The front as a picture."""
+"""The picture of a front."""
 
 import io
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ def draw_front(
     """Draw estimated accuracy against estimated latency, with the pick of each budget.
 
     Args:
-        latency_ms: Of the efficient architectures, ascending.
-        accuracy: Of the same, fractions.
-        budgets: Budget in milliseconds, and the accuracy of its pick.
-        path: Of the PNG file, written whole or not at all.
+        latency_ms: Latency of the efficient architectures, ascending.
+        accuracy: Their accuracy, fractions.
+        budgets: Each budget in milliseconds with the accuracy of its pick.
+        path: The PNG file, written whole or not at all.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ofa_pipeline.arch import FloatArray, Genes, IntArray, SearchSpace
+from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.errors import ArchError, ParamsError
 from ofa_pipeline.latency import LatencyModel, load_latency_model
 from ofa_pipeline.predictor import (
@@ -27,18 +28,17 @@ from ofa_pipeline.reference.lookup_table import (
 )
 from ofa_pipeline.reference.official_predictor import load_official_predictor
 from ofa_pipeline.reference.offline.measured import read_column, read_measured_table
-from ofa_pipeline.search.front import Estimates
-from ofa_pipeline.search.objectives import Score
+from ofa_pipeline.search import Estimates, Score
 from ofa_pipeline.spaces import REFERENCE_SPACES, reference_space
 
 _FOLDS = 5
 _COSTLY_KINDS = ("kernel_ridge", "gaussian_process", "gradient_boosting")
-_NUM_CLASSES = 1000  # of the published networks, which tables of measurements are about
+_NUM_CLASSES = 1000  # ImageNet's: tables of measurements are about the published networks
 
 
 @dataclass(frozen=True, slots=True)
 class AccuracySource:
-    """A predictor, and the resolutions that it knows."""
+    """A predictor, and the resolutions that it can predict for."""
 
     predictor: AccuracyPredictor
     resolutions_px: tuple[int, ...]
@@ -46,7 +46,7 @@ class AccuracySource:
 
 @dataclass(frozen=True, slots=True)
 class LatencySource:
-    """A latency model of any restriction of a space."""
+    """A latency model for a space with some of its resolutions left out."""
 
     build: Callable[[SearchSpace], Score]
     resolutions_px: tuple[int, ...]
@@ -60,7 +60,7 @@ def load_estimates(
     latency_column: str | None = None,
     seed: int = 0,
 ) -> Estimates:
-    """Read accuracy and latency, for the resolutions that both know.
+    """Read accuracy and latency, for the resolutions that both cover.
 
     Args:
         space_id: A reference supernet, or the id of the space that the predictor was saved with.
@@ -68,11 +68,12 @@ def load_estimates(
             with the columns ``ks``, ``e``, ``d``, ``image_size`` and ``top1``.
         latency: A folder of look-up tables, a look-up table called ``224_lookup_table.yaml``, a
             latency artifact, or a Parquet table with the first four of these columns.
-        latency_column: Of such a table, milliseconds.
-        seed: Of what is fitted.
+        latency_column: The table's column of latencies in milliseconds; needed where it has more
+            than one column beside the architecture's.
+        seed: Seed of the predictor that is fitted to a table.
 
     Raises:
-        ParamsError: If a file is missing or of no known kind, or the two have no resolution in
+        ParamsError: If a file is missing or of an unknown kind, or the two have no resolution in
             common.
         ArchError: If the predictor is of another space.
     """
@@ -167,7 +168,7 @@ def _fitted(space: SearchSpace, path: Path, seed: int) -> AccuracySource:
 
 
 def _latency(space: SearchSpace, path: Path, column: str | None) -> LatencySource:
-    if path.is_dir() and (path / "model.json").exists():
+    if path.is_dir() and (path / Layout.LATENCY_MODEL).exists():
         model = load_latency_model(path)
         return _artifact(model, space)
     if path.is_dir() or FILE_NAME.fullmatch(path.name):

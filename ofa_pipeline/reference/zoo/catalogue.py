@@ -101,7 +101,7 @@ def published_network(name: str) -> PublishedNetwork:
     """Return one published network by its name (with ``@`` or ``-``) or its alias.
 
     Raises:
-        ArchError: If there is none.
+        ArchError: If no published network has that name or alias; the message suggests the closest.
     """
     wanted = name.replace("@", "-")
     for network in published_networks():

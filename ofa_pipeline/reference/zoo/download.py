@@ -43,7 +43,7 @@ class RemoteFile:
 
     url: str
     cache_name: str
-    """Path below the cache folder."""
+    """Path within the cache folder."""
 
 
 def supernet_file(supernet_id: str) -> RemoteFile:
@@ -99,7 +99,7 @@ def fetch_file(
     An interrupted download is taken up where it stopped.
 
     Raises:
-        MissingArtifactError: If it is not there and cannot be downloaded; the message names the
+        MissingArtifactError: If it is not cached and cannot be downloaded; the message names the
             path where a local copy is expected.
         CheckpointError: If the cached file was changed, or the server sent something else.
     """
@@ -130,7 +130,7 @@ def import_file(file: RemoteFile, source: Path, *, folder: Path | None = None) -
     """Copy a local file into the cache, as if it had been downloaded.
 
     Raises:
-        MissingArtifactError: If the source is not there.
+        MissingArtifactError: If the source is not a file.
         OfaPipelineError: If the cache cannot be written.
     """
     if not source.is_file():
@@ -183,7 +183,7 @@ def _ask(url: str, headers: Mapping[str, str]) -> requests.Response:
     except ValueError as error:
         if isinstance(error, requests.RequestException):
             raise
-        # Of urllib3, with the proxy's password in it.
+        # urllib3's own error shows the proxy's password.
         raise requests.exceptions.InvalidProxyURL(
             "the address of a proxy begins with http://, https:// or socks5://"
         ) from error

@@ -21,9 +21,9 @@ class NetworkSpec:
     """What a configuration says: an architecture of a space, its classes and dropout."""
 
     space: SearchSpace
-    """With the configuration's batch-norm parameters."""
+    """The supernet's space, with the batch-norm parameters of the configuration."""
     arch: Arch
-    """At the space's largest resolution: a configuration has none."""
+    """Its resolution is the space's largest, because a configuration does not state one."""
     num_classes: int
     dropout: float
 

@@ -17,8 +17,8 @@ def load_spec(name: str) -> tuple[NetworkSpec, int]:
 
     Raises:
         ArchError: If the name is unknown.
-        MissingArtifactError: If the configuration cannot be had.
-        CheckpointError: If it is not one.
+        MissingArtifactError: If the configuration is not cached and cannot be downloaded.
+        CheckpointError: If the downloaded files are not a network's configuration.
     """
     network = published_network(name)
     if network.has_arch:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from ofa_pipeline.artifacts import write_artifact
 from ofa_pipeline.cli import app
-from ofa_pipeline.data import resize_normalize
+from ofa_pipeline.data import Normalization, resize_normalize
 from ofa_pipeline.errors import DatasetError, ManifestMismatchError, OfaPipelineError, ParamsError
 from ofa_pipeline.specialize import write_bundle
 from ofa_pipeline.supernet import build_subnet, build_supernet, save_subnet, save_supernet
@@ -41,8 +41,7 @@ def pixels_of(files):
     return resize_normalize(
         torch.from_numpy(decoded).permute(0, 3, 1, 2),
         resolution_px=SIDE,
-        mean=(0.5,) * 3,
-        std=(0.25,) * 3,
+        normalization=Normalization(mean=(0.5,) * 3, std=(0.25,) * 3),
     )
 
 

@@ -150,8 +150,8 @@ def test_statistics_are_those_of_the_training_pixels(tmp_path):
     prepare(tmp_path, "image_folder:images")
     dataset = open_dataset(tmp_path / "dataset")
     pixels = dataset.split("train").images().numpy() / 255.0
-    np.testing.assert_allclose(dataset.mean, pixels.mean(axis=(0, 2, 3)), rtol=1e-12)
-    np.testing.assert_allclose(dataset.std, pixels.std(axis=(0, 2, 3)), rtol=1e-12)
+    np.testing.assert_allclose(dataset.normalization.mean, pixels.mean(axis=(0, 2, 3)), rtol=1e-12)
+    np.testing.assert_allclose(dataset.normalization.std, pixels.std(axis=(0, 2, 3)), rtol=1e-12)
 
 
 def test_statistics_are_exact_where_a_naive_sum_of_squares_is_not():
@@ -172,7 +172,7 @@ def test_constant_channel_has_the_deviation_of_one_gray_level(tmp_path):
             pixels[:, :, 2] = 7
             (tmp_path / f"images/{label}/{index}.png").write_bytes(encoded(pixels))
     prepare(tmp_path, "image_folder:images")
-    assert open_dataset(tmp_path / "dataset").std[2] == 1 / 255
+    assert open_dataset(tmp_path / "dataset").normalization.std[2] == 1 / 255
 
 
 def test_unreadable_files_are_quarantined_with_the_reason(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ofa_pipeline.data import SourceImages, resize_normalize
+from ofa_pipeline.data import Normalization, SourceImages, resize_normalize
 from ofa_pipeline.errors import DatasetError
 from tests.support.images import encoded, noise, write_image_folder
 
@@ -60,7 +60,9 @@ def test_evaluation_pixels_equal_those_of_torchvision(tmp_path, resolution_px):
     images = SourceImages(f"image_folder:{tmp_path}", base=tmp_path, image_size_px=resized_px)
     (batch,) = images.batches(2)
     found = resize_normalize(
-        batch.images[:1], resolution_px=resolution_px, mean=(0.0,) * 3, std=(1.0,) * 3
+        batch.images[:1],
+        resolution_px=resolution_px,
+        normalization=Normalization(mean=(0.0,) * 3, std=(1.0,) * 3),
     )
     reference = transforms.Compose(
         [

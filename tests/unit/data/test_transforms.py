@@ -5,11 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
-from ofa_pipeline.data import augment, resize_normalize
+from ofa_pipeline.data import Normalization, augment, resize_normalize
 from ofa_pipeline.data.transforms import random_boxes
 from tests.support.images import noise
 
-PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+PLAIN = Normalization(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 
 
 def batch(count, *, side, seed=0):
@@ -32,7 +32,7 @@ def generator(seed=0):
 @pytest.mark.parametrize(("side", "resolution_px"), [(28, 16), (28, 20), (32, 28), (28, 40)])
 def test_resize_equals_pillow_up_to_its_rounding(side, resolution_px):
     images = batch(3, side=side)
-    found = resize_normalize(images, resolution_px=resolution_px, **PLAIN) * 255
+    found = resize_normalize(images, resolution_px=resolution_px, normalization=PLAIN) * 255
     expected = resized_by_pillow(images, resolution_px)
     assert (found - expected).abs().max() <= 1.01
 
@@ -40,7 +40,7 @@ def test_resize_equals_pillow_up_to_its_rounding(side, resolution_px):
 @pytest.mark.parametrize(("side", "resolution_px"), [(28, 16), (32, 28), (28, 40)])
 def test_resize_equals_torch(side, resolution_px):
     images = batch(3, side=side)
-    found = resize_normalize(images, resolution_px=resolution_px, **PLAIN) * 255
+    found = resize_normalize(images, resolution_px=resolution_px, normalization=PLAIN) * 255
     expected = torch.nn.functional.interpolate(
         images.float(), size=(resolution_px,) * 2, mode="bilinear", antialias=True
     )
@@ -49,22 +49,34 @@ def test_resize_equals_torch(side, resolution_px):
 
 def test_resize_to_the_same_size_keeps_every_pixel():
     images = batch(2, side=16)
-    found = resize_normalize(images, resolution_px=16, **PLAIN)
+    found = resize_normalize(images, resolution_px=16, normalization=PLAIN)
     torch.testing.assert_close(found * 255, images.float(), rtol=0, atol=1e-4)
 
 
 def test_images_are_left_as_they_were():
     images = batch(2, side=16)
     before = images.clone()
-    resize_normalize(images, resolution_px=16, mean=(0.5,) * 3, std=(0.2,) * 3)
-    augment(images, kind="crop_flip", resolution_px=16, generator=generator(), **PLAIN)
-    augment(images, kind="random_resized_crop", resolution_px=16, generator=generator(), **PLAIN)
+    resize_normalize(
+        images, resolution_px=16, normalization=Normalization(mean=(0.5,) * 3, std=(0.2,) * 3)
+    )
+    augment(images, kind="crop_flip", resolution_px=16, generator=generator(), normalization=PLAIN)
+    augment(
+        images,
+        kind="random_resized_crop",
+        resolution_px=16,
+        generator=generator(),
+        normalization=PLAIN,
+    )
     assert torch.equal(images, before)
 
 
 def test_normalized_pixels_have_the_mean_and_deviation_taken_away():
     images = torch.full((1, 3, 4, 4), 51, dtype=torch.uint8)
-    found = resize_normalize(images, resolution_px=4, mean=(0.1, 0.2, 0.3), std=(0.1, 0.2, 0.4))
+    found = resize_normalize(
+        images,
+        resolution_px=4,
+        normalization=Normalization(mean=(0.1, 0.2, 0.3), std=(0.1, 0.2, 0.4)),
+    )
     expected = torch.tensor([1.0, 0.0, -0.25])
     torch.testing.assert_close(found[0, :, 0, 0], expected, rtol=0, atol=1e-6)
 
@@ -72,7 +84,7 @@ def test_normalized_pixels_have_the_mean_and_deviation_taken_away():
 @pytest.mark.parametrize("resolution_px", [128, 160, 224])
 def test_large_images_are_resized_and_cropped_as_on_imagenet(resolution_px):
     images = batch(1, side=256)
-    found = resize_normalize(images, resolution_px=resolution_px, **PLAIN) * 255
+    found = resize_normalize(images, resolution_px=resolution_px, normalization=PLAIN) * 255
     resized = math.ceil(resolution_px / 0.875)
     start = round((resized - resolution_px) / 2)
     end = start + resolution_px
@@ -83,7 +95,7 @@ def test_large_images_are_resized_and_cropped_as_on_imagenet(resolution_px):
 @pytest.mark.parametrize("kind", ["crop_flip", "random_resized_crop"])
 def test_equal_seeds_give_equal_images(kind):
     images = batch(8, side=16)
-    arguments = {"kind": kind, "resolution_px": 12, **PLAIN}
+    arguments = {"kind": kind, "resolution_px": 12, "normalization": PLAIN}
     one = augment(images, generator=generator(1), **arguments)
     assert one.shape == (8, 3, 12, 12)
     assert one.dtype == torch.float32
@@ -98,7 +110,7 @@ def test_crop_flip_shifts_and_mirrors_each_image_by_itself():
         kind="crop_flip",
         resolution_px=16,
         generator=generator(),
-        **PLAIN,
+        normalization=PLAIN,
     )
     padded = torch.nn.functional.pad(image[0], [2] * 4).float() / 255
     seen = set()
@@ -122,16 +134,24 @@ def test_crop_flip_shifts_and_mirrors_each_image_by_itself():
 def test_crop_flip_shifts_by_an_eighth_of_the_side():
     image = torch.zeros(300, 3, 32, 32, dtype=torch.uint8)
     image[:, :, 16, 16] = 255
-    found = augment(image, kind="crop_flip", resolution_px=32, generator=generator(), **PLAIN)
+    found = augment(
+        image, kind="crop_flip", resolution_px=32, generator=generator(), normalization=PLAIN
+    )
     rows = found[:, 0].amax(dim=2).argmax(dim=1)
     assert (int(rows.min()), int(rows.max())) == (12, 20)
 
 
 def test_crop_flip_is_augmented_at_native_size_and_then_resized():
     images = batch(6, side=16)
-    native = augment(images, kind="crop_flip", resolution_px=16, generator=generator(3), **PLAIN)
-    found = augment(images, kind="crop_flip", resolution_px=10, generator=generator(3), **PLAIN)
-    expected = resize_normalize((native * 255).round().byte(), resolution_px=10, **PLAIN)
+    native = augment(
+        images, kind="crop_flip", resolution_px=16, generator=generator(3), normalization=PLAIN
+    )
+    found = augment(
+        images, kind="crop_flip", resolution_px=10, generator=generator(3), normalization=PLAIN
+    )
+    expected = resize_normalize(
+        (native * 255).round().byte(), resolution_px=10, normalization=PLAIN
+    )
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
@@ -172,7 +192,11 @@ def test_random_resized_crop_equals_the_crop_resized(monkeypatch):
     monkeypatch.setattr("ofa_pipeline.data.transforms.random_boxes", lambda *_: (rows, columns))
     monkeypatch.setattr("ofa_pipeline.data.transforms._jitter_color", lambda pixels, _: pixels)
     found = augment(
-        images, kind="random_resized_crop", resolution_px=12, generator=generator(), **PLAIN
+        images,
+        kind="random_resized_crop",
+        resolution_px=12,
+        generator=generator(),
+        normalization=PLAIN,
     )
     for index, image in enumerate(images):
         (top, height), (left, width) = rows[index].int().tolist(), columns[index].int().tolist()
@@ -190,7 +214,11 @@ def test_random_resized_crop_equals_the_crop_resized(monkeypatch):
 def test_color_jitter_keeps_gray_gray_and_pixels_in_range():
     gray = batch(50, side=8)[:, :1].expand(-1, 3, -1, -1)
     found = augment(
-        gray, kind="random_resized_crop", resolution_px=8, generator=generator(), **PLAIN
+        gray,
+        kind="random_resized_crop",
+        resolution_px=8,
+        generator=generator(),
+        normalization=PLAIN,
     )
     torch.testing.assert_close(found[:, 0], found[:, 1], rtol=0, atol=1e-5)
     assert found.min() >= 0
@@ -200,7 +228,11 @@ def test_color_jitter_keeps_gray_gray_and_pixels_in_range():
 def test_color_jitter_stays_within_its_limits():
     images = torch.full((500, 3, 4, 4), 100, dtype=torch.uint8)
     found = augment(
-        images, kind="random_resized_crop", resolution_px=4, generator=generator(), **PLAIN
+        images,
+        kind="random_resized_crop",
+        resolution_px=4,
+        generator=generator(),
+        normalization=PLAIN,
     )
     factor = found[:, 0, 0, 0] * 255 / 100
     assert 1 - 32 / 255 <= factor.min() < 0.9
@@ -209,7 +241,7 @@ def test_color_jitter_stays_within_its_limits():
 
 def test_mixed_precision_around_it_changes_nothing():
     images = batch(2, side=16)
-    arguments = {"kind": "random_resized_crop", "resolution_px": 12, **PLAIN}
+    arguments = {"kind": "random_resized_crop", "resolution_px": 12, "normalization": PLAIN}
     plain = augment(images, generator=generator(), **arguments)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         mixed = augment(images, generator=generator(), **arguments)
@@ -221,7 +253,7 @@ def test_mixed_precision_around_it_changes_nothing():
 @pytest.mark.parametrize("kind", ["crop_flip", "random_resized_crop"])
 def test_augmentation_is_the_same_on_cpu_and_gpu(kind):
     images = batch(8, side=32)
-    arguments = {"kind": kind, "resolution_px": 24, **PLAIN}
+    arguments = {"kind": kind, "resolution_px": 24, "normalization": PLAIN}
     on_cpu = augment(images, generator=generator(), **arguments)
     on_gpu = augment(images.cuda(), generator=generator(), **arguments)
     torch.testing.assert_close(on_gpu.cpu(), on_cpu, rtol=0, atol=1e-4)
@@ -230,6 +262,6 @@ def test_augmentation_is_the_same_on_cpu_and_gpu(kind):
 def test_no_augmentation_is_the_evaluation_transform_and_draws_nothing():
     images, source = batch(4, side=16), generator()
     before = source.get_state()
-    found = augment(images, kind="none", resolution_px=12, generator=source, **PLAIN)
-    assert torch.equal(found, resize_normalize(images, resolution_px=12, **PLAIN))
+    found = augment(images, kind="none", resolution_px=12, generator=source, normalization=PLAIN)
+    assert torch.equal(found, resize_normalize(images, resolution_px=12, normalization=PLAIN))
     assert torch.equal(source.get_state(), before)

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from ofa_pipeline.evaluation import Predictions, evaluate_network
-from tests.support.training import MEAN, NUM_CLASSES, STD, striped_images
+from tests.support.training import NORMALIZATION, NUM_CLASSES, striped_images
 
 
 class BrightestChannel(nn.Module):
@@ -30,7 +30,11 @@ def test_top5_of_few_classes_is_always_right():
 def test_a_network_is_evaluated_on_every_image_of_a_split_in_order(resolution_px):
     split = striped_images(37)
     predictions = evaluate_network(
-        BrightestChannel(), split, resolution_px=resolution_px, mean=MEAN, std=STD, batch_size=8
+        BrightestChannel(),
+        split,
+        resolution_px=resolution_px,
+        normalization=NORMALIZATION,
+        batch_size=8,
     )
     assert predictions.logits.shape == (37, NUM_CLASSES)
     assert torch.equal(predictions.labels, split.labels)

@@ -11,7 +11,7 @@ from ofa_pipeline.evaluation import (
     evaluate_network,
 )
 from ofa_pipeline.supernet import build_supernet, extract_subnet
-from tests.support.training import MEAN, NUM_CLASSES, STD, striped_images, tiny_space
+from tests.support.training import NORMALIZATION, NUM_CLASSES, striped_images, tiny_space
 
 
 @pytest.fixture
@@ -25,8 +25,7 @@ def evaluator(supernet):
         supernet=supernet,
         calibration=striped_images(24, seed=1),
         evaluation=striped_images(50, seed=2),
-        mean=MEAN,
-        std=STD,
+        normalization=NORMALIZATION,
         batch_size=16,
         calibration_images=24,
     )
@@ -35,15 +34,16 @@ def evaluator(supernet):
 def test_a_subnet_is_extracted_calibrated_and_evaluated(supernet, evaluator):
     arch = tiny_space().smallest
     pixels = resize_normalize(
-        striped_images(24, seed=1).images(), resolution_px=arch.resolution_px, mean=MEAN, std=STD
+        striped_images(24, seed=1).images(),
+        resolution_px=arch.resolution_px,
+        normalization=NORMALIZATION,
     )
     by_hand = calibrate_batch_norm(extract_subnet(supernet, arch), [pixels])
     expected = evaluate_network(
         by_hand,
         striped_images(50, seed=2),
         resolution_px=arch.resolution_px,
-        mean=MEAN,
-        std=STD,
+        normalization=NORMALIZATION,
         batch_size=50,
     )
     measured = evaluator.evaluate(arch)
@@ -96,8 +96,7 @@ def test_only_the_first_images_are_evaluated_when_asked(supernet):
         supernet=supernet,
         calibration=striped_images(8),
         evaluation=striped_images(50),
-        mean=MEAN,
-        std=STD,
+        normalization=NORMALIZATION,
         batch_size=16,
         calibration_images=8,
         evaluation_images=20,
@@ -110,11 +109,23 @@ def test_a_teacher_has_statistics_for_each_resolution(supernet, evaluator):
     teacher = CalibratedTeacher(largest, evaluator)
     split = striped_images(50, seed=2)
     for resolution_px in tiny_space().resolutions_px:
-        images = resize_normalize(split.images(), resolution_px=resolution_px, mean=MEAN, std=STD)
+        images = resize_normalize(
+            split.images(), resolution_px=resolution_px, normalization=NORMALIZATION
+        )
         expected = evaluator.predictions(tiny_space().arch(resolution_px=resolution_px)).logits
         found = teacher(images.contiguous(memory_format=torch.channels_last))
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
         assert not found.requires_grad
+
+
+def test_a_teacher_is_calibrated_in_whole_precision_inside_mixed_precision(supernet, evaluator):
+    largest = extract_subnet(supernet, tiny_space().largest)
+    images = torch.randn(4, 3, 8, 8)
+    expected = CalibratedTeacher(largest, evaluator)(images)
+    teacher = CalibratedTeacher(largest, evaluator)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        teacher(images)
+    assert torch.equal(teacher(images), expected)
 
 
 def test_a_teacher_stays_as_it_was_while_the_supernet_is_trained(supernet, evaluator):

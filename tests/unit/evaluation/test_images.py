@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from ofa_pipeline.evaluation import ResizedImages, images
-from tests.support.training import MEAN, STD, striped_images
+from tests.support.training import NORMALIZATION, striped_images
 
 
 @pytest.fixture
@@ -19,7 +19,9 @@ def calls(monkeypatch):
 
 
 def resized(**options):
-    return ResizedImages(split=striped_images(10), mean=MEAN, std=STD, batch_size=4, **options)
+    return ResizedImages(
+        split=striped_images(10), normalization=NORMALIZATION, batch_size=4, **options
+    )
 
 
 def test_images_are_resized_once_a_resolution(calls):
@@ -48,7 +50,9 @@ def test_what_does_not_fit_is_resized_on_every_pass(calls):
 
 def test_chosen_images_come_in_the_given_order_with_repeats():
     split = striped_images(10)
-    source = ResizedImages(split=split, mean=MEAN, std=STD, batch_size=2, indices=[3, 3, 0])
+    source = ResizedImages(
+        split=split, normalization=NORMALIZATION, batch_size=2, indices=[3, 3, 0]
+    )
     labels = torch.cat([labels for _, labels in source.batches(12)])
     assert torch.equal(labels, split.labels[[3, 3, 0]])
     assert source.num_images == 3

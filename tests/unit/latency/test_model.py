@@ -10,6 +10,7 @@ from ofa_pipeline.latency import (
     report_errors,
     save_latency_model,
 )
+from tests.support.documents import latency_report
 from tests.support.synthetic import small_space, true_latency_ms
 
 
@@ -71,7 +72,7 @@ def test_the_unit_of_latency_does_not_matter(space, genes, model):
 
 
 def test_saved_models_are_the_same_when_loaded(space, genes, model, tmp_path):
-    save_latency_model(model, tmp_path, report={"holdout": {"mape": 0.1}})
+    save_latency_model(model, tmp_path, report=latency_report().to_dict())
     loaded = load_latency_model(tmp_path)
     np.testing.assert_array_equal(loaded.predict(space, genes[1]), model.predict(space, genes[1]))
 

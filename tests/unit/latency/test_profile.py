@@ -14,6 +14,7 @@ from ofa_pipeline.latency import (
     save_latency_model,
     save_profile_card,
 )
+from tests.support.documents import latency_report
 from tests.support.runtimes import Settings, tiny_space
 from tests.support.synthetic import true_latency_ms
 
@@ -34,12 +35,12 @@ def profile():
 
 def test_a_saved_profile_is_the_same_when_loaded(profile, tmp_path):
     save_profile_card(profile, tmp_path)
-    save_latency_model(profile.model, tmp_path)
+    save_latency_model(profile.model, tmp_path, report=latency_report().to_dict())
     assert load_latency_profile(tmp_path) == profile
 
 
 def test_a_broken_card_says_how_to_make_one(profile, tmp_path):
-    (tmp_path / "card.json").write_text("{}")
+    (tmp_path / "profile.json").write_text("{}")
     with pytest.raises(ManifestMismatchError, match="profile_latency"):
         load_latency_profile(tmp_path)
 

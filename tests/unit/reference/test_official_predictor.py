@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ofa_pipeline.predictor import DifferentiablePredictor
+from ofa_pipeline.predictor import DifferentiablePredictor, Perceptron
 from ofa_pipeline.reference.official_predictor import OfficialPredictor
 from tests.support.synthetic import small_space
 
@@ -11,26 +11,29 @@ def space():
     return small_space()
 
 
-def official(space, *, seed=0):
-    """Return a predictor of the published layout with random weights: no inputs for depths."""
+def official(space, *, seed=0, on=0.0):
+    """Return a predictor of the published layout with random weights: no inputs for depths.
+
+    ``on`` is added to the biases of the hidden units.
+    """
     rng = np.random.default_rng(seed)
     begin = space.columns["kernel_size"].start
-    inputs = np.full(space.num_genes, -1.0)
+    inputs = np.full(space.num_genes, -1)
     counts = space.num_choices[begin:]
     inputs[begin:] = np.concatenate([[0], np.cumsum(counts)[:-1]])
     size = int(counts.sum())
     resolutions = size + np.arange(len(space.resolutions_px))
     widths = [size + len(resolutions), 80, 60, 1]
-    predictor = OfficialPredictor(space)
-    predictor.restore(
-        {
-            **{f"weight_{i}": rng.normal(0, 0.3, (widths[i + 1], widths[i])) for i in range(3)},
-            **{f"bias_{i}": rng.normal(0, 0.3, widths[i + 1]) for i in range(3)},
-            "inputs": inputs,
-            "resolution_inputs": resolutions.astype(np.float64),
-        }
+    weights = [rng.normal(0, 0.3, (widths[i + 1], widths[i])).T for i in range(3)]
+    biases = [rng.normal(0, 0.3, widths[i + 1]) for i in range(3)]
+    perceptron = Perceptron(
+        [np.ascontiguousarray(weight, dtype=np.float32) for weight in weights],
+        [
+            bias.astype(np.float32) + np.float32(place < 2) * np.float32(on)
+            for place, bias in enumerate(biases)
+        ],
     )
-    return predictor
+    return OfficialPredictor(space, perceptron, inputs=inputs, resolution_inputs=resolutions)
 
 
 def test_a_trace_has_the_predicted_means(space):
@@ -64,11 +67,7 @@ def test_slopes_foretell_small_changes(space):
 
 def test_slopes_of_a_skipped_block_are_what_it_adds_once_it_runs(space):
     """Where no unit changes sides, the estimate is exact."""
-    predictor = official(space)
-    state = dict(predictor.state())
-    for name in ("bias_0", "bias_1"):
-        state[name] = state[name] + 100  # every unit stays on
-    predictor.restore(state)
+    predictor = official(space, on=100)  # so much that every unit stays on
     smallest = space.genes([space.smallest])
     slopes = predictor.trace(smallest).slopes(np.array([0]))[0]
     deeper = smallest.copy()

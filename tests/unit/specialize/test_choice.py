@@ -2,8 +2,9 @@
 
 import pytest
 
-from ofa_pipeline.errors import InfeasibleConstraintError, ManifestMismatchError
-from ofa_pipeline.specialize.choice import Candidates, Choice, choose, read_candidates
+from ofa_pipeline.errors import InfeasibleConstraintError
+from ofa_pipeline.specialize.choice import Candidates, Choice, candidates_of, choose
+from tests.support.documents import picks
 from tests.support.synthetic import small_space
 
 SPACE = small_space()
@@ -44,21 +45,5 @@ def test_budget_that_no_candidate_meets_is_an_error_with_their_latencies():
 
 
 def test_candidates_are_the_pick_and_its_runners_up():
-    picks = {
-        "picks": [
-            {
-                "budget_ms": 3,
-                "arch": LARGE.to_dict(),
-                "runners_up": [{"arch": SMALL.to_dict()}],
-            }
-        ]
-    }
-    assert read_candidates(picks, origin="picks.json") == (
-        Candidates(budget_ms=3.0, archs=(LARGE, SMALL)),
-    )
-
-
-@pytest.mark.parametrize("picks", [{}, {"picks": [{}]}, {"picks": [{"budget_ms": 1, "arch": {}}]}])
-def test_other_documents_are_refused(picks):
-    with pytest.raises(ManifestMismatchError, match=r"picks\.json does not hold picks"):
-        read_candidates(picks, origin="picks.json")
+    found = candidates_of(picks((3.0, [LARGE, SMALL])))
+    assert found == (Candidates(budget_ms=3.0, archs=(LARGE, SMALL)),)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ofa_pipeline.data import resize_normalize
+from ofa_pipeline.data import Normalization, resize_normalize
 from ofa_pipeline.data.decode import square_pixels
 from ofa_pipeline.errors import ManifestMismatchError
 from ofa_pipeline.specialize import Classifier
@@ -17,7 +17,7 @@ from ofa_pipeline.specialize.bundle import SHIPPED_FILES
 from tests.support.images import encoded, noise
 from tests.support.registry import CLASS_NAMES, write_bundle
 
-MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+NORMALIZATION = Normalization(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 
 
 @pytest.fixture
@@ -45,8 +45,7 @@ def test_images_are_prepared_as_in_the_evaluation(
     expected = resize_normalize(
         torch.from_numpy(stored.copy()).permute(2, 0, 1)[None],
         resolution_px=resolution_px,
-        mean=MEAN,
-        std=STD,
+        normalization=NORMALIZATION,
     )
     prepared = classifier.prepare(pixels)
     assert prepared.dtype == np.float32

@@ -13,7 +13,13 @@ import pytest
 import torch
 from PIL import Image
 
-from ofa_pipeline.data import Decoding, SourceImages, prepare_dataset, resize_normalize
+from ofa_pipeline.data import (
+    Decoding,
+    Normalization,
+    SourceImages,
+    prepare_dataset,
+    resize_normalize,
+)
 from ofa_pipeline.data.decode import square_pixels
 from ofa_pipeline.errors import DatasetError
 from ofa_pipeline.specialize import Classifier, classify_code
@@ -89,8 +95,7 @@ def test_the_network_gets_the_same_numbers_and_gives_the_same_logits(source, sto
     evaluated = resize_normalize(
         torch.from_numpy(squares).permute(0, 3, 1, 2),
         resolution_px=12,
-        mean=(0.5,) * 3,
-        std=(0.25,) * 3,
+        normalization=Normalization(mean=(0.5,) * 3, std=(0.25,) * 3),
     )
     torch.testing.assert_close(evaluated, torch.from_numpy(prepared), rtol=0, atol=1e-5)
 

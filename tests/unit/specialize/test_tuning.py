@@ -5,9 +5,8 @@ from ofa_pipeline.specialize.tuning import Tuner, TuningPlan, tuning_rounds
 from ofa_pipeline.supernet import build_supernet
 from ofa_pipeline.training import Schedule
 from tests.support.training import (
-    MEAN,
+    NORMALIZATION,
     NUM_CLASSES,
-    STD,
     striped_images,
     tiny_recipe,
     tiny_space,
@@ -30,8 +29,7 @@ def tuned(monkeypatch, accuracies, *, num_rounds=3):
         supernet=build_supernet(tiny_space(), num_classes=NUM_CLASSES, seed=0),
         calibration=striped_images(16),
         evaluation=striped_images(16, seed=1),
-        mean=MEAN,
-        std=STD,
+        normalization=NORMALIZATION,
         batch_size=16,
         calibration_images=16,
     )

@@ -69,7 +69,7 @@ def bench(monkeypatch, context):
 def test_the_artifact_holds_samples_model_and_card(context, bench):
     folder = run_stage("profile_latency", context)
     manifest = verify_artifact(folder)
-    assert set(manifest.files) == {"samples.parquet", "model.json", "card.json"}
+    assert set(manifest.files) == {"samples.parquet", "model.json", "profile.json"}
     table = read_table(folder / "samples.parquet", LATENCY_SCHEMA)
     roles = table["role"].to_pylist()
     assert {role: roles.count(role) for role in roles} == {
@@ -117,7 +117,7 @@ def test_a_torn_last_row_is_measured_again(context, bench):
 
 def test_no_clock_host_or_path_is_in_the_artifact(context, bench):
     folder = run_stage("profile_latency", context)
-    text = (folder / "card.json").read_text() + (folder / "manifest.json").read_text()
+    text = (folder / "profile.json").read_text() + (folder / "manifest.json").read_text()
     assert str(context.layout.root) not in text
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ofa_pipeline.artifacts import Layout, digest_file, verify_artifact, write_artifact, write_json
 from ofa_pipeline.data import open_dataset
-from ofa_pipeline.devices import LatencyMeasurement, build_runtime
+from ofa_pipeline.devices import build_runtime
 from ofa_pipeline.devices.card import RUNTIMES as RUNTIME_PACKAGES
 from ofa_pipeline.errors import InfeasibleConstraintError, ManifestMismatchError
 from ofa_pipeline.evaluation import LargestSubnet
@@ -36,6 +36,7 @@ from ofa_pipeline.specialize.classify import NETWORKS
 from ofa_pipeline.stages import StageContext, run_stage, specialize
 from ofa_pipeline.supernet import build_supernet, load_subnet, save_supernet
 from ofa_pipeline.tables import PREDICTIONS_SCHEMA, read_table
+from tests.support import documents as samples
 from tests.support.images import encoded, noise, write_image_parquet
 from tests.support.synthetic import true_latency_ms
 from tests.support.workspace import read_params, tiny_params
@@ -57,18 +58,7 @@ class KnownMeter:
         waiting = self.latencies_ms[path.parent.name]
         p50_ms = waiting.pop(0) if len(waiting) > 1 else waiting[0]
         self.files.append((path.parent.name, path.name, resolution_px))
-        return LatencyMeasurement(
-            p50_ms=p50_ms,
-            p95_ms=p50_ms * 1.2,
-            ci_low_ms=p50_ms * 0.99,
-            ci_high_ms=p50_ms * 1.01,
-            num_runs=60,
-            num_dropped_runs=0,
-            reference_ms=1.0,
-            reference_p10_ms=1.0,
-            slowdown=1.0,
-            is_contended=False,
-        )
+        return samples.measurement(p50_ms)
 
 
 def tiny(device):
@@ -122,25 +112,15 @@ def write_profile(context):
     )
     with write(context, context.layout.latency(context.item)) as writer:
         save_profile_card(profile, writer.folder)
-        save_latency_model(profile.model, writer.folder)
+        save_latency_model(profile.model, writer.folder, report=samples.latency_report().to_dict())
 
 
 def write_picks(context, *picks):
     """Each pick is a budget in milliseconds and its candidates, best first."""
     layout = context.layout
-    document = {
-        "picks": [
-            {
-                "budget_ms": budget_ms,
-                "arch": archs[0].to_dict(),
-                "runners_up": [{"arch": arch.to_dict()} for arch in archs[1:]],
-            }
-            for budget_ms, archs in picks
-        ]
-    }
     inputs = [layout.dataset, layout.supernet(context.params.final_phase)]
     with write(context, layout.search(context.item), inputs=inputs) as writer:
-        write_json(writer.folder / "picks.json", document)
+        write_json(writer.folder / layout.PICKS, samples.picks(*picks).to_dict())
 
 
 @pytest.fixture

@@ -8,9 +8,8 @@ from ofa_pipeline.supernet import build_supernet
 from ofa_pipeline.training import Fixed, Recipe, Teacher, training_loss
 from ofa_pipeline.training.step import TrainingStep, _replica
 from tests.support.training import (
-    MEAN,
+    NORMALIZATION,
     NUM_CLASSES,
-    STD,
     tiny_phase,
     tiny_recipe,
     tiny_space,
@@ -111,7 +110,9 @@ def test_the_first_subnet_of_a_step_teaches_the_others_in_place():
     supernet = build_supernet(space, num_classes=NUM_CLASSES, seed=0).train()
     batch = next(iter(training_images(8).split.batches(8)))
     large, small = (
-        resize_normalize(batch.images, resolution_px=arch.resolution_px, mean=MEAN, std=STD)
+        resize_normalize(
+            batch.images, resolution_px=arch.resolution_px, normalization=NORMALIZATION
+        )
         for arch in (one, student)
     )
     expected = torch.zeros(())

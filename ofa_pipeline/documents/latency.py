@@ -1,0 +1,172 @@
+"""Documents of latency: what was measured, on what, and what was learned from it."""
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import ConfigDict
+
+from ofa_pipeline.arch import Arch
+from ofa_pipeline.documents.base import Count, Document, Milliseconds, Part
+
+
+class LatencyFigures(Part):
+    """Measured latency of one call, in milliseconds."""
+
+    p50_ms: Milliseconds
+    """Median."""
+    p95_ms: Milliseconds
+    """95 of 100 calls take at most this."""
+    ci_low_ms: Milliseconds
+    """Lower end of the 95 % confidence interval of the median."""
+    ci_high_ms: Milliseconds
+    """Upper end of the 95 % confidence interval of the median."""
+    num_runs: int
+    """Timed calls that count."""
+
+
+class LatencyMeasurement(LatencyFigures):
+    """A latency in milliseconds of the quiet machine, and how it was measured.
+
+    Times are ratios to a reference network that is called in between, times the reference's
+    own latency, so that a machine that is slower for a while does not change them.
+    """
+
+    num_dropped_runs: int
+    """Timed calls that do not count because the machine was not quiet."""
+    reference_ms: float
+    """Latency of the reference network that the ratios were multiplied with."""
+    reference_p10_ms: float
+    """10 of 100 visits to the reference network were faster than this meanwhile."""
+    slowdown: float
+    """Median latency of the reference network meanwhile, over `reference_ms`."""
+    is_contended: bool
+    """Whether the machine was never quiet for long enough: the figures are rough then."""
+    kind: Literal["measured"] = "measured"
+
+    def rescaled(self, reference_ms: float) -> "LatencyMeasurement":
+        """Return the same ratios with another latency of the reference network."""
+        factor = reference_ms / self.reference_ms
+        return self.model_copy(
+            update={
+                "p50_ms": self.p50_ms * factor,
+                "p95_ms": self.p95_ms * factor,
+                "ci_low_ms": self.ci_low_ms * factor,
+                "ci_high_ms": self.ci_high_ms * factor,
+                "reference_ms": reference_ms,
+                "slowdown": self.slowdown / factor,
+            }
+        )
+
+    def meets(self, budget_ms: float) -> bool:
+        """Tell whether the whole confidence interval of the median is within the budget."""
+        return self.ci_high_ms <= budget_ms
+
+
+class DeviceCard(Part):
+    """A device: settings, hardware and versions; no host name, no clock.
+
+    Latencies of equal cards may be compared, others not.
+    """
+
+    runtime: str
+    runtime_version: str
+    accelerator: str
+    hardware: str
+    """Model of the processor, or of the GPU."""
+    precision: str
+    threads: int
+    batch_size: int
+
+    @property
+    def fingerprint(self) -> str:
+        """Ten hex digits that change with any of the fields."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+    def differences(self, other: "DeviceCard") -> tuple[str, ...]:
+        """Say in which fields another card differs, one text a field."""
+        mine, theirs = self.to_dict(), other.to_dict()
+        return tuple(
+            f"{name} {mine[name]} against {theirs[name]}"
+            for name in mine
+            if mine[name] != theirs[name]
+        )
+
+
+class ReferenceSubnet(Part):
+    """The network that every subnet is compared with on a device."""
+
+    arch: Arch
+    latency_ms: Milliseconds
+    """On the quiet machine."""
+
+
+class DeviceProfile(Document):
+    """What later stages must know of a device to measure on it as it was profiled."""
+
+    model_config = ConfigDict(title="the profile of a device")
+
+    device: DeviceCard
+    fingerprint: str
+    """Of the device card."""
+    reference: ReferenceSubnet
+    smallest_ms: Milliseconds
+    """Measured latency of the smallest subnet of the space."""
+    largest_ms: Milliseconds
+    measurement: dict[str, Any]
+    """The section ``latency`` of params.yaml."""
+
+
+class LatencyCosts(Part):
+    """A latency model: what a unit of each physical total takes."""
+
+    space_digest: str
+    num_classes: int
+    costs_ms: dict[str, float]
+    """Milliseconds a unit of each total."""
+    fixed_ms: float
+    """Milliseconds a call."""
+
+
+class LatencyModelReport(Part):
+    """How well estimates fit measurements."""
+
+    num_subnets: int
+    mape: float
+    """Mean absolute error over the measured latency, a fraction."""
+    share_within_5_percent: float
+    share_within_10_percent: float
+    kendall_tau: float
+    max_error: float
+    """Largest absolute error over the measured latency, a fraction."""
+
+
+class MeasurementNoise(Part):
+    """How well measurements of the same subnet repeat."""
+
+    cv: float
+    """Standard deviation over the mean, pooled over subnets."""
+    num_subnets: Count
+    num_measurements: Count
+    num_contended: Count
+    """Measurements on a machine that was never quiet."""
+
+
+class LatencyReport(Part):
+    """How far a latency model is to be trusted."""
+
+    fit: LatencyModelReport
+    """On the subnets that it learned from."""
+    holdout: LatencyModelReport
+    """On others."""
+    noise: MeasurementNoise
+
+
+class FittedLatency(Document):
+    """The latency model of a device, and what is to be said about it."""
+
+    model_config = ConfigDict(title="a latency model")
+
+    model: LatencyCosts
+    report: LatencyReport

@@ -1,0 +1,44 @@
+"""Writes the JSON Schemas of all documents to docs/schemas/, one file a document.
+
+A test holds them equal to the models: run this after a change of `ofa_pipeline.documents`.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from ofa_pipeline import documents
+from ofa_pipeline.artifacts import Layout, Manifest
+
+FOLDER = Path(__file__).parents[1] / "docs" / "schemas"
+MODELS: Mapping[str, type[Any]] = {
+    Layout.DEVICE_PROFILE: documents.DeviceProfile,
+    Layout.LATENCY_MODEL: documents.FittedLatency,
+    Layout.PICKS: documents.Picks,
+    Layout.MANIFEST: Manifest,
+}
+"""By the name of the file; the manifest is no pydantic model, but has a schema all the same."""
+
+
+def schemas() -> dict[str, str]:
+    """Return the schema of each document as text, by file name."""
+    return {
+        name: json.dumps(TypeAdapter(model).json_schema(), indent=2) + "\n"
+        for name, model in MODELS.items()
+    }
+
+
+def main() -> None:
+    """Write them, and remove those of documents that are no more."""
+    FOLDER.mkdir(exist_ok=True)
+    for path in FOLDER.glob("*.json"):
+        path.unlink()
+    for name, text in schemas().items():
+        (FOLDER / name).write_text(text)
+
+
+if __name__ == "__main__":
+    main()

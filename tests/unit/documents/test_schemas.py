@@ -1,0 +1,21 @@
+"""The schemas in the documentation are those of the models, and every document has one."""
+
+from ofa_pipeline import documents
+from scripts.write_schemas import FOLDER, MODELS, schemas
+
+
+def test_schemas_are_those_of_the_models():
+    found = {path.name: path.read_text() for path in FOLDER.glob("*.json")}
+    assert found == schemas(), "run: python scripts/write_schemas.py"
+
+
+def test_every_document_has_a_schema():
+    models = [getattr(documents, name) for name in documents.__all__]
+    numbered = {
+        model
+        for model in models
+        if isinstance(model, type)
+        and issubclass(model, documents.Document)
+        and "title" in model.model_config
+    }
+    assert numbered <= set(MODELS.values())
