@@ -7,18 +7,16 @@ import importlib
 from typing import TYPE_CHECKING
 
 from ofa_pipeline.errors import ParamsError, suggest
-from ofa_pipeline.plugins import plugin_names
+from ofa_pipeline.parts import part_names
 from ofa_pipeline.search.sampling import Sampler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FOLDER = "search/samplers"
-
 
 def sampler_names() -> tuple[str, ...]:
     """Return the names of all samplers."""
-    return plugin_names(FOLDER)
+    return part_names("search/samplers")
 
 
 def build_sampler(name: str) -> Sampler:
