@@ -94,7 +94,7 @@ def save_profile_card(
 
     Args:
         profile: The model is written by `save_latency_model`.
-        folder: Of the latency artifact.
+        folder: Folder of the latency artifact.
         settings: More that describes how the device was measured.
     """
     document = DeviceProfile(
@@ -138,8 +138,8 @@ def resolve_budgets_ms(
 
     Args:
         budgets_ms: Returned as they are.
-        budget_fractions: Of the way from the smallest to the largest subnet; rounded up to a
-            round number within a hundredth of the way.
+        budget_fractions: Parts of the way from the smallest to the largest subnet; rounded up to
+            a round number within a hundredth of the way.
         smallest_ms: Latency of the smallest subnet.
         largest_ms: Latency of the largest subnet.
 
