@@ -26,6 +26,7 @@ from ofa_pipeline.evaluation import (
     ResizedImages,
     Shipped,
     calibration_indices,
+    evaluator_of,
     watch_shipped,
 )
 from ofa_pipeline.latency import load_latency_profile
@@ -44,7 +45,6 @@ from ofa_pipeline.specialize.bundle import shipped_file
 from ofa_pipeline.specialize.choice import Choice, candidates_of, choose
 from ofa_pipeline.specialize.tuning import Tuner, TuningPlan, tuning_rounds
 from ofa_pipeline.stages import StageContext, find_stage, read_paths, stage_inputs
-from ofa_pipeline.stages.collect_accuracy import evaluator_of
 from ofa_pipeline.stages.train_supernet import recipe_of
 from ofa_pipeline.stopwatch import FILE_NAME, Stopwatch
 from ofa_pipeline.supernet import Supernet, load_supernet
@@ -130,8 +130,14 @@ class _Workshop:
     def _build_builder(self, supernet: Supernet, scratch: Path) -> SubnetBuilder:
         params, dataset = self._context.params, self._dataset
         plan = tuning_plan(params, dataset, self._trained.summary)
+        evaluator = evaluator_of(
+            supernet,
+            dataset,
+            calibration_images=params.evaluation.calibration_images,
+            batch_size=params.evaluation.batch_size,
+        )
         return SubnetBuilder(
-            Tuner(evaluator_of(supernet, dataset, params.evaluation), plan=plan),
+            Tuner(evaluator, plan=plan),
             ResizedImages(
                 split=dataset.split("test"),
                 normalization=dataset.normalization,
