@@ -124,11 +124,6 @@ class LatencyMeter:
         self._seen_ms: list[float] = []
 
     @property
-    def runtime(self) -> Runtime:
-        """The runtime of the device."""
-        return self._runtime
-
-    @property
     def reference_ms(self) -> float:
         """Latency of the reference network on the quiet machine.
 
