@@ -19,6 +19,7 @@ from ofa_pipeline.search import (
     predict_verify_refit,
 )
 from ofa_pipeline.search.documents import Describer, picks_document
+from ofa_pipeline.search.samplers import build_sampler
 from ofa_pipeline.stages import StageContext, find_stage, stage_inputs
 from ofa_pipeline.tables import EVALUATIONS_SCHEMA, FRONT_SCHEMA, write_table
 from ofa_pipeline.training import deterministic
@@ -99,6 +100,7 @@ def verify_settings(search: SearchParams, *, accuracy_noise: float) -> VerifySet
         max_rounds=search.max_rounds,
         latency_margin=search.latency_margin,
         accuracy_noise=accuracy_noise,
+        sampler=build_sampler(search.sampler),
     )
 
 
