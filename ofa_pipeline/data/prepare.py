@@ -7,7 +7,7 @@ shards of their splits, in an order that is random but depends on the pixels alo
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ofa_pipeline.artifacts import write_json
+from ofa_pipeline.artifacts import Layout, write_json
 from ofa_pipeline.cores import usable_cores
 from ofa_pipeline.data.decode import (
     FileFacts,
@@ -162,11 +162,13 @@ def prepare_dataset(
     }
     _write_quarantine(folder / "quarantine.parquet", excluded)
     size_px = min(options.image_size_px, first.largest_px)
-    statistics = {"mean": mean, "std": [max(s, MIN_STD) for s in std], "image_size_px": size_px}
-    if options.value_range is not None:
-        statistics["value_range"] = list(options.value_range)
-    write_json(folder / "classes.json", {"class_names": list(source.class_names)})
-    write_json(folder / "statistics.json", statistics)
+    statistics = {
+        "mean": mean,
+        "std": [max(s, MIN_STD) for s in std],
+        "image_size_px": size_px,
+        "value_range": options.value_range,
+    }
+    _write_description(folder, source.class_names, statistics)
     outcome = Outcome(
         source=options.source,
         class_names=source.class_names,
@@ -353,6 +355,15 @@ def _write_shards(
             tracker.advance()
         writer.close()
     return channel_statistics(total)
+
+
+def _write_description(
+    folder: Path, class_names: Sequence[str], statistics: Mapping[str, Any]
+) -> None:
+    from ofa_pipeline.documents import ClassNames, PixelStatistics
+
+    write_json(folder / Layout.CLASSES, ClassNames(class_names=tuple(class_names)).to_dict())
+    write_json(folder / Layout.STATISTICS, PixelStatistics.from_dict(statistics).to_dict())
 
 
 def _write_quarantine(path: Path, by_fate: Mapping[Fate, list[_Excluded]]) -> None:
