@@ -22,16 +22,6 @@ export UV_SYSTEM_CERTS ?= true
 export UV_COMPILE_BYTECODE := 1
 unexport PYTHONDONTWRITEBYTECODE
 
-# Nothing that runs here calls home.
-export DO_NOT_TRACK := true
-export DVC_NO_ANALYTICS := 1
-export MLFLOW_DISABLE_TELEMETRY := true
-export MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT := true
-export PREFECT_SERVER_ANALYTICS_ENABLED := false
-export RAY_USAGE_STATS_ENABLED := 0
-# MLflow asks for git; without it (an unpacked archive) it should not complain.
-export GIT_PYTHON_REFRESH := quiet
-
 .DEFAULT_GOAL := help
 .PHONY: help setup demo check test coverage format lock clean
 

@@ -16,10 +16,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from flows.parent import end_with_parent
-
-EXIT_FAILED = 1
-EXIT_BUSY = 3
+from ofa_pipeline.exit_codes import EXIT_BUSY, EXIT_ERROR, exit_code_of_process
+from ofa_pipeline.parent import end_with_parent
 
 
 def main(parent_pid: int, answers: int) -> None:
@@ -70,10 +68,7 @@ def _causes(error: BaseException | None) -> list[str]:
 def _exit_code_of(error: BaseException) -> int:
     """Return the exit code of a stage's command, which DVC mentions in a text only."""
     found = re.search(r"exited with (-?\d+)$", _causes(error)[-1])
-    if found is None:
-        return EXIT_FAILED
-    # -N: killed by signal N, which a shell reports as 128 + N.
-    return int(found[1]) if int(found[1]) >= 0 else 128 - int(found[1])
+    return EXIT_ERROR if found is None else exit_code_of_process(int(found[1]))
 
 
 def _pass_signals_on(parent_pid: int) -> None:

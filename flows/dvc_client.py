@@ -1,7 +1,6 @@
 """DVC in a process of its own, asked stage by stage, and the events of the stages it runs."""
 
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -9,28 +8,28 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal
 
 from flows.environment import stage_environment
-from ofa_pipeline.cli.output import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED
+from flows.event_reader import EventReader
 from ofa_pipeline.errors import OfaPipelineError
+from ofa_pipeline.exit_codes import (
+    EXIT_ERROR,
+    EXIT_INTERRUPTED,
+    EXIT_TERMINATED,
+    exit_code_of_process,
+)
 from ofa_pipeline.masking import mask_secrets
 from ofa_pipeline.stages.events import PIPE_VARIABLE, StageEvent
-from ofa_pipeline.temporary import temporary_folder
 
 Deed = Literal["reproduce", "force", "status"]
 
 _PATIENCE_S = 120.0
 _LINES_OF_OUTPUT = 20
-_END = b"\x00\n"
-_TURN = b"\x00turn "
-"""Of a line that says that all events before it belong to a turn that is over."""
-_EVENTS_PATIENCE_S = 60.0
-_LOG = logging.getLogger(__name__)
 
 
 class StageFailedError(OfaPipelineError):
@@ -72,18 +71,16 @@ class DvcClient:
         self.root = root
         self._turn = threading.Lock()
         self._stack = ExitStack()
-        self._watcher: Watcher | None = None
-        self._turns = 0
-        self._turn_read = threading.Condition()
-        self._last_read = 0
+        self._events = EventReader()
         self._process: subprocess.Popen[str] | None = None
         self._answers: IO[str] | None = None
         self._output: IO[str] | None = None
+        self._is_asked = False
         self._is_stopped = False
 
     def __enter__(self) -> "DvcClient":
         """Make the pipe of events; DVC itself starts with the first question."""
-        self._events = self._stack.enter_context(self._event_pipe())
+        self._pipe = self._stack.enter_context(self._events.opened())
         return self
 
     def __exit__(
@@ -116,15 +113,8 @@ class DvcClient:
             if self._is_stopped:
                 raise StageFailedError("not started: the run stops", exit_code=EXIT_TERMINATED)
             watcher.turn_began = time.monotonic()
-            self._watcher = watcher
-            try:
-                answer = self._converse({"do": deed, "stages": list(stages)})
-                self._read_to_the_end()
-            except BaseException as error:
-                self.stop(error)
-                raise
-            finally:
-                self._watcher = None
+            with self._events.told_to(watcher.receive):
+                answer = self._answer_to({"do": deed, "stages": list(stages)})
         if answer["exit_code"]:
             raise self._failure(answer, ", ".join(stages), watcher)
         return [str(stage) for stage in answer["changed"]]
@@ -133,7 +123,7 @@ class DvcClient:
         """Tell the stage that runs to save and end, wait for that, and start no other one."""
         self._is_stopped = True
         process = self._process
-        if process is None or self._watcher is None:
+        if process is None or not self._is_asked:
             return
         number = signal.SIGINT if isinstance(reason, KeyboardInterrupt) else signal.SIGTERM
         _signal_group(process, number)
@@ -142,6 +132,17 @@ class DvcClient:
             process.wait(timeout=_PATIENCE_S)
         except (subprocess.TimeoutExpired, KeyboardInterrupt):
             _signal_group(process, signal.SIGKILL)
+
+    def _answer_to(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Ask DVC; who is interrupted meanwhile stops the stage that runs."""
+        self._is_asked = True
+        try:
+            return self._converse(request)
+        except BaseException as error:
+            self.stop(error)
+            raise
+        finally:
+            self._is_asked = False
 
     def _converse(self, request: dict[str, Any]) -> dict[str, Any]:
         process, answers = self._running_process()
@@ -154,23 +155,10 @@ class DvcClient:
             code = process.wait()
             self._end_process()
             return {
-                "exit_code": 128 - code if code < 0 else code or EXIT_ERROR,
+                "exit_code": exit_code_of_process(code) or EXIT_ERROR,
                 "error": "DVC ended without an answer",
             }
         return answer
-
-    def _read_to_the_end(self) -> None:
-        """Wait until the events of this turn are read: the answer takes another, faster way.
-
-        Otherwise what a stage reported last is lost, or is taken for the next stage's. A watcher
-        that hangs (a server that does not answer) is waited for a minute only.
-        """
-        self._turns += 1
-        turn = self._turns
-        os.write(self._event_writer, _end_of_turn(turn))
-        with self._turn_read:
-            if not self._turn_read.wait_for(lambda: self._last_read >= turn, _EVENTS_PATIENCE_S):
-                _LOG.warning("progress of a stage is shown so slowly that its end may be missing")
 
     def _running_process(self) -> tuple["subprocess.Popen[str]", IO[str]]:
         if self._process is not None and self._answers is not None:
@@ -216,7 +204,7 @@ class DvcClient:
         return {
             **stage_environment(os.environ),
             "PATH": os.pathsep.join([commands, os.environ.get("PATH", "")]),
-            PIPE_VARIABLE: str(self._events),
+            PIPE_VARIABLE: str(self._pipe),
         }
 
     def _failure(self, answer: dict[str, Any], stages: str, watcher: Watcher) -> StageFailedError:
@@ -236,52 +224,6 @@ class DvcClient:
             return []
         self._output.seek(0)
         return mask_secrets(self._output.read()).strip().splitlines()[-_LINES_OF_OUTPUT:]
-
-    @contextmanager
-    def _event_pipe(self) -> Iterator[Path]:
-        """Make a named pipe whose events go to the watcher of the request that is answered."""
-        with temporary_folder("run") as folder:
-            path = folder / "events"
-            os.mkfifo(path)
-            # Opened for both: the reader never sees an end before we write one ourselves.
-            handle = self._event_writer = os.open(path, os.O_RDWR)
-            thread = threading.Thread(target=self._read_events, args=(handle,), daemon=True)
-            thread.start()
-            try:
-                yield path
-            finally:
-                os.write(handle, _END)
-                thread.join()
-                os.close(handle)
-
-    def _read_events(self, handle: int) -> None:
-        with os.fdopen(os.dup(handle), "rb") as lines:
-            for line in lines:
-                if line == _END:
-                    return
-                if line.startswith(_TURN):
-                    self._note_turn(int(line[len(_TURN) :]))
-                    continue
-                event, watcher = StageEvent.from_line(line), self._watcher
-                if event is not None and watcher is not None:
-                    _tell(watcher, event)
-
-    def _note_turn(self, turn: int) -> None:
-        with self._turn_read:
-            self._last_read = turn
-            self._turn_read.notify_all()
-
-
-def _end_of_turn(turn: int) -> bytes:
-    return _TURN + f"{turn}\n".encode()
-
-
-def _tell(watcher: Watcher, event: StageEvent) -> None:
-    """Pass an event on; who cannot show it does not keep the next ones from being read."""
-    try:
-        watcher.receive(event)
-    except Exception as error:  # noqa: BLE001 - the boundary to whoever watches
-        _LOG.warning("progress of a stage could not be shown: %s", error)
 
 
 def _signal_group(process: "subprocess.Popen[str]", number: signal.Signals) -> None:

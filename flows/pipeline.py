@@ -16,11 +16,11 @@ from flows.checks import check_before_work
 from flows.crashes import mark_crashed_runs
 from flows.dvc_client import DvcClient, StageFailedError
 from flows.notices import notices_shown
-from flows.parent import end_with_parent
 from flows.results import show_results
 from flows.stages import DISPLAY, Outcome, bring_up_to_date
 from ofa_pipeline.masking import mask_logs
 from ofa_pipeline.params import load_params
+from ofa_pipeline.parent import end_with_parent
 from ofa_pipeline.stages.register import begin_registry
 from ofa_pipeline.workspace import choose_version_control, hold_workspace
 

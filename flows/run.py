@@ -19,16 +19,9 @@ from flows.settings import Found, import_prefect
 from flows.watch import ServerLostError, ServerWatch, leave
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli.display import Display, duration_text
-from ofa_pipeline.cli.output import (
-    EXIT_ERROR,
-    EXIT_TERMINATED,
-    PLAIN,
-    exit_code_of,
-    report_error,
-    stderr,
-    stdout,
-)
+from ofa_pipeline.cli.output import PLAIN, report_error, stderr, stdout
 from ofa_pipeline.errors import RegistryError
+from ofa_pipeline.exit_codes import EXIT_ERROR, EXIT_TERMINATED, exit_code_of
 from ofa_pipeline.masking import mask_logs, mask_secrets
 from ofa_pipeline.params import Params, load_params
 from ofa_pipeline.preflight import check_before_work
@@ -162,7 +155,7 @@ def _show_results(root: Path, params: Params, *, duration_s: float) -> None:
     from ofa_pipeline.cli.subnets import subnet_table
     from ofa_pipeline.registry import tracking_uri
     from ofa_pipeline.stages import warnings_of_run
-    from ofa_pipeline.stages.register import missing_receipts, registered_subnets
+    from ofa_pipeline.stages.register import missing_outside, registered_subnets
 
     layout = Layout(root)
     found = [
@@ -173,7 +166,7 @@ def _show_results(root: Path, params: Params, *, duration_s: float) -> None:
     missing = [
         f"{device}: {bundle}"
         for device in params.devices
-        for bundle in missing_receipts(layout, params, device)
+        for bundle in missing_outside(layout, params, device)
     ]
     if missing:
         raise RegistryError(

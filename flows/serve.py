@@ -6,6 +6,7 @@ its page on ``--port`` and its records in the workspace.
 """
 
 import argparse
+import importlib
 import os
 import signal
 import sys
@@ -14,18 +15,21 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn, cast
 
+from flows.deployments import DEPLOYMENTS, RUNS_AT_A_TIME, WHEN_ONE_RUNS, Deployment
 from flows.environment import API_VARIABLE, set_up_prefect
 from flows.outage import as_outage, check_server
 from flows.server import prefect_server
 from flows.settings import import_prefect
 from flows.watch import ServerLostError, ServerWatch, leave
-from ofa_pipeline.cli.output import EXIT_ERROR, EXIT_TERMINATED, exit_code_of, report_error, stdout
+from ofa_pipeline.cli.output import report_error, stdout
+from ofa_pipeline.exit_codes import EXIT_ERROR, EXIT_TERMINATED, exit_code_of
 from ofa_pipeline.masking import mask_logs
 from ofa_pipeline.params import load_params
 from ofa_pipeline.preflight import check_prefect
 from ofa_pipeline.workspace import check_version_control, checkout_folder
 
 if TYPE_CHECKING:
+    from prefect import Flow
     from prefect.deployments.runner import RunnerDeployment
 
 DEFAULT_PORT = 4200
@@ -80,39 +84,38 @@ def _terminate(_: int, __: FrameType | None) -> NoReturn:
 
 def _serve(root: Path, *, cron: str, timezone: str) -> None:
     from prefect import serve
+
+    from flows.crashes import crash_silent_runs
+
+    crash_silent_runs()
+    # Prefect looks for the flow's imports in the current folder first: nobody else's there.
+    os.chdir(checkout_folder())
+    stdout.print(f"serving {root}: the pipeline at {cron!r} ({timezone})", highlight=False)
+    served = [_served(row, root, cron=cron, timezone=timezone) for row in DEPLOYMENTS]
+    serve(*served, limit=1)
+
+
+def _served(row: Deployment, root: Path, *, cron: str, timezone: str) -> "RunnerDeployment":
     from prefect.client.schemas.objects import (
         ConcurrencyLimitConfig,
         ConcurrencyLimitStrategy,
     )
     from prefect.schedules import Cron
 
-    from flows.crashes import crash_silent_runs, workspace_tag
-    from flows.devices import add_devices
-    from flows.pipeline import pipeline
+    from flows.crashes import workspace_tag
 
-    crash_silent_runs()
-    # Prefect looks for the flow's imports in the current folder first: nobody else's there.
-    os.chdir(checkout_folder())
-    one_at_a_time = ConcurrencyLimitConfig(
-        limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW
+    flow: Flow[..., None] = getattr(importlib.import_module(row.module), row.flow)
+    made = flow.to_deployment(
+        name=row.name,
+        description=row.description,
+        schedule=Cron(cron, timezone=timezone) if row.is_scheduled else None,
+        parameters={"workspace": str(root), **row.parameters},
+        tags=[workspace_tag(root)],
+        concurrency_limit=ConcurrencyLimitConfig(
+            limit=RUNS_AT_A_TIME, collision_strategy=ConcurrencyLimitStrategy(WHEN_ONE_RUNS)
+        ),
     )
-    tags = [workspace_tag(root)]
-    stdout.print(f"serving {root}: the pipeline at {cron!r} ({timezone})", highlight=False)
-    scheduled = pipeline.to_deployment(
-        name="scheduled",
-        schedule=Cron(cron, timezone=timezone),
-        parameters={"workspace": str(root)},
-        tags=tags,
-        concurrency_limit=one_at_a_time,
-    )
-    on_demand = add_devices.to_deployment(
-        name="on-demand",
-        parameters={"workspace": str(root), "devices": []},
-        tags=tags,
-        concurrency_limit=one_at_a_time,
-    )
-    # Coroutines only inside async code.
-    serve(cast("RunnerDeployment", scheduled), cast("RunnerDeployment", on_demand), limit=1)
+    return cast("RunnerDeployment", made)  # a coroutine only inside async code
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flows.environment import API_VARIABLE
-from flows.parent import end_with_parent
 from ofa_pipeline.errors import OfaPipelineError
+from ofa_pipeline.parent import end_with_parent
 
 READY_TIMEOUT_S = 180.0
 _POLL_S = 0.1

@@ -21,13 +21,12 @@ from prefect.tasks import Task
 from flows.dvc_client import DvcClient, StageFailedError, Watcher
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli.display import Display, duration_text, progress_text
-from ofa_pipeline.cli.output import EXIT_BUSY
 from ofa_pipeline.dataset_summary import read_summary, summary_lines
+from ofa_pipeline.exit_codes import EXIT_BUSY, EXIT_KILLED
 from ofa_pipeline.params import load_params
 from ofa_pipeline.progress import ProgressEvent
-from ofa_pipeline.stages import STAGES
+from ofa_pipeline.stages import STAGES, Stage, find_stage, missing_outside
 from ofa_pipeline.stages.events import StageEvent
-from ofa_pipeline.stages.register import missing_receipts
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -39,7 +38,6 @@ DISPLAY: ContextVar[Display | None] = ContextVar("DISPLAY", default=None)
 
 _CHECKS = frozenset(stage.name for stage in STAGES if stage.is_always_run)
 _PROGRESS_EVERY_S = 5.0
-_KILLED = 128 + 9
 _LOG_WIDTH = 100
 
 
@@ -77,7 +75,7 @@ def is_worth_retrying(_: Task[Any, Any], __: TaskRun, state: State[Any]) -> bool
     checkpoint, and a lock held by another DVC command is given back. Wrong inputs stay wrong.
     """
     error = state.result(raise_on_failure=False)
-    return isinstance(error, StageFailedError) and error.exit_code in (_KILLED, EXIT_BUSY)
+    return isinstance(error, StageFailedError) and error.exit_code in (EXIT_KILLED, EXIT_BUSY)
 
 
 def _name_of_run() -> str:
@@ -104,20 +102,19 @@ def bring_up_to_date(dvc: DvcClient, stage: str, item: str | None = None) -> Out
     Raises:
         StageFailedError: If it fails; with the stage's own words.
     """
-    address = address_of(stage, item)
+    row, address = find_stage(stage), address_of(stage, item)
     outcome = _ask_for(dvc, address)
-    if stage == "prepare_dataset" and outcome.kind != "skipped":
-        _show_dataset(dvc.root)
-    if stage == "register" and item is not None and _lacks_receipts(dvc.root, item):
-        # DVC sees files only: the registry is another one than the receipts were written for.
-        get_run_logger().info("the registry lacks what the receipts of %s claim", item)
+    if outcome.kind != "skipped":
+        _show_summary(dvc.root / row.writes.format(item=item))
+    if row.makes_outside and (missing := _missing(row, item, dvc.root)):
+        get_run_logger().info("%s: gone meanwhile, made again: %s", address, ", ".join(missing))
         return _ask_for(dvc, address, force=True)
     return outcome
 
 
-def _show_dataset(root: Path) -> None:
-    """Say what was read, passed over and looks wrong: on the terminal and in Prefect's log."""
-    summary = read_summary(Layout(root).dataset)
+def _show_summary(artifact: Path) -> None:
+    """Say what a dataset is made of: on the terminal and in Prefect's log."""
+    summary = read_summary(artifact)
     if summary is None:
         return
     logger = get_run_logger()
@@ -130,8 +127,9 @@ def _show_dataset(root: Path) -> None:
         display.summarize(summary)
 
 
-def _lacks_receipts(root: Path, device: str) -> bool:
-    return bool(missing_receipts(Layout(root), load_params(root / "params.yaml"), device))
+def _missing(row: Stage, item: str | None, root: Path) -> tuple[str, ...]:
+    """Return what a stage has made where DVC does not see it, and is there no more."""
+    return missing_outside(row, item, layout=Layout(root), params=load_params(root / "params.yaml"))
 
 
 def _ask_for(dvc: DvcClient, address: str, *, force: bool = False) -> Outcome:

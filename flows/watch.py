@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-from ofa_pipeline.cli.output import EXIT_ERROR, report_error, stderr
+from ofa_pipeline.cli.output import report_error, stderr
 from ofa_pipeline.errors import OfaPipelineError
+from ofa_pipeline.exit_codes import EXIT_ERROR
 
 SAVING_PATIENCE_S = 135.0
 """How long a run may take to end after its server: `DvcClient` gives a stage two minutes."""

@@ -14,9 +14,10 @@ from rich.table import Table
 
 from ofa_pipeline.cli.listing import print_table
 from ofa_pipeline.cli.options import WorkspaceOption
-from ofa_pipeline.cli.output import EXIT_ERROR, stdout
+from ofa_pipeline.cli.output import stdout
 from ofa_pipeline.cores import usable_cores
 from ofa_pipeline.errors import OfaPipelineError
+from ofa_pipeline.exit_codes import EXIT_ERROR
 from ofa_pipeline.masking import mask_secrets
 from ofa_pipeline.workspace import check_version_control, is_under_git
 
@@ -101,7 +102,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def _runtimes() -> Iterator[Finding]:
-    from ofa_pipeline.devices.card import probe_runtimes
+    from ofa_pipeline.devices import probe_runtimes
 
     for probe in probe_runtimes():
         found = probe.version or "not installed"

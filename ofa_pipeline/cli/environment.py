@@ -4,19 +4,9 @@ import os
 from collections.abc import MutableMapping
 
 from ofa_pipeline.proxies import reach_local_directly
+from ofa_pipeline.telemetry import keep_quiet
 from ofa_pipeline.user import settle_user
 from ofa_pipeline.workspace import checkout_folder
-
-_SWITCHES = {
-    "DO_NOT_TRACK": "true",
-    "DVC_NO_ANALYTICS": "1",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    # MLflow and DVC ask for git; in an unpacked archive on a machine without it they must not fail.
-    "GIT_PYTHON_REFRESH": "quiet",
-}
 
 
 def settle_environment(environment: MutableMapping[str, str]) -> None:
@@ -45,9 +35,3 @@ def start_our_own_code(environment: MutableMapping[str, str]) -> None:
         others = [entry for entry in before if entry != root]
         environment["PYTHONPATH"] = os.pathsep.join([root, *others])
     environment["PYTHONSAFEPATH"] = "1"
-
-
-def keep_quiet(environment: MutableMapping[str, str]) -> None:
-    """Switch telemetry off wherever the user has not decided."""
-    for name, value in _SWITCHES.items():
-        environment.setdefault(name, value)

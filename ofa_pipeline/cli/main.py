@@ -23,12 +23,8 @@ from ofa_pipeline.cli import (
 )
 from ofa_pipeline.cli.environment import settle_environment
 from ofa_pipeline.cli.options import DebugOption
-from ofa_pipeline.cli.output import (
-    EXIT_CODES_HELP,
-    EXIT_TERMINATED,
-    exit_code_of,
-    report_error,
-)
+from ofa_pipeline.cli.output import report_error
+from ofa_pipeline.exit_codes import EXIT_CODES_HELP, EXIT_TERMINATED, exit_code_of
 from ofa_pipeline.masking import mask_logs
 
 

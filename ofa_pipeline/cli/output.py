@@ -1,6 +1,5 @@
-"""What a user sees: consoles, errors in one line, exit codes."""
+"""What a user sees: consoles, and errors in one line."""
 
-import signal
 import sys
 import traceback
 from typing import Final, TypedDict
@@ -10,25 +9,8 @@ from rich.markup import escape
 
 from ofa_pipeline.cli.faults import explain_fault
 from ofa_pipeline.cli.hints import pasteable
-from ofa_pipeline.errors import (
-    InfeasibleConstraintError,
-    OfaPipelineError,
-    WorkspaceBusyError,
-    shorten,
-)
+from ofa_pipeline.errors import OfaPipelineError, shorten
 from ofa_pipeline.masking import mask_secrets
-
-EXIT_ERROR = 1
-EXIT_BUSY = 3
-EXIT_INFEASIBLE = 4
-EXIT_INTERRUPTED = 128 + signal.SIGINT
-EXIT_TERMINATED = 128 + signal.SIGTERM
-
-EXIT_CODES_HELP = (
-    "Exit codes: 0 done, 1 an error (one line says what to do), 2 wrong usage, "
-    "3 another run holds the workspace, 4 nothing meets the latency or accuracy asked for, "
-    "130 Ctrl-C, 143 terminated (both: run again to resume)."
-)
 
 MAX_MESSAGE = 3000
 """Characters of an error: a screen, and an event of a stage with it in one write to a pipe."""
@@ -51,22 +33,10 @@ stdout = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
 stderr = Console(stderr=True, width=None if sys.stderr.isatty() else _WIDTH_OF_FILES)
 
 
-def exit_code_of(error: BaseException) -> int:
-    """Return the exit code that the help promises for an error."""
-    if isinstance(error, KeyboardInterrupt):
-        return EXIT_INTERRUPTED
-    if isinstance(error, SystemExit):
-        return EXIT_TERMINATED
-    if isinstance(error, WorkspaceBusyError):
-        return EXIT_BUSY
-    if isinstance(error, InfeasibleConstraintError):
-        return EXIT_INFEASIBLE
-    return EXIT_ERROR
-
-
 def describe_error(error: BaseException) -> str:
     """Return an error in one line that helps, without secrets, never longer than a screen."""
-    return shorten(mask_secrets(_describe(error)), MAX_MESSAGE)
+    notes = getattr(error, "__notes__", [])  # such as which of many subnets it was
+    return shorten(mask_secrets(" ".join([_describe(error), *notes])), MAX_MESSAGE)
 
 
 def _describe(error: BaseException) -> str:

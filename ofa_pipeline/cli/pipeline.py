@@ -18,22 +18,13 @@ from ofa_pipeline.cli.environment import start_our_own_code
 from ofa_pipeline.cli.hints import PROGRAM_VARIABLE, command, program
 from ofa_pipeline.cli.notices import notices_to
 from ofa_pipeline.cli.options import WorkspaceOption
-from ofa_pipeline.cli.output import (
-    EXIT_TERMINATED,
-    PLAIN,
-    describe_error,
-    exit_code_of,
-    stderr,
-    stdout,
-)
+from ofa_pipeline.cli.output import PLAIN, describe_error, stderr, stdout
 from ofa_pipeline.dataset_summary import read_summary
+from ofa_pipeline.exit_codes import EXIT_TERMINATED, exit_code_of
 from ofa_pipeline.progress import Reporter
 from ofa_pipeline.stages import STAGES, StageContext, check_item, find_stage, run_stage
-from ofa_pipeline.stages.events import PIPE_VARIABLE, EventPipe, StageEvent
+from ofa_pipeline.stages.events import StageEvent, is_followed, reporting_to_flow
 from ofa_pipeline.workspace import choose_version_control, create_workspace, hold_stage
-
-_KEEP_MEMORY = {"train_supernet", "collect_accuracy"}
-"""Never a stage that measures latency: others run its networks in processes without this."""
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -101,22 +92,21 @@ def stage(
     root = workspace.resolve()
     address = name if item is None else f"{name}@{item}"
     params = load_params(root / "params.yaml")
-    check_item(find_stage(name), item, params)
+    row = find_stage(name)
+    check_item(row, item, params)
     signal.signal(signal.SIGTERM, _exit_terminated)
     end_with_runner()
-    if name in _KEEP_MEMORY:
+    if row.keeps_memory:
         keep_freed_memory()
-    if PIPE_VARIABLE not in os.environ and (warning := graph_warning(root)):
+    if not is_followed() and (warning := graph_warning(root)):
         stderr.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True, highlight=False)
     os.chdir(root)  # relative paths in params.yaml are meant from there
     with hold_stage(root, address=address), _reporter(address) as reporter:
         context = StageContext(layout=Layout(root), params=params, item=item, reporter=reporter)
         with notices_to(reporter.warning):
-            run_stage(name, context)
-    if name == "prepare_dataset" and PIPE_VARIABLE not in os.environ:  # else the flow shows it
-        summary = read_summary(Layout(root).dataset)
-        if summary is not None:
-            Display(stderr).summarize(summary)
+            artifact = run_stage(name, context)
+    if not is_followed() and (summary := read_summary(artifact)):  # else the flow shows it
+        Display(stderr).summarize(summary)
 
 
 def init(
@@ -168,21 +158,17 @@ def _update(folder: Path) -> None:
 
 @contextmanager
 def _reporter(address: str) -> Iterator[Reporter]:
-    """Report to the pipe of the flow that runs us, else to whoever sits here."""
-    if PIPE_VARIABLE not in os.environ:
-        with Display(stderr) as display:
-            yield Reporter(lambda event: display.show(address, event))
+    """Report to the flow that runs us, else to whoever sits here."""
+    if is_followed():
+        with reporting_to_flow(failed=_failure) as reporter:
+            yield reporter
         return
-    pipe = EventPipe(os.environ[PIPE_VARIABLE])
-    pipe.send(StageEvent(kind="started"))
-    try:
-        yield Reporter(lambda event: pipe.send(StageEvent(kind="progress", progress=event)))
-    except (Exception, KeyboardInterrupt, SystemExit) as error:
-        code = exit_code_of(error)
-        pipe.send(StageEvent(kind="failed", error=describe_error(error), exit_code=code))
-        raise
-    finally:
-        pipe.close()
+    with Display(stderr) as display:
+        yield Reporter(lambda event: display.show(address, event))
+
+
+def _failure(error: BaseException) -> StageEvent:
+    return StageEvent(kind="failed", error=describe_error(error), exit_code=exit_code_of(error))
 
 
 def _exit_terminated(_: int, __: FrameType | None) -> NoReturn:

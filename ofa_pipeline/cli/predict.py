@@ -19,9 +19,10 @@ from ofa_pipeline.cli.chosen import (
     describe_subnet,
 )
 from ofa_pipeline.cli.options import DatasetOption, JsonOption, WorkspaceOption
-from ofa_pipeline.cli.output import EXIT_ERROR, PLAIN, stderr, stdout
+from ofa_pipeline.cli.output import PLAIN, stderr, stdout
 from ofa_pipeline.cores import usable_cores
 from ofa_pipeline.errors import DatasetError, MissingArtifactError, ParamsError
+from ofa_pipeline.exit_codes import EXIT_ERROR
 from ofa_pipeline.temporary import temporary_folder
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ import typer
 from rich.markup import escape
 
 from ofa_pipeline.cli.options import WorkspaceOption
-from ofa_pipeline.cli.output import EXIT_ERROR, stderr, stdout
+from ofa_pipeline.cli.output import stderr, stdout
+from ofa_pipeline.exit_codes import EXIT_ERROR
 
 _MEGABYTE = 10**6
 

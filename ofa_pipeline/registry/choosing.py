@@ -63,7 +63,7 @@ def comparable(
 
     The images behind a name change with time. A workspace that asks for its own dataset gets the
     images that it holds, where subnets of them are registered; else the newest ones of that name
-    answer.
+    answer. `ANY_DATASET` widens what is seen, and never what is compared.
 
     Args:
         subnets: What `visible` returned, the newest first; at least one.
@@ -74,7 +74,7 @@ def comparable(
         RegistryError: If subnets of several datasets are left and nothing says which is meant.
     """
     if dataset == ANY_DATASET:
-        return tuple(subnets)
+        dataset, home = None, None
     if dataset is None and home is not None:
         own = _of_digest(subnets, home.digest) if home.digest else ()
         return own or _of_digest(subnets, subnets[0].record.dataset_digest)

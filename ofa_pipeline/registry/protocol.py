@@ -78,11 +78,11 @@ class SubnetRegistry(Protocol):
                 device that it was picked for.
             max_latency_ms: Upper bound of the measured median.
             min_accuracy: Lower bound of top-1 on test, fraction.
-            dataset: Name of a dataset, the beginning of its digest, or `ANY_DATASET`. None: the
-                dataset of the workspace that the registry was opened for; without a workspace,
-                the only one that is registered. Accuracies on different datasets do not compare:
-                where the images behind a name have changed, a workspace sees those that it
-                holds, others the newest.
+            dataset: Name of a dataset, the beginning of its digest, or `ANY_DATASET`: the only
+                one that is registered for the device. None: the dataset of the workspace that
+                the registry was opened for; without a workspace, as `ANY_DATASET`. Accuracies on
+                different datasets do not compare: where the images behind a name have changed, a
+                workspace sees those that it holds, others the newest.
 
         Raises:
             InfeasibleConstraintError: If no subnet meets the bounds; names the nearest.

@@ -26,6 +26,7 @@ from ofa_pipeline.registry.addresses import (
     sqlite_path,
 )
 from ofa_pipeline.registry.causes import explain
+from ofa_pipeline.telemetry import MLFLOW_SWITCHES, keep_quiet
 
 ARTIFACT_ROOT_VARIABLE = "MLFLOW_DEFAULT_ARTIFACT_ROOT"
 CHECK_TIMEOUT_S = 5.0
@@ -73,16 +74,13 @@ def quiet_mlflow() -> None:
     No telemetry, no log lines about migrations, and few retries: its defaults wait for minutes
     when a server is gone.
     """
-    for name, value in {
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    own = {
         "MLFLOW_LOGGING_LEVEL": "WARNING",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
-        "GIT_PYTHON_REFRESH": "quiet",
-    }.items():
-        os.environ.setdefault(name, value)
+    }
+    keep_quiet(os.environ, {**MLFLOW_SWITCHES, **own})
 
 
 @contextmanager

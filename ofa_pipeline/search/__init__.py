@@ -21,6 +21,7 @@ from ofa_pipeline.search.verify import (
     VerifySettings,
     predict_verify_refit,
 )
+from ofa_pipeline.search.world import MeasuredWorld, load_knowledge
 
 __all__ = [
     "BRIEF",
@@ -30,6 +31,7 @@ __all__ = [
     "Evolved",
     "GuidedResult",
     "Knowledge",
+    "MeasuredWorld",
     "Objective",
     "Pick",
     "RealWorld",
@@ -45,6 +47,7 @@ __all__ = [
     "find_cheapest",
     "hypervolume",
     "is_efficient",
+    "load_knowledge",
     "predict_verify_refit",
     "search_front",
     "search_guided",

@@ -9,13 +9,13 @@ from ofa_pipeline.specialize.bundle import (
     PREDICTIONS_FILE,
     Bundle,
     bundle_digest,
-    classify_code,
     load_bundle,
     write_bundle,
 )
 from ofa_pipeline.specialize.certificate import Certificate, Certifier, Verdict
 from ofa_pipeline.specialize.classify import Classifier
 from ofa_pipeline.specialize.lineage import trace_lineage
+from ofa_pipeline.specialize.shipped_code import classify_code
 
 __all__ = [
     "INDEX_FILE",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ofa_pipeline.artifacts import Layout, digest_input, digest_json, write_artifact
+from ofa_pipeline.compute import Executor, LocalExecutor
 from ofa_pipeline.errors import ParamsError, suggest
 from ofa_pipeline.integrity import verify_inputs
 from ofa_pipeline.progress import SILENT, Reporter
@@ -47,6 +48,11 @@ class Stage:
     """Whether the seconds that it took are kept, beside what it writes: see `writes_seconds`."""
     is_always_run: bool = False
     """Whether to run it each time that somebody asks: it looks at what DVC does not see."""
+    keeps_memory: bool = False
+    """Whether its process keeps memory that it has freed, which makes training faster. Never
+    where latency is measured: others run its networks in processes that give memory back."""
+    makes_outside: bool = False
+    """Whether it makes something that DVC does not see; see `missing_outside`."""
     params: tuple[str, ...] = ()
     """Sections of params.yaml; ``{item}`` as in the paths."""
     summary: str
@@ -84,6 +90,7 @@ STAGES: tuple[Stage, ...] = (
         reads=("artifacts/dataset", "artifacts/supernet/{previous}"),
         writes="artifacts/supernet/{item}",
         is_timed=True,
+        keeps_memory=True,
         params=("space", "training", "phases.{item}"),
         summary="one phase of the supernet's training",
     ),
@@ -92,6 +99,7 @@ STAGES: tuple[Stage, ...] = (
         reads=("artifacts/dataset", "artifacts/supernet/{final}"),
         writes="artifacts/accuracy",
         is_timed=True,
+        keeps_memory=True,
         params=("space", "evaluation", "accuracy", "final_phase"),
         summary="calibrate and evaluate an initial design of subnets on selection images",
     ),
@@ -162,6 +170,7 @@ STAGES: tuple[Stage, ...] = (
         item_kind="device",
         reads=("artifacts/subnets/{item}",),
         writes="artifacts/registry/{item}",
+        makes_outside=True,
         params=("dataset", "registry"),
         summary="one registry version a subnet: accuracy, latency, lineage, files",
     ),
@@ -196,6 +205,8 @@ class StageContext:
     reporter: Reporter = SILENT
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     """Runs while the stage does; to be noted wherever the stage saves its work."""
+    executor: Executor = field(default_factory=LocalExecutor)
+    """Computes many subnets; the results do not depend on it."""
 
 
 def find_stage(name: str) -> Stage:
@@ -288,6 +299,21 @@ def check_item(stage: Stage, item: str | None, params: "Params") -> None:
         f"stage {stage.name} needs --item, a {stage.item_kind}, got {item}."
         f"{suggest(item or '', known) or ' Known: ' + ', '.join(known) + '.'}"
     )
+
+
+def missing_outside(
+    stage: Stage, item: str | None, *, layout: Layout, params: "Params"
+) -> tuple[str, ...]:
+    """Return what a stage has made outside of the workspace and is there no more.
+
+    DVC sees files alone: where something is missing, the stage has to run again although nothing
+    that it reads has changed. Its module says so, ``missing_outside(layout, params, item)``.
+    """
+    if not stage.makes_outside:
+        return ()
+    module = importlib.import_module(f"ofa_pipeline.stages.{stage.name}")
+    find: Callable[[Layout, Params, str | None], tuple[str, ...]] = module.missing_outside
+    return find(layout, params, item)
 
 
 def run_stage(name: str, context: StageContext) -> Path:

@@ -1,4 +1,4 @@
-"""Events of a stage on a pipe, one JSON object a line: how a flow follows its stages.
+"""What a stage and the flow that runs it say to each other: events, one JSON object a line.
 
 The flow makes a named pipe and passes its path in `PIPE_VARIABLE`; DVC hands the environment on
 to the stage. Progress is for people who watch: when the pipe is full or nobody reads, it is
@@ -8,11 +8,13 @@ dropped, and the stage goes on. That a stage began or failed is worth waiting fo
 import json
 import os
 import select
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from ofa_pipeline.errors import shorten
-from ofa_pipeline.progress import ProgressEvent
+from ofa_pipeline.progress import ProgressEvent, Reporter
 
 PIPE_VARIABLE = "OFA_PROGRESS_PIPE"
 
@@ -93,3 +95,26 @@ class EventPipe:
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
+
+
+def is_followed() -> bool:
+    """Return whether a flow runs this stage: it then shows what there is to see."""
+    return PIPE_VARIABLE in os.environ
+
+
+@contextmanager
+def reporting_to_flow(*, failed: Callable[[BaseException], StageEvent]) -> Iterator[Reporter]:
+    """Tell the flow that runs this stage that it began, how far it is, and why it failed.
+
+    Args:
+        failed: The event of an error that ends the stage, in words for a user.
+    """
+    pipe = EventPipe(os.environ[PIPE_VARIABLE])
+    pipe.send(StageEvent(kind="started"))
+    try:
+        yield Reporter(lambda event: pipe.send(StageEvent(kind="progress", progress=event)))
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        pipe.send(failed(error))
+        raise
+    finally:
+        pipe.close()

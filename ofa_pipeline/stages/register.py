@@ -95,7 +95,7 @@ def begin_registry(root: Path, params: Params) -> Callable[[], None]:
     return open_registry(root, experiment=params.registry.experiment).prepare()
 
 
-def missing_receipts(layout: Layout, params: Params, device: str) -> tuple[str, ...]:
+def missing_outside(layout: Layout, params: Params, item: str | None) -> tuple[str, ...]:
     """Return the bundles that the receipts of a device claim and the registry lacks.
 
     Another server, a deleted version, lost files, another name: then the stage has to run again
@@ -104,11 +104,12 @@ def missing_receipts(layout: Layout, params: Params, device: str) -> tuple[str, 
     Args:
         layout: Of the workspace.
         params: Name the experiment.
-        device: Of the receipts.
+        item: The device of the receipts.
 
     Raises:
         RegistryError: If the registry cannot be reached.
     """
+    device = item or ""
     path = layout.registry(device) / RECEIPTS_FILE
     if not path.exists():
         return ()

@@ -18,7 +18,7 @@ from ofa_pipeline.artifacts import (
 )
 from ofa_pipeline.cost import arch_cost
 from ofa_pipeline.data import Dataset, open_dataset
-from ofa_pipeline.devices import LatencyMeter, build_runtime
+from ofa_pipeline.devices import Device
 from ofa_pipeline.documents import Picks, read_document
 from ofa_pipeline.errors import ManifestMismatchError
 from ofa_pipeline.evaluation import (
@@ -26,6 +26,7 @@ from ofa_pipeline.evaluation import (
     ResizedImages,
     Shipped,
     calibration_indices,
+    evaluator_of,
     watch_shipped,
 )
 from ofa_pipeline.latency import load_latency_profile
@@ -40,11 +41,10 @@ from ofa_pipeline.specialize import (
     write_bundle,
 )
 from ofa_pipeline.specialize.build import BuiltSubnet, SubnetBuilder
-from ofa_pipeline.specialize.bundle import SHIPPED_FILES
+from ofa_pipeline.specialize.bundle import shipped_file
 from ofa_pipeline.specialize.choice import Choice, candidates_of, choose
 from ofa_pipeline.specialize.tuning import Tuner, TuningPlan, tuning_rounds
 from ofa_pipeline.stages import StageContext, find_stage, read_paths, stage_inputs
-from ofa_pipeline.stages.collect_accuracy import evaluator_of
 from ofa_pipeline.stages.train_supernet import recipe_of
 from ofa_pipeline.stopwatch import FILE_NAME, Stopwatch
 from ofa_pipeline.supernet import Supernet, load_supernet
@@ -104,24 +104,24 @@ class _Workshop:
         self, context: StageContext, supernet: Supernet, dataset: Dataset, scratch: Path
     ) -> None:
         self._context = context
-        self._device = context.item or ""
+        self._name = context.item or ""
         self._dataset = dataset
         self._space = supernet.space
-        self._settings = context.params.device(self._device).card
+        self._settings = context.params.device(self._name).card
         made_by = f"ofa-pipeline stage train_supernet --item {context.params.final_phase}"
         self._trained = Manifest.read(
             context.layout.supernet(context.params.final_phase), made_by=made_by
         )
-        self._meter = self._build_meter()
+        self._device = self._open_device()
         self._builder = self._build_builder(supernet, scratch)
         self._built: dict[Arch, BuiltSubnet] = {}
         self._certifiers: dict[Arch, Certifier] = {}
 
-    def _build_meter(self) -> LatencyMeter:
+    def _open_device(self) -> Device:
         context = self._context
-        profile = load_latency_profile(context.layout.latency(self._device))
-        return profile.meter(
-            build_runtime(self._settings),
+        profile = load_latency_profile(context.layout.latency(self._name))
+        return profile.open_device(
+            self._settings,
             self._space,
             warmup_runs=context.params.latency.warmup_runs,
             timed_runs=context.params.latency.timed_runs,
@@ -130,14 +130,20 @@ class _Workshop:
     def _build_builder(self, supernet: Supernet, scratch: Path) -> SubnetBuilder:
         params, dataset = self._context.params, self._dataset
         plan = tuning_plan(params, dataset, self._trained.summary)
+        evaluator = evaluator_of(
+            supernet,
+            dataset,
+            calibration_images=params.evaluation.calibration_images,
+            batch_size=params.evaluation.batch_size,
+        )
         return SubnetBuilder(
-            Tuner(evaluator_of(supernet, dataset, params.evaluation), plan=plan),
+            Tuner(evaluator, plan=plan),
             ResizedImages(
                 split=dataset.split("test"),
                 normalization=dataset.normalization,
                 batch_size=params.evaluation.batch_size,
             ),
-            runtime=self._meter.runtime,
+            device=self._device,
             scratch=scratch,
             hooks=lambda arch: self._hooks(scratch / "finetune" / arch.arch_id),
         )
@@ -164,9 +170,9 @@ class _Workshop:
     def certifier(self, arch: Arch) -> Certifier:
         """Return what measures the file of a subnet that the device runs."""
         if arch not in self._certifiers:
-            path = self.built(arch).folder / SHIPPED_FILES[self._settings.runtime]
+            path = self.built(arch).folder / shipped_file(self._settings.runtime)
             self._certifiers[arch] = Certifier(
-                lambda: self._meter.measure_file(path, resolution_px=arch.resolution_px)
+                lambda: self._device.measure(path, resolution_px=arch.resolution_px)
             )
         return self._certifiers[arch]
 
@@ -216,7 +222,7 @@ class _Workshop:
             "calibration": {"split": "calibration", "images": calibration},
             "runs": {
                 "runtime": self._settings.runtime,
-                "file": SHIPPED_FILES[self._settings.runtime],
+                "file": shipped_file(self._settings.runtime),
                 "accelerator": self._settings.accelerator,
                 "threads": self._settings.threads,
             },
@@ -224,7 +230,7 @@ class _Workshop:
 
     def _card(self, built: BuiltSubnet, budgets: Sequence[float]) -> dict[str, Any]:
         certificate = self.certifier(built.arch).certificate
-        shipped = SHIPPED_FILES[self._settings.runtime]
+        shipped = shipped_file(self._settings.runtime)
         cost = arch_cost(self._space, built.arch, num_classes=self._dataset.num_classes)
         finetuned = built.tuning["accuracy_top1_finetuned"]
         extracted = built.tuning["accuracy_top1_extracted"]
@@ -244,10 +250,10 @@ class _Workshop:
                 "evaluated_file": shipped,
             },
             "latency": {
-                self._device: {
+                self._name: {
                     **certificate.measurement.to_dict(),
                     "attempts_p50_ms": list(certificate.attempts_p50_ms),
-                    "card": self._meter.runtime.card.to_dict(),
+                    "card": self._device.card.to_dict(),
                     "file": shipped,
                     "file_digest": digest_file(built.folder / shipped),
                     "verdicts": [
@@ -259,9 +265,7 @@ class _Workshop:
             "cost": {"macs": cost.macs, "num_params": cost.num_params},
             "finetuning": self._finetuning(built),
             "parity": built.parity,
-            "lineage": trace_lineage(
-                layout.root, read_paths(find_stage(NAME), self._device, params)
-            ),
+            "lineage": trace_lineage(layout.root, read_paths(find_stage(NAME), self._name, params)),
         }
 
     def _finetuning(self, built: BuiltSubnet) -> dict[str, Any]:

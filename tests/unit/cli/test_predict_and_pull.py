@@ -140,6 +140,17 @@ def test_best_and_predict_choose_by_one_rule(cli, registry, photos):
         assert best["model_uri"] in answered
 
 
+def test_neither_best_nor_predict_compares_datasets(cli, registry, photos, tmp_path):
+    bundle = tmp_path / "registered" / "1.0"
+    record = subnet_record(accuracy=0.99, dataset="cars", lineage={"artifacts/dataset": "ca" * 32})
+    registry.register(record, bundle)
+    for words in (("predict", "photos/a.png"), ("best", "-d", "cpu", "-t", "9")):
+        code, out, err = cli(*words, "--dataset", "any")
+        assert (code, out) == (1, "")
+        assert "Accuracies on different ones do not compare" in err
+        assert "cars" in err
+
+
 def test_bounds_that_nothing_meets_end_with_four(cli, registry, photos):
     code, _, err = cli("predict", "photos/a.png", "-d", "cpu", "-t", "0.1", "-w", "elsewhere")
     assert code == 4

@@ -37,8 +37,14 @@ def test_workspace_is_answered_with_its_own_dataset(shared):
 
 def test_workspace_is_answered_with_another_dataset_when_it_names_it(shared):
     assert shared.choose(dataset="cars").record.dataset == "cars"
-    assert shared.choose(dataset="any").record.dataset == "cars"
     assert len(shared.list_subnets(dataset="any")) == 2
+
+
+def test_any_dataset_is_looked_through_but_never_compared(shared):
+    with pytest.raises(RegistryError, match="do not compare, and several are registered: cars, pe"):
+        shared.choose(dataset="any")
+    register(shared, 0.5, dataset="cars", lineage={DATASET: OTHER}, device="gpu")
+    assert shared.choose(dataset="any", device="gpu").record.dataset == "cars"
 
 
 def test_teams_whose_datasets_share_a_name_see_their_own_images(shared):

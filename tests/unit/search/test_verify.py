@@ -8,10 +8,10 @@ from ofa_pipeline.predictor import build_predictor
 from ofa_pipeline.search import (
     EvolutionSettings,
     Knowledge,
-    RealWorld,
     VerifySettings,
     predict_verify_refit,
 )
+from ofa_pipeline.search.samplers import build_sampler
 from tests.support.synthetic import (
     labeled_sample,
     small_space,
@@ -41,14 +41,14 @@ class World:
         self.noise = noise
         self.asked = []
 
-    def evaluate(self, arch):
-        self.asked.append(arch.arch_id)
-        return float(true_accuracy(self.space, self.space.genes([arch]))[0])
+    def evaluate(self, archs, *, label):
+        self.asked += [arch.arch_id for arch in archs]
+        return true_accuracy(self.space, self.space.genes(archs)).tolist()
 
-    def measure(self, arch):
-        latency = float(true_latency_ms(self.space, self.space.genes([arch]))[0]) * self.slowdown
-        latency *= 1 + self.noise * self.rng.normal()
-        return FakeMeasurement(latency, latency * 1.005)
+    def measure(self, archs, *, label):
+        latency = true_latency_ms(self.space, self.space.genes(archs)) * self.slowdown
+        latency *= 1 + self.noise * self.rng.normal(size=len(archs))
+        return [FakeMeasurement(value, value * 1.005) for value in latency.tolist()]
 
 
 def verify(world, *, budgets_ms=BUDGETS_MS, **changes):
@@ -64,7 +64,7 @@ def verify(world, *, budgets_ms=BUDGETS_MS, **changes):
             accuracy=accuracy,
             latency=lambda genes: true_latency_ms(space, genes),
         ),
-        RealWorld(world.evaluate, world.measure),
+        world,
         budgets_ms=budgets_ms,
         settings=VerifySettings(**{**settings, **changes}),
         search=QUICK,
@@ -161,3 +161,12 @@ def test_a_budget_just_at_the_fastest_subnet_is_decided_by_measurement():
     fastest_ms = float(true_latency_ms(space, space.genes([space.smallest]))[0])
     result = verify(World(space, slowdown=0.9), budgets_ms=(0.95 * fastest_ms, 1.0))
     assert result.picks[0].subnet.latency.p50_ms <= 0.97 * 0.95 * fastest_ms
+
+
+def test_another_sampler_proposes_and_measurements_decide():
+    world = World(small_space(), slowdown=1.1)
+    result = verify(world, sampler=build_sampler("nsga2"))
+    assert {subnet.role for subnet in result.verified} == {"exploit", "sample"}
+    assert len(world.asked) == len(set(world.asked)) == len(result.verified)
+    for pick in result.picks:
+        assert pick.subnet.latency.p50_ms <= 0.97 * pick.budget_ms

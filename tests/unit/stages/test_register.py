@@ -16,7 +16,7 @@ from ofa_pipeline.stages.register import (
     ModelNames,
     check_registry,
     missing_from,
-    missing_receipts,
+    missing_outside,
     read_entries,
     register,
     registered_subnets,
@@ -169,12 +169,12 @@ def test_bundle_that_was_changed_is_not_registered(context):
 
 def test_without_receipts_nothing_is_claimed(tmp_path):
     params = load_params(ROOT / "params.yaml")
-    assert missing_receipts(Layout(tmp_path), params, DEVICE) == ()
+    assert missing_outside(Layout(tmp_path), params, DEVICE) == ()
 
 
 def test_receipts_of_a_lost_registry_are_all_missing(context):
     register(context, InMemoryRegistry())
-    missing = missing_receipts(context.layout, context.params, DEVICE)
+    missing = missing_outside(context.layout, context.params, DEVICE)
     assert missing == ("bundle-0", "bundle-1")
     assert registered_subnets(context.layout, context.params, DEVICE) == ()
 
@@ -187,10 +187,10 @@ def test_receipts_under_another_name_are_missing_until_the_stage_ran(context, mo
     registry.register(record, Path())
     receipt = {"bundle": "a", "model_name": name, "bundle_digest": record.bundle_digest}
     write_json(receipts_of(context), {"receipts": [receipt]})
-    assert missing_receipts(context.layout, params, DEVICE) == ()
+    assert missing_outside(context.layout, params, DEVICE) == ()
     dataset = params.dataset.model_copy(update={"name": "clothes"})
     renamed = params.model_copy(update={"dataset": dataset})
-    assert missing_receipts(context.layout, renamed, DEVICE) == ("a",)
+    assert missing_outside(context.layout, renamed, DEVICE) == ("a",)
 
 
 def test_unreachable_server_is_found_before_anything_is_trained(tmp_path, monkeypatch):

@@ -1,0 +1,48 @@
+"""What can be run on a server: one row a deployment, for `ofa-pipeline serve` and `prefect.yaml`.
+
+A test holds `prefect.yaml` equal to it. This module imports no Prefect.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """One flow as a server offers it."""
+
+    name: str
+    module: str
+    flow: str
+    description: str
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    """Beside the workspace."""
+    is_scheduled: bool = False
+    """Whether `schedule` of params.yaml starts it; else somebody does."""
+
+    @property
+    def entrypoint(self) -> str:
+        """The flow as `prefect.yaml` names it: file and function."""
+        return f"{self.module.replace('.', '/')}.py:{self.flow}"
+
+
+DEPLOYMENTS = (
+    Deployment(
+        name="scheduled",
+        module="flows.pipeline",
+        flow="pipeline",
+        description="Bring every artifact up to date, from the images to the registry.",
+        is_scheduled=True,
+    ),
+    Deployment(
+        name="on-demand",
+        module="flows.devices",
+        flow="add_devices",
+        description="Serve new devices or budgets from the supernet that is there; never trains.",
+        parameters={"devices": []},
+    ),
+)
+
+RUNS_AT_A_TIME = 1
+"""Runs of one deployment; what is asked for meanwhile is treated as `WHEN_ONE_RUNS` says."""
+WHEN_ONE_RUNS = "CANCEL_NEW"

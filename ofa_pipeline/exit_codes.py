@@ -1,0 +1,40 @@
+"""The exit codes of our programs: what a shell, DVC and a flow read from a stage that ended."""
+
+import signal
+
+from ofa_pipeline.errors import InfeasibleConstraintError, WorkspaceBusyError
+
+EXIT_ERROR = 1
+EXIT_BUSY = 3
+EXIT_INFEASIBLE = 4
+EXIT_INTERRUPTED = 128 + signal.SIGINT
+EXIT_KILLED = 128 + signal.SIGKILL
+EXIT_TERMINATED = 128 + signal.SIGTERM
+
+EXIT_CODES_HELP = (
+    "Exit codes: 0 done, 1 an error (one line says what to do), 2 wrong usage, "
+    "3 another run holds the workspace, 4 nothing meets the latency or accuracy asked for, "
+    "130 Ctrl-C, 143 terminated (both: run again to resume)."
+)
+
+
+def exit_code_of(error: BaseException) -> int:
+    """Return the exit code that the help promises for an error."""
+    if isinstance(error, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    if isinstance(error, SystemExit):
+        return EXIT_TERMINATED
+    if isinstance(error, WorkspaceBusyError):
+        return EXIT_BUSY
+    if isinstance(error, InfeasibleConstraintError):
+        return EXIT_INFEASIBLE
+    return EXIT_ERROR
+
+
+def exit_code_of_process(returncode: int) -> int:
+    """Return the exit code of a child as a shell has it.
+
+    Args:
+        returncode: As `subprocess` has it: -N of a child that signal N has killed.
+    """
+    return 128 - returncode if returncode < 0 else returncode
