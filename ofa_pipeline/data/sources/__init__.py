@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ofa_pipeline.data.sources.base import SkippedFile, Source, SourceImage
+from ofa_pipeline.data.sources.base import DatasetSource, SkippedFile, SourceImage
 from ofa_pipeline.data.sources.image_folder import ImageFolderSource
 from ofa_pipeline.data.sources.parquet import ParquetSource
 from ofa_pipeline.data.sources.parquet_columns import Columns
@@ -13,10 +13,10 @@ from ofa_pipeline.user import expand_home
 __all__ = [
     "FASHION_MNIST_SAMPLE",
     "Columns",
+    "DatasetSource",
     "ImageFolderSource",
     "ParquetSource",
     "SkippedFile",
-    "Source",
     "SourceImage",
     "TorchvisionSource",
     "open_source",
@@ -26,7 +26,7 @@ FASHION_MNIST_SAMPLE = Path(__file__).parents[1] / "fashion_mnist_sample.parquet
 """12,000 images that come with the package."""
 
 
-def open_source(spec: str, *, base: Path, columns: Columns | None = None) -> Source:
+def open_source(spec: str, *, base: Path, columns: Columns | None = None) -> DatasetSource:
     """Open a source and check what can be checked without decoding an image.
 
     Args:

@@ -15,7 +15,7 @@ from ofa_pipeline.predictor import (
     DifferentiablePredictor,
     Trace,
     build_predictor,
-    choose,
+    choose_predictor,
     labeled_subnets,
     load_predictor,
     validate_kinds,
@@ -173,7 +173,7 @@ def _fitted(space: SearchSpace, path: Path, seed: int) -> AccuracySource:
     measured = sorted(set(resolution_values_px(space, table.genes).tolist()))
     subnets = labeled_subnets(space, table.genes, table.accuracy, cost=table.macs)
     validations = validate_kinds(subnets, "auto", folds=_FOLDS, seed=seed)
-    kind = choose(validations, label_noise=table.label_noise).kind
+    kind = choose_predictor(validations, label_noise=table.label_noise).kind
     predictor = build_predictor(space, kind, seed=seed)
     predictor.fit(subnets.genes, subnets.accuracy)
     return AccuracySource(predictor, tuple(measured))
