@@ -12,7 +12,7 @@ from ofa_pipeline.cli.output import stderr, stdout
 from ofa_pipeline.errors import ParamsError
 
 if TYPE_CHECKING:
-    from ofa_pipeline.reference.offline import OfflinePick, OfflineResult
+    from ofa_pipeline.reference.offline import EstimatedPick, OfflineResult
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -43,12 +43,12 @@ def search(  # noqa: PLR0913 - options of a command
 ) -> None:
     """Search the front of estimated accuracy against latency, without a supernet or data.
 
-    Writes front.parquet, front.png and picks.json.
+    Writes front.parquet, front.png and estimated_picks.json.
     """
     from ofa_pipeline.cli.display import Display
     from ofa_pipeline.memory import keep_freed_memory
     from ofa_pipeline.progress import Reporter
-    from ofa_pipeline.reference.offline import OfflineRequest, search_offline
+    from ofa_pipeline.reference.offline import PICKS_FILE, OfflineRequest, search_offline
 
     request = OfflineRequest(
         space_id=space,
@@ -64,7 +64,7 @@ def search(  # noqa: PLR0913 - options of a command
         reporter = Reporter(lambda event: display.show("search", event))
         result = search_offline(request, reporter=reporter)
     if as_json:
-        typer.echo(json.dumps(json.loads((output / "picks.json").read_text()), indent=2))
+        typer.echo(json.dumps(json.loads((output / PICKS_FILE).read_text()), indent=2))
         return
     stdout.print(_table(result))
     stdout.print(
@@ -93,7 +93,7 @@ def _table(result: "OfflineResult") -> Table:
     return table
 
 
-def _cells(pick: "OfflinePick") -> tuple[str, ...]:
+def _cells(pick: "EstimatedPick") -> tuple[str, ...]:
     return (
         f"{pick.budget_ms:g}",
         f"{100 * pick.accuracy_top1_estimated:.2f}",

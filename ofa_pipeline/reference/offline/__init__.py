@@ -1,8 +1,9 @@
 """The search of saved estimates: a front and picks from files, without a supernet or data."""
 
 from ofa_pipeline.reference.offline.measured import MeasuredTable, read_column, read_measured_table
+from ofa_pipeline.reference.offline.picks import EstimatedPick, EstimatedPicks
 from ofa_pipeline.reference.offline.search import (
-    OfflinePick,
+    PICKS_FILE,
     OfflineRequest,
     OfflineResult,
     search_offline,
@@ -10,8 +11,10 @@ from ofa_pipeline.reference.offline.search import (
 from ofa_pipeline.reference.offline.sources import load_estimates
 
 __all__ = [
+    "PICKS_FILE",
+    "EstimatedPick",
+    "EstimatedPicks",
     "MeasuredTable",
-    "OfflinePick",
     "OfflineRequest",
     "OfflineResult",
     "load_estimates",

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.artifacts import write_json
 from ofa_pipeline.cost import estimate_cost
 from ofa_pipeline.progress import SILENT, Reporter
+from ofa_pipeline.reference.offline.picks import EstimatedPick, EstimatedPicks
 from ofa_pipeline.reference.offline.picture import draw_front
 from ofa_pipeline.reference.offline.sources import load_estimates
 from ofa_pipeline.search import (
@@ -26,6 +26,8 @@ from ofa_pipeline.search import (
 from ofa_pipeline.tables import FRONT_SCHEMA, arch_columns, write_table
 
 _NUM_CLASSES = 1000
+PICKS_FILE = "estimated_picks.json"
+"""`EstimatedPicks` in the folder of the output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +42,7 @@ class OfflineRequest:
     budgets_ms: Sequence[float]
     """Upper limits of the latency, in any order; repeats are allowed."""
     output: Path
-    """Folder for ``front.parquet``, ``front.png`` and ``picks.json``."""
+    """Folder for ``front.parquet``, ``front.png`` and ``estimated_picks.json``."""
     latency_column: str | None = None
     """Column of the latencies in a table, see `load_estimates`."""
     seed: int = 0
@@ -49,29 +51,10 @@ class OfflineRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OfflinePick:
-    """The best subnet within one budget, by estimate."""
-
-    budget_ms: float
-    arch: Arch
-    accuracy_top1_estimated: float
-    accuracy_std_estimated: float
-    latency_ms_estimated: float
-    macs: int
-    num_params: int
-    price_points_per_ms: float
-    runner_up: Arch | None
-    runner_up_accuracy_top1_estimated: float | None
-    gap_points: float | None
-    """Upper bound of the distance to the best possible accuracy, in percentage points; None where
-    accuracy or latency is not a sum over blocks, so that no bound can be proved."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class OfflineResult:
     """The picks, how good the front is, and the files that were written."""
 
-    picks: tuple[OfflinePick, ...]
+    picks: tuple[EstimatedPick, ...]
     num_efficient: int
     hypervolume: float
     duration_s: float
@@ -117,7 +100,7 @@ def _settings(request: OfflineRequest, estimates: Estimates) -> EvolutionSetting
     return replace(BRIEF if estimates.is_costly else EvolutionSettings(), seed=request.seed)
 
 
-def _picks(estimates: Estimates, guided: GuidedResult) -> tuple[OfflinePick, ...]:
+def _picks(estimates: Estimates, guided: GuidedResult) -> tuple[EstimatedPick, ...]:
     findings = guided.result.findings
     gaps: Sequence[float | None] = guided.gaps or [None] * len(findings)
     return tuple(
@@ -125,13 +108,15 @@ def _picks(estimates: Estimates, guided: GuidedResult) -> tuple[OfflinePick, ...
     )
 
 
-def _pick(estimates: Estimates, finding: BudgetFinding, gap: float | None) -> OfflinePick:
+def _pick(estimates: Estimates, finding: BudgetFinding, gap: float | None) -> EstimatedPick:
     space, best, second = estimates.space, finding.best, finding.runner_up
     mean, std = estimates.accuracy(best.genes)
     cost = estimate_cost(space, best.genes, num_classes=_NUM_CLASSES)
-    return OfflinePick(
+    arch = space.archs(best.genes)[0]
+    return EstimatedPick(
         budget_ms=finding.budget,
-        arch=space.archs(best.genes)[0],
+        arch_id=arch.arch_id,
+        arch=arch,
         accuracy_top1_estimated=float(mean[0]),
         accuracy_std_estimated=float(std[0]),
         latency_ms_estimated=float(best.costs[0, 0]),
@@ -145,19 +130,19 @@ def _pick(estimates: Estimates, finding: BudgetFinding, gap: float | None) -> Of
 
 
 def _write(
-    estimates: Estimates, guided: GuidedResult, picks: Sequence[OfflinePick], output: Path
+    estimates: Estimates, guided: GuidedResult, picks: Sequence[EstimatedPick], output: Path
 ) -> tuple[Path, ...]:
-    files = tuple(output / name for name in ("front.parquet", "front.png", "picks.json"))
+    files = (output / "front.parquet", output / "front.png", output / PICKS_FILE)
     front = guided.result.front
     write_table(files[0], FRONT_SCHEMA, _front_columns(estimates, front))
     budgets = [(pick.budget_ms, pick.accuracy_top1_estimated) for pick in picks]
     draw_front(front.costs[:, 0], front.gain, budgets=budgets, path=files[1])
-    write_json(files[2], {"picks": [_plain(pick) for pick in picks]})
+    write_json(files[2], EstimatedPicks(picks=tuple(picks)).to_dict())
     return files
 
 
 def _front_columns(estimates: Estimates, front: Scored) -> dict[str, Any]:
-    space: SearchSpace = estimates.space
+    space = estimates.space
     mean, std = estimates.accuracy(front.genes)
     cost = estimate_cost(space, front.genes, num_classes=_NUM_CLASSES)
     return {
@@ -165,21 +150,4 @@ def _front_columns(estimates: Estimates, front: Scored) -> dict[str, Any]:
         "accuracy_top1_estimated": np.asarray(mean),
         "accuracy_std_estimated": np.asarray(std),
         "latency_ms_estimated": front.costs[:, 0],
-    }
-
-
-def _plain(pick: OfflinePick) -> dict[str, Any]:
-    return {
-        "budget_ms": pick.budget_ms,
-        "arch_id": pick.arch.arch_id,
-        "arch": pick.arch.to_dict(),
-        "accuracy_top1_estimated": pick.accuracy_top1_estimated,
-        "accuracy_std_estimated": pick.accuracy_std_estimated,
-        "latency_ms_estimated": pick.latency_ms_estimated,
-        "macs": pick.macs,
-        "num_params": pick.num_params,
-        "price_points_per_ms": pick.price_points_per_ms,
-        "runner_up": pick.runner_up.to_dict() if pick.runner_up else None,
-        "runner_up_accuracy_top1_estimated": pick.runner_up_accuracy_top1_estimated,
-        "gap_points": pick.gap_points,
     }

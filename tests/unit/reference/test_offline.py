@@ -5,11 +5,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ofa_pipeline.artifacts import read_json
 from ofa_pipeline.cost import estimate_cost
+from ofa_pipeline.documents import read_document
 from ofa_pipeline.errors import ArchError, InfeasibleConstraintError, ParamsError
 from ofa_pipeline.predictor import MlpEnsemble, MlpSettings, Ridge, build_predictor, save_predictor
 from ofa_pipeline.reference.offline import (
+    PICKS_FILE,
+    EstimatedPicks,
     OfflineRequest,
     load_estimates,
     read_column,
@@ -84,8 +86,8 @@ def test_a_table_of_measurements_is_all_that_a_search_needs(table, tmp_path):
     front = read_table(tmp_path / "out" / "front.parquet", FRONT_SCHEMA)
     assert front.num_rows == result.num_efficient > 2
     assert (tmp_path / "out" / "front.png").read_bytes().startswith(b"\x89PNG")
-    picks = read_json(tmp_path / "out" / "picks.json", made_by="test")["picks"]
-    assert [pick["budget_ms"] for pick in picks] == [20.0, 40.0]
+    written = read_document(tmp_path / "out" / PICKS_FILE, EstimatedPicks, remake="test")
+    assert written.picks == result.picks
 
 
 def test_an_impossible_budget_names_the_fastest_subnet(table, tmp_path):
