@@ -102,7 +102,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def _runtimes() -> Iterator[Finding]:
-    from ofa_pipeline.devices.card import probe_runtimes
+    from ofa_pipeline.devices import probe_runtimes
 
     for probe in probe_runtimes():
         found = probe.version or "not installed"

@@ -93,9 +93,7 @@ def _registered(uri: str, workspace: Path) -> Target:
 
 
 def _bundle(folder: Path, workspace: Path) -> Target:
-    from ofa_pipeline.specialize import load_bundle
-    from ofa_pipeline.specialize.bundle import SUBNET_FILE, WEIGHTS_FILE
-    from ofa_pipeline.specialize.classify import value_range_of
+    from ofa_pipeline.specialize import SUBNET_FILE, WEIGHTS_FILE, load_bundle, value_range_of
     from ofa_pipeline.supernet import load_subnet
 
     bundle = load_bundle(folder)

@@ -48,3 +48,6 @@ __all__ = [
     "torch_threads",
     "write_network",
 ]
+
+OPEN_MODULES = ("network",)
+"""What is copied into bundles, and needs torch."""

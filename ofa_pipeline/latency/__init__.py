@@ -1,7 +1,7 @@
 """Latency: which subnets to measure, latency models and profiles."""
 
 from ofa_pipeline.documents import LatencyModelReport
-from ofa_pipeline.latency.design import design_subnets
+from ofa_pipeline.latency.design import POOL_SIZE, design_subnets
 from ofa_pipeline.latency.model import (
     LatencyModel,
     load_latency_model,
@@ -18,6 +18,7 @@ from ofa_pipeline.latency.profile import (
 )
 
 __all__ = [
+    "POOL_SIZE",
     "LatencyModel",
     "LatencyModelReport",
     "LatencyProfile",

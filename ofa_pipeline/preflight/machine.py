@@ -50,7 +50,7 @@ def look_at_device(subject: Subject, name: str) -> Iterator[Finding]:
     Raises:
         DeviceError: If not.
     """
-    from ofa_pipeline.devices.card import describe_device
+    from ofa_pipeline.devices import describe_device
 
     card = describe_device(subject.params.device(name).card)
     yield Finding(

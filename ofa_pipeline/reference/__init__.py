@@ -11,3 +11,14 @@ Modules:
     lookup_table: Latency look-up tables in its format.
     offline: The search of saved estimates, without a supernet or data.
 """
+
+OPEN_MODULES = (
+    "checkpoints",
+    "hub",
+    "lookup_table",
+    "names",
+    "official_predictor",
+    "offline",
+    "zoo",
+)
+"""All of them: the room has no face of its own."""

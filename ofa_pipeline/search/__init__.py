@@ -1,5 +1,6 @@
 """Search: the best subnets of every budget, by estimate and then by measurement."""
 
+from ofa_pipeline.search.documents import Describer, picks_document
 from ofa_pipeline.search.evolution import BRIEF, EvolutionSettings, Evolved, evolve
 from ofa_pipeline.search.front import BudgetFinding, Estimates, SearchResult, search_front
 from ofa_pipeline.search.guided import GuidedResult, search_guided
@@ -25,6 +26,7 @@ from ofa_pipeline.search.verify import (
 __all__ = [
     "BRIEF",
     "BudgetFinding",
+    "Describer",
     "Estimates",
     "EvolutionSettings",
     "Evolved",
@@ -45,6 +47,7 @@ __all__ = [
     "find_cheapest",
     "hypervolume",
     "is_efficient",
+    "picks_document",
     "predict_verify_refit",
     "search_front",
     "search_guided",

@@ -25,14 +25,15 @@ from ofa_pipeline.params import DeviceParams
 from ofa_pipeline.predictor import check_same_space, load_predictor
 from ofa_pipeline.resume import ResumeLog
 from ofa_pipeline.search import (
+    Describer,
     EvolutionSettings,
     Knowledge,
     RealWorld,
     VerifiedSearch,
     VerifySettings,
+    picks_document,
     predict_verify_refit,
 )
-from ofa_pipeline.search.documents import Describer, picks_document
 from ofa_pipeline.stages import StageContext, find_stage, stage_inputs
 from ofa_pipeline.stages.fit_predictor import compared_subnets
 from ofa_pipeline.supernet import Supernet, load_supernet

@@ -34,13 +34,13 @@ from ofa_pipeline.run_warnings import RunWarning, keep_warnings
 from ofa_pipeline.specialize import (
     INDEX_FILE,
     PREDICTIONS_FILE,
+    SHIPPED_FILES,
     Certifier,
     bundle_digest,
     trace_lineage,
     write_bundle,
 )
 from ofa_pipeline.specialize.build import BuiltSubnet, SubnetBuilder
-from ofa_pipeline.specialize.bundle import SHIPPED_FILES
 from ofa_pipeline.specialize.choice import Choice, candidates_of, choose
 from ofa_pipeline.specialize.tuning import Tuner, TuningPlan, tuning_rounds
 from ofa_pipeline.stages import StageContext, find_stage, read_paths, stage_inputs
