@@ -12,8 +12,9 @@ import torch
 
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.artifacts import Layout
+from ofa_pipeline.compute import compute_device
 from ofa_pipeline.data import Dataset
-from ofa_pipeline.evaluation import SubnetEvaluator, predict
+from ofa_pipeline.evaluation import SubnetEvaluator, evaluator_of, predict
 from ofa_pipeline.params import Params
 from ofa_pipeline.stages.train_supernet import recipe_of
 from ofa_pipeline.supernet import Subnet, Supernet, build_subnet, fold_batch_norm
@@ -61,7 +62,7 @@ def train_alone(arch: Arch, *, dataset: Dataset, params: Params, epochs: int, se
         num_classes=dataset.num_classes,
         dropout=params.training.dropout,
         seed=seed,
-    ).to(_device())
+    ).to(compute_device())
     cpu_s, wall_s = time.process_time(), time.perf_counter()
     with deterministic(threads=params.training.threads):
         trained = finetune(
@@ -90,14 +91,12 @@ def total_epochs(layout: Layout, params: Params) -> int:
 
 def evaluator_on_test(supernet: Supernet, *, dataset: Dataset, params: Params) -> SubnetEvaluator:
     """Return what calibrates as every stage does, and evaluates on all test images."""
-    return SubnetEvaluator(
-        supernet=supernet.to(_device()),
-        calibration=dataset.split("calibration"),
-        evaluation=dataset.split("test"),
-        normalization=dataset.normalization,
-        batch_size=params.evaluation.batch_size,
+    return evaluator_of(
+        supernet,
+        dataset,
         calibration_images=params.evaluation.calibration_images,
-        device=_device(),
+        batch_size=params.evaluation.batch_size,
+        split="test",
     )
 
 
@@ -115,7 +114,3 @@ def paired_standard_error(first: Answers, second: Answers) -> float:
     two dependent proportions is at most their number over N squared (McNemar 1947).
     """
     return float((first != second).sum()) ** 0.5 / len(first)
-
-
-def _device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -4,19 +4,24 @@ The same supernet, weights, architectures, images and threads, alternately in on
 sides calibrate batch norm on the same images and then classify the same images; one JSON object
 a resolution.
 
-    python benchmarks/evaluate_subnets.py [--resolutions-px 128 32] [--threads 2]
+    python benchmarks/evaluate_subnets.py [--resolutions-px 128 32] [--threads 2] [--workers 2]
 
 What is different: the subnet is extracted once and then runs as a plain network, batch norm
 folded into the convolutions for the evaluation pass; channels-last memory; torch's own activations
 and batch norm instead of statistics computed by hand; no copy of the whole supernet, and no
 gradients anywhere. Freed memory is kept, as in collect_accuracy
 (`ofa_pipeline.memory`), against glibc's own settings. Each side warms up before each round.
+
+The last object compares one subnet at a time with as many as there are cores, each computed with
+one thread, in the way of collect_accuracy and search: subnets a minute, and whether all accuracies
+have equal bits.
 """
 
 import argparse
 import json
 import statistics
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -25,10 +30,13 @@ from reference_package import activate, build_reference, copy_weights, return_fr
 from torch import Tensor, nn
 
 from ofa_pipeline.arch import Arch
+from ofa_pipeline.compute import LocalExecutor
+from ofa_pipeline.cores import usable_cores
 from ofa_pipeline.evaluation import calibrate_batch_norm, predict
 from ofa_pipeline.memory import keep_freed_memory
-from ofa_pipeline.spaces import reference_space
+from ofa_pipeline.spaces import mobilenet_v3_small_images, reference_space
 from ofa_pipeline.supernet import Supernet, build_supernet, extract_subnet, fold_batch_norm
+from ofa_pipeline.training import deterministic
 
 NUM_CLASSES = 100
 BATCH_SIZE = 100
@@ -98,18 +106,84 @@ def compare(*, resolution_px: int, num_images: int, rounds: int) -> dict[str, ob
     }
 
 
+@dataclass(frozen=True, slots=True)
+class _Task:
+    arch: Arch
+
+    @property
+    def key(self) -> str:
+        return self.arch.arch_id
+
+
+def side_by_side(*, workers: int, num_subnets: int, rounds: int) -> dict[str, object]:
+    """Evaluate the same subnets one at a time and several at a time, alternately."""
+    space = mobilenet_v3_small_images(
+        stem_stride=2,
+        stem_channels=16,
+        group_channels=[24, 40, 64],
+        group_strides=[1, 2, 2],
+        head_channels=(192, 256),
+        resolutions_px=(20, 24, 28),
+        depths=(1, 2, 3),
+        kernel_sizes=(3, 5, 7),
+        expand_ratios=(2.0, 3.0, 4.0),
+    )
+    supernet = build_supernet(space, num_classes=10).eval()
+    generator = torch.Generator().manual_seed(0)
+    images = {
+        size: [
+            (torch.randn((500, 3, size, size), generator=generator), torch.zeros(500).long())
+            for _ in range(4)
+        ]
+        for size in space.resolutions_px
+    }
+
+    def evaluate(task: _Task) -> bytes:
+        batches = images[task.arch.resolution_px]
+        return our_logits(supernet, task.arch, batches[:2], batches).numpy().tobytes()
+
+    archs = space.archs(space.sample(np.random.default_rng(0), num_subnets))
+    tasks = [_Task(arch) for arch in dict.fromkeys(archs)]
+    seconds: dict[int, list[float]] = {1: [], workers: []}
+    found: dict[int, dict[_Task, bytes]] = {}
+    with deterministic(threads=1):
+        keep_freed_memory()
+        for number in range(rounds + 1):
+            for count, times in seconds.items():
+                start = time.perf_counter()
+                found[count] = dict(LocalExecutor(count).run(lambda: evaluate, tasks))
+                if number:  # the first round warms up
+                    times.append(time.perf_counter() - start)
+    ratios = [one / many for one, many in zip(seconds[1], seconds[workers], strict=True)]
+    return {
+        "workers": workers,
+        "num_subnets": len(tasks),
+        "evaluation_images": 2000,
+        "calibration_images": 1000,
+        "serial_subnets_per_minute": round(60 * len(tasks) / statistics.median(seconds[1]), 1),
+        "side_by_side_subnets_per_minute": round(
+            60 * len(tasks) / statistics.median(seconds[workers]), 1
+        ),
+        "ratio": round(statistics.median(ratios), 3),
+        "bits_are_equal": found[1] == found[workers],
+    }
+
+
 def main() -> None:
-    """Print one JSON object a resolution."""
+    """Print one JSON object a resolution, and one of subnets side by side."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--resolutions-px", type=int, nargs="+", default=[128, 32])
+    parser.add_argument("--resolutions-px", type=int, nargs="*", default=[128, 32])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--workers", type=int, help="subnets at a time; by default, the cores")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     for resolution_px in options.resolutions_px:
         num_images = 300 if resolution_px > 64 else 2000
         result = compare(resolution_px=resolution_px, num_images=num_images, rounds=options.rounds)
         print(json.dumps(result), flush=True)
+    workers = options.workers or usable_cores()
+    print(json.dumps(side_by_side(workers=workers, num_subnets=24, rounds=3)), flush=True)
 
 
 if __name__ == "__main__":

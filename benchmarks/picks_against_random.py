@@ -11,19 +11,83 @@ latency model, which is generous to them; picks are measured.
 import argparse
 import json
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from ofa_pipeline.arch import Genes
+from ofa_pipeline.arch import Genes, SearchSpace
 from ofa_pipeline.artifacts import Layout
-from ofa_pipeline.params import load_params
-from ofa_pipeline.search import RealWorld, VerifiedSearch, predict_verify_refit
-from ofa_pipeline.stages import StageContext
-from ofa_pipeline.stages.search import SearchJob
+from ofa_pipeline.compute import LocalExecutor
+from ofa_pipeline.devices import build_runtime
+from ofa_pipeline.evaluation import AccuracyBench
+from ofa_pipeline.latency import LatencyProfile, load_latency_profile
+from ofa_pipeline.measuring import MeasurementLog
+from ofa_pipeline.params import Params, load_params
+from ofa_pipeline.predictor import load_label_noise
+from ofa_pipeline.search import (
+    MeasuredWorld,
+    VerifiedSearch,
+    load_knowledge,
+    predict_verify_refit,
+)
+from ofa_pipeline.stages.search import evolution_settings, verify_settings
 from ofa_pipeline.training import deterministic
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What is searched and measured on one device, and what was measured so far."""
+
+    layout: Layout
+    params: Params
+    device: str
+    log: MeasurementLog
+
+    @cached_property
+    def accuracy(self) -> AccuracyBench:
+        """Of the supernet."""
+        return AccuracyBench(
+            self.layout.dataset,
+            self.layout.supernet_weights(self.params.final_phase),
+            calibration_images=self.params.evaluation.calibration_images,
+            batch_size=self.params.evaluation.batch_size,
+        )
+
+    @cached_property
+    def profile(self) -> LatencyProfile:
+        """Of the device."""
+        return load_latency_profile(self.layout.latency(self.device))
+
+    @cached_property
+    def world(self) -> MeasuredWorld:
+        """Remembers what it measured for an earlier seed."""
+        latency = self.params.latency
+        return MeasuredWorld(
+            self.accuracy,
+            lambda: self.profile.meter(
+                build_runtime(self.params.device(self.device).card),
+                self.space,
+                warmup_runs=latency.warmup_runs,
+                timed_runs=latency.timed_runs,
+            ),
+            log=self.log,
+            executor=LocalExecutor(),
+        )
+
+    @property
+    def space(self) -> SearchSpace:
+        """Of the supernet."""
+        return self.accuracy.evaluator.supernet.space
+
+    @property
+    def budgets_ms(self) -> tuple[float, ...]:
+        """Ascending."""
+        device = self.params.device(self.device)
+        return self.profile.budgets_ms(device.budgets_ms, device.budget_fractions)
 
 
 def main() -> None:
@@ -31,18 +95,20 @@ def main() -> None:
     options = _options()
     params = load_params(options.workspace / "params.yaml")
     layout = Layout(options.workspace.resolve())
-    job = SearchJob(StageContext(layout=layout, params=params, item=options.device))
     with (
+        TemporaryDirectory() as folder,
         deterministic(threads=params.evaluation.threads),
         threadpool_limits(limits=1, user_api="blas"),
     ):
+        log = MeasurementLog(Path(folder) / "measured.jsonl")
+        bench = Bench(layout, params, options.device, log)
         chance = {
-            budget: max(job.evaluate(arch) for arch in job.space.archs(genes))
-            for budget, genes in _random_within(job, options.random).items()
+            budget: max(bench.world.evaluate(bench.space.archs(genes), label="random"))
+            for budget, genes in _random_within(bench, options.random).items()
         }
         for seed in range(options.seeds):
             start = time.perf_counter()
-            result = _search(job, seed)
+            result = _search(bench, seed)
             seconds = time.perf_counter() - start
             for pick in result.picks:
                 line = {
@@ -59,22 +125,25 @@ def main() -> None:
                 print(json.dumps(line), flush=True)
 
 
-def _search(job: SearchJob, seed: int) -> VerifiedSearch:
+def _search(bench: Bench, seed: int) -> VerifiedSearch:
+    layout, search = bench.layout, bench.params.search
     return predict_verify_refit(
-        job.knowledge(),
-        RealWorld(job.evaluate, job.measure),
-        budgets_ms=job.budgets_ms(),
-        settings=job.verify_settings(),
-        search=replace(job.evolution_settings(), seed=seed),
+        load_knowledge(
+            bench.space, bench.profile, predictor=layout.predictor, accuracy=layout.accuracy
+        ),
+        bench.world,
+        budgets_ms=bench.budgets_ms,
+        settings=verify_settings(search, accuracy_noise=load_label_noise(layout.accuracy).std),
+        search=replace(evolution_settings(search), seed=seed),
     )
 
 
-def _random_within(job: SearchJob, count: int) -> dict[float, Genes]:
+def _random_within(bench: Bench, count: int) -> dict[float, Genes]:
     """Draw random subnets within each budget by the latency model."""
     rng = np.random.default_rng(0)
-    drawn = job.space.sample(rng, 200 * count)
-    latency_ms = job.profile.model.predict(job.space, drawn)
-    return {budget: drawn[latency_ms <= budget][:count] for budget in job.budgets_ms()}
+    drawn = bench.space.sample(rng, 200 * count)
+    latency_ms = bench.profile.model.predict(bench.space, drawn)
+    return {budget: drawn[latency_ms <= budget][:count] for budget in bench.budgets_ms}
 
 
 def _options() -> argparse.Namespace:

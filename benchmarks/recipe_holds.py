@@ -40,11 +40,11 @@ from ruamel.yaml import YAML
 from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.artifacts import Layout, Manifest
 from ofa_pipeline.data import open_dataset
+from ofa_pipeline.evaluation import evaluator_of
 from ofa_pipeline.params import Params, load_params
 from ofa_pipeline.progress import ProgressEvent, Reporter
 from ofa_pipeline.specialize.tuning import Tuner
 from ofa_pipeline.stages import StageContext, run_stage
-from ofa_pipeline.stages.collect_accuracy import evaluator_of
 from ofa_pipeline.stages.specialize import tuning_plan
 from ofa_pipeline.supernet import extract_subnet, load_supernet
 from ofa_pipeline.training import deterministic
@@ -188,10 +188,13 @@ def compare(params: Params, root: Path, *, seed: int) -> Iterator[dict[str, Any]
     supernet = load_supernet(layout.supernet_weights(params.final_phase))
     summary = Manifest.read(layout.supernet(params.final_phase), made_by="this benchmark").summary
     test = evaluator_on_test(supernet, dataset=dataset, params=params)
-    tuner = Tuner(
-        evaluator_of(supernet, dataset, params.evaluation),
-        plan=tuning_plan(params, dataset, summary),
+    evaluator = evaluator_of(
+        supernet,
+        dataset,
+        calibration_images=params.evaluation.calibration_images,
+        batch_size=params.evaluation.batch_size,
     )
+    tuner = Tuner(evaluator, plan=tuning_plan(params, dataset, summary))
     kept = root / "lines.jsonl"
     known = [json.loads(line) for line in kept.open()] if kept.exists() else []
     for role, arch in chosen_archs(supernet.space).items():

@@ -25,6 +25,7 @@ from ofa_pipeline.arch import SearchSpace
 from ofa_pipeline.cron import check_cron, check_timezone
 from ofa_pipeline.errors import ArchError, ParamsError, YamlError, shown, suggest
 from ofa_pipeline.explain import explain
+from ofa_pipeline.parts import part_names
 from ofa_pipeline.spaces import REFERENCE_SPACES, mobilenet_v3_small_images, reference_space
 from ofa_pipeline.yaml_reader import read_yaml
 
@@ -358,21 +359,31 @@ class LatencyParams(Section):
     seed: Seed
 
 
-class DeviceCard(Section):
+def _is_runtime(name: str) -> str:
+    known = part_names("devices/runtimes")
+    if name not in known:
+        raise ValueError(
+            f"must be one of {', '.join(known)}, got {shown(name)}.{suggest(name, known)}"
+        )
+    return name
+
+
+class RuntimeSettings(Section):
     """What runs the subnets: the runtime and its settings; the hardware is this machine."""
 
-    runtime: Literal["pytorch", "onnxruntime"]
+    runtime: Annotated[str, AfterValidator(_is_runtime)]
     accelerator: Literal["cpu", "cuda"]
-    precision: Literal["fp32"]
+    precision: Literal["fp32", "fp16", "bf16", "int8"]
+    """Which of them a runtime computes in, it says itself."""
     threads: Count
     batch_size: Count
     """Images a call."""
 
 
 class DeviceParams(Section):
-    """A device card and the budgets to serve on it, in milliseconds a call."""
+    """A device and the budgets to serve on it, in milliseconds a call."""
 
-    card: DeviceCard
+    card: RuntimeSettings
     budgets_ms: Annotated[tuple[Positive, ...], Few] | None = None
     budget_fractions: Annotated[tuple[Share, ...], Few] | None = None
 

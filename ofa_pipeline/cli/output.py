@@ -35,7 +35,8 @@ stderr = Console(stderr=True, width=None if sys.stderr.isatty() else _WIDTH_OF_F
 
 def describe_error(error: BaseException) -> str:
     """Return an error in one line that helps, without secrets, never longer than a screen."""
-    return shorten(mask_secrets(_describe(error)), MAX_MESSAGE)
+    notes = getattr(error, "__notes__", [])  # such as which of many subnets it was
+    return shorten(mask_secrets(" ".join([_describe(error), *notes])), MAX_MESSAGE)
 
 
 def _describe(error: BaseException) -> str:

@@ -3,31 +3,31 @@
 Importing this package does not import torch or a runtime; using a device does.
 """
 
-from ofa_pipeline.devices.card import (
+from ofa_pipeline.devices.export import export_onnx, inference_form
+from ofa_pipeline.devices.machine import (
     DeviceSettings,
     RuntimeProbe,
+    build_runtime,
     describe_device,
     probe_runtimes,
 )
-from ofa_pipeline.devices.export import (
-    NETWORK_CODE,
-    export_onnx,
-    inference_form,
-    write_network,
-)
 from ofa_pipeline.devices.meter import Clock, LatencyMeter, ReferenceNetwork, quiet_reference_ms
 from ofa_pipeline.devices.quiet import torch_threads
-from ofa_pipeline.devices.runtimes import (
+from ofa_pipeline.devices.runtime import (
+    CODE_FOLDER,
+    FP32_TOLERANCE,
     LoadedNetwork,
     PreparedNetwork,
     Runtime,
-    build_runtime,
+    Tolerance,
     noise_images,
 )
+from ofa_pipeline.devices.runtimes import find_runtime, runtime_names
 from ofa_pipeline.documents import DeviceCard, LatencyMeasurement
 
 __all__ = [
-    "NETWORK_CODE",
+    "CODE_FOLDER",
+    "FP32_TOLERANCE",
     "Clock",
     "DeviceCard",
     "DeviceSettings",
@@ -38,16 +38,18 @@ __all__ = [
     "ReferenceNetwork",
     "Runtime",
     "RuntimeProbe",
+    "Tolerance",
     "build_runtime",
     "describe_device",
     "export_onnx",
+    "find_runtime",
     "inference_form",
     "noise_images",
     "probe_runtimes",
     "quiet_reference_ms",
+    "runtime_names",
     "torch_threads",
-    "write_network",
 ]
 
-OPEN_MODULES = ("network",)
-"""What is copied into bundles, and needs torch."""
+OPEN_MODULES = ("shipped",)
+"""What is copied into bundles, as it is."""

@@ -1,4 +1,4 @@
-"""From a network to what a runtime loads: the inference form, and the files of runtimes."""
+"""From a network to its inference form, and to an ONNX model."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +14,6 @@ OPSET = 17
 """ONNX operator set: the first with everything we use natively and wide support."""
 INPUT_NAME = "images"
 OUTPUT_NAME = "logits"
-NETWORK_CODE = Path(__file__).with_name("network.py")
-"""Runs what `write_network` wrote; needs nothing of this package."""
 
 
 def inference_form(network: "nn.Module") -> "nn.Module":
@@ -77,18 +75,3 @@ def export_onnx(
         batch_size: N of every call; None leaves it to the caller of the file.
     """
     write_bytes(path, onnx_bytes(network, resolution_px=resolution_px, batch_size=batch_size))
-
-
-def write_network(network: "nn.Module", path: Path) -> None:
-    """Write the file of steps and weights that PyTorch runs, whole or not at all.
-
-    Args:
-        network: From images (N, 3, H, W) to logits; not changed.
-        path: Of the file.
-
-    Raises:
-        ExportError: If the network does something that such a file cannot say.
-    """
-    from ofa_pipeline.devices.lowering import network_bytes
-
-    write_bytes(path, network_bytes(network))

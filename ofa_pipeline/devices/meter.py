@@ -10,7 +10,6 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,10 +17,12 @@ import numpy as np
 from ofa_pipeline.arch import FloatArray
 from ofa_pipeline.devices.measurement import Ratio, estimate_ratio
 from ofa_pipeline.devices.quiet import quiet_process
-from ofa_pipeline.devices.runtimes import LoadedNetwork, PreparedNetwork, Runtime
+from ofa_pipeline.devices.runtime import LoadedNetwork, PreparedNetwork, Runtime
 from ofa_pipeline.documents import LatencyMeasurement
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import nn
 
 VISIT_MS = 0.8
@@ -161,14 +162,6 @@ class LatencyMeter:
         measurement = _summarize(comparisons, reference_ms)
         self._seen_ms.append(measurement.reference_p10_ms)
         return measurement
-
-    def measure_file(self, path: Path, *, resolution_px: int) -> LatencyMeasurement:
-        """Measure a file as it is: what is measured is what ships.
-
-        Raises:
-            DeviceError: If the runtime does not load such a file.
-        """
-        return self.measure(path, resolution_px=resolution_px)
 
     def _compare(
         self,

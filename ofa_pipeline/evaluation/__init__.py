@@ -1,6 +1,7 @@
 """Evaluation: batch-norm calibration, top-1 and top-5 of many subnets."""
 
 from ofa_pipeline.evaluation.accuracy import Predictions, evaluate_network, predict
+from ofa_pipeline.evaluation.bench import AccuracyBench, AccuracyTask, evaluator_of
 from ofa_pipeline.evaluation.calibration import calibrate_batch_norm
 from ofa_pipeline.evaluation.design import initial_design
 from ofa_pipeline.evaluation.evaluator import (
@@ -10,6 +11,7 @@ from ofa_pipeline.evaluation.evaluator import (
     calibration_indices,
 )
 from ofa_pipeline.evaluation.images import ResizedImages
+from ofa_pipeline.evaluation.noise import accuracy_columns, label_noise, plan_accuracy_tasks
 from ofa_pipeline.evaluation.watching import (
     LargestSubnet,
     Shipped,
@@ -20,6 +22,8 @@ from ofa_pipeline.evaluation.watching import (
 )
 
 __all__ = [
+    "AccuracyBench",
+    "AccuracyTask",
     "CalibratedTeacher",
     "LargestSubnet",
     "Predictions",
@@ -27,12 +31,16 @@ __all__ = [
     "Shipped",
     "SubnetAccuracy",
     "SubnetEvaluator",
+    "accuracy_columns",
     "calibrate_batch_norm",
     "calibration_indices",
     "evaluate_network",
+    "evaluator_of",
     "first_largest",
     "initial_design",
+    "label_noise",
     "next_largest",
+    "plan_accuracy_tasks",
     "predict",
     "watch_phase",
     "watch_shipped",

@@ -1,6 +1,7 @@
 """Latency: which subnets to measure, latency models and profiles."""
 
 from ofa_pipeline.documents import LatencyModelReport
+from ofa_pipeline.latency.bench import LatencyBench, LatencyTask, Sample, plan_latency_tasks
 from ofa_pipeline.latency.design import POOL_SIZE, design_subnets
 from ofa_pipeline.latency.model import (
     LatencyModel,
@@ -16,19 +17,35 @@ from ofa_pipeline.latency.profile import (
     resolve_budgets_ms,
     save_profile_card,
 )
+from ofa_pipeline.latency.samples import (
+    fit_profile,
+    measurement_noise,
+    profile_messages,
+    sample_columns,
+    samples_on_one_scale,
+)
 
 __all__ = [
     "POOL_SIZE",
+    "LatencyBench",
     "LatencyModel",
     "LatencyModelReport",
     "LatencyProfile",
+    "LatencyTask",
+    "Sample",
     "build_measured_subnet",
     "design_subnets",
+    "fit_profile",
     "load_latency_model",
     "load_latency_profile",
+    "measurement_noise",
+    "plan_latency_tasks",
+    "profile_messages",
     "reference_arch",
     "report_errors",
     "resolve_budgets_ms",
+    "sample_columns",
+    "samples_on_one_scale",
     "save_latency_model",
     "save_profile_card",
 ]

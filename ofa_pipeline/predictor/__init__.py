@@ -9,6 +9,11 @@ from ofa_pipeline.predictor.ensemble import (
 from ofa_pipeline.predictor.features import feature_groups, one_hot_features
 from ofa_pipeline.predictor.gaussian_process import GaussianProcess
 from ofa_pipeline.predictor.kernel_ridge import KernelRidge
+from ofa_pipeline.predictor.labels import (
+    load_compared_subnets,
+    load_label_noise,
+    validation_columns,
+)
 from ofa_pipeline.predictor.metrics import (
     PredictionReport,
     kendall_tau,
@@ -74,11 +79,14 @@ __all__ = [
     "kendall_tau",
     "labeled_subnets",
     "learning_curve",
+    "load_compared_subnets",
+    "load_label_noise",
     "load_predictor",
     "one_hot_features",
     "pooled_noise",
     "report_predictions",
     "save_predictor",
     "validate_kinds",
+    "validation_columns",
     "watch_ranking",
 ]

@@ -12,13 +12,5 @@ Modules:
     offline: The search of saved estimates, without a supernet or data.
 """
 
-OPEN_MODULES = (
-    "checkpoints",
-    "hub",
-    "lookup_table",
-    "names",
-    "official_predictor",
-    "offline",
-    "zoo",
-)
-"""All of them: the room has no face of its own."""
+OPEN_MODULES = ("checkpoints", "hub", "offline", "zoo")
+"""What the command line and `hubconf.py` use; the room has no face of its own."""

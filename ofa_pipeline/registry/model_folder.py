@@ -2,20 +2,17 @@
 
 import json
 import warnings
-from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
+from ofa_pipeline.devices import find_runtime, runtime_names
 from ofa_pipeline.errors import RegistryError
 
 PYFUNC_CODE = Path(__file__).with_name("pyfunc_model.py")
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow")
-"""What every model needs where it runs; pinned to what it was made with."""
-REQUIREMENTS_OF_RUNTIME: Mapping[str, tuple[str, ...]] = {
-    "onnxruntime": ("onnxruntime",),
-    "pytorch": ("safetensors", "torch"),
-}
-"""And by the runtime of its device."""
+"""What every model needs where it runs; pinned to what it was made with.
+
+And what the runtime of its device needs."""
 
 
 def requirements_of(bundle_folder: Path) -> list[str]:
@@ -29,13 +26,12 @@ def requirements_of(bundle_folder: Path) -> list[str]:
     """
     subnet = json.loads((bundle_folder / "subnet.json").read_text())
     runtime = subnet.get("runs", {}).get("runtime", "onnxruntime")
-    if runtime not in REQUIREMENTS_OF_RUNTIME:
+    if runtime not in runtime_names():
         raise RegistryError(
             f"{bundle_folder / 'subnet.json'} must name one of the runtimes "
-            f"{', '.join(REQUIREMENTS_OF_RUNTIME)}, found {runtime!r}. Run the stage specialize "
-            "again."
+            f"{', '.join(runtime_names())}, found {runtime!r}. Run the stage specialize again."
         )
-    return [_pinned(name) for name in sorted((*REQUIREMENTS, *REQUIREMENTS_OF_RUNTIME[runtime]))]
+    return [_pinned(name) for name in sorted((*REQUIREMENTS, *find_runtime(runtime).requirements))]
 
 
 def _pinned(name: str) -> str:

@@ -22,6 +22,7 @@ from ofa_pipeline.search.verify import (
     VerifySettings,
     predict_verify_refit,
 )
+from ofa_pipeline.search.world import MeasuredWorld, load_knowledge
 
 __all__ = [
     "BRIEF",
@@ -32,6 +33,7 @@ __all__ = [
     "Evolved",
     "GuidedResult",
     "Knowledge",
+    "MeasuredWorld",
     "Objective",
     "Pick",
     "RealWorld",
@@ -47,6 +49,7 @@ __all__ = [
     "find_cheapest",
     "hypervolume",
     "is_efficient",
+    "load_knowledge",
     "picks_document",
     "predict_verify_refit",
     "search_front",

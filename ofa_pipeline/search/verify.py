@@ -5,7 +5,7 @@ half those that might be best as far as the predictor knows. They are evaluated 
 real, predictor and latency estimate learn from it, until the picks stay the same.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -40,13 +40,21 @@ class Measured(Protocol):
         """Upper end of the confidence interval of the median."""
 
 
-@dataclass(frozen=True, slots=True)
-class RealWorld:
-    """How subnets are evaluated and measured for real."""
+class RealWorld(Protocol):
+    """Evaluates and measures subnets for real; see `ofa_pipeline.search.world`."""
 
-    evaluate: Callable[[Arch], float]
-    """Top-1 on selection images, a fraction."""
-    measure: Callable[[Arch], Measured]
+    def evaluate(self, archs: Sequence[Arch], *, label: str) -> Sequence[float]:
+        """Return top-1 on selection images of each subnet, a fraction.
+
+        Args:
+            archs: Each once.
+            label: Of the progress.
+        """
+        ...
+
+    def measure(self, archs: Sequence[Arch], *, label: str) -> Sequence[Measured]:
+        """Return the latency of each subnet; the arguments are those of `evaluate`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,11 +144,11 @@ def predict_verify_refit(
 
     Args:
         knowledge: Predictor, latency model and the subnets measured so far.
-        world: Evaluates and measures; called once for each subnet.
+        world: Evaluates and measures; asked once for each subnet.
         budgets_ms: Ascending.
         settings: How much to verify.
         search: How long and how broadly each search goes.
-        reporter: Told of each search and each verified subnet.
+        reporter: Told of each search.
 
     Raises:
         InfeasibleConstraintError: If a budget is below the fastest subnet, by estimate before
@@ -154,7 +162,7 @@ def predict_verify_refit(
         previous = loop.pick_accuracies() if loop.round else None
         loop.round += 1
         result = loop.search(search, reporter)
-        loop.verify(loop.propose(result), reporter)
+        loop.verify(loop.propose(result))
         loop.refit()
     assert result is not None  # the first round is always wanted
     return VerifiedSearch(
@@ -290,14 +298,16 @@ class _Loop:
             for chosen in choose_rows(mean, std, is_taken=is_taken, count=self.settings.top_k)
         ]
 
-    def verify(self, proposals: list[_Proposal], reporter: Reporter) -> None:
+    def verify(self, proposals: list[_Proposal]) -> None:
         """Evaluate and measure every proposal."""
-        label = f"verify round {self.round}"
-        for proposal in reporter.iterate(proposals, label, total=len(proposals), unit="subnets"):
+        label, archs = f"verify round {self.round}", [proposal.arch for proposal in proposals]
+        accuracies = self.world.evaluate(archs, label=label)
+        latencies = self.world.measure(archs, label=label)
+        for proposal, accuracy, latency in zip(proposals, accuracies, latencies, strict=True):
             self.verified[proposal.arch.arch_id] = VerifiedSubnet(
                 arch=proposal.arch,
-                accuracy_top1=self.world.evaluate(proposal.arch),
-                latency=self.world.measure(proposal.arch),
+                accuracy_top1=accuracy,
+                latency=latency,
                 accuracy_top1_estimated=proposal.mean,
                 accuracy_std_estimated=proposal.std,
                 latency_ms_estimated=proposal.latency_ms,

@@ -6,23 +6,22 @@ Only what uses bundles is imported here; what makes them is imported where it is
 from ofa_pipeline.specialize.bundle import (
     INDEX_FILE,
     PREDICTIONS_FILE,
-    SHIPPED_FILES,
     SUBNET_FILE,
     WEIGHTS_FILE,
     Bundle,
     bundle_digest,
-    classify_code,
     load_bundle,
+    shipped_file,
     write_bundle,
 )
 from ofa_pipeline.specialize.certificate import Certificate, Certifier, Verdict
 from ofa_pipeline.specialize.classify import Classifier, FloatArray, Squares, value_range_of
 from ofa_pipeline.specialize.lineage import trace_lineage
+from ofa_pipeline.specialize.shipped_code import classify_code
 
 __all__ = [
     "INDEX_FILE",
     "PREDICTIONS_FILE",
-    "SHIPPED_FILES",
     "SUBNET_FILE",
     "WEIGHTS_FILE",
     "Bundle",
@@ -35,10 +34,11 @@ __all__ = [
     "bundle_digest",
     "classify_code",
     "load_bundle",
+    "shipped_file",
     "trace_lineage",
     "value_range_of",
     "write_bundle",
 ]
 
-OPEN_MODULES = ("build", "choice", "parity", "tuning")
+OPEN_MODULES = ("build", "choice", "tuning")
 """What makes bundles; it needs torch, which who uses them need not have."""

@@ -11,16 +11,10 @@ import torch
 
 from ofa_pipeline.arch import Arch, IntArray
 from ofa_pipeline.artifacts import digest_file, digest_json, read_json, write_json
-from ofa_pipeline.devices import NETWORK_CODE, Runtime, export_onnx, write_network
+from ofa_pipeline.devices import CODE_FOLDER, FP32_TOLERANCE, Runtime, export_onnx
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
 from ofa_pipeline.evaluation import ResizedImages
-from ofa_pipeline.specialize.bundle import (
-    NETWORK_CODE_FILE,
-    NETWORK_FILE,
-    ONNX_FILE,
-    SHIPPED_FILES,
-    WEIGHTS_FILE,
-)
+from ofa_pipeline.specialize.bundle import ONNX_FILE, WEIGHTS_FILE
 from ofa_pipeline.specialize.parity import (
     TwoAnswers,
     answer_file,
@@ -133,14 +127,11 @@ class SubnetBuilder:
         subnet: Subnet = tuned.subnet.cpu()
         save_subnet(subnet, folder / WEIGHTS_FILE)
         export_onnx(subnet, folder / ONNX_FILE, resolution_px=arch.resolution_px)
-        shipped = folder / SHIPPED_FILES[self._runtime.card.runtime]
-        if shipped.name == NETWORK_FILE:
-            write_network(subnet, shipped)
-            shutil.copyfile(NETWORK_CODE, folder / NETWORK_CODE_FILE)
+        shipped = self._write_shipped(subnet, folder)
         network = fold_batch_norm(subnet).eval().to(memory_format=torch.channels_last)
         answers = answer_twice(network, folder / ONNX_FILE, self._test.batches(arch.resolution_px))
         parity = answers.parity()
-        require_parity(parity, what=f"the ONNX file of subnet {arch.arch_id}")
+        require_parity(parity, FP32_TOLERANCE, what=f"the ONNX file of subnet {arch.arch_id}")
         logits = answer_file(
             self._runtime,
             shipped,
@@ -148,7 +139,11 @@ class SubnetBuilder:
             resolution_px=arch.resolution_px,
         )
         as_shipped = TwoAnswers(network=answers.network, exported=logits, labels=answers.labels)
-        require_parity(as_shipped.parity(), what=f"{shipped.name} of subnet {arch.arch_id}")
+        require_parity(
+            as_shipped.parity(),
+            self._runtime.tolerance,
+            what=f"{shipped.name} of subnet {arch.arch_id}",
+        )
         np.save(folder / PREDICTED_FILE, logits.argmax(axis=1).astype(np.int64))
         test = TestAccuracy(
             accuracy_top1=top_k_accuracy(logits, answers.labels, k=1),
@@ -162,6 +157,16 @@ class SubnetBuilder:
             "parity": parity.to_dict(),
         }
         write_json(folder / FACTS_FILE, facts)
+
+    def _write_shipped(self, subnet: Subnet, folder: Path) -> Path:
+        """Write what the device runs, where it is not the ONNX file; return its file."""
+        network = self._runtime.network
+        shipped = folder / network.file_name
+        if shipped.name != ONNX_FILE:
+            self._runtime.write(subnet, shipped, resolution_px=subnet.arch.resolution_px)
+        for name in network.code_names:
+            shutil.copyfile(CODE_FOLDER / name, folder / name)
+        return shipped
 
 
 def _seal(folder: Path) -> None:

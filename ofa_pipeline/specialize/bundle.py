@@ -9,56 +9,48 @@
                          and the SHA-256 of the other files
     classify.py          classifies images; needs none of this package
 
-and for a device with the runtime PyTorch::
+and where the device's runtime runs another file, this file and the code that it needs, for
+example::
 
-    network.safetensors  the folded network as steps and weights
+    network.safetensors  the folded network as steps and weights, for PyTorch
     network.py           runs it
 
-What runs is one file, `SHIPPED_FILES` of the device's runtime: it is the one that was measured,
+What runs is one file, the `shipped_file` of the device's runtime: it is the one that was measured,
 whose accuracy is reported, that `classify.py` and the registered model run; ``subnet.json`` names
 it in ``runs``.
 """
 
-import ast
-import importlib
-import inspect
 import json
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from ofa_pipeline import errors as package_errors
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.artifacts import digest_file, digest_json, read_json, write_json
 from ofa_pipeline.data import decode
+from ofa_pipeline.devices.shipped import network_classes
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
 from ofa_pipeline.specialize import classify
 from ofa_pipeline.specialize.classify import Classifier, FloatArray
 from ofa_pipeline.specialize.documents import check_card, check_subnet
+from ofa_pipeline.specialize.shipped_code import classify_code
 
 FORMAT = 1
+FIRST_RUNTIME = "onnxruntime"
+"""What runs a bundle whose ``subnet.json`` does not say it: those that were written first."""
 SUBNET_FILE = "subnet.json"
 WEIGHTS_FILE = "weights.safetensors"
 ONNX_FILE = "model.onnx"
-NETWORK_FILE = "network.safetensors"
-NETWORK_CODE_FILE = "network.py"
 CARD_FILE = "card.json"
 CLASSIFY_FILE = "classify.py"
 FILES = (SUBNET_FILE, WEIGHTS_FILE, ONNX_FILE, CARD_FILE, CLASSIFY_FILE)
 """Of every bundle."""
-SHIPPED_FILES: Mapping[str, str] = {"onnxruntime": ONNX_FILE, "pytorch": NETWORK_FILE}
-"""By runtime, the file that is evaluated, measured and run: one and the same."""
-FILES_OF_RUNTIME: Mapping[str, tuple[str, ...]] = {
-    "onnxruntime": FILES,
-    "pytorch": (*FILES, NETWORK_FILE, NETWORK_CODE_FILE),
-}
 INDEX_FILE = "bundles.json"
 PREDICTIONS_FILE = "predictions.parquet"
 
@@ -141,6 +133,11 @@ def bundle_digest(folder: Path) -> str:
     return digest_json({name: digest_file(folder / name) for name in files_of(subnet)})
 
 
+def shipped_file(runtime: str) -> str:
+    """Return the name of the file that is evaluated, measured and run: one and the same."""
+    return network_classes()[runtime].file_name
+
+
 def files_of(subnet: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the names of a bundle's files.
 
@@ -151,13 +148,15 @@ def files_of(subnet: Mapping[str, Any]) -> tuple[str, ...]:
     Raises:
         ManifestMismatchError: If its runtime is unknown.
     """
-    runtime = subnet.get("runs", {}).get("runtime", "onnxruntime")
-    if runtime not in FILES_OF_RUNTIME:
+    runtime = subnet.get("runs", {}).get("runtime", FIRST_RUNTIME)
+    known = network_classes()
+    if runtime not in known:
         raise ManifestMismatchError(
-            f"runs.runtime in {SUBNET_FILE} must be one of {', '.join(FILES_OF_RUNTIME)}, found "
+            f"runs.runtime in {SUBNET_FILE} must be one of {', '.join(known)}, found "
             f"{runtime!r}. The bundle was written by another version of this package."
         )
-    return FILES_OF_RUNTIME[runtime]
+    files = (*FILES, known[runtime].file_name, *known[runtime].code_names)
+    return tuple(dict.fromkeys(files))
 
 
 def _require(folder: Path, names: Iterable[str]) -> None:
@@ -189,59 +188,3 @@ def write_bundle(
     digests = {name: digest_file(folder / name) for name in names if name != CARD_FILE}
     # A round trip, so that what is hashed is what any reader gets back.
     write_json(folder / CARD_FILE, json.loads(json.dumps({**card, "files": digests})))
-
-
-# ---- the code that ships ----------------------------------------------------------------------
-
-
-def classify_code() -> str:
-    """Return the ``classify.py`` that ships: it needs numpy, Pillow and ONNX Runtime.
-
-    It is `ofa_pipeline.specialize.classify` with the modules of the package that it imports where
-    it imports them, so that images are decoded by one set of rules. The errors of the package
-    become plain classes.
-    """
-    modules: list[ModuleType] = []
-    errors: set[str] = set()
-    _collect(classify, modules, errors)
-    classes = "".join(
-        f'class {name}(ValueError):\n    """{getattr(package_errors, name).__doc__}"""\n\n\n'
-        for name in sorted(errors)
-    )
-    *others, last = modules
-    return _source(last, put=classes + "\n".join(_source(module) for module in others) + "\n")
-
-
-def _collect(module: ModuleType, modules: list[ModuleType], errors: set[str]) -> None:
-    """Collect a module, after those of the package that it imports, and the errors they raise."""
-    for node in _imports(module):
-        if node.module == package_errors.__name__:
-            errors.update(name.name for name in node.names)
-        else:
-            found = importlib.import_module(str(node.module))
-            if found not in modules:
-                _collect(found, modules, errors)
-    modules.append(module)
-
-
-def _source(module: ModuleType, *, put: str = "") -> str:
-    """Return a module's source without its imports of the package.
-
-    Args:
-        module: Imports from the package at its top level only, with ``from MODULE import NAME``.
-        put: What stands where the first of these imports stood.
-    """
-    lines = inspect.getsource(module).splitlines(keepends=True)
-    for node in _imports(module):
-        last = node.end_lineno or node.lineno
-        lines[node.lineno - 1 : last] = [put] + [""] * (last - node.lineno)
-        put = ""
-    return "".join(lines)
-
-
-def _imports(module: ModuleType) -> list[ast.ImportFrom]:
-    return [
-        node
-        for node in ast.parse(inspect.getsource(module)).body
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ofa_pipeline.")
-    ]

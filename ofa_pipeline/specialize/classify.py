@@ -1,8 +1,8 @@
 """Classify images with a bundle: its folder, numpy, Pillow and the runtime of its device.
 
-The runtime is ONNX Runtime, or PyTorch with safetensors: ``runs`` in ``subnet.json`` says which,
-and which file it runs. That file is the one that was measured and whose accuracy is reported.
-Every bundle carries this code, so that it works where the package is not installed::
+``runs`` in ``subnet.json`` says which runtime that is and which file it runs: the one that was
+measured and whose accuracy is reported. Every bundle carries this code, so that it works where
+the package is not installed::
 
     python classify.py IMAGE...
 
@@ -11,7 +11,7 @@ Every bundle carries this code, so that it works where the package is not instal
     classifier.predict(images)  # uint8 (N, H, W, 3) -> probabilities (N, classes)
     classifier.predict_files(paths)  # image files, as the dataset was read
 
-What is imported from the package here is written into the bundle's copy (`bundle.classify_code`).
+What is imported from the package here is written into the bundle's copy (`shipped_code`).
 """
 
 import hashlib
@@ -30,6 +30,7 @@ from PIL import Image
 
 from ofa_pipeline.data.crop import evaluation_crop
 from ofa_pipeline.data.decode import decode_stored, middle_square
+from ofa_pipeline.devices.shipped import CODE_FOLDER, RunningNetwork, network_classes
 from ofa_pipeline.errors import DatasetError, ManifestMismatchError, MissingArtifactError
 
 FloatArray = NDArray[np.float32]
@@ -55,9 +56,6 @@ ONNX_ON_ONE_THREAD = {
     "threads": 1,
 }
 """What bundles run that do not say it: those that were written first."""
-FILE_OF_RUNTIME = {"onnxruntime": "model.onnx", "pytorch": "network.safetensors"}
-CODE_OF_RUNTIME = {"pytorch": ("network.py",)}
-"""What lies beside this file in a bundle and is run, too."""
 MAX_THREADS = 1024
 
 
@@ -87,7 +85,8 @@ class Classifier:
         check_description(description, path)
         runs = ONNX_ON_ONE_THREAD | description.get("runs", {})
         runtime: str = runs["runtime"]
-        check_digests(folder, ("subnet.json", runs["file"], *CODE_OF_RUNTIME.get(runtime, ())))
+        code_names = network_classes()[runtime].code_names
+        check_digests(folder, ("subnet.json", runs["file"], *code_names))
         self.class_names: list[str] = description["class_names"]
         self.resolution_px: int = description["arch"]["resolution_px"]
         self.image_size_px: int = description["image_size_px"]
@@ -209,68 +208,15 @@ class Classifier:
         return logits
 
 
-class _OnnxNetwork:
-    """An ONNX file in ONNX Runtime."""
-
-    def __init__(self, file: Path, *, accelerator: str, threads: int) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # what it would print is in the error
-        provider = "CPUExecutionProvider"
-        if accelerator == "cuda":
-            if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-                provider = "CUDAExecutionProvider"
-            else:
-                _warn_of_the_cpu(file)
-        self._session = onnxruntime.InferenceSession(str(file), options, providers=[provider])
-        [graph_input] = self._session.get_inputs()
-        self._input_name: str = graph_input.name
-
-    def __call__(self, images: FloatArray) -> FloatArray:
-        logits: FloatArray = self._session.run(None, {self._input_name: images})[0]
-        return logits
-
-
-class _TorchNetwork:
-    """A file of steps and weights in PyTorch, run by ``network.py`` beside this file."""
-
-    def __init__(self, file: Path, *, accelerator: str, threads: int) -> None:
-        import torch
-
-        if accelerator == "cuda" and not torch.cuda.is_available():
-            _warn_of_the_cpu(file)
-            accelerator = "cpu"
-        self._torch, self._threads = torch, threads
-        self._network = _load_code("network.py").Network(file.read_bytes(), device=accelerator)
-
-    def __call__(self, images: FloatArray) -> FloatArray:
-        torch = self._torch
-        before = torch.get_num_threads()
-        torch.set_num_threads(self._threads)
-        try:
-            with torch.inference_mode():
-                placed = self._network.place(torch.from_numpy(np.ascontiguousarray(images)))
-                logits: FloatArray = self._network(placed).cpu().numpy()
-        finally:
-            torch.set_num_threads(before)
-        return logits
-
-
-NETWORKS: dict[str, type[_OnnxNetwork] | type[_TorchNetwork]] = {
-    "onnxruntime": _OnnxNetwork,
-    "pytorch": _TorchNetwork,
-}
-"""By runtime."""
-
-
-def _open_network(
-    file: Path, runtime: str, *, accelerator: str, threads: int
-) -> _OnnxNetwork | _TorchNetwork:
+def _open_network(file: Path, runtime: str, *, accelerator: str, threads: int) -> RunningNetwork:
+    network_class = network_classes()[runtime]
+    if not network_class.supports(accelerator):
+        _warn_of_the_cpu(file)
+        accelerator = "cpu"
     try:
-        return NETWORKS[runtime](file, accelerator=accelerator, threads=threads)
+        return network_class(
+            file.read_bytes(), accelerator=accelerator, threads=threads, import_code=_import_code
+        )
     except ImportError:
         raise
     except Exception as error:
@@ -284,8 +230,8 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:300]
 
 
-def _load_code(name: str) -> Any:  # noqa: ANN401 - a module
-    path = Path(__file__).with_name(name)
+def _import_code(name: str) -> Any:  # noqa: ANN401 - a module
+    path = CODE_FOLDER / name
     spec = importlib.util.spec_from_file_location("ofa_subnet_network", path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is not a Python file")
@@ -444,8 +390,8 @@ def check_description(description: dict[str, Any], path: Path) -> None:
         (
             "runs.runtime",
             runtime,
-            str(runtime) in FILE_OF_RUNTIME,
-            f"must be one of {', '.join(FILE_OF_RUNTIME)}",
+            str(runtime) in network_classes(),
+            f"must be one of {', '.join(network_classes())}",
         ),
         (
             "runs",
@@ -474,9 +420,10 @@ def _is_runs(runs: object) -> bool:
     if not isinstance(runs, dict):
         return False
     values = ONNX_ON_ONE_THREAD | runs
-    runtime, threads = values["runtime"], values["threads"]
+    runtime, threads = str(values["runtime"]), values["threads"]
     return (
-        values["file"] == FILE_OF_RUNTIME.get(str(runtime))
+        runtime in network_classes()
+        and values["file"] == network_classes()[runtime].file_name
         and values["accelerator"] in ("cpu", "cuda")
         and isinstance(threads, int)
         and 1 <= threads <= MAX_THREADS

@@ -14,13 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ofa_pipeline.arch import IntArray
-from ofa_pipeline.devices import Runtime
+from ofa_pipeline.devices import Runtime, Tolerance, find_runtime
 from ofa_pipeline.errors import ExportError
-
-MAX_RELATIVE_DIFFERENCE = 1e-3
-"""Of a logit, over the largest logit. Exports in float32 differ by about 1e-6."""
-MIN_TOP1_AGREEMENT = 0.99
-"""Below it, the difference is no rounding of ties."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,20 +72,15 @@ def answer_twice(
     Raises:
         ExportError: If there is no image to compare on.
     """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(
-        str(onnx_file), options, providers=["CPUExecutionProvider"]
+    onnx_network = find_runtime("onnxruntime").open(
+        onnx_file.read_bytes(), accelerator="cpu", threads=torch.get_num_threads()
     )
-    name = session.get_inputs()[0].name
     device = next(network.parameters()).device
     ours, exported, labels = [], [], []
     with torch.inference_mode():
         for images, truth in batches:
             ours.append(network(images.to(device)).float().cpu().numpy())
-            exported.append(session.run(None, {name: images.cpu().contiguous().numpy()})[0])
+            exported.append(onnx_network(images.cpu().numpy()))
             labels.append(truth.cpu().numpy())
     if not labels:
         raise ExportError("parity needs images to compare on, the test split has none.")
@@ -122,28 +112,29 @@ def answer_file(
         )
 
 
-def require_parity(parity: Parity, *, what: str) -> None:
+def require_parity(parity: Parity, tolerance: Tolerance, *, what: str) -> None:
     """Check that an export is faithful.
 
     Args:
         parity: What was found.
+        tolerance: What is allowed.
         what: Was exported, for the message: "the ONNX file of ...".
 
     Raises:
         ExportError: If it is not.
     """
     if (
-        parity.max_relative_difference <= MAX_RELATIVE_DIFFERENCE
-        and parity.top1_agreement >= MIN_TOP1_AGREEMENT
+        parity.max_relative_difference <= tolerance.max_relative_difference
+        and parity.top1_agreement >= tolerance.min_top1_agreement
     ):
         return
     raise ExportError(
         f"{what} must answer as its network (logits within "
-        f"{MAX_RELATIVE_DIFFERENCE:g} of the largest, the same class on "
-        f"{MIN_TOP1_AGREEMENT:.0%} of the images), found a difference of "
+        f"{tolerance.max_relative_difference:g} of the largest, the same class on "
+        f"{tolerance.min_top1_agreement:.0%} of the images), found a difference of "
         f"{parity.max_relative_difference:.2g} and {parity.top1_agreement:.2%} on "
-        f"{parity.num_images} test images. Check the versions of torch and onnxruntime with: "
-        "ofa-pipeline doctor"
+        f"{parity.num_images} test images. Check the versions of torch and of the runtime "
+        "with: ofa-pipeline doctor"
     )
 
 

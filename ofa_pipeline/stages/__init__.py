@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ofa_pipeline.artifacts import Layout, digest_input, digest_json, write_artifact
+from ofa_pipeline.compute import Executor, LocalExecutor
 from ofa_pipeline.errors import ParamsError, suggest
 from ofa_pipeline.integrity import verify_inputs
 from ofa_pipeline.progress import SILENT, Reporter
@@ -224,6 +225,8 @@ class StageContext:
     reporter: Reporter = SILENT
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     """Runs while the stage does; to be noted wherever the stage saves its work."""
+    executor: Executor = field(default_factory=LocalExecutor)
+    """Computes many subnets; the results do not depend on it."""
 
 
 def find_stage(name: str) -> Stage:

@@ -1,46 +1,32 @@
 """Stage ``fit_predictor``: fit the accuracy predictor, and report how far to trust it."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
-from ofa_pipeline.arch import FloatArray, SearchSpace
-from ofa_pipeline.artifacts import read_json, write_artifact, write_json
+from ofa_pipeline.artifacts import write_artifact, write_json
 from ofa_pipeline.params import PredictorParams
 from ofa_pipeline.predictor import (
     LabeledSubnets,
-    LabelNoise,
     Ranking,
     Validation,
     build_predictor,
     choose,
-    labeled_subnets,
     learning_curve,
+    load_compared_subnets,
+    load_label_noise,
     save_predictor,
     validate_kinds,
+    validation_columns,
     watch_ranking,
 )
 from ofa_pipeline.progress import Reporter
 from ofa_pipeline.run_warnings import keep_warnings
 from ofa_pipeline.stages import StageContext, find_stage, stage_inputs
-from ofa_pipeline.tables import (
-    ACCURACY_SCHEMA,
-    CROSS_VALIDATION_SCHEMA,
-    arch_columns,
-    archs_of,
-    read_table,
-    write_table,
-)
+from ofa_pipeline.tables import CROSS_VALIDATION_SCHEMA, write_table
 
 NAME = "fit_predictor"
-_COLLECT = "ofa-pipeline stage collect_accuracy"
-COMPARED_DRAW = 0
-"""Of calibration images: what subnets are compared with."""
 
 
 def run(context: StageContext) -> None:
@@ -53,10 +39,9 @@ def run(context: StageContext) -> None:
 def _run(context: StageContext) -> None:
     layout, params = context.layout, context.params.predictor
     space = context.params.space.build()
-    table = read_table(layout.accuracy / "accuracy.parquet", ACCURACY_SCHEMA)
-    label_noise = _label_noise(read_json(layout.accuracy / "noise.json", made_by=_COLLECT))
+    subnets, compared = load_compared_subnets(layout.accuracy, space)
+    label_noise = load_label_noise(layout.accuracy)
     noise = label_noise.std
-    subnets, compared = compared_subnets(space, table)
     validations = validate_kinds(
         subnets,
         params.kind,
@@ -72,7 +57,8 @@ def _run(context: StageContext) -> None:
     with write_artifact(layout.predictor, **stage_inputs(find_stage(NAME), context)) as writer:
         save_predictor(predictor, writer.folder)
         write_json(writer.folder / "report.json", report)
-        _write_validation(writer.folder / "cross_validation.parquet", chosen, space, compared)
+        columns = validation_columns(space, chosen, compared)
+        write_table(writer.folder / "cross_validation.parquet", CROSS_VALIDATION_SCHEMA, columns)
         writer.summary.update(
             kind=chosen.kind,
             num_subnets=chosen.report.num_subnets,
@@ -87,30 +73,6 @@ def _run(context: StageContext) -> None:
         f"{chosen.kind}: cross-validated RMSE {chosen.report.rmse_points:.2f} points, "
         f"tau {chosen.report.tau:.2f}; label noise {100 * noise:.2f} points"
     )
-
-
-def _label_noise(noise: Mapping[str, float]) -> LabelNoise:
-    repeats = int(noise["num_draws"]) - 1
-    return LabelNoise(
-        std=float(noise["calibration_std"]), degrees=int(noise["num_repeated_subnets"]) * repeats
-    )
-
-
-def compared_subnets(space: SearchSpace, table: pa.Table) -> tuple[LabeledSubnets, pa.Table]:
-    """Return the measured subnets of the draw that subnets are compared with, and their rows."""
-    draws = np.array(table["calibration_draw"].to_pylist())
-    compared = table.filter(pa.array(draws == COMPARED_DRAW))
-    subnets = labeled_subnets(
-        space,
-        space.genes(archs_of(compared)),
-        _column(compared, "accuracy_top1"),
-        cost=_column(compared, "macs"),
-    )
-    return subnets, compared
-
-
-def _column(table: pa.Table, name: str) -> FloatArray:
-    return np.array(table[name].to_pylist(), dtype=np.float64)
 
 
 def _report(validations: list[Validation], chosen: Validation, *, noise: float) -> dict[str, Any]:
@@ -131,32 +93,3 @@ def _learning_curve(
         subnets, chosen.kind, folds=params.cross_validation_folds, seed=params.seed
     )
     return [asdict(point) for point in points]
-
-
-def _write_validation(
-    path: Path, chosen: Validation, space: SearchSpace, compared: pa.Table
-) -> None:
-    archs = space.archs(chosen.genes)
-    costs = {
-        arch_id: (macs, num_params)
-        for arch_id, macs, num_params in zip(
-            compared["arch_id"].to_pylist(),
-            compared["macs"].to_pylist(),
-            compared["num_params"].to_pylist(),
-            strict=True,
-        )
-    }
-    counts = [costs[arch.arch_id] for arch in archs]
-    write_table(
-        path,
-        CROSS_VALIDATION_SCHEMA,
-        {
-            **arch_columns(
-                archs, macs=[macs for macs, _ in counts], num_params=[n for _, n in counts]
-            ),
-            "accuracy_top1": chosen.measured,
-            "accuracy_top1_estimated": chosen.mean,
-            "accuracy_std_estimated": chosen.std,
-            "fold": chosen.fold,
-        },
-    )

@@ -26,6 +26,7 @@ from ofa_pipeline.evaluation import (
     ResizedImages,
     Shipped,
     calibration_indices,
+    evaluator_of,
     watch_shipped,
 )
 from ofa_pipeline.latency import load_latency_profile
@@ -34,9 +35,9 @@ from ofa_pipeline.run_warnings import RunWarning, keep_warnings
 from ofa_pipeline.specialize import (
     INDEX_FILE,
     PREDICTIONS_FILE,
-    SHIPPED_FILES,
     Certifier,
     bundle_digest,
+    shipped_file,
     trace_lineage,
     write_bundle,
 )
@@ -44,7 +45,6 @@ from ofa_pipeline.specialize.build import BuiltSubnet, SubnetBuilder
 from ofa_pipeline.specialize.choice import Choice, candidates_of, choose
 from ofa_pipeline.specialize.tuning import Tuner, TuningPlan, tuning_rounds
 from ofa_pipeline.stages import StageContext, find_stage, read_paths, stage_inputs
-from ofa_pipeline.stages.collect_accuracy import evaluator_of
 from ofa_pipeline.stages.train_supernet import recipe_of
 from ofa_pipeline.stopwatch import FILE_NAME, Stopwatch
 from ofa_pipeline.supernet import Supernet, load_supernet
@@ -130,8 +130,14 @@ class _Workshop:
     def _build_builder(self, supernet: Supernet, scratch: Path) -> SubnetBuilder:
         params, dataset = self._context.params, self._dataset
         plan = tuning_plan(params, dataset, self._trained.summary)
+        evaluator = evaluator_of(
+            supernet,
+            dataset,
+            calibration_images=params.evaluation.calibration_images,
+            batch_size=params.evaluation.batch_size,
+        )
         return SubnetBuilder(
-            Tuner(evaluator_of(supernet, dataset, params.evaluation), plan=plan),
+            Tuner(evaluator, plan=plan),
             ResizedImages(
                 split=dataset.split("test"),
                 normalization=dataset.normalization,
@@ -164,9 +170,9 @@ class _Workshop:
     def certifier(self, arch: Arch) -> Certifier:
         """Return what measures the file of a subnet that the device runs."""
         if arch not in self._certifiers:
-            path = self.built(arch).folder / SHIPPED_FILES[self._settings.runtime]
+            path = self.built(arch).folder / shipped_file(self._settings.runtime)
             self._certifiers[arch] = Certifier(
-                lambda: self._meter.measure_file(path, resolution_px=arch.resolution_px)
+                lambda: self._meter.measure(path, resolution_px=arch.resolution_px)
             )
         return self._certifiers[arch]
 
@@ -216,7 +222,7 @@ class _Workshop:
             "calibration": {"split": "calibration", "images": calibration},
             "runs": {
                 "runtime": self._settings.runtime,
-                "file": SHIPPED_FILES[self._settings.runtime],
+                "file": shipped_file(self._settings.runtime),
                 "accelerator": self._settings.accelerator,
                 "threads": self._settings.threads,
             },
@@ -224,7 +230,7 @@ class _Workshop:
 
     def _card(self, built: BuiltSubnet, budgets: Sequence[float]) -> dict[str, Any]:
         certificate = self.certifier(built.arch).certificate
-        shipped = SHIPPED_FILES[self._settings.runtime]
+        shipped = shipped_file(self._settings.runtime)
         cost = arch_cost(self._space, built.arch, num_classes=self._dataset.num_classes)
         finetuned = built.tuning["accuracy_top1_finetuned"]
         extracted = built.tuning["accuracy_top1_extracted"]

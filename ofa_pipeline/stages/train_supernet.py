@@ -3,10 +3,9 @@
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 
-import torch
-
 from ofa_pipeline.arch import SearchSpace
 from ofa_pipeline.artifacts import Manifest, digest_input, digest_json, write_artifact
+from ofa_pipeline.compute import compute_device
 from ofa_pipeline.data import Dataset, open_dataset
 from ofa_pipeline.errors import ManifestMismatchError
 from ofa_pipeline.evaluation import (
@@ -14,6 +13,7 @@ from ofa_pipeline.evaluation import (
     LargestSubnet,
     SubnetAccuracy,
     SubnetEvaluator,
+    evaluator_of,
     first_largest,
     next_largest,
     watch_phase,
@@ -67,7 +67,7 @@ def _train(context: StageContext) -> None:
     dataset, space = open_dataset(layout.dataset), params.space.build()
     steps = dataset.split("train").num_images // params.training.batch_size
     phase = phase_of(name, params.phases[name], space, steps_per_epoch=steps)
-    supernet = _starting_supernet(context, space, dataset).to(_device())
+    supernet = _starting_supernet(context, space, dataset).to(compute_device())
     before = _accuracy_before(context, supernet, dataset)
     evaluator = _evaluator(
         supernet, dataset, params.training, num_images=params.training.validation_images
@@ -146,10 +146,6 @@ def phase_of(name: str, params: PhaseParams, space: SearchSpace, *, steps_per_ep
         first_share=params.largest_share,
         in_place=params.teacher == "in_place",
     )
-
-
-def _device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _starting_supernet(context: StageContext, space: SearchSpace, dataset: Dataset) -> Supernet:
@@ -243,15 +239,12 @@ def _evaluator(
     num_images: int | None = None,
 ) -> SubnetEvaluator:
     """Return an evaluator on the first selection images, or on all of them."""
-    return SubnetEvaluator(
-        supernet=supernet,
-        calibration=dataset.split("calibration"),
-        evaluation=dataset.split("selection"),
-        normalization=dataset.normalization,
-        batch_size=EVALUATION_BATCH_SIZE,
+    return evaluator_of(
+        supernet,
+        dataset,
         calibration_images=training.calibration_images,
+        batch_size=EVALUATION_BATCH_SIZE,
         evaluation_images=num_images,
-        device=_device(),
     )
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ofa_pipeline.arch import Arch
-from ofa_pipeline.cores import usable_cores
+from ofa_pipeline.compute import free_workers
 from ofa_pipeline.data import Augmentation, Batch, Normalization, Split, augment
 from ofa_pipeline.errors import TrainingDivergedError
 from ofa_pipeline.supernet import ElasticBatchNorm, dropout_generator
@@ -112,7 +112,7 @@ class TrainingStep:
         self._norms = [norm for norm in network.modules() if isinstance(norm, ElasticBatchNorm)]
         # On an accelerator all groups are one pass; CPU threads take a group each.
         self._is_joined = joins_groups(self._device)
-        workers = min(self._num_parts(), recipe.workers or _free_workers())
+        workers = min(self._num_parts(), recipe.workers or free_workers())
         if self._device.type != "cpu":
             workers = 1
         self._pool = ThreadPoolExecutor(workers, "gradient") if workers > 1 else None
@@ -273,10 +273,6 @@ def _replica(network: nn.Module) -> nn.Module:
     for parameter in network.parameters():
         shared[id(parameter)] = nn.Parameter(parameter.detach(), parameter.requires_grad)
     return copy.deepcopy(network, shared)
-
-
-def _free_workers() -> int:
-    return max(1, usable_cores() // torch.get_num_threads())
 
 
 def _add_gradients(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None]) -> None:

@@ -6,6 +6,7 @@ mostly because who uses the face need not have what they need.
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ ROOMS = sorted(path.parent for path in PACKAGE.rglob("*/__init__.py"))
 USERS = ("ofa_pipeline", "flows", "examples", "scripts", "hubconf.py")
 
 
+@cache
 def constant(room: Path, name: str) -> tuple[str, ...]:
     """Return a tuple or list of names that the `__init__` of a room assigns; empty without it."""
     for node in parsed(room / "__init__.py").body:
@@ -28,9 +30,14 @@ def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
 
 
-def imports_of(path: Path) -> Iterator[str]:
-    """Yield what a file imports, as dotted names: ``ofa_pipeline.arch.Arch``."""
-    for node in ast.walk(parsed(path)):
+@cache
+def imports_of(path: Path) -> tuple[str, ...]:
+    """Return what a file imports, as dotted names: ``ofa_pipeline.arch.Arch``."""
+    return tuple(imported(parsed(path)))
+
+
+def imported(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Import):
@@ -70,7 +77,6 @@ def test_face_is_exact(room):
     offered = {name for name in own - {"OPEN_MODULES"} if not name.startswith("_")}
     assert offered <= set(face) <= bound
     assert list(face) == sorted(set(face), key=in_order)
-    assert all(is_module(room / name) for name in constant(room, "OPEN_MODULES"))
 
 
 def in_order(name: str) -> tuple[int, str]:
@@ -78,23 +84,31 @@ def in_order(name: str) -> tuple[int, str]:
     return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
 
 
-def is_module(path: Path) -> bool:
-    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
-
-
-def test_nobody_reaches_past_a_face():
-    files = [
+def files_of_users() -> list[Path]:
+    return [
         file
         for user in USERS
         for file in ([ROOT / user] if user.endswith(".py") else (ROOT / user).rglob("*.py"))
     ]
+
+
+def test_nobody_reaches_past_a_face():
     found = {
         f"{file.relative_to(ROOT)}: {name}"
-        for file in files
+        for file in files_of_users()
         for name in imports_of(file)
         if reaches_past_a_face(name, file)
     }
     assert found == set()
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.relative_to(PACKAGE).as_posix())
+def test_open_module_is_used_from_outside(room):
+    outside = [file for file in files_of_users() if not file.is_relative_to(room)]
+    used = {name for file in outside for name in imports_of(file)}
+    for name in constant(room, "OPEN_MODULES"):
+        module = ".".join([*room.relative_to(ROOT).parts, name])
+        assert any(found == module or found.startswith(f"{module}.") for found in used)
 
 
 @pytest.mark.parametrize(

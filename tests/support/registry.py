@@ -17,8 +17,9 @@ from torch import nn
 
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.artifacts import digest_file, digest_json, write_json
-from ofa_pipeline.devices import NETWORK_CODE, write_network
+from ofa_pipeline.devices import CODE_FOLDER, build_runtime
 from ofa_pipeline.errors import InfeasibleConstraintError, RegistryError
+from ofa_pipeline.params import RuntimeSettings
 from ofa_pipeline.registry import (
     Entry,
     HomeDataset,
@@ -37,7 +38,7 @@ from ofa_pipeline.registry.choosing import (
     visible,
 )
 from ofa_pipeline.specialize import classify_code
-from ofa_pipeline.specialize.bundle import SHIPPED_FILES
+from ofa_pipeline.specialize.bundle import shipped_file
 
 MODEL = "ofa-tiny-cpu"
 DATASET = "artifacts/dataset"
@@ -127,7 +128,7 @@ def write_bundle(
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, folder / "model.onnx")
-    runs = {"runtime": runtime, "file": SHIPPED_FILES[runtime or "onnxruntime"]}
+    runs = {"runtime": runtime, "file": shipped_file(runtime or "onnxruntime")}
     write_json(
         folder / "subnet.json",
         {
@@ -141,13 +142,22 @@ def write_bundle(
         },
     )
     (folder / "classify.py").write_text(classify_code())
-    if runtime == "pytorch":
-        write_network(StrongestColor(), folder / "network.safetensors")
-        shutil.copyfile(NETWORK_CODE, folder / "network.py")
+    if runtime and runs["file"] != "model.onnx":
+        _write_shipped(folder, runtime, resolution_px=resolution_px)
         (folder / "model.onnx").write_bytes(b"not this one")
     digests = {path.name: digest_file(path) for path in sorted(folder.iterdir())}
     write_json(folder / "card.json", {"files": digests})
     return folder
+
+
+def _write_shipped(folder: Path, name: str, *, resolution_px: int) -> None:
+    runtime = build_runtime(
+        RuntimeSettings(runtime=name, accelerator="cpu", precision="fp32", threads=1, batch_size=1)
+    )
+    path = folder / runtime.network.file_name
+    runtime.write(StrongestColor(), path, resolution_px=resolution_px)
+    for code in runtime.network.code_names:
+        shutil.copyfile(CODE_FOLDER / code, folder / code)
 
 
 def digest_of(bundle: Path) -> str:

@@ -1,21 +1,31 @@
 """The contract of a `Runtime`, and a runtime whose time is made up."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from ofa_pipeline.arch import Arch, SearchSpace
-from ofa_pipeline.devices import Clock, DeviceCard, LoadedNetwork, PreparedNetwork, Runtime
-from ofa_pipeline.devices.runtimes import Images
+from ofa_pipeline.devices import (
+    CODE_FOLDER,
+    Clock,
+    DeviceCard,
+    LoadedNetwork,
+    PreparedNetwork,
+    Runtime,
+    find_runtime,
+)
+from ofa_pipeline.devices.runtime import Images
 from ofa_pipeline.errors import DeviceError
 from ofa_pipeline.latency import build_measured_subnet
 from ofa_pipeline.supernet import Subnet
+from tests.support.registry import CLASS_NAMES, write_bundle
 from tests.support.synthetic import small_space
 
 
@@ -60,10 +70,8 @@ class RuntimeContract:
         loaded = runtime.load(runtime.prepare(subnet, resolution_px=20))
         np.testing.assert_allclose(loaded.predict(images), expected, rtol=1e-4, atol=1e-5)
 
-    def test_run_classifies_a_batch_and_returns_nothing(
-        self, runtime: Runtime, subnet: Subnet
-    ) -> None:
-        assert runtime.load(runtime.prepare(subnet, resolution_px=20)).run() is None  # type: ignore[func-returns-value]
+    def test_run_classifies_a_batch(self, runtime: Runtime, subnet: Subnet) -> None:
+        runtime.load(runtime.prepare(subnet, resolution_px=20)).run()
 
     def test_preparing_leaves_the_network_alone(self, runtime: Runtime, subnet: Subnet) -> None:
         before = {name: value.clone() for name, value in subnet.state_dict().items()}
@@ -80,6 +88,17 @@ class RuntimeContract:
         first, second = (runtime.load(prepared).predict(images) for _ in range(2))
         np.testing.assert_array_equal(first, second)
 
+    def test_what_is_measured_is_the_file(
+        self, runtime: Runtime, subnet: Subnet, images: Images, tmp_path: Path
+    ) -> None:
+        path = tmp_path / runtime.network.file_name
+        runtime.write(subnet, path, resolution_px=20)
+        from_file = runtime.prepare(path, resolution_px=20)
+        from_memory = runtime.prepare(subnet, resolution_px=20)
+        assert from_file.content == from_memory.content
+        expected = runtime.load(from_memory).predict(images)
+        np.testing.assert_array_equal(runtime.load(from_file).predict(images), expected)
+
     def test_threads_are_as_before_afterwards(self, runtime: Runtime) -> None:
         before = torch.get_num_threads()
         with runtime.threads_claimed():
@@ -87,8 +106,30 @@ class RuntimeContract:
         assert torch.get_num_threads() == before
 
     def test_the_card_names_runtime_version_and_hardware(self, runtime: Runtime) -> None:
+        assert find_runtime(runtime.card.runtime) is type(runtime)
         assert runtime.card.runtime_version
         assert runtime.card.hardware
+
+    def test_it_says_what_it_needs(self, runtime: Runtime) -> None:
+        assert runtime.package in runtime.requirements
+        assert runtime.how_to_get[runtime.card.accelerator]
+        assert runtime.tolerance == runtime.tolerances[runtime.card.precision]
+        assert all((CODE_FOLDER / name).is_file() for name in runtime.network.code_names)
+
+    def test_its_bundle_classifies_where_this_package_is_not_installed(
+        self, runtime: Runtime, tmp_path: Path
+    ) -> None:
+        folder = write_bundle(tmp_path / "bundle", runtime=runtime.card.runtime)
+        Image.new("RGB", (30, 20), (0, 0, 255)).save(tmp_path / "blue.png")
+        finished = subprocess.run(
+            [sys.executable, "-I", "classify.py", str(tmp_path / "blue.png")],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert finished.returncode == 0, finished.stderr
+        assert finished.stdout.split("\t")[1] == CLASS_NAMES[2]
 
     def test_a_file_of_another_kind_is_refused(self, runtime: Runtime, tmp_path: Path) -> None:
         path = tmp_path / "notes.txt"
@@ -138,52 +179,33 @@ class MadeUpNetwork(nn.Module):
         self.latency_ms = latency_ms
 
 
-@dataclass(frozen=True)
-class MadeUpRuntime:
+class MadeUpRuntime(Runtime):
     """Calls networks by moving a made-up clock."""
 
-    time: MadeUpTime
-    threads: int = 1
-
-    @property
-    def card(self) -> DeviceCard:
-        """A device of no make."""
-        return DeviceCard(
-            runtime="made up",
-            runtime_version="1",
-            accelerator="cpu",
-            hardware="none",
-            precision="fp32",
-            threads=self.threads,
-            batch_size=1,
+    def __init__(self, time: MadeUpTime, threads: int = 1) -> None:
+        """Move this clock, on a device of no make."""
+        super().__init__(
+            DeviceCard(
+                runtime="made up",
+                runtime_version="1",
+                accelerator="cpu",
+                hardware="none",
+                precision="fp32",
+                threads=threads,
+                batch_size=1,
+            )
         )
+        self._time = time
 
-    def prepare(self, network: nn.Module | Path, *, resolution_px: int) -> PreparedNetwork:
+    def content_of(self, network: nn.Module, *, resolution_px: int) -> bytes:
         """Keep the latency."""
         assert isinstance(network, MadeUpNetwork)
-        content = str(network.latency_ms).encode()
-        return PreparedNetwork(content=content, resolution_px=resolution_px)
+        return str(network.latency_ms).encode()
 
     def load(self, prepared: PreparedNetwork) -> LoadedNetwork:
         """Return something that takes as long."""
-        return _MadeUpCall(self.time, float(prepared.content))
-
-    @contextmanager
-    def threads_claimed(self) -> Iterator[None]:
-        """Do nothing."""
-        yield
-
-
-@dataclass(frozen=True)
-class _MadeUpCall:
-    time: MadeUpTime
-    latency_ms: float
-
-    def run(self) -> None:
-        self.time.work(self.latency_ms)
-
-    def predict(self, images: Images) -> Images:
-        return images
+        latency_ms = float(prepared.content)
+        return LoadedNetwork(run=lambda: self._time.work(latency_ms), predict=lambda images: images)
 
 
 __all__ = [

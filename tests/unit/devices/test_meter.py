@@ -89,7 +89,7 @@ def test_a_real_network_and_its_exported_file_are_measured(tmp_path):
     )
     found = [
         meter.measure(subnet, resolution_px=16),
-        meter.measure_file(tmp_path / "model.onnx", resolution_px=16),
+        meter.measure(tmp_path / "model.onnx", resolution_px=16),
     ]
     assert all(np.isfinite(list(m.to_dict().values())[:4]).all() for m in found)
     assert all(0 < m.p50_ms <= m.p95_ms for m in found)

@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from ofa_pipeline.devices import build_runtime, export_onnx
-from ofa_pipeline.devices.lowering import network_bytes
 from ofa_pipeline.errors import DeviceError
 from ofa_pipeline.supernet import save_subnet
 from tests.support.runtimes import RuntimeContract, Settings, tiny_space, tiny_subnet
@@ -12,16 +11,6 @@ class TestPyTorch(RuntimeContract):
     @pytest.fixture
     def runtime(self):
         return build_runtime(Settings(runtime="pytorch"))
-
-    def test_a_written_network_is_loaded(self, runtime, subnet, images, tmp_path):
-        (tmp_path / "network.safetensors").write_bytes(network_bytes(subnet))
-        from_file = runtime.prepare(tmp_path / "network.safetensors", resolution_px=20)
-        from_memory = runtime.prepare(subnet, resolution_px=20)
-        expected = runtime.load(from_memory).predict(images)
-        assert (runtime.load(from_file).predict(images) == expected).all()
-
-    def test_what_is_measured_is_the_file(self, runtime, subnet):
-        assert runtime.prepare(subnet, resolution_px=20).content == network_bytes(subnet)
 
     def test_weights_that_are_no_network_are_refused(self, runtime, subnet, tmp_path):
         save_subnet(subnet, tmp_path / "weights.safetensors")
@@ -44,11 +33,6 @@ class TestOnnxRuntime(RuntimeContract):
     @pytest.fixture
     def runtime(self):
         return build_runtime(Settings(runtime="onnxruntime"))
-
-    def test_an_exported_file_is_loaded(self, runtime, subnet, images, tmp_path):
-        export_onnx(subnet, tmp_path / "model.onnx", resolution_px=20)
-        loaded = runtime.load(runtime.prepare(tmp_path / "model.onnx", resolution_px=20))
-        assert loaded.predict(images).shape == (2, 3)
 
     def test_a_truncated_file_is_refused(self, runtime, tmp_path):
         path = tmp_path / "model.onnx"

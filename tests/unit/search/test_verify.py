@@ -8,7 +8,6 @@ from ofa_pipeline.predictor import build_predictor
 from ofa_pipeline.search import (
     EvolutionSettings,
     Knowledge,
-    RealWorld,
     VerifySettings,
     predict_verify_refit,
 )
@@ -41,14 +40,14 @@ class World:
         self.noise = noise
         self.asked = []
 
-    def evaluate(self, arch):
-        self.asked.append(arch.arch_id)
-        return float(true_accuracy(self.space, self.space.genes([arch]))[0])
+    def evaluate(self, archs, *, label):
+        self.asked += [arch.arch_id for arch in archs]
+        return true_accuracy(self.space, self.space.genes(archs)).tolist()
 
-    def measure(self, arch):
-        latency = float(true_latency_ms(self.space, self.space.genes([arch]))[0]) * self.slowdown
-        latency *= 1 + self.noise * self.rng.normal()
-        return FakeMeasurement(latency, latency * 1.005)
+    def measure(self, archs, *, label):
+        latency = true_latency_ms(self.space, self.space.genes(archs)) * self.slowdown
+        latency *= 1 + self.noise * self.rng.normal(size=len(archs))
+        return [FakeMeasurement(value, value * 1.005) for value in latency.tolist()]
 
 
 def verify(world, *, budgets_ms=BUDGETS_MS, **changes):
@@ -64,7 +63,7 @@ def verify(world, *, budgets_ms=BUDGETS_MS, **changes):
             accuracy=accuracy,
             latency=lambda genes: true_latency_ms(space, genes),
         ),
-        RealWorld(world.evaluate, world.measure),
+        world,
         budgets_ms=budgets_ms,
         settings=VerifySettings(**{**settings, **changes}),
         search=QUICK,

@@ -1,21 +1,19 @@
 """The code that ships: it prepares images exactly as the evaluation does, with numpy alone."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from ofa_pipeline.data import Normalization, resize_normalize
 from ofa_pipeline.data.decode import square_pixels
+from ofa_pipeline.devices import runtime_names
 from ofa_pipeline.errors import ManifestMismatchError
 from ofa_pipeline.specialize import Classifier
-from ofa_pipeline.specialize.bundle import SHIPPED_FILES
+from ofa_pipeline.specialize.bundle import shipped_file
 from tests.support.images import encoded, noise
-from tests.support.registry import CLASS_NAMES, write_bundle
+from tests.support.registry import write_bundle
 
 NORMALIZATION = Normalization(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 
@@ -80,17 +78,6 @@ def test_other_types_and_shapes_are_refused(make_classifier, images):
         make_classifier(image_size_px=16, resolution_px=8).predict(images)
 
 
-@pytest.mark.parametrize("runtime", ["onnxruntime", "pytorch"])
-def test_bundle_classifies_files_where_this_package_is_not_installed(tmp_path, runtime):
-    folder = write_bundle(tmp_path / "bundle", runtime=runtime)
-    path = tmp_path / "blue.png"
-    Image.new("RGB", (30, 20), (0, 0, 255)).save(path)
-    command = [sys.executable, "-I", "classify.py", str(path)]
-    finished = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert finished.returncode == 0, finished.stderr
-    assert finished.stdout.split("\t")[1] == CLASS_NAMES[2]
-
-
 @pytest.mark.parametrize("name", ["classify.py", "network.py"])
 def test_shipped_code_imports_nothing_of_this_package(tmp_path, name):
     code = (write_bundle(tmp_path / "bundle", runtime="pytorch") / name).read_text()
@@ -104,11 +91,11 @@ def red(side=9):
     return image
 
 
-@pytest.mark.parametrize("runtime", ["onnxruntime", "pytorch"])
+@pytest.mark.parametrize("runtime", runtime_names())
 def test_only_the_file_that_was_measured_is_read(tmp_path, runtime):
     folder = write_bundle(tmp_path / "bundle", runtime=runtime)
-    file = SHIPPED_FILES[runtime]
-    for other in {"model.onnx", "network.safetensors"} - {file}:
+    file = shipped_file(runtime)
+    for other in {"model.onnx", *map(shipped_file, runtime_names())} - {file}:
         (folder / other).unlink(missing_ok=True)
     classifier = Classifier(folder)
     assert classifier.file == folder / file
@@ -144,7 +131,7 @@ def runs_of(folder, **changes):
     (folder / "card.json").unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize("runtime", ["onnxruntime", "pytorch"])
+@pytest.mark.parametrize("runtime", runtime_names())
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_bundle_of_a_gpu_says_that_it_runs_elsewhere(tmp_path, runtime):
     folder = write_bundle(tmp_path / "bundle", runtime=runtime)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ofa_pipeline.devices import export_onnx, inference_form
+from ofa_pipeline.devices import FP32_TOLERANCE, export_onnx, inference_form
 from ofa_pipeline.errors import ExportError
 from ofa_pipeline.specialize.parity import Parity, answer_twice, require_parity, top_k_accuracy
 from ofa_pipeline.supernet import build_subnet
@@ -32,7 +32,7 @@ def test_faithful_export_agrees_on_every_image(network, tmp_path):
     assert answers.labels.shape == (15,)
     assert parity.max_relative_difference < 1e-4
     assert parity.top1_agreement == 1
-    require_parity(parity, what="a subnet")
+    require_parity(parity, FP32_TOLERANCE, what="a subnet")
 
 
 def test_export_of_another_network_is_refused(network, tmp_path):
@@ -41,7 +41,7 @@ def test_export_of_another_network_is_refused(network, tmp_path):
     export_onnx(other, tmp_path / "model.onnx", resolution_px=resolution_px)
     answers = answer_twice(network, tmp_path / "model.onnx", batches(resolution_px))
     with pytest.raises(ExportError, match="subnet 42 must answer as its network"):
-        require_parity(answers.parity(), what="subnet 42")
+        require_parity(answers.parity(), FP32_TOLERANCE, what="subnet 42")
 
 
 def test_few_agreements_are_refused_however_small_the_difference():
@@ -49,7 +49,7 @@ def test_few_agreements_are_refused_however_small_the_difference():
         max_abs_difference=0, max_relative_difference=0, top1_agreement=0.9, num_images=10
     )
     with pytest.raises(ExportError, match=r"90\.00%"):
-        require_parity(parity, what="a subnet")
+        require_parity(parity, FP32_TOLERANCE, what="a subnet")
 
 
 def test_no_image_is_an_error(network, tmp_path):

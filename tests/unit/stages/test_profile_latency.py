@@ -42,10 +42,10 @@ class FakeBench:
         self.runtime = MadeUpRuntime(self.time)
         self.num_measured = 0
         self.fail_after = None
-        module = "ofa_pipeline.stages.profile_latency"
-        monkeypatch.setattr(f"{module}.build_runtime", lambda _: self.runtime)
-        monkeypatch.setattr(f"{module}.build_measured_subnet", self.build)
-        monkeypatch.setattr(f"{module}.LatencyMeter", self.meter)
+        stage, bench = "ofa_pipeline.stages.profile_latency", "ofa_pipeline.latency.bench"
+        monkeypatch.setattr(f"{stage}.build_runtime", lambda _: self.runtime)
+        monkeypatch.setattr(f"{bench}.build_measured_subnet", self.build)
+        monkeypatch.setattr(f"{bench}.LatencyMeter", self.meter)
         monkeypatch.setattr("ofa_pipeline.devices.quiet.OBSERVATION_S", 0.0)
         # Do not wait for a turn behind a measurement that is going on.
         monkeypatch.setattr(tempfile, "tempdir", str(context.layout.root))

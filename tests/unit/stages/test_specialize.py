@@ -14,7 +14,6 @@ from PIL import Image
 from ofa_pipeline.artifacts import Layout, digest_file, verify_artifact, write_artifact, write_json
 from ofa_pipeline.data import open_dataset
 from ofa_pipeline.devices import build_runtime
-from ofa_pipeline.devices.card import RUNTIMES as RUNTIME_PACKAGES
 from ofa_pipeline.errors import InfeasibleConstraintError, ManifestMismatchError
 from ofa_pipeline.evaluation import LargestSubnet
 from ofa_pipeline.latency import (
@@ -27,12 +26,9 @@ from ofa_pipeline.latency import (
 )
 from ofa_pipeline.params import parse_params
 from ofa_pipeline.progress import Reporter
-from ofa_pipeline.registry.model_folder import REQUIREMENTS_OF_RUNTIME
 from ofa_pipeline.run_warnings import read_warnings
 from ofa_pipeline.specialize import load_bundle
 from ofa_pipeline.specialize.build import SubnetBuilder
-from ofa_pipeline.specialize.bundle import FILES_OF_RUNTIME, SHIPPED_FILES
-from ofa_pipeline.specialize.classify import NETWORKS
 from ofa_pipeline.stages import StageContext, run_stage, specialize
 from ofa_pipeline.supernet import build_supernet, load_subnet, save_supernet
 from ofa_pipeline.tables import PREDICTIONS_SCHEMA, read_table
@@ -54,7 +50,7 @@ class KnownMeter:
         self.files = []
         self.runtime = SimpleNamespace(card=card)
 
-    def measure_file(self, path, *, resolution_px):
+    def measure(self, path, *, resolution_px):
         waiting = self.latencies_ms[path.parent.name]
         p50_ms = waiting.pop(0) if len(waiting) > 1 else waiting[0]
         self.files.append((path.parent.name, path.name, resolution_px))
@@ -276,12 +272,6 @@ pixels = np.frombuffer(sys.stdin.buffer.read(), dtype=np.uint8).reshape(-1, 20, 
 sys.stdout.buffer.write(Classifier(sys.argv[1]).predict(pixels).argmax(axis=1).tobytes())
 """
 """Answers for the pixels on stdin with the code of a bundle alone."""
-
-
-def test_every_runtime_has_its_file():
-    assert set(SHIPPED_FILES) == set(RUNTIME_PACKAGES) == set(NETWORKS)
-    assert set(FILES_OF_RUNTIME) == set(REQUIREMENTS_OF_RUNTIME) == set(SHIPPED_FILES)
-    assert all(file in FILES_OF_RUNTIME[name] for name, file in SHIPPED_FILES.items())
 
 
 def test_interrupted_stage_keeps_the_subnets_that_it_finished(make_context, meter_of, monkeypatch):

@@ -1,27 +1,16 @@
-"""Device cards: what runs a network, precisely enough that a latency means something."""
+"""This machine as a device: which runtimes work here, and the card of one with its settings."""
 
 import importlib.metadata
 import platform
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from ofa_pipeline.cores import usable_cores
+from ofa_pipeline.devices.runtime import Runtime
+from ofa_pipeline.devices.runtimes import find_runtime, runtime_names
 from ofa_pipeline.documents import DeviceCard
 from ofa_pipeline.errors import DeviceError, suggest
-
-RUNTIMES: Mapping[str, str] = {"pytorch": "torch", "onnxruntime": "onnxruntime"}
-"""Python package of each runtime."""
-ACCELERATORS = ("cpu", "cuda")
-PRECISIONS = ("fp32",)
-
-_HOW_TO_GET = {
-    ("pytorch", "cpu"): "pip install torch",
-    ("pytorch", "cuda"): "install a CUDA build of torch and an NVIDIA driver",
-    ("onnxruntime", "cpu"): "pip install onnxruntime",
-    ("onnxruntime", "cuda"): "pip install onnxruntime-gpu, with CUDA and an NVIDIA driver",
-}
 
 
 class DeviceSettings(Protocol):
@@ -29,15 +18,15 @@ class DeviceSettings(Protocol):
 
     @property
     def runtime(self) -> str:
-        """Key of `RUNTIMES`."""
+        """Name of a file in ``devices/runtimes``."""
 
     @property
     def accelerator(self) -> str:
-        """One of `ACCELERATORS`."""
+        """One that the runtime computes on: ``cpu`` or ``cuda``."""
 
     @property
     def precision(self) -> str:
-        """One of `PRECISIONS`."""
+        """One that the runtime computes in, such as ``fp32``."""
 
     @property
     def threads(self) -> int:
@@ -62,21 +51,30 @@ class RuntimeProbe:
 
 
 def probe_runtimes() -> list[RuntimeProbe]:
-    """Return every runtime that a device card may name, and whether it works here."""
+    """Return every runtime that a device may name, and whether it works here."""
     probes = []
-    for runtime, package in RUNTIMES.items():
-        version = _installed_version(package)
-        for accelerator in ACCELERATORS:
-            works = bool(version) and _supports(runtime, accelerator)
+    for name in runtime_names():
+        runtime = find_runtime(name)
+        for accelerator, how_to_get in runtime.how_to_get.items():
+            works = _works(runtime, accelerator)
             probes.append(
                 RuntimeProbe(
-                    name=f"{runtime} {accelerator}",
-                    version=version,
+                    name=f"{name} {accelerator}",
+                    version=_installed_version(runtime.package),
                     is_available=works,
-                    how_to_get="" if works else _HOW_TO_GET[runtime, accelerator],
+                    how_to_get="" if works else how_to_get,
                 )
             )
     return probes
+
+
+def build_runtime(settings: DeviceSettings) -> Runtime:
+    """Return the runtime of a device of this machine.
+
+    Raises:
+        DeviceError: If the machine cannot serve the settings; the message says what to do.
+    """
+    return find_runtime(settings.runtime)(describe_device(settings))
 
 
 def describe_device(settings: DeviceSettings) -> DeviceCard:
@@ -85,11 +83,12 @@ def describe_device(settings: DeviceSettings) -> DeviceCard:
     Raises:
         DeviceError: If the machine cannot serve the settings; the message says what to do.
     """
-    _check(settings)
+    runtime = find_runtime(settings.runtime)
+    _check(settings, runtime)
     hardware = processor_model() if settings.accelerator == "cpu" else _gpu_model()
     return DeviceCard(
         runtime=settings.runtime,
-        runtime_version=_installed_version(RUNTIMES[settings.runtime]),
+        runtime_version=_installed_version(runtime.package),
         accelerator=settings.accelerator,
         hardware=hardware,
         precision=settings.precision,
@@ -112,16 +111,15 @@ def processor_model() -> str:
     return name
 
 
-def _check(settings: DeviceSettings) -> None:
+def _check(settings: DeviceSettings, runtime: type[Runtime]) -> None:
     for name, found, known in (
-        ("runtime", settings.runtime, tuple(RUNTIMES)),
-        ("accelerator", settings.accelerator, ACCELERATORS),
-        ("precision", settings.precision, PRECISIONS),
+        ("accelerator", settings.accelerator, tuple(runtime.how_to_get)),
+        ("precision", settings.precision, tuple(runtime.tolerances)),
     ):
         if found not in known:
             raise DeviceError(
-                f"{name} of a device must be one of {', '.join(known)}, got {found!r}."
-                f"{suggest(found, known)}"
+                f"{name} of a device with the runtime {settings.runtime} must be one of "
+                f"{', '.join(known)}, got {found!r}.{suggest(found, known)}"
             )
     cores = usable_cores()
     if not 1 <= settings.threads <= cores:
@@ -131,13 +129,16 @@ def _check(settings: DeviceSettings) -> None:
         )
     if settings.batch_size < 1:
         raise DeviceError(f"batch_size of a device must be at least 1, got {settings.batch_size}")
-    version = _installed_version(RUNTIMES[settings.runtime])
-    if not version or not _supports(settings.runtime, settings.accelerator):
+    if not _works(runtime, settings.accelerator):
         usable = ", ".join(probe.name for probe in probe_runtimes() if probe.is_available)
         raise DeviceError(
             f"{settings.runtime} on {settings.accelerator} is not usable here. To get it: "
-            f"{_HOW_TO_GET[settings.runtime, settings.accelerator]}. Usable: {usable or 'none'}."
+            f"{runtime.how_to_get[settings.accelerator]}. Usable: {usable or 'none'}."
         )
+
+
+def _works(runtime: type[Runtime], accelerator: str) -> bool:
+    return bool(_installed_version(runtime.package)) and runtime.network.supports(accelerator)
 
 
 def _installed_version(package: str) -> str:
@@ -147,18 +148,6 @@ def _installed_version(package: str) -> str:
         except importlib.metadata.PackageNotFoundError:
             continue
     return ""
-
-
-def _supports(runtime: str, accelerator: str) -> bool:
-    if accelerator == "cpu":
-        return True
-    if runtime == "pytorch":
-        import torch
-
-        return torch.cuda.is_available()
-    import onnxruntime
-
-    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 
 
 def _gpu_model() -> str:

@@ -40,8 +40,14 @@ def test_fingerprint_tells_devices_apart(other):
     ("settings", "message"),
     [
         (Settings(runtime="onnxruntim"), "Did you mean 'onnxruntime'"),
-        (Settings(accelerator="tpu"), "accelerator of a device must be one of cpu, cuda"),
-        (Settings(precision="int4"), "precision of a device must be one of fp32"),
+        (
+            Settings(accelerator="tpu"),
+            "runtime onnxruntime must be one of cpu, cuda",
+        ),
+        (
+            Settings(precision="int4"),
+            "runtime onnxruntime must be one of fp32",
+        ),
         (Settings(threads=10_000), f"1 to {usable_cores()}"),
         (Settings(threads=0), "threads"),
         (Settings(batch_size=0), "batch_size"),
@@ -69,7 +75,7 @@ def test_a_missing_package_says_how_to_get_it(monkeypatch):
             raise importlib.metadata.PackageNotFoundError(name)
         return "2.0"
 
-    monkeypatch.setattr("ofa_pipeline.devices.card.importlib.metadata.version", version)
+    monkeypatch.setattr("ofa_pipeline.devices.machine.importlib.metadata.version", version)
     with pytest.raises(DeviceError, match="pip install onnxruntime"):
         build_runtime(Settings())
 

@@ -1,0 +1,14 @@
+"""Where work runs: executors that work on many items, and the device that tensors live on."""
+
+from ofa_pipeline.compute.device import compute_device
+from ofa_pipeline.compute.executor import Executor, Item
+from ofa_pipeline.compute.local import SERIAL, LocalExecutor, free_workers
+
+__all__ = [
+    "SERIAL",
+    "Executor",
+    "Item",
+    "LocalExecutor",
+    "compute_device",
+    "free_workers",
+]

@@ -1,0 +1,66 @@
+"""Work on this machine: in threads, side by side while torch lets go of the interpreter's lock."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+
+from ofa_pipeline.compute.device import compute_device
+from ofa_pipeline.compute.executor import ItemT, ResultT
+from ofa_pipeline.cores import usable_cores
+
+
+@dataclass(frozen=True, slots=True)
+class LocalExecutor:
+    """Works on this machine's cores.
+
+    Each item is computed with as many threads as torch is set to, whatever the number of workers,
+    so the bits of a result do not depend on the number of cores.
+    """
+
+    workers: int | None = None
+    """Items at the same time; None: as many as the cores allow, see `free_workers`."""
+
+    def run(
+        self, build: Callable[[], Callable[[ItemT], ResultT]], items: Sequence[ItemT]
+    ) -> Iterator[tuple[ItemT, ResultT]]:
+        """Yield each item with its result, see `Executor.run`; `build` is called once."""
+        if not items:
+            return
+        compute = build()
+        workers = min(self.workers or free_workers(), len(items))
+        if workers == 1:  # in this thread, so that Ctrl-C stops it at once
+            for item in items:
+                yield item, _computed(compute, item)
+            return
+        pool = ThreadPoolExecutor(workers, "worker")
+        try:
+            begun = {pool.submit(_computed, compute, item): item for item in items}
+            for future in as_completed(begun):
+                yield begun[future], future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+SERIAL = LocalExecutor(workers=1)
+"""One item at a time, for what measures the machine itself."""
+
+
+def free_workers() -> int:
+    """Return how many items this machine computes at the same time, at least 1.
+
+    On the CPU as many as its cores allow with torch's threads in each; on CUDA one, because the
+    device itself works in parallel.
+    """
+    import torch
+
+    if compute_device() != "cpu":
+        return 1
+    return max(1, usable_cores() // torch.get_num_threads())
+
+
+def _computed(compute: Callable[[ItemT], ResultT], item: ItemT) -> ResultT:
+    try:
+        return compute(item)
+    except Exception as error:
+        error.add_note(f"It happened while working on {item.key}.")
+        raise

@@ -1,0 +1,213 @@
+"""What a runtime is: it turns networks into files, and runs the files on a device.
+
+Each runtime is one file in ``devices/runtimes`` with two classes: a `Runtime`, named `RUNTIME`
+there, and the `RunningNetwork` that bundles carry. Its tests are those of `RuntimeContract` in
+``tests/support/runtimes.py``.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ofa_pipeline.artifacts import write_bytes
+from ofa_pipeline.documents import DeviceCard
+from ofa_pipeline.errors import DeviceError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Images = NDArray[np.float32]
+"""Images (N, 3, H, W), or their logits (N, classes)."""
+CODE_FOLDER = Path(__file__).parent
+"""Holds the files that `RunningNetwork.code_names` names; they lie beside it in a bundle."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerance:
+    """How far the answers of a runtime may be from those of the network in PyTorch."""
+
+    max_relative_difference: float
+    """Of a logit, over the largest logit."""
+    min_top1_agreement: float
+    """Fraction of images with the same most likely class."""
+
+
+FP32_TOLERANCE = Tolerance(max_relative_difference=1e-3, min_top1_agreement=0.99)
+"""Exports in float32 differ by about 1e-6; ties may be rounded either way."""
+
+
+class RunningNetwork(Protocol):
+    """The file of a network, opened by a runtime.
+
+    Bundles carry a copy of the class, which works where this package is not installed: besides
+    what its methods import, it uses `np`, `Any`, `Callable`, `ClassVar`, `Images` and nothing else.
+    """
+
+    file_name: ClassVar[str]
+    """The file of a bundle that it runs."""
+    code_names: ClassVar[tuple[str, ...]]
+    """Files in `CODE_FOLDER` that it needs; each stands beside the network in a bundle."""
+
+    def __init__(
+        self,
+        content: bytes,
+        *,
+        accelerator: str,
+        threads: int,
+        import_code: Callable[[str], Any],
+    ) -> None:
+        """Open a file.
+
+        Args:
+            content: Of the file.
+            accelerator: One that it supports.
+            threads: CPU threads that one call computes with.
+            import_code: Returns the module of one of `code_names`.
+
+        Raises:
+            ValueError: If the runtime cannot run such a file.
+        """
+
+    def __call__(self, images: Images) -> Images:
+        """Return the logits (N, classes) of images (N, 3, H, W)."""
+
+    def prepared_call(self, images: Images) -> Callable[[], None]:
+        """Return what a measurement times: it classifies the images and returns when done."""
+
+    @staticmethod
+    def supports(accelerator: str) -> bool:
+        """Tell whether the installed runtime can compute on an accelerator of this machine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedNetwork:
+    """A network in the form that a runtime loads, any number of times."""
+
+    content: bytes
+    """The file that the runtime loads."""
+    resolution_px: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedNetwork:
+    """A network in a runtime, ready to be called."""
+
+    run: Callable[[], None]
+    """Classifies one batch of fixed noise; returns when it is done."""
+    predict: Callable[[Images], Images]
+    """Returns the logits (N, classes) of images (N, 3, H, W)."""
+
+
+class Runtime(ABC):
+    """What turns networks into files and runs them on a device of this machine."""
+
+    package: ClassVar[str]
+    """Python package whose version stands in the device card."""
+    requirements: ClassVar[tuple[str, ...]]
+    """Python packages that run a bundle, besides numpy and Pillow."""
+    how_to_get: ClassVar[Mapping[str, str]]
+    """What to do where an accelerator does not work, by each that the runtime can compute on."""
+    tolerances: ClassVar[Mapping[str, Tolerance]]
+    """How exact it must be, by each precision that it can compute in."""
+    network: ClassVar[type[RunningNetwork]]
+    """Opens its files, here and in bundles."""
+
+    def __init__(self, card: DeviceCard) -> None:
+        """Compute as the card says."""
+        self._card = card
+
+    @property
+    def card(self) -> DeviceCard:
+        """The device that it stands for."""
+        return self._card
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """How exact it must be in the precision of the card."""
+        return self.tolerances[self._card.precision]
+
+    @abstractmethod
+    def content_of(self, network: "nn.Module", *, resolution_px: int) -> bytes:
+        """Return the content of the file of a network; the same bytes for the same network.
+
+        Args:
+            network: From images (N, 3, H, W) to logits; not changed.
+            resolution_px: H and W.
+
+        Raises:
+            ExportError: If the network does something that such a file cannot say.
+        """
+
+    def threads_claimed(self) -> AbstractContextManager[None]:
+        """Set the number of threads while networks are loaded and called; restore it after."""
+        return nullcontext()
+
+    def write(self, network: "nn.Module", path: Path, *, resolution_px: int) -> None:
+        """Write the file of a network, whole or not at all; see `content_of`."""
+        write_bytes(path, self.content_of(network, resolution_px=resolution_px))
+
+    def prepare(self, network: "nn.Module | Path", *, resolution_px: int) -> PreparedNetwork:
+        """Convert a network, or read a file of one; slow, done once.
+
+        Raises:
+            DeviceError: If the file is missing.
+            ExportError: If the network does something that such a file cannot say.
+        """
+        if isinstance(network, Path):
+            content = _read(network)
+        else:
+            content = self.content_of(network, resolution_px=resolution_px)
+        return PreparedNetwork(content=content, resolution_px=resolution_px)
+
+    def load(self, prepared: PreparedNetwork) -> LoadedNetwork:
+        """Load a prepared network afresh, with memory of its own.
+
+        Raises:
+            DeviceError: If the runtime cannot run such a file.
+        """
+        card = self._card
+        try:
+            network = self.open(
+                prepared.content, accelerator=card.accelerator, threads=card.threads
+            )
+        except ValueError as error:
+            raise DeviceError(f"{card.runtime} cannot load the network: {error}") from error
+        images = noise_images(card.batch_size, prepared.resolution_px)
+        return LoadedNetwork(run=network.prepared_call(images), predict=network)
+
+    @classmethod
+    def open(cls, content: bytes, *, accelerator: str, threads: int) -> RunningNetwork:
+        """Open the content of a file; see `RunningNetwork`.
+
+        Raises:
+            ValueError: If the runtime cannot run such a file.
+        """
+        return cls.network(
+            content, accelerator=accelerator, threads=threads, import_code=_import_code
+        )
+
+
+def noise_images(batch_size: int, resolution_px: int) -> Images:
+    """Return standard normal pixels (N, 3, H, W), the same ones every time."""
+    rng = np.random.default_rng(0)
+    shape = (batch_size, 3, resolution_px, resolution_px)
+    return rng.standard_normal(shape, dtype=np.float32)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise DeviceError(f"{path} must be the file of a network, but is missing") from error
+
+
+def _import_code(name: str) -> Any:  # noqa: ANN401 - a module
+    from importlib import import_module
+
+    return import_module(f"ofa_pipeline.devices.{name.removesuffix('.py')}")

@@ -1,0 +1,94 @@
+"""ONNX Runtime in float32, all graph optimisations, on the CPU or a CUDA GPU."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ofa_pipeline.devices.export import onnx_bytes
+from ofa_pipeline.devices.runtime import FP32_TOLERANCE, Images, Runtime, Tolerance
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class OnnxNetwork:
+    """An ONNX file in ONNX Runtime."""
+
+    file_name: ClassVar[str] = "model.onnx"
+    code_names: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self,
+        content: bytes,
+        *,
+        accelerator: str,
+        threads: int,
+        import_code: Callable[[str], Any],  # noqa: ARG002 - it needs no other file
+    ) -> None:
+        """Open a session.
+
+        Raises:
+            ValueError: If the content is not an ONNX model that the runtime supports.
+        """
+        import onnxruntime
+        from onnxruntime.capi import onnxruntime_pybind11_state as states
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.log_severity_level = 4  # what it would print is in the error
+        provider = "CUDA" if accelerator == "cuda" else "CPU"
+        try:
+            self._session = onnxruntime.InferenceSession(
+                content, options, providers=[f"{provider}ExecutionProvider"]
+            )
+        except (states.Fail, states.InvalidProtobuf, states.InvalidGraph) as error:
+            raise ValueError(str(error)) from error
+        [graph_input] = self._session.get_inputs()
+        self._input_name: str = graph_input.name
+
+    def __call__(self, images: Images) -> Images:
+        """Return the logits (N, classes) of images (N, 3, H, W)."""
+        feed = {self._input_name: np.ascontiguousarray(images)}
+        logits: Images = self._session.run(None, feed)[0]
+        return logits
+
+    def prepared_call(self, images: Images) -> Callable[[], None]:
+        """Return a call of the session, whose threads are its own."""
+        session, feed = self._session, {self._input_name: images}
+
+        def call() -> None:
+            session.run(None, feed)
+
+        return call
+
+    @staticmethod
+    def supports(accelerator: str) -> bool:
+        """Tell whether the installed build can compute on an accelerator of this machine."""
+        if accelerator == "cpu":
+            return True
+        import onnxruntime
+
+        return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+
+
+class OnnxRuntime(Runtime):
+    """ONNX Runtime; the file is the ONNX model that every bundle holds."""
+
+    package = "onnxruntime"
+    requirements = ("onnxruntime",)
+    how_to_get: ClassVar[Mapping[str, str]] = {
+        "cpu": "pip install onnxruntime",
+        "cuda": "pip install onnxruntime-gpu, with CUDA and an NVIDIA driver",
+    }
+    tolerances: ClassVar[Mapping[str, Tolerance]] = {"fp32": FP32_TOLERANCE}
+    network = OnnxNetwork
+
+    def content_of(self, network: "nn.Module", *, resolution_px: int) -> bytes:
+        """Return an ONNX model whose batch is as long as the caller wants."""
+        return onnx_bytes(network, resolution_px=resolution_px)
+
+
+RUNTIME = OnnxRuntime

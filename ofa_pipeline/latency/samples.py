@@ -1,0 +1,154 @@
+"""What the measured subnets of a device say: its latency model, and how far to trust it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ofa_pipeline.arch import Arch, FloatArray, Genes, SearchSpace
+from ofa_pipeline.cost import estimate_cost
+from ofa_pipeline.devices import DeviceCard, quiet_reference_ms
+from ofa_pipeline.latency.bench import NUM_REPEATS, LatencyTask, Role, Sample
+from ofa_pipeline.latency.model import LatencyModel, report_errors
+from ofa_pipeline.latency.profile import LatencyProfile
+from ofa_pipeline.tables import arch_columns
+
+
+def samples_on_one_scale(
+    tasks: Sequence[LatencyTask], rows: Sequence[Mapping[str, Any]]
+) -> list[Sample]:
+    """Return the measurements with one latency of the reference network for all of them.
+
+    Args:
+        tasks: That were measured, by one process or by several.
+        rows: What a `LatencyBench` returned for each.
+    """
+    samples = [Sample.of(task, row) for task, row in zip(tasks, rows, strict=True)]
+    reference_ms = quiet_reference_ms([sample.measurement.reference_p10_ms for sample in samples])
+    return [
+        replace(sample, measurement=sample.measurement.rescaled(reference_ms)) for sample in samples
+    ]
+
+
+def fit_profile(
+    space: SearchSpace, samples: Sequence[Sample], card: DeviceCard, *, num_classes: int
+) -> tuple[LatencyProfile, dict[str, Any]]:
+    """Fit the latency model of a device, and check it on the held-out subnets.
+
+    Args:
+        space: That the subnets are of.
+        samples: In the order of `plan_latency_tasks`.
+        card: Of the device.
+        num_classes: Length of the logits.
+
+    Returns:
+        The profile, and a report: the errors of the model on what it was fitted to and on the
+        held-out subnets, and the noise of a measurement.
+    """
+    fit, holdout = (_of_role(samples, role) for role in ("fit", "holdout"))
+    model = LatencyModel.fit(space, _genes(space, fit), _p50_ms(fit), num_classes=num_classes)
+    profile = LatencyProfile(
+        card=card,
+        model=model,
+        reference=_of_role(samples, "reference")[0].task.arch,
+        reference_ms=samples[0].measurement.reference_ms,
+        smallest_ms=_latency_of(space.smallest, fit),
+        largest_ms=_latency_of(space.largest, fit),
+    )
+    report = {
+        "fit": report_errors(_p50_ms(fit), model.predict(space, _genes(space, fit))).to_dict(),
+        "holdout": report_errors(
+            _p50_ms(holdout), model.predict(space, _genes(space, holdout))
+        ).to_dict(),
+        "noise": measurement_noise(samples),
+    }
+    return profile, report
+
+
+def measurement_noise(samples: Sequence[Sample]) -> dict[str, Any]:
+    """Return how well measurements of the same subnet repeat.
+
+    Args:
+        samples: With the role "repeat" for the further measurements of some fitted subnets.
+
+    Returns:
+        ``cv``: standard deviation over the mean, pooled over subnets; ``num_subnets``,
+        ``num_measurements``; ``num_contended``: measurements on a machine that was never quiet.
+    """
+    repeated = {sample.task.arch for sample in _of_role(samples, "repeat")}
+    variances = []
+    for arch in repeated:
+        same = [
+            sample.measurement.p50_ms
+            for sample in samples
+            if sample.task.arch == arch and sample.task.role in ("fit", "repeat")
+        ]
+        variances.append(np.var(same, ddof=1) / np.mean(same) ** 2)
+    return {
+        "cv": float(np.sqrt(np.mean(variances))),
+        "num_subnets": len(repeated),
+        "num_measurements": len(repeated) * (NUM_REPEATS + 1),
+        "num_contended": sum(sample.measurement.is_contended for sample in samples),
+    }
+
+
+def sample_columns(
+    space: SearchSpace, samples: Sequence[Sample], model: LatencyModel
+) -> dict[str, Any]:
+    """Return the columns of `ofa_pipeline.tables.LATENCY_SCHEMA`, one row a sample."""
+    genes = _genes(space, samples)
+    cost = estimate_cost(space, genes, num_classes=model.num_classes)
+    measured = [sample.measurement for sample in samples]
+    archs = [sample.task.arch for sample in samples]
+    return {
+        **arch_columns(archs, macs=cost.macs, num_params=cost.num_params),
+        "p50_ms": [m.p50_ms for m in measured],
+        "p95_ms": [m.p95_ms for m in measured],
+        "ci_low_ms": [m.ci_low_ms for m in measured],
+        "ci_high_ms": [m.ci_high_ms for m in measured],
+        "num_runs": [m.num_runs for m in measured],
+        "latency_ms_estimated": model.predict(space, genes),
+        "role": [sample.task.role for sample in samples],
+    }
+
+
+def profile_messages(
+    device: str, samples: Sequence[Sample], report: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """Return what a profiling came to, in lines for people.
+
+    Args:
+        device: Its name.
+        samples: What was measured.
+        report: See `fit_profile`.
+    """
+    holdout, noise = report["holdout"], report["noise"]
+    found = (
+        f"{device}: {holdout['share_within_10_percent']:.0%} of {holdout['num_subnets']} held-out "
+        f"subnets within 10 %, mean error {holdout['mape']:.1%}; measurements repeat to "
+        f"{noise['cv']:.1%}"
+    )
+    if noise["num_contended"] * 2 <= len(samples):
+        return (found,)
+    return (
+        found,
+        f"{device}: the machine was busy during {noise['num_contended']} of {len(samples)} "
+        "measurements; profile it again when it is quiet for sharper figures",
+    )
+
+
+def _of_role(samples: Sequence[Sample], role: Role) -> list[Sample]:
+    return [sample for sample in samples if sample.task.role == role]
+
+
+def _genes(space: SearchSpace, samples: Sequence[Sample]) -> Genes:
+    return space.genes([sample.task.arch for sample in samples])
+
+
+def _p50_ms(samples: Sequence[Sample]) -> FloatArray:
+    return np.array([sample.measurement.p50_ms for sample in samples])
+
+
+def _latency_of(arch: Arch, samples: Sequence[Sample]) -> float:
+    return next(s.measurement.p50_ms for s in samples if s.task.arch == arch)

@@ -1,0 +1,77 @@
+"""The labels that predictors learn from: the artifact of the stage collect_accuracy."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ofa_pipeline.arch import FloatArray, SearchSpace
+from ofa_pipeline.artifacts import read_json
+from ofa_pipeline.predictor.validation import LabeledSubnets, Validation, labeled_subnets
+from ofa_pipeline.predictor.watching import LabelNoise
+from ofa_pipeline.tables import ACCURACY_SCHEMA, arch_columns, archs_of, read_table
+
+COMPARED_DRAW = 0
+"""Of calibration images: what subnets are compared with."""
+_COLLECT = "ofa-pipeline stage collect_accuracy"
+
+
+def load_label_noise(folder: Path) -> LabelNoise:
+    """Read the noise of a label from the accuracy artifact.
+
+    Raises:
+        MissingArtifactError: If it is not there.
+    """
+    noise = read_json(folder / "noise.json", made_by=_COLLECT)
+    repeats = int(noise["num_draws"]) - 1
+    return LabelNoise(
+        std=float(noise["calibration_std"]), degrees=int(noise["num_repeated_subnets"]) * repeats
+    )
+
+
+def load_compared_subnets(folder: Path, space: SearchSpace) -> tuple[LabeledSubnets, pa.Table]:
+    """Return the measured subnets of the draw that subnets are compared with, and their rows.
+
+    Raises:
+        MissingArtifactError: If the accuracy table is not there.
+    """
+    table = read_table(folder / "accuracy.parquet", ACCURACY_SCHEMA)
+    draws = np.array(table["calibration_draw"].to_pylist())
+    compared = table.filter(pa.array(draws == COMPARED_DRAW))
+    subnets = labeled_subnets(
+        space,
+        space.genes(archs_of(compared)),
+        _column(compared, "accuracy_top1"),
+        cost=_column(compared, "macs"),
+    )
+    return subnets, compared
+
+
+def validation_columns(
+    space: SearchSpace, validation: Validation, compared: pa.Table
+) -> dict[str, Any]:
+    """Return the columns of `ofa_pipeline.tables.CROSS_VALIDATION_SCHEMA`.
+
+    Args:
+        space: That the subnets are of.
+        validation: Of the predictor that was chosen.
+        compared: The rows that it was validated on, see `load_compared_subnets`.
+    """
+    archs = space.archs(validation.genes)
+    columns = (compared[name].to_pylist() for name in ("arch_id", "macs", "num_params"))
+    costs = {arch_id: counts for arch_id, *counts in zip(*columns, strict=True)}
+    counts = [costs[arch.arch_id] for arch in archs]
+    return {
+        **arch_columns(
+            archs, macs=[macs for macs, _ in counts], num_params=[params for _, params in counts]
+        ),
+        "accuracy_top1": validation.measured,
+        "accuracy_top1_estimated": validation.mean,
+        "accuracy_std_estimated": validation.std,
+        "fold": validation.fold,
+    }
+
+
+def _column(table: pa.Table, name: str) -> FloatArray:
+    return np.array(table[name].to_pylist(), dtype=np.float64)
