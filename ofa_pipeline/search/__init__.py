@@ -55,3 +55,6 @@ __all__ = [
     "search_front",
     "search_guided",
 ]
+
+OPEN_MODULES = ("samplers",)
+"""A room in this one."""

@@ -6,7 +6,6 @@ from threadpoolctl import threadpool_limits
 
 from ofa_pipeline.artifacts import Layout, digest_input, digest_json, write_artifact, write_json
 from ofa_pipeline.data import open_dataset
-from ofa_pipeline.devices import build_runtime
 from ofa_pipeline.evaluation import AccuracyBench
 from ofa_pipeline.latency import load_latency_profile
 from ofa_pipeline.measuring import MeasurementLog
@@ -21,6 +20,7 @@ from ofa_pipeline.search import (
     picks_document,
     predict_verify_refit,
 )
+from ofa_pipeline.search.samplers import build_sampler
 from ofa_pipeline.stages import StageContext, find_stage, stage_inputs
 from ofa_pipeline.tables import EVALUATIONS_SCHEMA, FRONT_SCHEMA, write_table
 from ofa_pipeline.training import deterministic
@@ -60,8 +60,8 @@ def _search(context: StageContext) -> None:
         knowledge,
         MeasuredWorld(
             bench,
-            lambda: profile.meter(
-                build_runtime(settings.card),
+            lambda: profile.open_device(
+                settings.card,
                 space,
                 warmup_runs=params.latency.warmup_runs,
                 timed_runs=params.latency.timed_runs,
@@ -101,6 +101,7 @@ def verify_settings(search: SearchParams, *, accuracy_noise: float) -> VerifySet
         max_rounds=search.max_rounds,
         latency_margin=search.latency_margin,
         accuracy_noise=accuracy_noise,
+        sampler=build_sampler(search.sampler),
     )
 
 
