@@ -4,9 +4,7 @@ Only what uses bundles is imported here; what makes them is imported where it is
 """
 
 from ofa_pipeline.specialize.bundle import (
-    INDEX_FILE,
     PREDICTIONS_FILE,
-    SUBNET_FILE,
     WEIGHTS_FILE,
     Bundle,
     bundle_digest,
@@ -15,14 +13,12 @@ from ofa_pipeline.specialize.bundle import (
     write_bundle,
 )
 from ofa_pipeline.specialize.certificate import Certificate, Certifier, Verdict
-from ofa_pipeline.specialize.classify import Classifier, FloatArray, Squares, value_range_of
+from ofa_pipeline.specialize.classify import Classifier, FloatArray, Squares
 from ofa_pipeline.specialize.lineage import trace_lineage
 from ofa_pipeline.specialize.shipped_code import classify_code
 
 __all__ = [
-    "INDEX_FILE",
     "PREDICTIONS_FILE",
-    "SUBNET_FILE",
     "WEIGHTS_FILE",
     "Bundle",
     "Certificate",
@@ -36,7 +32,6 @@ __all__ = [
     "load_bundle",
     "shipped_file",
     "trace_lineage",
-    "value_range_of",
     "write_bundle",
 ]
 
