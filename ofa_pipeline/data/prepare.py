@@ -29,9 +29,14 @@ from ofa_pipeline.data.decode import (
     shrink,
 )
 from ofa_pipeline.data.shards import ShardWriter
-from ofa_pipeline.data.sources import Columns, Source, SourceImage, open_source
-from ofa_pipeline.data.sources.base import check_classes
-from ofa_pipeline.data.sources.class_names import check_class_names
+from ofa_pipeline.data.sources import (
+    Columns,
+    DatasetSource,
+    SourceImage,
+    check_class_names,
+    check_classes,
+    open_source,
+)
 from ofa_pipeline.data.splits import (
     DIGEST_BYTES,
     DRAWN,
@@ -39,8 +44,8 @@ from ofa_pipeline.data.splits import (
     SPLIT_NAMES,
     TRAIN,
     Assignment,
-    Candidates,
     SplitName,
+    UsableImages,
     assign_splits,
 )
 from ofa_pipeline.data.staging import (
@@ -198,7 +203,7 @@ def prepare_dataset(
 
 
 def _assign(
-    candidates: Candidates, source: Source, options: DatasetOptions, survey: Survey
+    candidates: UsableImages, source: DatasetSource, options: DatasetOptions, survey: Survey
 ) -> Assignment:
     """Divide the images; an error says too when their values were cut to few levels."""
     counts = np.bincount(candidates.labels, minlength=len(source.class_names))
@@ -216,7 +221,7 @@ def _assign(
         raise DatasetError(f"{error}. One reason may be that {hint}") from error
 
 
-def _fractions(options: DatasetOptions, source: Source) -> dict[SplitName, float]:
+def _fractions(options: DatasetOptions, source: DatasetSource) -> dict[SplitName, float]:
     wanted: dict[SplitName, float] = {
         "test": options.test_fraction,
         "selection": options.selection_fraction,
@@ -229,7 +234,7 @@ def _fractions(options: DatasetOptions, source: Source) -> dict[SplitName, float
 
 
 def _stage(
-    source: Source, options: DatasetOptions, staging: Staging, reporter: Reporter
+    source: DatasetSource, options: DatasetOptions, staging: Staging, reporter: Reporter
 ) -> _FirstPass:
     bad: list[_Excluded] = []
     largest_px = 0
@@ -248,7 +253,7 @@ def _stage(
     return _FirstPass(bad, largest_px, survey)
 
 
-def _check_bad(bad: list[_Excluded], source: Source, options: DatasetOptions) -> None:
+def _check_bad(bad: list[_Excluded], source: DatasetSource, options: DatasetOptions) -> None:
     allowed = options.max_bad_fraction * source.num_images
     if len(bad) > allowed:
         shown = "; ".join(f"{item.path}: {item.reason}" for item in bad[:SHOWN])
@@ -260,7 +265,7 @@ def _check_bad(bad: list[_Excluded], source: Source, options: DatasetOptions) ->
 
 
 def _decode_all(
-    source: Source, options: DatasetOptions
+    source: DatasetSource, options: DatasetOptions
 ) -> Iterator[tuple[SourceImage, _Decoded | _Excluded]]:
     """Decode on all cores, in the order of the source, with a bounded number in flight."""
     num_threads = usable_cores()
