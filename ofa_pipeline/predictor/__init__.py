@@ -1,5 +1,6 @@
 """Accuracy predictors, and an honest report of how far to trust them."""
 
+from ofa_pipeline.documents import LearningPoint, PredictionReport
 from ofa_pipeline.predictor.ensemble import (
     BoostingSettings,
     GradientBoosting,
@@ -15,7 +16,6 @@ from ofa_pipeline.predictor.labels import (
     validation_columns,
 )
 from ofa_pipeline.predictor.metrics import (
-    PredictionReport,
     kendall_tau,
     pooled_noise,
     report_predictions,
@@ -38,10 +38,10 @@ from ofa_pipeline.predictor.storage import (
 )
 from ofa_pipeline.predictor.validation import (
     LabeledSubnets,
-    LearningPoint,
     Validation,
     choose_predictor,
     cross_validate,
+    describe_validation,
     labeled_subnets,
     learning_curve,
     validate_kinds,
@@ -74,6 +74,7 @@ __all__ = [
     "check_same_space",
     "choose_predictor",
     "cross_validate",
+    "describe_validation",
     "distinct_samples",
     "feature_groups",
     "kendall_tau",

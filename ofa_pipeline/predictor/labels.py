@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from ofa_pipeline.arch import FloatArray, SearchSpace
-from ofa_pipeline.artifacts import read_json
+from ofa_pipeline.artifacts import Layout
+from ofa_pipeline.documents import AccuracyNoise, read_document
 from ofa_pipeline.predictor.validation import LabeledSubnets, Validation, labeled_subnets
 from ofa_pipeline.predictor.watching import LabelNoise
 from ofa_pipeline.tables import ACCURACY_SCHEMA, arch_columns, archs_of, read_table
@@ -22,11 +23,11 @@ def load_label_noise(folder: Path) -> LabelNoise:
 
     Raises:
         MissingArtifactError: If it is not there.
+        ManifestMismatchError: If it is not as the stage writes it.
     """
-    noise = read_json(folder / "noise.json", made_by=_COLLECT)
-    repeats = int(noise["num_draws"]) - 1
+    noise = read_document(folder / Layout.ACCURACY_NOISE, AccuracyNoise, remake=_COLLECT)
     return LabelNoise(
-        std=float(noise["calibration_std"]), degrees=int(noise["num_repeated_subnets"]) * repeats
+        std=noise.calibration_std, degrees=noise.num_repeated_subnets * (noise.num_draws - 1)
     )
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ofa_pipeline.arch import FloatArray, Genes, IntArray, SearchSpace
+from ofa_pipeline.documents import LearningPoint, PredictionReport, PredictorReport
 from ofa_pipeline.errors import ParamsError
-from ofa_pipeline.predictor.metrics import PredictionReport, report_predictions
+from ofa_pipeline.predictor.metrics import report_predictions
 from ofa_pipeline.predictor.protocol import StorablePredictor, distinct_samples
 from ofa_pipeline.predictor.storage import build_predictor
 from ofa_pipeline.progress import SILENT, Reporter
@@ -29,15 +30,6 @@ class Validation:
     std: FloatArray
     fold: IntArray
     report: PredictionReport
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LearningPoint:
-    """Error of a predictor that learned from part of the subnets."""
-
-    num_samples: int
-    rmse_points: float
-    tau: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,3 +161,28 @@ def learning_curve(
             LearningPoint(num_samples=learned_from, rmse_points=report.rmse_points, tau=report.tau)
         )
     return points
+
+
+def describe_validation(
+    validations: Sequence[Validation],
+    chosen: Validation,
+    *,
+    label_noise: float,
+    curve: Sequence[LearningPoint],
+) -> PredictorReport:
+    """Return the report of the predictor that was chosen.
+
+    Args:
+        validations: Of every kind that was tried.
+        chosen: One of them.
+        label_noise: Standard deviation of a measured accuracy, a fraction.
+        curve: See `learning_curve`.
+    """
+    return PredictorReport(
+        **chosen.report.to_dict(),
+        kind=chosen.kind,
+        chosen_by="regret after verifying 5 a budget; within the label noise, by RMSE",
+        label_noise_points=100 * label_noise,
+        candidates={validation.kind: validation.report for validation in validations},
+        learning_curve=tuple(curve),
+    )

@@ -2,7 +2,7 @@
 
 import shutil
 
-from ofa_pipeline.artifacts import digest_input, digest_json, write_artifact, write_json
+from ofa_pipeline.artifacts import Layout, digest_input, digest_json, write_artifact, write_json
 from ofa_pipeline.data import open_dataset
 from ofa_pipeline.evaluation import (
     AccuracyBench,
@@ -53,10 +53,10 @@ def _collect(context: StageContext) -> None:
     with write_artifact(layout.accuracy, **inputs) as writer:
         columns = accuracy_columns(space, tasks, rows, num_classes=num_classes)
         write_table(writer.folder / "accuracy.parquet", ACCURACY_SCHEMA, columns)
-        write_json(writer.folder / "noise.json", noise)
+        write_json(writer.folder / Layout.ACCURACY_NOISE, noise.to_dict())
         accuracies = [row["accuracy_top1"] for row in rows]
         writer.summary |= {
-            **noise,
+            **noise.to_dict(),
             "num_subnets": len(genes),
             "accuracy_top1_min": min(accuracies),
             "accuracy_top1_max": max(accuracies),

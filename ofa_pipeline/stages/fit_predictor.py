@@ -1,19 +1,13 @@
 """Stage ``fit_predictor``: fit the accuracy predictor, and report how far to trust it."""
 
-from dataclasses import asdict
-from typing import Any
-
 from threadpoolctl import threadpool_limits
 
 from ofa_pipeline.artifacts import Layout, write_artifact, write_json
-from ofa_pipeline.documents import PredictorReport
-from ofa_pipeline.params import PredictorParams
 from ofa_pipeline.predictor import (
-    LabeledSubnets,
     Ranking,
-    Validation,
     build_predictor,
     choose_predictor,
+    describe_validation,
     learning_curve,
     load_compared_subnets,
     load_label_noise,
@@ -22,7 +16,6 @@ from ofa_pipeline.predictor import (
     validation_columns,
     watch_ranking,
 )
-from ofa_pipeline.progress import Reporter
 from ofa_pipeline.run_warnings import keep_warnings
 from ofa_pipeline.stages import StageContext, find_stage, stage_inputs
 from ofa_pipeline.tables import CROSS_VALIDATION_SCHEMA, write_table
@@ -53,13 +46,14 @@ def _run(context: StageContext) -> None:
     chosen = choose_predictor(validations, label_noise=noise)
     predictor = build_predictor(space, chosen.kind, seed=params.seed)
     predictor.fit(subnets.genes, subnets.accuracy)
-    report = _report(validations, chosen, noise=noise)
-    report["learning_curve"] = _learning_curve(subnets, chosen, params, context.reporter)
+    context.reporter.message("learning curve")
+    curve = learning_curve(
+        subnets, chosen.kind, folds=params.cross_validation_folds, seed=params.seed
+    )
+    report = describe_validation(validations, chosen, label_noise=noise, curve=curve)
     with write_artifact(layout.predictor, **stage_inputs(find_stage(NAME), context)) as writer:
         save_predictor(predictor, writer.folder)
-        write_json(
-            writer.folder / Layout.PREDICTOR_REPORT, PredictorReport.from_dict(report).to_dict()
-        )
+        write_json(writer.folder / Layout.PREDICTOR_REPORT, report.to_dict())
         columns = validation_columns(space, chosen, compared)
         write_table(writer.folder / "cross_validation.parquet", CROSS_VALIDATION_SCHEMA, columns)
         writer.summary.update(
@@ -76,23 +70,3 @@ def _run(context: StageContext) -> None:
         f"{chosen.kind}: cross-validated RMSE {chosen.report.rmse_points:.2f} points, "
         f"tau {chosen.report.tau:.2f}; label noise {100 * noise:.2f} points"
     )
-
-
-def _report(validations: list[Validation], chosen: Validation, *, noise: float) -> dict[str, Any]:
-    return {
-        "kind": chosen.kind,
-        "chosen_by": "regret after verifying 5 a budget; within the label noise, by RMSE",
-        "label_noise_points": 100 * noise,
-        **asdict(chosen.report),
-        "candidates": {v.kind: asdict(v.report) for v in validations},
-    }
-
-
-def _learning_curve(
-    subnets: LabeledSubnets, chosen: Validation, params: PredictorParams, reporter: Reporter
-) -> list[dict[str, Any]]:
-    reporter.message("learning curve")
-    points = learning_curve(
-        subnets, chosen.kind, folds=params.cross_validation_folds, seed=params.seed
-    )
-    return [asdict(point) for point in points]

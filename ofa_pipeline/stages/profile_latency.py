@@ -65,9 +65,9 @@ def run(context: StageContext) -> None:
             device=profile.card.to_dict(),
             smallest_ms=profile.smallest_ms,
             largest_ms=profile.largest_ms,
-            holdout_mape=report["holdout"]["mape"],
-            holdout_within_10_percent=report["holdout"]["share_within_10_percent"],
-            noise_cv=report["noise"]["cv"],
+            holdout_mape=report.holdout.mape,
+            holdout_within_10_percent=report.holdout.share_within_10_percent,
+            noise_cv=report.noise.cv,
         )
     shutil.rmtree(scratch, ignore_errors=True)
     for message in profile_messages(device, samples, report):
