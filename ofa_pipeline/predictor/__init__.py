@@ -12,6 +12,7 @@ from ofa_pipeline.predictor.kernel_ridge import KernelRidge
 from ofa_pipeline.predictor.labels import (
     load_compared_subnets,
     load_label_noise,
+    predictor_report,
     validation_columns,
 )
 from ofa_pipeline.predictor.metrics import (
@@ -84,6 +85,7 @@ __all__ = [
     "load_predictor",
     "one_hot_features",
     "pooled_noise",
+    "predictor_report",
     "report_predictions",
     "save_predictor",
     "validate_kinds",

@@ -12,6 +12,7 @@ from ofa_pipeline.search.objectives import (
 )
 from ofa_pipeline.search.pareto import hypervolume, is_efficient
 from ofa_pipeline.search.population import Scored
+from ofa_pipeline.search.settings import evolution_settings, verify_settings
 from ofa_pipeline.search.verify import (
     Knowledge,
     Pick,
@@ -43,6 +44,7 @@ __all__ = [
     "VerifiedSubnet",
     "VerifySettings",
     "check_budgets",
+    "evolution_settings",
     "evolve",
     "find_cheapest",
     "hypervolume",
@@ -51,4 +53,5 @@ __all__ = [
     "predict_verify_refit",
     "search_front",
     "search_guided",
+    "verify_settings",
 ]
