@@ -19,7 +19,7 @@ import optuna
 from ofa_pipeline.arch import FloatArray, Genes, SearchSpace
 from ofa_pipeline.cost import estimate_cost
 from ofa_pipeline.search import Estimates, EvolutionSettings, hypervolume, search_front
-from ofa_pipeline.search.optuna_ledger import arch_of, distributions
+from ofa_pipeline.search.trial_params import arch_of, distributions
 from ofa_pipeline.spaces import reference_space
 
 POPULATION = 2000

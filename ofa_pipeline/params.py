@@ -6,7 +6,7 @@ Every section is a frozen model that refuses unknown names. A stage is given the
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
@@ -40,6 +40,20 @@ def _is_text(value: str) -> str:
     if not value.strip():
         raise ValueError("must not be blank")
     return value
+
+
+def _part_of(folder: str) -> Callable[[str], str]:
+    """Return a check that a name is that of a file in a folder of the package."""
+
+    def check(name: str) -> str:
+        known = part_names(folder)
+        if name not in known:
+            raise ValueError(
+                f"must be one of {', '.join(known)}, got {shown(name)}.{suggest(name, known)}"
+            )
+        return name
+
+    return check
 
 
 # Names become file names, and parts of the registry's names.
@@ -365,19 +379,10 @@ class LatencyParams(Section):
     seed: Seed
 
 
-def _is_runtime(name: str) -> str:
-    known = part_names("devices/runtimes")
-    if name not in known:
-        raise ValueError(
-            f"must be one of {', '.join(known)}, got {shown(name)}.{suggest(name, known)}"
-        )
-    return name
-
-
 class RuntimeSettings(Section):
     """What runs the subnets: the runtime and its settings; the hardware is this machine."""
 
-    runtime: Annotated[str, AfterValidator(_is_runtime)]
+    runtime: Annotated[str, AfterValidator(_part_of("devices/runtimes"))]
     accelerator: Literal["cpu", "cuda"]
     precision: Literal["fp32", "fp16", "bf16", "int8"]
     """Which of them a runtime computes in, it says itself."""
@@ -411,6 +416,8 @@ class SearchParams(Section):
     verify_top_k: Count
     max_rounds: Count
     latency_margin: Annotated[float, Field(ge=0, lt=0.5)]
+    sampler: Annotated[str, AfterValidator(_part_of("search/samplers"))] = "ours"
+    """Proposes the subnets to verify: a file of `ofa_pipeline.search.samplers`."""
     seed: Seed
 
 

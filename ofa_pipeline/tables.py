@@ -146,7 +146,8 @@ EVALUATIONS_SCHEMA = pa.schema(
         column("role", pa.string()),
     ]
 )
-"""One row a verified subnet, in the order of verification; the role is exploit or explore."""
+"""One row a verified subnet, in the order of verification; the role is exploit, explore or, of an
+Optuna sampler, sample."""
 
 PREDICTIONS_SCHEMA = pa.schema(
     [

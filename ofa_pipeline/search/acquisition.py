@@ -7,7 +7,7 @@ import numpy as np
 
 from ofa_pipeline.arch import BoolArray, FloatArray, IntArray
 
-Role = Literal["exploit", "explore"]
+Role = Literal["exploit", "explore", "sample"]
 
 OPTIMISM = 2.0
 """Standard deviations that exploration adds to the mean."""

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ofa_pipeline.search.evolution import EvolutionSettings
+from ofa_pipeline.search.samplers import build_sampler
 from ofa_pipeline.search.verify import VerifySettings
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def verify_settings(search: "SearchParams", *, accuracy_noise: float) -> VerifyS
         max_rounds=search.max_rounds,
         latency_margin=search.latency_margin,
         accuracy_noise=accuracy_noise,
+        sampler=build_sampler(search.sampler),
     )
 
 

@@ -1,8 +1,8 @@
 """Predict, verify, refit: predictors propose subnets, measurements decide.
 
-In each round the search proposes subnets for every budget, half of them those predicted best,
-half those that might be best as far as the predictor knows. They are evaluated and measured for
-real, predictor and latency estimate learn from it, until the picks stay the same.
+In each round a sampler proposes subnets for every budget: unless told otherwise half of them those
+predicted best, half those that might be best as far as the predictor knows. They are evaluated and
+measured for real, predictor and latency estimate learn from it, until the picks stay the same.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,12 @@ from ofa_pipeline.arch import Arch, FloatArray, Genes, SearchSpace
 from ofa_pipeline.errors import InfeasibleConstraintError
 from ofa_pipeline.predictor import AccuracyPredictor
 from ofa_pipeline.progress import SILENT, Reporter
-from ofa_pipeline.search.acquisition import Role, choose_rows
+from ofa_pipeline.search.acquisition import Role
 from ofa_pipeline.search.evolution import EvolutionSettings
 from ofa_pipeline.search.front import BudgetFinding, Estimates, SearchResult, search_front
 from ofa_pipeline.search.objectives import Objective, Score, find_cheapest
-from ofa_pipeline.search.population import Scored
+from ofa_pipeline.search.samplers.ours import EstimatesSampler
+from ofa_pipeline.search.sampling import Known, Proposal, Request, Sampler
 
 _TIE_REACH = 1.96 * np.sqrt(2)  # of a difference of two labels, in standard deviations of one
 _TIGHTENING = 0.96  # of the estimated limit of a budget where nothing proposed met it
@@ -81,6 +82,8 @@ class VerifySettings:
     """Share of the budget that is kept free."""
     accuracy_noise: float
     """Standard deviation of a measured accuracy between calibration draws, a fraction."""
+    sampler: Sampler = field(default_factory=EstimatesSampler)
+    """Proposes the subnets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +165,7 @@ def predict_verify_refit(
         previous = loop.pick_accuracies() if loop.round else None
         loop.round += 1
         result = loop.search(search, reporter)
-        loop.verify(loop.propose(result))
+        loop.verify(loop.propose(result, seed=search.seed))
         loop.refit()
     assert result is not None  # the first round is always wanted
     return VerifiedSearch(
@@ -173,15 +176,6 @@ def predict_verify_refit(
         is_stable=loop.is_stable(previous),
         latency_correction=loop.correction,
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Proposal:
-    arch: Arch
-    mean: float
-    std: float
-    latency_ms: float
-    role: Role
 
 
 @dataclass
@@ -198,6 +192,8 @@ class _Loop:
     tightening: list[float] = field(init=False)
     searched_ms: list[float] = field(default_factory=list)
     """Limits of the last search, one a budget."""
+    fastest: Arch = field(init=False)
+    """By the latency model."""
     fastest_ms: float = 0.0
     """By the latency model, before the correction."""
 
@@ -208,14 +204,14 @@ class _Loop:
         """Refuse a budget that is out of reach of the fastest subnet, before any measurement."""
         found = find_cheapest(self.space, Objective("latency_ms", self.knowledge.latency), rng=rng)
         self.fastest_ms = found.cost
+        self.fastest = self.space.archs(found.genes)[0]
         smallest = min(self.budgets_ms)
         if _HOPELESS * found.cost > (1 - self.settings.latency_margin) * smallest:
-            arch = self.space.archs(found.genes)[0]
             raise InfeasibleConstraintError(
                 f"no subnet of {self.space.space_id} can meet a budget of {smallest:g} ms with a "
                 f"margin of {self.settings.latency_margin:.0%}: the fastest subnet found takes "
-                f"{found.cost:.4g} ms by estimate (arch {arch.arch_id}, {arch}). Raise the budget "
-                "or add smaller choices to the space."
+                f"{found.cost:.4g} ms by estimate (arch {self.fastest.arch_id}, "
+                f"{self.fastest}). Raise the budget or add smaller choices to the space."
             )
 
     @property
@@ -255,6 +251,10 @@ class _Loop:
             for budget, tightening in zip(self.budgets_ms, self.tightening, strict=True)
         ]
 
+    def estimates(self) -> Estimates:
+        """Return what is believed after what was verified so far."""
+        return Estimates(self.space, self.knowledge.predictor.predict, self.estimate_latency)
+
     def estimate_latency(self, genes: Genes) -> FloatArray:
         return self.correction * self.knowledge.latency(genes)
 
@@ -262,19 +262,29 @@ class _Loop:
         reporter.message(f"search round {self.round}")
         self.searched_ms = self.limits_ms()
         return search_front(
-            Estimates(self.space, self.knowledge.predictor.predict, self.estimate_latency),
+            self.estimates(),
             budgets_ms=self.searched_ms,
             settings=settings,
             reporter=reporter,
             seeds=self.knowledge.genes,
         )
 
-    def propose(self, result: SearchResult) -> list[_Proposal]:
+    def propose(self, result: SearchResult, *, seed: int) -> list[Proposal]:
         """Choose the subnets to verify, each once even when it serves several budgets."""
-        proposals: dict[str, _Proposal] = {}
-        for finding in self.findings(result):
-            taken = set(proposals) | set(self.verified)
-            for proposal in self._propose_for(finding.candidates, taken):
+        proposals: dict[str, Proposal] = {}
+        estimates, known = self.estimates(), self.known()
+        for index, finding in enumerate(self.findings(result)):
+            request = Request(
+                limit_ms=finding.budget,
+                count=self.settings.top_k,
+                taken=set(proposals) | set(self.verified),
+                estimates=estimates,
+                candidates=finding.candidates,
+                known=known,
+                fastest=self.fastest,
+                seed=int(np.random.default_rng([seed, self.round, index]).integers(2**31)),
+            )
+            for proposal in self.settings.sampler.propose(request):
                 proposals[proposal.arch.arch_id] = proposal
         return list(proposals.values())
 
@@ -283,22 +293,19 @@ class _Loop:
         by_limit = {finding.budget: finding for finding in result.findings}
         return [by_limit[limit] for limit in self.searched_ms]
 
-    def _propose_for(self, candidates: Scored, taken: set[str]) -> list[_Proposal]:
-        archs = self.space.archs(candidates.genes)
-        mean, std = self.knowledge.predictor.predict(candidates.genes)
-        is_taken = np.array([arch.arch_id in taken for arch in archs])
-        return [
-            _Proposal(
-                arch=archs[chosen.row],
-                mean=float(mean[chosen.row]),
-                std=float(std[chosen.row]),
-                latency_ms=float(candidates.costs[chosen.row, 0]),
-                role=chosen.role,
-            )
-            for chosen in choose_rows(mean, std, is_taken=is_taken, count=self.settings.top_k)
-        ]
+    def known(self) -> Known:
+        """Return every subnet whose accuracy was measured; the verified ones come last."""
+        knowledge, verified = self.knowledge, list(self.verified.values())
+        genes = self.space.genes([subnet.arch for subnet in verified])
+        return Known(
+            genes=np.concatenate([knowledge.genes, genes]),
+            accuracy=np.append(knowledge.accuracy, [s.accuracy_top1 for s in verified]),
+            latency_ms=np.append(
+                self.estimate_latency(knowledge.genes), [s.latency.p50_ms for s in verified]
+            ),
+        )
 
-    def verify(self, proposals: list[_Proposal]) -> None:
+    def verify(self, proposals: list[Proposal]) -> None:
         """Evaluate and measure every proposal."""
         label, archs = f"verify round {self.round}", [proposal.arch for proposal in proposals]
         accuracies = self.world.evaluate(archs, label=label)

@@ -2,7 +2,7 @@
 
 from ofa_pipeline.artifacts import read_json
 from ofa_pipeline.compute import SERIAL
-from ofa_pipeline.devices import build_runtime
+from ofa_pipeline.devices import describe_device
 from ofa_pipeline.latency import (
     LatencyBench,
     fit_profile,
@@ -21,7 +21,7 @@ from ofa_pipeline.tables import LATENCY_SCHEMA, write_table
 def run(stage: StageRun) -> None:
     """Measure the design on the device and write samples, model and card."""
     device, settings, space = stage.item, stage.params.latency, stage.params.space.build()
-    runtime = build_runtime(stage.params.devices[device].card)
+    card = describe_device(stage.params.devices[device].card)
     classes = stage.layout.dataset / "classes.json"
     num_classes = len(
         read_json(classes, made_by="ofa-pipeline stage prepare_dataset")["class_names"]
@@ -34,18 +34,18 @@ def run(stage: StageRun) -> None:
         seed=settings.seed,
     )
     bench = LatencyBench(
-        runtime,
+        stage.params.devices[device].card,
         space,
         num_classes=num_classes,
         warmup_runs=settings.warmup_runs,
         timed_runs=settings.timed_runs,
     )
-    log = stage.log(runtime.card.fingerprint)  # what another machine measured does not count
+    log = stage.log(card.fingerprint)  # what another machine measured does not count
     rows = measure_all(
         tasks, bench, log=log, executor=SERIAL, label=f"latency on {device}", shown=("p50_ms",)
     )
     samples = samples_on_one_scale(tasks, rows)
-    profile, report = fit_profile(space, samples, runtime.card, num_classes=num_classes)
+    profile, report = fit_profile(space, samples, card, num_classes=num_classes)
     with stage.writing() as writer:
         columns = sample_columns(space, samples, profile.model)
         write_table(writer.folder / "samples.parquet", LATENCY_SCHEMA, columns)

@@ -4,7 +4,6 @@ from threadpoolctl import threadpool_limits
 
 from ofa_pipeline.artifacts import Layout, write_json
 from ofa_pipeline.data import open_dataset
-from ofa_pipeline.devices import build_runtime
 from ofa_pipeline.evaluation import AccuracyBench
 from ofa_pipeline.latency import load_latency_profile
 from ofa_pipeline.predictor import load_label_noise
@@ -46,8 +45,8 @@ def _search(stage: StageRun) -> None:
     noise = load_label_noise(layout.accuracy).std
     world = MeasuredWorld(
         bench,
-        lambda: profile.meter(
-            build_runtime(device.card),
+        lambda: profile.open_device(
+            device.card,
             space,
             warmup_runs=params.latency.warmup_runs,
             timed_runs=params.latency.timed_runs,

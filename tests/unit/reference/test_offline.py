@@ -1,28 +1,32 @@
-from dataclasses import replace
+import json
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from ofa_pipeline.artifacts import write_json
+from ofa_pipeline.cli import app
 from ofa_pipeline.cost import estimate_cost
 from ofa_pipeline.documents import read_document
 from ofa_pipeline.errors import ArchError, InfeasibleConstraintError, ParamsError
-from ofa_pipeline.predictor import MlpEnsemble, MlpSettings, Ridge, build_predictor, save_predictor
+from ofa_pipeline.predictor import MlpEnsemble, MlpSettings, build_predictor, save_predictor
 from ofa_pipeline.reference.offline import (
     PICKS_FILE,
+    EstimatedPick,
     EstimatedPicks,
     OfflineRequest,
+    OfflineResult,
     load_estimates,
     read_column,
     read_measured_table,
     search_offline,
 )
-from ofa_pipeline.search import Estimates, EvolutionSettings
-from ofa_pipeline.search.guided import search_guided
+from ofa_pipeline.search import EvolutionSettings
 from ofa_pipeline.spaces import reference_space
 from ofa_pipeline.tables import FRONT_SCHEMA, read_table
-from tests.support.synthetic import labeled_sample, small_space, true_accuracy, true_latency_ms
+from tests.support.synthetic import labeled_sample, small_space, true_accuracy
 
 SPACE_ID = "ofa_mbv3_d234_e346_k357_w1.0"
 RESOLUTIONS_PX = (192, 224)
@@ -88,6 +92,53 @@ def test_a_table_of_measurements_is_all_that_a_search_needs(table, tmp_path):
     assert (tmp_path / "out" / "front.png").read_bytes().startswith(b"\x89PNG")
     written = read_document(tmp_path / "out" / PICKS_FILE, EstimatedPicks, remake="test")
     assert written.picks == result.picks
+
+
+def found(arch, output):
+    """Return what a search has found, and write its document."""
+    pick = EstimatedPick(
+        budget_ms=20.0,
+        arch_id=arch.arch_id,
+        arch=arch,
+        accuracy_top1_estimated=0.75,
+        accuracy_std_estimated=0.002,
+        latency_ms_estimated=19.5,
+        macs=200_000_000,
+        num_params=5_000_000,
+        price_points_per_ms=0.3,
+        runner_up=None,
+        runner_up_accuracy_top1_estimated=None,
+        gap_points=None,
+    )
+    path = output / PICKS_FILE
+    write_json(path, EstimatedPicks(picks=(pick,)).to_dict())
+    return OfflineResult(
+        picks=(pick,), num_efficient=7, hypervolume=1.0, duration_s=0.1, files=(path,)
+    )
+
+
+def test_the_command_prints_a_table_or_the_document(space, tmp_path, monkeypatch):
+    asked = []
+
+    def search(request, *, reporter):
+        asked.append(request)
+        return found(space.largest, request.output)
+
+    monkeypatch.setattr("ofa_pipeline.reference.offline.search_offline", search)
+    words = ["search", "--space", SPACE_ID, "--accuracy", "a.pth", "--latency", "tables"]
+    words += ["--budgets", "40, 20", "--output", str(tmp_path)]
+    shown = CliRunner().invoke(app, words, catch_exceptions=False).stdout
+    assert "7 efficient subnets" in shown
+    assert space.largest.arch_id in shown
+    printed = CliRunner().invoke(app, [*words, "--json"], catch_exceptions=False).stdout
+    assert EstimatedPicks.from_dict(json.loads(printed)).picks[0].arch == space.largest
+    assert asked[0].budgets_ms == [40.0, 20.0]
+
+
+def test_budgets_that_are_not_numbers_are_refused(table, tmp_path):
+    words = ["search", "--space", SPACE_ID, "--accuracy", str(table), "--latency", str(table)]
+    with pytest.raises(ParamsError, match="--budgets must be milliseconds"):
+        CliRunner().invoke(app, [*words, "--budgets", "20ms"], catch_exceptions=False)
 
 
 def test_an_impossible_budget_names_the_fastest_subnet(table, tmp_path):
@@ -214,25 +265,3 @@ def test_slopes_are_those_of_the_resolutions_that_both_know(space, table, tmp_pa
     np.testing.assert_allclose(part[:, : len(known)], whole[:, known])
     others = len(space.resolutions_px)
     np.testing.assert_allclose(part[:, len(known) :], whole[:, others:])
-
-
-def test_sums_are_searched_exactly_and_the_gap_is_proved():
-    space = small_space(num_groups=2)
-    ridge = Ridge(space)
-    ridge.fit(*labeled_sample(space, 80, seed=0))
-    estimates = Estimates(space, ridge.predict, lambda genes: true_latency_ms(space, genes))
-    guided = search_guided(estimates, budgets_ms=[0.6, 1.0], settings=QUICK)
-    assert guided.gaps is not None
-    assert max(guided.gaps) < 1e-4
-
-
-def test_nothing_is_proved_where_the_accuracy_is_no_sum():
-    space = small_space(num_groups=2)
-    estimates = Estimates(
-        space,
-        lambda genes: (true_accuracy(space, genes), np.zeros(len(genes))),
-        lambda genes: true_latency_ms(space, genes),
-    )
-    guided = search_guided(estimates, budgets_ms=[0.6], settings=replace(QUICK, seed=1))
-    assert guided.gaps is None
-    assert guided.result.findings[0].best.costs[0, 0] <= 0.6

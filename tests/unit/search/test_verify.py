@@ -11,6 +11,7 @@ from ofa_pipeline.search import (
     VerifySettings,
     predict_verify_refit,
 )
+from ofa_pipeline.search.samplers import build_sampler
 from tests.support.synthetic import (
     labeled_sample,
     small_space,
@@ -160,3 +161,12 @@ def test_a_budget_just_at_the_fastest_subnet_is_decided_by_measurement():
     fastest_ms = float(true_latency_ms(space, space.genes([space.smallest]))[0])
     result = verify(World(space, slowdown=0.9), budgets_ms=(0.95 * fastest_ms, 1.0))
     assert result.picks[0].subnet.latency.p50_ms <= 0.97 * 0.95 * fastest_ms
+
+
+def test_another_sampler_proposes_and_measurements_decide():
+    world = World(small_space(), slowdown=1.1)
+    result = verify(world, sampler=build_sampler("nsga2"))
+    assert {subnet.role for subnet in result.verified} == {"exploit", "sample"}
+    assert len(world.asked) == len(set(world.asked)) == len(result.verified)
+    for pick in result.picks:
+        assert pick.subnet.latency.p50_ms <= 0.97 * pick.budget_ms

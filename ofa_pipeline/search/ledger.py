@@ -5,20 +5,20 @@ journal file or a database. Runs resume from it, several workers share it, and O
 show it. Searching by estimates (millions of architectures) stays in numpy.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from ofa_pipeline.arch import Arch, FloatArray, Genes, SearchSpace
-from ofa_pipeline.errors import ArchError, ParamsError
+from ofa_pipeline.errors import ParamsError
+from ofa_pipeline.search.trial_params import arch_of, distributions, params_of
 
 DIRECTIONS: tuple[Literal["maximize", "minimize"], ...] = ("maximize", "minimize")
 """Of accuracy_top1 (fraction) and latency_ms."""
@@ -41,40 +41,6 @@ class Asked:
     number: int
     """Of the trial."""
     arch: Arch
-
-
-def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
-    """Return one categorical parameter a gene, by names that people can read."""
-    return {
-        name: CategoricalDistribution(choices)
-        for name, choices in zip(_names(space), space.choices, strict=True)
-    }
-
-
-def params_of(space: SearchSpace, arch: Arch) -> dict[str, Any]:
-    """Return an architecture as parameters of a trial; skipped blocks have their first choice."""
-    (row,) = space.genes([arch])
-    return {
-        name: choices[gene]
-        for name, choices, gene in zip(_names(space), space.choices, row.tolist(), strict=True)
-    }
-
-
-def arch_of(space: SearchSpace, params: Mapping[str, Any]) -> Arch:
-    """Return the architecture of a trial's parameters; those of skipped blocks are ignored.
-
-    Raises:
-        ArchError: If a parameter is missing or is not one of its choices.
-    """
-    row = []
-    for name, choices in zip(_names(space), space.choices, strict=True):
-        if params.get(name) not in choices:
-            raise ArchError(
-                f"parameter {name} of {space.space_id} must be one of {choices}, got "
-                f"{params.get(name)!r}"
-            )
-        row.append(choices.index(params[name]))
-    return space.archs(space.canonicalize(np.array([row], dtype=np.int8)))[0]
 
 
 class Ledger:
@@ -191,11 +157,6 @@ def _storage(place: Path | str) -> BaseStorage | str:
         place.parent.mkdir(parents=True, exist_ok=True)
         return JournalStorage(JournalFileBackend(str(place)))
     return place
-
-
-def _names(space: SearchSpace) -> list[str]:
-    counts = {name: part.stop - part.start for name, part in space.columns.items()}
-    return [f"{name}_{index}" for name, count in counts.items() for index in range(count)]
 
 
 def _checked(accuracy_top1: float, latency_ms: float) -> Sequence[float]:

@@ -1,0 +1,74 @@
+"""The table "Adding things" of CONTRIBUTING is true: one file in a copy of the package does it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+TOY_SAMPLER = """
+from ofa_pipeline.search.sampling import Proposal, Request, Sampler
+
+
+def build() -> Sampler:
+    return LeastLikely()
+
+
+class LeastLikely:
+    def propose(self, request: Request) -> list[Proposal]:
+        free = [row for row, taken in enumerate(request.is_taken) if not taken]
+        return [request.candidate(row, role="explore") for row in free[-request.count :]]
+"""
+
+SEARCH = """
+from pathlib import Path
+
+from ofa_pipeline.params import load_params
+from ofa_pipeline.search.samplers import build_sampler
+from tests.unit.search.test_verify import World, small_space, verify
+
+sampler = build_sampler(load_params(Path("params.yaml")).search.sampler)
+result = verify(World(small_space()), sampler=sampler, max_rounds=1)
+assert {subnet.role for subnet in result.verified} == {"explore"}, result.verified
+print(type(sampler).__name__, len(result.verified))
+"""
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A folder with the package, the tests and params.yaml, where one file is added."""
+    ignored = shutil.ignore_patterns("__pycache__", "*.parquet")
+    for folder in ("ofa_pipeline", "tests"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    return tmp_path
+
+
+def run(copy: Path, code: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(copy)}
+    finished = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=copy,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+def set_param(copy: Path, old: str, new: str) -> None:
+    text = (copy / "params.yaml").read_text()
+    assert old in text
+    (copy / "params.yaml").write_text(text.replace(old, new))
+
+
+def test_a_sampler_is_one_file(copy):
+    (copy / "ofa_pipeline/search/samplers/least_likely.py").write_text(TOY_SAMPLER)
+    set_param(copy, "sampler: ours ", "sampler: least_likely ")
+    assert run(copy, SEARCH).split() == ["LeastLikely", "8"]
