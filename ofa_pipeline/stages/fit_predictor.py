@@ -2,7 +2,8 @@
 
 from threadpoolctl import threadpool_limits
 
-from ofa_pipeline.artifacts import write_json
+from ofa_pipeline.artifacts import Layout, write_json
+from ofa_pipeline.documents import PredictorReport
 from ofa_pipeline.predictor import (
     Ranking,
     build_predictor,
@@ -45,7 +46,8 @@ def _fit(stage: StageRun) -> None:
     found = chosen.report
     with stage.writing() as writer:
         save_predictor(predictor, writer.folder)
-        write_json(writer.folder / "report.json", report)
+        document = PredictorReport.from_dict(report)
+        write_json(writer.folder / Layout.PREDICTOR_REPORT, document.to_dict())
         write_table(writer.folder / "cross_validation.parquet", CROSS_VALIDATION_SCHEMA, columns)
         writer.summary |= {
             "kind": chosen.kind,
