@@ -23,5 +23,6 @@ __all__ = [
     "load_contents",
     "load_cost",
     "metrics",
+    "report_folders",
     "write_report",
 ]

@@ -13,7 +13,7 @@ from ofa_pipeline.specialize.bundle import (
 )
 from ofa_pipeline.specialize.certificate import Certificate, Certifier, Verdict
 from ofa_pipeline.specialize.classify import Classifier
-from ofa_pipeline.specialize.lineage import trace_lineage
+from ofa_pipeline.specialize.lineage import trace_lineage, trace_phases
 from ofa_pipeline.specialize.shipped_code import classify_code
 
 __all__ = [
@@ -27,5 +27,6 @@ __all__ = [
     "classify_code",
     "load_bundle",
     "trace_lineage",
+    "trace_phases",
     "write_bundle",
 ]

@@ -50,7 +50,6 @@ def _only(value: object, paths: Sequence[tuple[str, ...]], declared: str) -> obj
     inner: dict[str, list[tuple[str, ...]]] = {}
     for head, *rest in paths:
         inner.setdefault(head, []).append(tuple(rest))
-    if isinstance(value, Mapping):
-        return {head: _only(value[head], rest, declared) for head, rest in inner.items()}
-    values = {head: _only(vars(value)[head], rest, declared) for head, rest in inner.items()}
-    return _Given(values, declared)
+    whole = value if isinstance(value, Mapping) else vars(value)
+    values = {head: _only(whole[head], rest, f"{declared}{head}.") for head, rest in inner.items()}
+    return values if isinstance(value, Mapping) else _Given(values, declared)
