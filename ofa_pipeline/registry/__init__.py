@@ -2,6 +2,7 @@
 
 from ofa_pipeline.documents import LatencyFigures
 from ofa_pipeline.params import ANY_DATASET
+from ofa_pipeline.registry.addresses import URI_VARIABLE, is_database
 from ofa_pipeline.registry.choosing import HomeDataset, dataset_label, most_accurate
 from ofa_pipeline.registry.entries import ModelNames, read_entries, run_notes
 from ofa_pipeline.registry.mlflow_registry import MlflowRegistry
@@ -25,6 +26,7 @@ from ofa_pipeline.registry.workspace import open_registry
 
 __all__ = [
     "ANY_DATASET",
+    "URI_VARIABLE",
     "Entry",
     "HomeDataset",
     "LatencyFigures",
@@ -40,6 +42,7 @@ __all__ = [
     "check_registry",
     "dataset_label",
     "infeasible",
+    "is_database",
     "missing_from",
     "missing_receipts",
     "most_accurate",

@@ -42,3 +42,6 @@ __all__ = [
     "stage_inputs",
     "warnings_of_run",
 ]
+
+OPEN_MODULES = ("events",)
+"""What a stage tells the flow that runs it."""

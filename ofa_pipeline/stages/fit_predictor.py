@@ -7,7 +7,7 @@ from ofa_pipeline.documents import PredictorReport
 from ofa_pipeline.predictor import (
     Ranking,
     build_predictor,
-    choose,
+    choose_predictor,
     learning_curve,
     load_compared_subnets,
     load_label_noise,
@@ -36,7 +36,7 @@ def _fit(stage: StageRun) -> None:
     validations = validate_kinds(
         subnets, settings.kind, folds=folds, seed=seed, reporter=stage.reporter
     )
-    chosen = choose(validations, label_noise=noise.std)
+    chosen = choose_predictor(validations, label_noise=noise.std)
     predictor = build_predictor(space, chosen.kind, seed=seed)
     predictor.fit(subnets.genes, subnets.accuracy)
     stage.reporter.message("learning curve")

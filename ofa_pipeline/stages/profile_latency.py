@@ -1,8 +1,9 @@
 """Stage ``profile_latency``: measure subnets on a device, fit and check its latency model."""
 
-from ofa_pipeline.artifacts import read_json
+from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.compute import SERIAL
 from ofa_pipeline.devices import describe_device
+from ofa_pipeline.documents import ClassNames, read_document
 from ofa_pipeline.latency import (
     LatencyBench,
     fit_profile,
@@ -22,10 +23,9 @@ def run(stage: StageRun) -> None:
     """Measure the design on the device and write samples, model and card."""
     device, settings, space = stage.item, stage.params.latency, stage.params.space.build()
     card = describe_device(stage.params.devices[device].card)
-    classes = stage.layout.dataset / "classes.json"
-    num_classes = len(
-        read_json(classes, made_by="ofa-pipeline stage prepare_dataset")["class_names"]
-    )
+    path, remake = stage.layout.dataset / Layout.CLASSES, "ofa-pipeline stage prepare_dataset"
+    classes = read_document(path, ClassNames, remake=remake)
+    num_classes = len(classes.class_names)
     tasks = plan_latency_tasks(
         space,
         num_classes=num_classes,

@@ -8,13 +8,14 @@ from ofa_pipeline.evaluation import AccuracyBench
 from ofa_pipeline.latency import load_latency_profile
 from ofa_pipeline.predictor import load_label_noise
 from ofa_pipeline.search import (
+    Describer,
     MeasuredWorld,
     evolution_settings,
     load_knowledge,
+    picks_document,
     predict_verify_refit,
     verify_settings,
 )
-from ofa_pipeline.search.documents import Describer, picks_document
 from ofa_pipeline.stages.run import StageRun
 from ofa_pipeline.tables import EVALUATIONS_SCHEMA, FRONT_SCHEMA, write_table
 from ofa_pipeline.training import deterministic

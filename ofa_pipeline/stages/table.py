@@ -6,6 +6,7 @@ One table says it all; a test holds ``dvc.yaml`` equal to it.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.errors import ParamsError, suggest
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         name="profile_latency",
         item_kind="device",
-        reads=("artifacts/dataset/classes.json",),
+        reads=(f"artifacts/dataset/{Layout.CLASSES}",),
         writes="artifacts/latency/{item}",
         is_timed=True,
         params=("space", "latency", "devices.{item}.card"),
