@@ -93,7 +93,7 @@ def _find_images(places: Sequence[Path]) -> list[Path]:
     """Return the files that were named and those in the folders, in order.
 
     Raises:
-        DatasetError: If a folder cannot be read, or there is nothing at all.
+        DatasetError: If a folder cannot be read, or no file is found.
     """
     from ofa_pipeline.data.sources.walk import is_probably_image, key_of, keys_above, walk
 

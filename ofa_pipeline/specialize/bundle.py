@@ -45,7 +45,7 @@ WEIGHTS_FILE = "weights.safetensors"
 ONNX_FILE = "model.onnx"
 CLASSIFY_FILE = "classify.py"
 FILES = (Layout.SUBNET, WEIGHTS_FILE, ONNX_FILE, Layout.CARD, CLASSIFY_FILE)
-"""Of every bundle."""
+"""Files of every bundle."""
 PREDICTIONS_FILE = "predictions.parquet"
 
 _REMAKE = "ofa-pipeline run; or fetch it again: ofa-pipeline pull"
@@ -71,7 +71,7 @@ class Bundle:
 
     @cached_property
     def digest(self) -> str:
-        """Of the content, the certificate included."""
+        """Digest of the content, the certificate included."""
         return bundle_digest(self.folder)
 
     @cached_property

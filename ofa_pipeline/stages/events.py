@@ -37,7 +37,7 @@ class StageEvent:
     kind: Kind
     progress: ProgressEvent = field(default_factory=lambda: ProgressEvent(label=""))
     error: str = ""
-    """Of a failed stage: the line that a user should read."""
+    """The line that a user should read when a stage failed."""
     exit_code: int = 0
 
     def to_line(self) -> bytes:
