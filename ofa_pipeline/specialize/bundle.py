@@ -34,7 +34,7 @@ from PIL import Image
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.artifacts import digest_file, digest_json, read_json, write_json
 from ofa_pipeline.data import decode
-from ofa_pipeline.devices.shipped import network_classes
+from ofa_pipeline.devices import FIRST_RUNTIME, network_classes
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
 from ofa_pipeline.specialize import classify
 from ofa_pipeline.specialize.classify import Classifier, FloatArray
@@ -42,8 +42,6 @@ from ofa_pipeline.specialize.documents import check_card, check_subnet
 from ofa_pipeline.specialize.shipped_code import classify_code
 
 FORMAT = 1
-FIRST_RUNTIME = "onnxruntime"
-"""What runs a bundle whose ``subnet.json`` does not say it: those that were written first."""
 SUBNET_FILE = "subnet.json"
 WEIGHTS_FILE = "weights.safetensors"
 ONNX_FILE = "model.onnx"

@@ -30,7 +30,7 @@ from PIL import Image
 
 from ofa_pipeline.data.crop import evaluation_crop
 from ofa_pipeline.data.decode import decode_stored, middle_square
-from ofa_pipeline.devices.shipped import CODE_FOLDER, RunningNetwork, network_classes
+from ofa_pipeline.devices import CODE_FOLDER, RunningNetwork, network_classes
 from ofa_pipeline.errors import DatasetError, ManifestMismatchError, MissingArtifactError
 
 FloatArray = NDArray[np.float32]
@@ -369,7 +369,7 @@ def check_description(description: dict[str, Any], path: Path) -> None:
     image_size_px = description.get("image_size_px")
     side = f"must be a whole number from 1 to {MAX_SIDE_PX}"
     runs = description.get("runs", {})
-    runtime = runs.get("runtime", "onnxruntime") if isinstance(runs, dict) else ""
+    runtime = (ONNX_ON_ONE_THREAD | runs)["runtime"] if isinstance(runs, dict) else ""
     for key, value, is_right, rule in (
         ("image_size_px", image_size_px, _is_side(image_size_px), side),
         ("arch.resolution_px", resolution_px, _is_side(resolution_px), side),
