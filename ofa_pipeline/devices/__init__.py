@@ -60,3 +60,6 @@ __all__ = [
     "shipped_source",
     "torch_threads",
 ]
+
+OPEN_MODULES = ("shipped",)
+"""What is copied into bundles, as it is."""
