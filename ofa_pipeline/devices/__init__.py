@@ -60,6 +60,3 @@ __all__ = [
     "shipped_source",
     "torch_threads",
 ]
-
-OPEN_MODULES = ("shipped",)
-"""What is copied into bundles, as it is."""
