@@ -18,7 +18,12 @@ from ofa_pipeline.predictor.features import (
     one_hot_features,
 )
 from ofa_pipeline.predictor.perceptron import Activations, Perceptron
-from ofa_pipeline.predictor.protocol import Samples, State, distinct_samples, require_fitted
+from ofa_pipeline.predictor.protocol import (
+    PredictorState,
+    Samples,
+    distinct_samples,
+    require_fitted,
+)
 
 _CHUNK = 8192  # architectures predicted at once, so that memory stays bounded
 _MIN_HELD_OUT = 2
@@ -64,7 +69,7 @@ class GradientBoosting:
         self.space = space
         self._seed = seed
         self._settings = settings or BoostingSettings()
-        self._state: State | None = None
+        self._state: PredictorState | None = None
 
     def fit(self, genes: Genes, accuracy: FloatArray) -> None:
         """Learn from measured subnets; see `AccuracyPredictor`.
@@ -115,11 +120,11 @@ class GradientBoosting:
         ]
         return _mean_and_std(by_chunk, state["scaling"], len(members))
 
-    def state(self) -> State:
+    def state(self) -> PredictorState:
         """Return the fitted arrays; see `StorablePredictor`."""
         return require_fitted(self._state, self.kind)
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: PredictorState) -> None:
         """Take over what `state` returned."""
         self._state = dict(state)
 
@@ -136,7 +141,7 @@ class MlpEnsemble:
         self.space = space
         self._seed = seed
         self._settings = settings or MlpSettings()
-        self._state: State | None = None
+        self._state: PredictorState | None = None
 
     def fit(self, genes: Genes, accuracy: FloatArray) -> None:
         """Learn from measured subnets; see `AccuracyPredictor`.
@@ -225,11 +230,11 @@ class MlpEnsemble:
         slopes: FloatArray = by_feature @ one_hot_feature_slopes(self.space).T
         return slopes
 
-    def state(self) -> State:
+    def state(self) -> PredictorState:
         """Return the fitted arrays; see `StorablePredictor`."""
         return require_fitted(self._state, self.kind)
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: PredictorState) -> None:
         """Take over what `state` returned."""
         self._state = dict(state)
         num_members = 1 + max(int(n.split("_")[1]) for n in state if n.startswith("layer_"))
