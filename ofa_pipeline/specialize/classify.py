@@ -30,7 +30,7 @@ from PIL import Image
 
 from ofa_pipeline.data.crop import evaluation_crop
 from ofa_pipeline.data.decode import decode_stored, middle_square
-from ofa_pipeline.devices.shipped import CODE_FOLDER, RunningNetwork, network_classes
+from ofa_pipeline.devices import CODE_FOLDER, RunningNetwork, network_classes
 from ofa_pipeline.errors import DatasetError, ManifestMismatchError, MissingArtifactError
 
 FloatArray = NDArray[np.float32]
@@ -371,7 +371,7 @@ def check_description(description: dict[str, Any], path: Path) -> None:
     image_size_px = description.get("image_size_px")
     side = f"must be a whole number from 1 to {MAX_SIDE_PX}"
     runs = description.get("runs", {})
-    runtime = runs.get("runtime", "onnxruntime") if isinstance(runs, dict) else ""
+    runtime = (ONNX_ON_ONE_THREAD | runs)["runtime"] if isinstance(runs, dict) else ""
     number = description.get("format", FORMAT)
     other = f"must be {FORMAT}, or another version of this code wrote the bundle"
     for key, value, is_right, rule in (
