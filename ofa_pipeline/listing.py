@@ -122,7 +122,7 @@ def list_files(root: Path) -> Iterator[ListedFile]:
     browsers leave are no part of a source. A file yields itself, under no name.
 
     Raises:
-        DatasetError: If a folder cannot be read, or there is nothing.
+        DatasetError: If a folder cannot be read, or nothing is found.
     """
     path = os.fsencode(root)
     try:
@@ -222,7 +222,7 @@ def _is_listed(name: bytes) -> bool:
 
 
 def _state_of(entry: "os.DirEntry[bytes]") -> os.stat_result | None:
-    """Return the state of what a name leads to; None where that is nothing."""
+    """Return the state of what a name leads to; None where it leads nowhere."""
     with suppress(OSError):
         return entry.stat()
     return None
@@ -249,7 +249,7 @@ def _key(file: ListedFile) -> list[bytes]:
 
 
 def last_listing(folder: Path, params: object, reporter: Reporter) -> Manifest | None:
-    """Return the manifest of the last listing of the same source; None where there is none.
+    """Return the manifest of the last listing of the same source; None the first time.
 
     Args:
         folder: The artifact of the stage list_source.

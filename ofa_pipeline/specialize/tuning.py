@@ -27,7 +27,7 @@ _RATE = 0.75
 """Fine-tuning by the rule: a fourth of the supernet's epochs, at three quarters of the learning
 rate of the first phase (docs/recipes.md)."""
 _FIRST_ROUND = 0.3
-"""Of the epochs: enough to see a gain, and most of the cost saved where there is none."""
+"""Share of the epochs: enough to see a gain, and most of the cost saved without one."""
 _MIN_EPOCHS_FOR_ROUNDS = 6
 """Fewer are one round: a part of them would show nothing."""
 
@@ -41,7 +41,7 @@ class TuningFigures:
     accuracy_top1_finetuned: float | None
     """Fine-tuned and calibrated again, of the best round; None where nothing was fine-tuned."""
     num_epochs: int
-    """Of the rounds that were run."""
+    """Epochs of the rounds that were run."""
     num_images: int
 
     @property
@@ -52,7 +52,7 @@ class TuningFigures:
 
     @property
     def accuracy_top1(self) -> float:
-        """Of the weights that are kept."""
+        """Top-1 of the weights that are kept."""
         if self.is_finetuned and self.accuracy_top1_finetuned is not None:
             return self.accuracy_top1_finetuned
         return self.accuracy_top1_extracted
