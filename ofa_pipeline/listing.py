@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from ofa_pipeline.errors import DatasetError, ManifestMismatchError
+from ofa_pipeline.artifacts import MANIFEST_NAME, Manifest, verify_artifact
+from ofa_pipeline.errors import DatasetError, ManifestMismatchError, MissingArtifactError
+from ofa_pipeline.progress import Reporter
 
 LISTING_NAME = "files.gz"
 """In the artifact of the stage: records of size, time and name, each ended by a zero byte."""
@@ -120,7 +122,7 @@ def list_files(root: Path) -> Iterator[ListedFile]:
     browsers leave are no part of a source. A file yields itself, under no name.
 
     Raises:
-        DatasetError: If a folder cannot be read, or there is nothing.
+        DatasetError: If a folder cannot be read, or nothing is found.
     """
     path = os.fsencode(root)
     try:
@@ -220,7 +222,7 @@ def _is_listed(name: bytes) -> bool:
 
 
 def _state_of(entry: "os.DirEntry[bytes]") -> os.stat_result | None:
-    """Return the state of what a name leads to; None where that is nothing."""
+    """Return the state of what a name leads to; None where it leads nowhere."""
     with suppress(OSError):
         return entry.stat()
     return None
@@ -244,3 +246,39 @@ def _records(file: gzip.GzipFile) -> Iterator[bytes]:
 
 def _key(file: ListedFile) -> list[bytes]:
     return file.name.split(b"/")
+
+
+def last_listing(folder: Path, params: object, reporter: Reporter) -> Manifest | None:
+    """Return the manifest of the last listing of the same source; None the first time.
+
+    Args:
+        folder: The artifact of the stage list_source.
+        params: Of the stage; those of another source differ.
+        reporter: Told of a damaged one.
+    """
+    if not (folder / MANIFEST_NAME).exists():
+        return None
+    try:
+        manifest = verify_artifact(folder)
+    except (ManifestMismatchError, MissingArtifactError):
+        reporter.message(f"the last listing in {folder} is damaged: nothing to compare with")
+        return None
+    is_same = manifest.params == params and LISTING_NAME in manifest.files
+    return manifest if is_same else None
+
+
+def describe_listing(listing: Listing, path: Path, before: Manifest | None, folder: Path) -> str:
+    """Return how many files there are, and what differs from the last listing.
+
+    Args:
+        listing: Of now.
+        path: Its file.
+        before: Manifest of the last listing, see `last_listing`.
+        folder: Of the last listing.
+    """
+    count = f"{listing.num_files:,} file{'s' * (listing.num_files != 1)}"
+    if before is None:
+        return count
+    if before.summary["listing_digest"] == listing.digest:
+        return f"{count}, unchanged"
+    return f"{count}: {compare(read_listing(folder / LISTING_NAME), read_listing(path))}"

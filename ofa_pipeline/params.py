@@ -68,7 +68,7 @@ Count = Annotated[int, Field(ge=1, le=10**9)]
 Channels = Annotated[int, Field(ge=1, le=2**16)]
 Ratio = Annotated[float, Field(gt=0, le=64)]
 Few = Field(max_length=64)
-"""Of the entries of a list."""
+"""Limit of the number of entries of a list."""
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 SMALL_IMAGES = "mobilenet_v3_small_images"
@@ -106,9 +106,9 @@ class DatasetParams(Section):
     shard_rows: Count
     seed: Seed
     image_column: Text = "image"
-    """Of Parquet files."""
+    """Column of a Parquet file."""
     label_column: Text = "label"
-    """Of Parquet files."""
+    """Column of a Parquet file."""
     value_range: tuple[Finite, Finite] | None = None
     """Values that become 0 and 255 where an image has more than 8 bits a channel."""
 
@@ -241,7 +241,7 @@ class PhaseParams(Section):
     kernel_sizes: Annotated[tuple[int, ...], Few]
     expand_ratios: Annotated[tuple[float, ...], Few]
     width_multipliers: Annotated[tuple[float, ...], Few] | None = None
-    """Of spaces with elastic width; left out, all of them."""
+    """Choices of spaces with elastic width; left out, all of them."""
     epochs: Count
     """Besides the warm-up; more where they are fewer than `min_steps`."""
     min_steps: Annotated[int, Field(ge=0, le=10**9)] = 0
@@ -264,6 +264,12 @@ class PhaseParams(Section):
     """Whose soft labels the subnets learn from: of the largest subnet that the phase before has
     left, besides the labels; or ``in_place``, of the largest subnet in the same step, which alone
     learns from the labels. The first phase has none before it."""
+
+    @property
+    def previous(self) -> str | None:
+        """The phase before this one; None for the first."""
+        folder, _, phase = self.start_from.partition("/")
+        return phase if folder == "supernet" else None
 
     @model_validator(mode="after")
     def _train_as_told(self) -> "PhaseParams":
@@ -314,7 +320,7 @@ class TrainingParams(Section):
     dropout: Annotated[float, Field(ge=0, lt=1)]
     augmentation: Literal["none", "crop_flip", "random_resized_crop"]
     calibration_images: Count
-    """Of the teacher, and of the subnets that are validated after each epoch."""
+    """Images that the teacher and the subnets validated after each epoch are calibrated on."""
     validation_images: Count
     """Selection images that the smallest and the largest subnet are validated on."""
     checkpoint_minutes: Positive

@@ -14,31 +14,31 @@ class Layout:
     # ---- names of files in artifacts
 
     MANIFEST: ClassVar[str] = "manifest.json"
-    """Of every artifact."""
+    """The manifest of every artifact."""
     ACCURACY_NOISE: ClassVar[str] = "noise.json"
-    """Of the accuracies: `documents.AccuracyNoise`."""
+    """The noise of the accuracies: `documents.AccuracyNoise`."""
     BUNDLES: ClassVar[str] = "bundles.json"
-    """Of a device: `documents.BundleIndex`."""
+    """The bundles of a device: `documents.BundleIndex`."""
     CARD: ClassVar[str] = "card.json"
-    """Of a bundle: `documents.Card`."""
+    """What is known of a bundle: `documents.Card`."""
     CLASSES: ClassVar[str] = "classes.json"
-    """Of the dataset: `documents.ClassNames`."""
+    """The classes of the dataset: `documents.ClassNames`."""
     DATASET_SUMMARY: ClassVar[str] = "summary.json"
-    """Of the dataset: `dataset_summary.DatasetSummary`."""
+    """What the preparation of the dataset found: `dataset_summary.DatasetSummary`."""
     DEVICE_PROFILE: ClassVar[str] = "profile.json"
-    """Of a device: `documents.DeviceProfile`."""
+    """What was measured on a device: `documents.DeviceProfile`."""
     LATENCY_MODEL: ClassVar[str] = "model.json"
-    """Of a device: `documents.FittedLatency`."""
+    """The latency model of a device: `documents.FittedLatency`."""
     PICKS: ClassVar[str] = "picks.json"
-    """Of a search: `documents.Picks`."""
+    """What a search picked: `documents.Picks`."""
     PREDICTOR_REPORT: ClassVar[str] = "report.json"
-    """Of the accuracy predictor: `documents.PredictorReport`."""
+    """How good the accuracy predictor is: `documents.PredictorReport`."""
     RECEIPTS: ClassVar[str] = "receipts.json"
-    """Of a registration: `documents.Receipts`."""
+    """What was registered: `documents.Receipts`."""
     STATISTICS: ClassVar[str] = "statistics.json"
-    """Of the dataset: `documents.PixelStatistics`."""
+    """The pixels of the dataset: `documents.PixelStatistics`."""
     SUBNET: ClassVar[str] = "subnet.json"
-    """Of a bundle: `documents.SubnetDescription`."""
+    """The network of a bundle: `documents.SubnetDescription`."""
 
     # ---- paths
 
@@ -94,6 +94,11 @@ class Layout:
     def registry(self, device: str) -> Path:
         """Receipts of a device's registrations."""
         return self.artifacts / "registry" / device
+
+    @property
+    def seconds(self) -> Path:
+        """Seconds that timed stages took, an artifact each."""
+        return self.artifacts / "seconds"
 
     @property
     def report(self) -> Path:

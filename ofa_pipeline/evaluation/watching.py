@@ -15,7 +15,7 @@ from ofa_pipeline.evaluation.evaluator import SubnetAccuracy
 from ofa_pipeline.run_warnings import RunWarning
 
 SUMMARY_KEY = "largest_subnet"
-"""Of the summary in the manifest of a phase."""
+"""Key in the summary of a phase's manifest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +91,24 @@ def next_largest(
     )
 
 
+def largest_after(
+    after: SubnetAccuracy, before: SubnetAccuracy | None, previous: Mapping[str, Any] | None
+) -> LargestSubnet:
+    """Return what a phase did to the largest subnet.
+
+    The weights before are those of the previous artifact, so a phase that was killed and resumed
+    gives the same figures.
+
+    Args:
+        after: With the weights that the phase has left.
+        before: With those that it started from; None for the first phase.
+        previous: Summary of the phase before; None for the first phase.
+    """
+    if before is None or previous is None:
+        return first_largest(after)
+    return next_largest(before, after, previous=LargestSubnet.from_summary(previous))
+
+
 def watch_phase(largest: LargestSubnet, *, phase: str, is_sandwich: bool) -> RunWarning | None:
     """Warn where a phase made the largest subnet worse.
 
@@ -141,7 +159,7 @@ class Shipped:
     accuracy_top1: Mapping[str, float]
     """By architecture id; at least one."""
     labels: Sequence[int]
-    """Of the selection images."""
+    """Class of each selection image."""
 
     @property
     def best(self) -> float:

@@ -13,6 +13,7 @@ from ofa_pipeline.predictor.kernel_ridge import KernelRidge
 from ofa_pipeline.predictor.labels import (
     load_compared_subnets,
     load_label_noise,
+    predictor_report,
     validation_columns,
 )
 from ofa_pipeline.predictor.metrics import (
@@ -41,7 +42,6 @@ from ofa_pipeline.predictor.validation import (
     Validation,
     choose_predictor,
     cross_validate,
-    describe_validation,
     labeled_subnets,
     learning_curve,
     validate_kinds,
@@ -74,7 +74,6 @@ __all__ = [
     "check_same_space",
     "choose_predictor",
     "cross_validate",
-    "describe_validation",
     "distinct_samples",
     "feature_groups",
     "kendall_tau",
@@ -85,6 +84,7 @@ __all__ = [
     "load_predictor",
     "one_hot_features",
     "pooled_noise",
+    "predictor_report",
     "report_predictions",
     "save_predictor",
     "validate_kinds",

@@ -31,7 +31,7 @@ _MIN_HELD_OUT = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoostingSettings:
-    """Of gradient boosting."""
+    """Settings of gradient boosting."""
 
     num_trees: int = 120
     max_depth: int = 3
@@ -42,7 +42,7 @@ class BoostingSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MlpSettings:
-    """Of the ensemble of perceptrons.
+    """Settings of the ensemble of perceptrons.
 
     Source:
         Three layers on one-hot genes as in Cai et al. 2020, appendix A (there of 400, on 16,000

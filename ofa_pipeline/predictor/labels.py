@@ -1,5 +1,6 @@
 """The labels that predictors learn from: the artifact of the stage collect_accuracy."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,17 @@ import pyarrow as pa
 
 from ofa_pipeline.arch import FloatArray, SearchSpace
 from ofa_pipeline.artifacts import Layout
-from ofa_pipeline.documents import AccuracyNoise, read_document
-from ofa_pipeline.predictor.validation import LabeledSubnets, Validation, labeled_subnets
+from ofa_pipeline.documents import AccuracyNoise, LearningPoint, PredictorReport, read_document
+from ofa_pipeline.predictor.validation import (
+    LabeledSubnets,
+    Validation,
+    labeled_subnets,
+)
 from ofa_pipeline.predictor.watching import LabelNoise
 from ofa_pipeline.tables import ACCURACY_SCHEMA, arch_columns, archs_of, read_table
 
 COMPARED_DRAW = 0
-"""Of calibration images: what subnets are compared with."""
+"""The draw of calibration images that subnets are compared with."""
 _COLLECT = "ofa-pipeline stage collect_accuracy"
 
 
@@ -72,6 +77,31 @@ def validation_columns(
         "accuracy_std_estimated": validation.std,
         "fold": validation.fold,
     }
+
+
+def predictor_report(
+    validations: Sequence[Validation],
+    chosen: Validation,
+    curve: Sequence[LearningPoint],
+    *,
+    label_noise: float,
+) -> PredictorReport:
+    """Return how far to trust the predictor that was chosen, beside the other kinds.
+
+    Args:
+        validations: Of every kind.
+        chosen: One of them.
+        curve: Errors of the chosen kind by the number of subnets that it learned from.
+        label_noise: Standard deviation of a label, a fraction.
+    """
+    return PredictorReport(
+        kind=chosen.kind,
+        chosen_by="regret after verifying 5 a budget; within the label noise, by RMSE",
+        label_noise_points=100 * label_noise,
+        **chosen.report.to_dict(),
+        candidates={validation.kind: validation.report for validation in validations},
+        learning_curve=tuple(curve),
+    )
 
 
 def _column(table: pa.Table, name: str) -> FloatArray:

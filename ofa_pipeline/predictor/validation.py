@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ofa_pipeline.arch import FloatArray, Genes, IntArray, SearchSpace
-from ofa_pipeline.documents import LearningPoint, PredictionReport, PredictorReport
+from ofa_pipeline.documents import LearningPoint, PredictionReport
 from ofa_pipeline.errors import ParamsError
 from ofa_pipeline.predictor.metrics import report_predictions
 from ofa_pipeline.predictor.protocol import StorablePredictor, distinct_samples
@@ -161,28 +161,3 @@ def learning_curve(
             LearningPoint(num_samples=learned_from, rmse_points=report.rmse_points, tau=report.tau)
         )
     return points
-
-
-def describe_validation(
-    validations: Sequence[Validation],
-    chosen: Validation,
-    *,
-    label_noise: float,
-    curve: Sequence[LearningPoint],
-) -> PredictorReport:
-    """Return the report of the predictor that was chosen.
-
-    Args:
-        validations: Of every kind that was tried.
-        chosen: One of them.
-        label_noise: Standard deviation of a measured accuracy, a fraction.
-        curve: See `learning_curve`.
-    """
-    return PredictorReport(
-        **chosen.report.to_dict(),
-        kind=chosen.kind,
-        chosen_by="regret after verifying 5 a budget; within the label noise, by RMSE",
-        label_noise_points=100 * label_noise,
-        candidates={validation.kind: validation.report for validation in validations},
-        learning_curve=tuple(curve),
-    )

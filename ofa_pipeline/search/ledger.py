@@ -21,7 +21,7 @@ from ofa_pipeline.errors import ParamsError
 from ofa_pipeline.search.trial_params import arch_of, distributions, params_of
 
 DIRECTIONS: tuple[Literal["maximize", "minimize"], ...] = ("maximize", "minimize")
-"""Of accuracy_top1 (fraction) and latency_ms."""
+"""Whether accuracy_top1 (fraction) and latency_ms should be high or low."""
 _SPACE_KEY = "space_digest"
 
 
@@ -39,7 +39,7 @@ class Asked:
     """A subnet that a worker is to evaluate and measure."""
 
     number: int
-    """Of the trial."""
+    """Number of the trial."""
     arch: Arch
 
 
