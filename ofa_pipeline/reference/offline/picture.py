@@ -29,10 +29,7 @@ def draw_front(
     picked = [100 * best for _, best in budgets]
     chart = draw_chart(
         [
-            *(
-                Rule(x=ms, label=f"{ms:.3g} ms: {top1:.2f} %")
-                for ms, top1 in zip(limits, picked, strict=True)
-            ),
+            *(Rule(x=ms, label=f"{top1:.2f} %") for ms, top1 in zip(limits, picked, strict=True)),
             # Steps: what is the best below a latency stays so up to the next architecture.
             Line(
                 x=np.repeat(latency_ms, 2)[1:].tolist(),
