@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 
-from flows.checks import check_before_work
+from flows.checks import check_run
 from flows.crashes import mark_crashed_runs
 from flows.dvc_client import DvcClient, StageFailedError
 from flows.notices import notices_shown
@@ -38,7 +38,7 @@ def pipeline(workspace: str) -> None:
     with open_workspace(workspace) as dvc:
         root = dvc.root
         params = load_params(root / "params.yaml")
-        check_before_work(root, params)
+        check_run(root, params)
         registry_is_made = begin_registry(root, params)
 
         bring_up_to_date(dvc, "list_source")
