@@ -1,6 +1,12 @@
 """The report: one HTML page, key figures, tables and charts, read from the artifacts."""
 
-from ofa_pipeline.report.assemble import DeviceFolders, ReportFolders, load_contents, load_cost
+from ofa_pipeline.report.assemble import (
+    DeviceFolders,
+    ReportFolders,
+    load_contents,
+    load_cost,
+    report_folders,
+)
 from ofa_pipeline.report.charts import (
     Line,
     Points,
@@ -30,6 +36,7 @@ __all__ = [
     "load_contents",
     "load_cost",
     "metrics",
+    "report_folders",
     "standalone_chart",
     "write_report",
 ]
