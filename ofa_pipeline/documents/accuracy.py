@@ -3,6 +3,7 @@
 from pydantic import ConfigDict
 
 from ofa_pipeline.documents.base import Count, Document, Part, UnnumberedDocument
+from ofa_pipeline.documents.space import Space
 
 
 class AccuracyNoise(UnnumberedDocument):
@@ -61,3 +62,14 @@ class PredictorReport(PredictionReport, Document):
     candidates: dict[str, PredictionReport]
     """By kind."""
     learning_curve: tuple[LearningPoint, ...]
+
+
+class StoredPredictor(UnnumberedDocument):
+    """What an accuracy predictor is; its arrays lie beside."""
+
+    model_config = ConfigDict(title="an accuracy predictor")
+
+    kind: str
+    space: Space
+    arrays: tuple[str, ...]
+    """Names, sorted."""

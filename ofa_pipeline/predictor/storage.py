@@ -8,7 +8,8 @@ from zipfile import BadZipFile
 import numpy as np
 
 from ofa_pipeline.arch import SearchSpace
-from ofa_pipeline.artifacts import read_json, write_bytes, write_json
+from ofa_pipeline.artifacts import Layout, write_bytes, write_json
+from ofa_pipeline.documents import StoredPredictor, read_document
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError, ParamsError, suggest
 from ofa_pipeline.predictor.ensemble import GradientBoosting, MlpEnsemble
 from ofa_pipeline.predictor.gaussian_process import GaussianProcess
@@ -16,8 +17,6 @@ from ofa_pipeline.predictor.kernel_ridge import KernelRidge
 from ofa_pipeline.predictor.protocol import StorablePredictor
 from ofa_pipeline.predictor.ridge import Ridge
 
-_ARRAYS = "predictor.npz"
-_DOCUMENT = "predictor.json"
 _MADE_BY = "ofa-pipeline stage fit_predictor"
 
 
@@ -60,11 +59,11 @@ def save_predictor(predictor: StorablePredictor, folder: Path) -> None:
     arrays = {name: np.asarray(array) for name, array in sorted(predictor.state().items())}
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
-    write_bytes(folder / _ARRAYS, buffer.getvalue())
-    write_json(
-        folder / _DOCUMENT,
-        {"kind": predictor.kind, "space": predictor.space.to_dict(), "arrays": sorted(arrays)},
+    write_bytes(folder / Layout.PREDICTOR_ARRAYS, buffer.getvalue())
+    document = StoredPredictor(
+        kind=predictor.kind, space=predictor.space, arrays=tuple(sorted(arrays))
     )
+    write_json(folder / Layout.PREDICTOR, document.to_dict())
 
 
 def load_predictor(folder: Path) -> StorablePredictor:
@@ -74,13 +73,12 @@ def load_predictor(folder: Path) -> StorablePredictor:
         MissingArtifactError: If a file is not there.
         ManifestMismatchError: If a file is damaged or not a predictor.
     """
-    document = read_json(folder / _DOCUMENT, made_by=_MADE_BY)
-    path = folder / _ARRAYS
+    document = read_document(folder / Layout.PREDICTOR, StoredPredictor, remake=_MADE_BY)
+    path = folder / Layout.PREDICTOR_ARRAYS
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            state = {name: arrays[name] for name in document["arrays"]}
-        space = SearchSpace.from_dict(document["space"])
-        predictor = PREDICTOR_KINDS[document["kind"]](space, seed=0)
+            state = {name: arrays[name] for name in document.arrays}
+        predictor = PREDICTOR_KINDS[document.kind](document.space, seed=0)
     except FileNotFoundError as error:
         raise MissingArtifactError(f"{path} is missing. Produce it with: {_MADE_BY}") from error
     except (BadZipFile, KeyError, TypeError, ValueError, OSError) as error:
