@@ -22,7 +22,6 @@ from threadpoolctl import threadpool_limits
 from ofa_pipeline.arch import Genes, SearchSpace
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.compute import LocalExecutor
-from ofa_pipeline.devices import build_runtime
 from ofa_pipeline.evaluation import AccuracyBench
 from ofa_pipeline.latency import LatencyProfile, load_latency_profile
 from ofa_pipeline.measuring import MeasurementLog
@@ -68,8 +67,8 @@ class Bench:
         latency = self.params.latency
         return MeasuredWorld(
             self.accuracy,
-            lambda: self.profile.meter(
-                build_runtime(self.params.device(self.device).card),
+            lambda: self.profile.open_device(
+                self.params.device(self.device).card,
                 self.space,
                 warmup_runs=latency.warmup_runs,
                 timed_runs=latency.timed_runs,

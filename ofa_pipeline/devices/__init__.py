@@ -3,6 +3,7 @@
 Importing this package does not import torch or a runtime; using a device does.
 """
 
+from ofa_pipeline.devices.device import Device, LocalDevice, open_device
 from ofa_pipeline.devices.export import export_onnx, inference_form
 from ofa_pipeline.devices.machine import (
     DeviceSettings,
@@ -29,11 +30,13 @@ __all__ = [
     "CODE_FOLDER",
     "FP32_TOLERANCE",
     "Clock",
+    "Device",
     "DeviceCard",
     "DeviceSettings",
     "LatencyMeasurement",
     "LatencyMeter",
     "LoadedNetwork",
+    "LocalDevice",
     "PreparedNetwork",
     "ReferenceNetwork",
     "Runtime",
@@ -45,6 +48,7 @@ __all__ = [
     "find_runtime",
     "inference_form",
     "noise_images",
+    "open_device",
     "probe_runtimes",
     "quiet_reference_ms",
     "runtime_names",

@@ -39,7 +39,7 @@ class DeviceSettings(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeProbe:
-    """Whether a runtime can be used here."""
+    """A runtime on an accelerator, and how to get it where it does not work."""
 
     name: str
     """Runtime and accelerator, for example ``onnxruntime cpu``."""

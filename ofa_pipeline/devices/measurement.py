@@ -27,7 +27,7 @@ class Ratio:
 
     @property
     def is_contended(self) -> bool:
-        """Whether the machine was hardly ever quiet."""
+        """True if the machine was hardly ever quiet."""
         return self.num_quiet < MIN_QUIET_VISITS
 
     @property
@@ -48,9 +48,9 @@ def estimate_ratio(
     hardly ever quiet, the median of the ratios of neighboring visits is the next best.
 
     Args:
-        network_ms: Of each visit to the network, shape (visits,).
-        before_ms: Of the visits to the reference network before them, shape (visits,).
-        after_ms: Of those after them, shape (visits,).
+        network_ms: Latency in each visit to the network, shape (visits,).
+        before_ms: Latency in the visit to the reference network before it, shape (visits,).
+        after_ms: Latency in the visit to the reference network after it, shape (visits,).
         quiet_ms: Latency of the reference network on the quiet machine.
     """
     is_quiet = before_ms <= QUIET * quiet_ms

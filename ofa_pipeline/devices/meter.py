@@ -39,7 +39,7 @@ MAX_WAIT = 2.5
 CALIBRATION_S = 1.5
 """How long a reference network without a known latency is watched at first."""
 QUIET_QUANTILE = 0.25
-"""Of many measurements, by the reference network's latency: the machine was quiet."""
+"""The latency of the reference network in this share of the measurements: the quiet machine's."""
 MAX_PREEMPTION = 1.02
 """Wall time of a visit over its CPU time; above it, another process had the core."""
 
@@ -50,7 +50,7 @@ class Clock:
 
     wall_ns: Callable[[], int] = time.perf_counter_ns
     cpu_s: Callable[[], float] = time.thread_time
-    """Of the calling thread alone."""
+    """CPU time of the calling thread alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class ReferenceNetwork:
     network: "nn.Module | Path"
     resolution_px: int
     latency_ms: float | None = None
-    """Of the undisturbed machine, from an earlier profile; None measures it now."""
+    """Its latency on the undisturbed machine, from an earlier profile; None: it is measured now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class _Visit:
 
     @property
     def is_preempted(self) -> bool:
-        """Whether another process had the core meanwhile."""
+        """True if another process had the core meanwhile."""
         return self.cpu_ms is not None and self.times_ms.mean() > MAX_PREEMPTION * self.cpu_ms
 
     @property
@@ -108,8 +108,9 @@ class LatencyMeter:
         """Prepare the reference network.
 
         Args:
-            runtime: Of the device.
-            reference: Of about the size of what will be measured; always the same for a device.
+            runtime: The runtime of the device.
+            reference: A network of about the size of those to measure; the same for each meter of
+                a device.
             warmup_runs: Calls after loading that do not count.
             timed_runs: Visits to the network, at least; more while the interval is too wide.
             clock: The machine's, unless given.
@@ -121,11 +122,6 @@ class LatencyMeter:
         self._reference = runtime.prepare(reference.network, resolution_px=reference.resolution_px)
         self._given_ms = reference.latency_ms
         self._seen_ms: list[float] = []
-
-    @property
-    def runtime(self) -> Runtime:
-        """Of the device."""
-        return self._runtime
 
     @property
     def reference_ms(self) -> float:

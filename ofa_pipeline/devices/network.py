@@ -58,7 +58,7 @@ class Network:
         """Read a network.
 
         Args:
-            content: Of a file with steps and weights.
+            content: What the file holds: steps and weights.
             device: Where it computes, as torch calls it.
 
         Raises:

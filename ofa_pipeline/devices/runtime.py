@@ -33,7 +33,7 @@ class Tolerance:
     """How far the answers of a runtime may be from those of the network in PyTorch."""
 
     max_relative_difference: float
-    """Of a logit, over the largest logit."""
+    """Largest difference of a logit, over the largest logit."""
     min_top1_agreement: float
     """Fraction of images with the same most likely class."""
 
@@ -65,7 +65,7 @@ class RunningNetwork(Protocol):
         """Open a file.
 
         Args:
-            content: Of the file.
+            content: What the file holds.
             accelerator: One that it supports.
             threads: CPU threads that one call computes with.
             import_code: Returns the module of one of `code_names`.

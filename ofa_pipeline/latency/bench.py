@@ -7,7 +7,12 @@ from typing import Any, Literal
 import numpy as np
 
 from ofa_pipeline.arch import Arch, SearchSpace
-from ofa_pipeline.devices import LatencyMeasurement, LatencyMeter, ReferenceNetwork, Runtime
+from ofa_pipeline.devices import (
+    DeviceSettings,
+    LatencyMeasurement,
+    ReferenceNetwork,
+    open_device,
+)
 from ofa_pipeline.latency.design import design_subnets
 from ofa_pipeline.latency.profile import build_measured_subnet, reference_arch
 
@@ -66,7 +71,7 @@ class LatencyBench:
 
     def __init__(
         self,
-        runtime: Runtime,
+        settings: DeviceSettings,
         space: SearchSpace,
         *,
         num_classes: int,
@@ -76,13 +81,13 @@ class LatencyBench:
         """Measure nothing yet.
 
         Args:
-            runtime: Of the device, on this machine.
-            space: That the subnets are of.
+            settings: The device, as params.yaml describes it.
+            space: The space that the subnets are of.
             num_classes: Length of the logits.
             warmup_runs: Calls after loading that do not count.
             timed_runs: Visits to a network, at least.
         """
-        self._runtime = runtime
+        self._settings = settings
         self._space = space
         self._num_classes = num_classes
         self._warmup_runs = warmup_runs
@@ -91,8 +96,8 @@ class LatencyBench:
     def __call__(self) -> Callable[[LatencyTask], dict[str, Any]]:
         """Measure the reference network, and return what measures a task."""
         arch = reference_arch(self._space)
-        meter = LatencyMeter(
-            self._runtime,
+        device = open_device(
+            self._settings,
             ReferenceNetwork(
                 network=build_measured_subnet(self._space, arch, num_classes=self._num_classes),
                 resolution_px=arch.resolution_px,
@@ -103,7 +108,7 @@ class LatencyBench:
 
         def measure(task: LatencyTask) -> dict[str, Any]:
             subnet = build_measured_subnet(self._space, task.arch, num_classes=self._num_classes)
-            return meter.measure(subnet, resolution_px=task.arch.resolution_px).to_dict()
+            return device.measure(subnet, resolution_px=task.arch.resolution_px).to_dict()
 
         return measure
 

@@ -19,11 +19,11 @@ def design_subnets(
     random, so that they say what the model is worth where search looks.
 
     Args:
-        space: Of the subnets.
+        space: The space that the subnets are of.
         num_classes: Length of the logits.
-        num_subnets: To fit to, at most; fewer where the space is smaller.
-        num_holdout: To check on, at most.
-        seed: Of the random ones.
+        num_subnets: How many to fit to; fewer where the space is smaller.
+        num_holdout: How many to check on, at most.
+        seed: Seed of the random ones.
 
     Returns:
         Genes to fit to and genes to check on; no architecture is in both.

@@ -27,7 +27,7 @@ NUM_REWEIGHTINGS = 5
 OUTLIER = 1.5
 """An error of more than this many typical ones is an outlier."""
 SMALLEST_NOISE = 0.005
-"""Of a measurement, relative."""
+"""Relative error of a measurement, at least."""
 PENALTIES = tuple(float(value) for value in np.logspace(-4, 1, 16))
 """Ridge penalties to choose from, per sample."""
 
@@ -57,9 +57,9 @@ class LatencyModel:
         busy machine spoiled counts less, the further it is off.
 
         Args:
-            space: Of the subnets.
+            space: The space that the subnets are of.
             genes: Shape (subnets, genes), at least five.
-            latency_ms: Measured, shape (subnets,).
+            latency_ms: Measured latencies, shape (subnets,).
             num_classes: Length of the logits.
 
         Raises:
@@ -120,7 +120,7 @@ def save_latency_model(model: LatencyModel, folder: Path, *, report: Mapping[str
 
     Args:
         model: Fitted.
-        folder: Of the latency artifact.
+        folder: Folder of the latency artifact.
         report: See `documents.LatencyReport`.
     """
     document = FittedLatency(

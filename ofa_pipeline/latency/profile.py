@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.artifacts import Layout, write_json
 from ofa_pipeline.devices import (
+    Device,
     DeviceCard,
-    LatencyMeter,
+    DeviceSettings,
     ReferenceNetwork,
-    Runtime,
+    describe_device,
     noise_images,
+    open_device,
     torch_threads,
 )
 from ofa_pipeline.documents import DeviceProfile, ReferenceSubnet, read_document
@@ -42,26 +44,26 @@ class LatencyProfile:
     """Measured latency of the smallest subnet of the space."""
     largest_ms: float
 
-    def meter(
+    def open_device(
         self,
-        runtime: Runtime,
+        settings: DeviceSettings,
         space: SearchSpace,
         *,
         warmup_runs: int = 5,
         timed_runs: int = 60,
-    ) -> LatencyMeter:
-        """Return a meter whose figures may be compared with those of the profile.
+    ) -> Device:
+        """Return the device; its figures may be compared with those of the profile.
 
         Args:
-            runtime: Of the device, on this machine.
-            space: That the device was profiled for.
+            settings: The settings that the device was profiled with.
+            space: The space that the device was profiled for.
             warmup_runs: Calls after loading that do not count.
             timed_runs: Visits to a network, at least.
 
         Raises:
             DeviceError: If this machine is not the device that was profiled.
         """
-        differences = self.card.differences(runtime.card)
+        differences = self.card.differences(describe_device(settings))
         if differences:
             raise DeviceError(
                 "this machine is not the device that was profiled: "
@@ -73,7 +75,7 @@ class LatencyProfile:
             resolution_px=self.reference.resolution_px,
             latency_ms=self.reference_ms,
         )
-        return LatencyMeter(runtime, reference, warmup_runs=warmup_runs, timed_runs=timed_runs)
+        return open_device(settings, reference, warmup_runs=warmup_runs, timed_runs=timed_runs)
 
     def budgets_ms(
         self, budgets_ms: Sequence[float] | None, budget_fractions: Sequence[float] | None
@@ -94,7 +96,7 @@ def save_profile_card(
 
     Args:
         profile: The model is written by `save_latency_model`.
-        folder: Of the latency artifact.
+        folder: Folder of the latency artifact.
         settings: More that describes how the device was measured.
     """
     document = DeviceProfile(
@@ -138,8 +140,8 @@ def resolve_budgets_ms(
 
     Args:
         budgets_ms: Returned as they are.
-        budget_fractions: Of the way from the smallest to the largest subnet; rounded up to a
-            round number within a hundredth of the way.
+        budget_fractions: Parts of the way from the smallest to the largest subnet; rounded up to
+            a round number within a hundredth of the way.
         smallest_ms: Latency of the smallest subnet.
         largest_ms: Latency of the largest subnet.
 

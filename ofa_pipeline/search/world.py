@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.compute import SERIAL, Executor
-from ofa_pipeline.devices import LatencyMeasurement, LatencyMeter
+from ofa_pipeline.devices import Device, LatencyMeasurement
 from ofa_pipeline.latency import LatencyProfile
 from ofa_pipeline.measuring import MeasurementNotes, measure_all
 from ofa_pipeline.predictor import check_same_space, load_compared_subnets, load_predictor
@@ -58,7 +58,7 @@ class MeasuredWorld:
     def __init__(
         self,
         bench: "AccuracyBench",
-        meter: Callable[[], LatencyMeter],
+        open_device: Callable[[], Device],
         *,
         log: MeasurementNotes,
         executor: Executor,
@@ -67,13 +67,13 @@ class MeasuredWorld:
 
         Args:
             bench: Of the supernet.
-            meter: Returns that of the device; called once, when something is to be measured.
+            open_device: Returns the device; called once, when something is to be measured.
             log: What an interrupted search has measured.
             executor: Where accuracies are computed.
         """
         self._bench = bench
-        self._build_meter = meter
-        self._meter: LatencyMeter | None = None
+        self._open_device = open_device
+        self._device: Device | None = None
         self._log = log
         self._executor = executor
 
@@ -103,11 +103,11 @@ class MeasuredWorld:
         return [LatencyMeasurement.from_dict(row) for row in rows]
 
     def _measurer(self) -> Callable[[_LatencyTask], dict[str, Any]]:
-        meter = self._meter = self._meter or self._build_meter()
+        device = self._device = self._device or self._open_device()
         evaluator = self._bench.evaluator
 
         def measure(task: _LatencyTask) -> dict[str, Any]:
             subnet = evaluator.calibrated_subnet(task.arch).cpu()
-            return meter.measure(subnet, resolution_px=task.arch.resolution_px).to_dict()
+            return device.measure(subnet, resolution_px=task.arch.resolution_px).to_dict()
 
         return measure

@@ -11,13 +11,12 @@ import torch
 
 from ofa_pipeline.arch import Arch, IntArray
 from ofa_pipeline.artifacts import digest_file, digest_json, read_json, write_json
-from ofa_pipeline.devices import CODE_FOLDER, FP32_TOLERANCE, Runtime, export_onnx
+from ofa_pipeline.devices import CODE_FOLDER, FP32_TOLERANCE, Device, export_onnx
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
 from ofa_pipeline.evaluation import ResizedImages
 from ofa_pipeline.specialize.bundle import ONNX_FILE, WEIGHTS_FILE
 from ofa_pipeline.specialize.parity import (
     TwoAnswers,
-    answer_file,
     answer_twice,
     require_parity,
     top_k_accuracy,
@@ -69,7 +68,7 @@ class SubnetBuilder:
         tuner: Tuner,
         test: ResizedImages,
         *,
-        runtime: Runtime,
+        device: Device,
         scratch: Path,
         hooks: Callable[[Arch], Hooks],
     ) -> None:
@@ -78,13 +77,13 @@ class SubnetBuilder:
         Args:
             tuner: Makes the weights.
             test: Test images; they decide nothing.
-            runtime: Of the device: what it loads is evaluated.
+            device: The device: the file that it runs is evaluated, as it runs it.
             scratch: Where finished subnets are kept; named after everything they depend on.
             hooks: Checkpoints and progress of the fine-tuning of an architecture.
         """
         self._tuner = tuner
         self._test = test
-        self._runtime = runtime
+        self._device = device
         self._scratch = scratch
         self._hooks = hooks
 
@@ -132,16 +131,15 @@ class SubnetBuilder:
         answers = answer_twice(network, folder / ONNX_FILE, self._test.batches(arch.resolution_px))
         parity = answers.parity()
         require_parity(parity, FP32_TOLERANCE, what=f"the ONNX file of subnet {arch.arch_id}")
-        logits = answer_file(
-            self._runtime,
+        logits = self._device.predict(
             shipped,
-            self._test.batches(arch.resolution_px),
+            (images.cpu().numpy() for images, _ in self._test.batches(arch.resolution_px)),
             resolution_px=arch.resolution_px,
         )
         as_shipped = TwoAnswers(network=answers.network, exported=logits, labels=answers.labels)
         require_parity(
             as_shipped.parity(),
-            self._runtime.tolerance,
+            self._device.runtime.tolerance,
             what=f"{shipped.name} of subnet {arch.arch_id}",
         )
         np.save(folder / PREDICTED_FILE, logits.argmax(axis=1).astype(np.int64))
@@ -160,11 +158,11 @@ class SubnetBuilder:
 
     def _write_shipped(self, subnet: Subnet, folder: Path) -> Path:
         """Write what the device runs, where it is not the ONNX file; return its file."""
-        network = self._runtime.network
-        shipped = folder / network.file_name
+        runtime = self._device.runtime
+        shipped = folder / runtime.network.file_name
         if shipped.name != ONNX_FILE:
-            self._runtime.write(subnet, shipped, resolution_px=subnet.arch.resolution_px)
-        for name in network.code_names:
+            runtime.write(subnet, shipped, resolution_px=subnet.arch.resolution_px)
+        for name in runtime.network.code_names:
             shutil.copyfile(CODE_FOLDER / name, folder / name)
         return shipped
 

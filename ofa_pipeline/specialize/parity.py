@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ofa_pipeline.arch import IntArray
-from ofa_pipeline.devices import Runtime, Tolerance, find_runtime
+from ofa_pipeline.devices import Tolerance, find_runtime
 from ofa_pipeline.errors import ExportError
 
 
@@ -89,27 +89,6 @@ def answer_twice(
         exported=np.concatenate(exported),
         labels=np.concatenate(labels).astype(np.int64),
     )
-
-
-def answer_file(
-    runtime: Runtime, file: Path, batches: Iterable[tuple[Tensor, Tensor]], *, resolution_px: int
-) -> NDArray[np.float32]:
-    """Run the file of a network over prepared images as its device runs it.
-
-    Args:
-        runtime: Of the device, with its threads.
-        file: What the runtime loads.
-        batches: Images (N, 3, r, r) and labels (N,); at least one.
-        resolution_px: r.
-
-    Returns:
-        Logits, shape (N, K).
-    """
-    with runtime.threads_claimed():
-        loaded = runtime.load(runtime.prepare(file, resolution_px=resolution_px))
-        return np.concatenate(
-            [loaded.predict(images.cpu().contiguous().numpy()) for images, _ in batches]
-        )
 
 
 def require_parity(parity: Parity, tolerance: Tolerance, *, what: str) -> None:

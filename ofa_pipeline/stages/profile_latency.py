@@ -5,7 +5,7 @@ from typing import Any
 
 from ofa_pipeline.artifacts import Layout, digest_input, digest_json, read_json, write_artifact
 from ofa_pipeline.compute import SERIAL
-from ofa_pipeline.devices import Runtime, build_runtime
+from ofa_pipeline.devices import DeviceCard, describe_device
 from ofa_pipeline.latency import (
     LatencyBench,
     fit_profile,
@@ -27,7 +27,8 @@ def run(context: StageContext) -> None:
     """Measure the design on the device and write samples, model and card."""
     layout, params = context.layout, context.params
     device = context.item or ""
-    runtime = build_runtime(params.device(device).card)
+    settings = params.device(device).card
+    card = describe_device(settings)
     inputs = stage_inputs(find_stage(NAME), context)
     space = params.space.build()
     num_classes = _num_classes(layout)
@@ -39,13 +40,13 @@ def run(context: StageContext) -> None:
         seed=params.latency.seed,
     )
     bench = LatencyBench(
-        runtime,
+        settings,
         space,
         num_classes=num_classes,
         warmup_runs=params.latency.warmup_runs,
         timed_runs=params.latency.timed_runs,
     )
-    scratch = layout.scratch(NAME, _scratch_key(inputs, runtime))
+    scratch = layout.scratch(NAME, _scratch_key(inputs, card))
     log = MeasurementLog(
         scratch / "rows.jsonl", reporter=context.reporter, stopwatch=context.stopwatch
     )
@@ -53,7 +54,7 @@ def run(context: StageContext) -> None:
         tasks, bench, log=log, executor=SERIAL, label=f"latency on {device}", shown=("p50_ms",)
     )
     samples = samples_on_one_scale(tasks, rows)
-    profile, report = fit_profile(space, samples, runtime.card, num_classes=num_classes)
+    profile, report = fit_profile(space, samples, card, num_classes=num_classes)
     with write_artifact(layout.latency(device), **inputs) as writer:
         columns = sample_columns(space, samples, profile.model)
         write_table(writer.folder / "samples.parquet", LATENCY_SCHEMA, columns)
@@ -79,13 +80,13 @@ def _num_classes(layout: Layout) -> int:
     return len(values["class_names"])
 
 
-def _scratch_key(inputs: dict[str, Any], runtime: Runtime) -> str:
+def _scratch_key(inputs: dict[str, Any], card: DeviceCard) -> str:
     digests = [digest_input(path) for path in inputs["inputs"]]
     return digest_json(
         {
             "item": inputs["item"],
             "params": inputs["params"],
             "inputs": digests,
-            "device": runtime.card.fingerprint,
+            "device": card.fingerprint,
         }
     )

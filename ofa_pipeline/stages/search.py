@@ -6,7 +6,6 @@ from threadpoolctl import threadpool_limits
 
 from ofa_pipeline.artifacts import Layout, digest_input, digest_json, write_artifact, write_json
 from ofa_pipeline.data import open_dataset
-from ofa_pipeline.devices import build_runtime
 from ofa_pipeline.evaluation import AccuracyBench
 from ofa_pipeline.latency import load_latency_profile
 from ofa_pipeline.measuring import MeasurementLog
@@ -60,8 +59,8 @@ def _search(context: StageContext) -> None:
         knowledge,
         MeasuredWorld(
             bench,
-            lambda: profile.meter(
-                build_runtime(settings.card),
+            lambda: profile.open_device(
+                settings.card,
                 space,
                 warmup_runs=params.latency.warmup_runs,
                 timed_runs=params.latency.timed_runs,

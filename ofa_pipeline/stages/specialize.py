@@ -18,7 +18,7 @@ from ofa_pipeline.artifacts import (
 )
 from ofa_pipeline.cost import arch_cost
 from ofa_pipeline.data import Dataset, open_dataset
-from ofa_pipeline.devices import LatencyMeter, build_runtime
+from ofa_pipeline.devices import Device
 from ofa_pipeline.documents import Picks, read_document
 from ofa_pipeline.errors import ManifestMismatchError
 from ofa_pipeline.evaluation import (
@@ -104,24 +104,24 @@ class _Workshop:
         self, context: StageContext, supernet: Supernet, dataset: Dataset, scratch: Path
     ) -> None:
         self._context = context
-        self._device = context.item or ""
+        self._name = context.item or ""
         self._dataset = dataset
         self._space = supernet.space
-        self._settings = context.params.device(self._device).card
+        self._settings = context.params.device(self._name).card
         made_by = f"ofa-pipeline stage train_supernet --item {context.params.final_phase}"
         self._trained = Manifest.read(
             context.layout.supernet(context.params.final_phase), made_by=made_by
         )
-        self._meter = self._build_meter()
+        self._device = self._open_device()
         self._builder = self._build_builder(supernet, scratch)
         self._built: dict[Arch, BuiltSubnet] = {}
         self._certifiers: dict[Arch, Certifier] = {}
 
-    def _build_meter(self) -> LatencyMeter:
+    def _open_device(self) -> Device:
         context = self._context
-        profile = load_latency_profile(context.layout.latency(self._device))
-        return profile.meter(
-            build_runtime(self._settings),
+        profile = load_latency_profile(context.layout.latency(self._name))
+        return profile.open_device(
+            self._settings,
             self._space,
             warmup_runs=context.params.latency.warmup_runs,
             timed_runs=context.params.latency.timed_runs,
@@ -143,7 +143,7 @@ class _Workshop:
                 normalization=dataset.normalization,
                 batch_size=params.evaluation.batch_size,
             ),
-            runtime=self._meter.runtime,
+            device=self._device,
             scratch=scratch,
             hooks=lambda arch: self._hooks(scratch / "finetune" / arch.arch_id),
         )
@@ -172,7 +172,7 @@ class _Workshop:
         if arch not in self._certifiers:
             path = self.built(arch).folder / shipped_file(self._settings.runtime)
             self._certifiers[arch] = Certifier(
-                lambda: self._meter.measure(path, resolution_px=arch.resolution_px)
+                lambda: self._device.measure(path, resolution_px=arch.resolution_px)
             )
         return self._certifiers[arch]
 
@@ -250,10 +250,10 @@ class _Workshop:
                 "evaluated_file": shipped,
             },
             "latency": {
-                self._device: {
+                self._name: {
                     **certificate.measurement.to_dict(),
                     "attempts_p50_ms": list(certificate.attempts_p50_ms),
-                    "card": self._meter.runtime.card.to_dict(),
+                    "card": self._device.card.to_dict(),
                     "file": shipped,
                     "file_digest": digest_file(built.folder / shipped),
                     "verdicts": [
@@ -265,9 +265,7 @@ class _Workshop:
             "cost": {"macs": cost.macs, "num_params": cost.num_params},
             "finetuning": self._finetuning(built),
             "parity": built.parity,
-            "lineage": trace_lineage(
-                layout.root, read_paths(find_stage(NAME), self._device, params)
-            ),
+            "lineage": trace_lineage(layout.root, read_paths(find_stage(NAME), self._name, params)),
         }
 
     def _finetuning(self, built: BuiltSubnet) -> dict[str, Any]:

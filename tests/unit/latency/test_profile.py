@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from ofa_pipeline.devices import build_runtime
+from ofa_pipeline.devices import describe_device
 from ofa_pipeline.errors import DeviceError, ManifestMismatchError
 from ofa_pipeline.latency import (
     LatencyModel,
@@ -24,7 +24,7 @@ def profile():
     space = tiny_space()
     genes, _ = design_subnets(space, num_classes=3, num_subnets=12, num_holdout=0, seed=0)
     return LatencyProfile(
-        card=build_runtime(Settings()).card,
+        card=describe_device(Settings()),
         model=LatencyModel.fit(space, genes, true_latency_ms(space, genes), num_classes=3),
         reference=reference_arch(space),
         reference_ms=0.1,
@@ -47,11 +47,14 @@ def test_a_broken_card_says_how_to_make_one(profile, tmp_path):
 
 def test_a_profile_of_other_hardware_is_refused(profile):
     with pytest.raises(DeviceError, match=r"batch_size 1 against 8.*profile_latency"):
-        profile.meter(build_runtime(Settings(batch_size=8)), tiny_space())
+        profile.open_device(Settings(batch_size=8), tiny_space())
 
 
-def test_its_meter_uses_the_reference_latency_of_the_profile(profile):
-    assert profile.meter(build_runtime(Settings()), tiny_space()).reference_ms == 0.1
+def test_its_device_measures_with_the_reference_latency_of_the_profile(profile, monkeypatch):
+    monkeypatch.setattr("ofa_pipeline.latency.profile.open_device", lambda *given, **_: given)
+    settings, reference = profile.open_device(Settings(), tiny_space())
+    assert settings == Settings()
+    assert (reference.latency_ms, reference.resolution_px) == (0.1, 16)
 
 
 def test_the_reference_is_in_the_middle_of_every_choice():

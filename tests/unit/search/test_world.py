@@ -25,7 +25,7 @@ def bench(tmp_path_factory):
     return AccuracyBench(dataset, weights, calibration_images=16, batch_size=8)
 
 
-class FakeMeter:
+class FakeDevice:
     """Counts what it measures; the latency is the number of the measurement."""
 
     def __init__(self):
@@ -57,29 +57,29 @@ def test_subnets_side_by_side_have_equal_bits(bench, tmp_path):
     found = []
     for workers in (1, 3):
         log = MeasurementLog(tmp_path / f"{workers}.jsonl")
-        world = MeasuredWorld(bench, FakeMeter, log=log, executor=LocalExecutor(workers))
+        world = MeasuredWorld(bench, FakeDevice, log=log, executor=LocalExecutor(workers))
         with deterministic(threads=1):
             found.append(world.evaluate(archs_of(bench), label="verify"))
     assert found[0] == found[1]
     assert len(set(found[0])) > 1
 
 
-def test_the_meter_is_made_once_and_what_was_measured_is_kept(bench, tmp_path):
-    meters = []
+def test_the_device_is_opened_once_and_what_was_measured_is_kept(bench, tmp_path):
+    opened = []
 
-    def meter():
-        meters.append(FakeMeter())
-        return meters[-1]
+    def open_device():
+        opened.append(FakeDevice())
+        return opened[-1]
 
     archs, path = archs_of(bench), tmp_path / "verified.jsonl"
-    world = MeasuredWorld(bench, meter, log=MeasurementLog(path), executor=SERIAL)
+    world = MeasuredWorld(bench, open_device, log=MeasurementLog(path), executor=SERIAL)
     first = world.measure(archs[:2], label="round 1")
     both = world.measure(archs, label="round 2")
     assert [latency.p50_ms for latency in both] == [1.0, 2.0, 3.0, 4.0]
     assert both[:2] == first
-    again = MeasuredWorld(bench, meter, log=MeasurementLog(path), executor=SERIAL)
+    again = MeasuredWorld(bench, open_device, log=MeasurementLog(path), executor=SERIAL)
     assert again.measure(archs, label="round 2") == both
-    [only] = meters
+    [only] = opened
     assert only.resolutions_px == [arch.resolution_px for arch in archs]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ofa_pipeline.artifacts import Layout, verify_artifact
-from ofa_pipeline.devices import LatencyMeter
+from ofa_pipeline.devices import LocalDevice
 from ofa_pipeline.errors import DeviceError, MissingArtifactError
 from ofa_pipeline.latency import load_latency_profile
 from ofa_pipeline.params import load_params
@@ -43,9 +43,9 @@ class FakeBench:
         self.num_measured = 0
         self.fail_after = None
         stage, bench = "ofa_pipeline.stages.profile_latency", "ofa_pipeline.latency.bench"
-        monkeypatch.setattr(f"{stage}.build_runtime", lambda _: self.runtime)
+        monkeypatch.setattr(f"{stage}.describe_device", lambda _: self.runtime.card)
         monkeypatch.setattr(f"{bench}.build_measured_subnet", self.build)
-        monkeypatch.setattr(f"{bench}.LatencyMeter", self.meter)
+        monkeypatch.setattr(f"{bench}.open_device", self.open_device)
         monkeypatch.setattr("ofa_pipeline.devices.quiet.OBSERVATION_S", 0.0)
         # Do not wait for a turn behind a measurement that is going on.
         monkeypatch.setattr(tempfile, "tempdir", str(context.layout.root))
@@ -57,8 +57,8 @@ class FakeBench:
         self.num_measured += 1
         return MadeUpNetwork(float(true_latency_ms(space, space.genes([arch]))[0]))
 
-    def meter(self, runtime, reference, **options):
-        return LatencyMeter(runtime, reference, clock=self.time.clock(), **options)
+    def open_device(self, settings, reference, **options):
+        return LocalDevice(self.runtime, reference, clock=self.time.clock(), **options)
 
 
 @pytest.fixture

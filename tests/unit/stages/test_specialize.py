@@ -1,11 +1,10 @@
-"""The stage specialize on a tiny supernet with random weights and a meter of known latencies."""
+"""The stage specialize on a tiny supernet with random weights and a device of known latencies."""
 
 import dataclasses
 import json
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from PIL import Image
 
 from ofa_pipeline.artifacts import Layout, digest_file, verify_artifact, write_artifact, write_json
 from ofa_pipeline.data import open_dataset
-from ofa_pipeline.devices import build_runtime
+from ofa_pipeline.devices import LocalDevice, build_runtime, describe_device
 from ofa_pipeline.errors import InfeasibleConstraintError, ManifestMismatchError
 from ofa_pipeline.evaluation import LargestSubnet
 from ofa_pipeline.latency import (
@@ -42,13 +41,16 @@ DEVICE = "cpu-onnxruntime"
 NUM_CLASSES = 3
 
 
-class KnownMeter:
+class KnownDevice(LocalDevice):
     """Measures what it is told, in turn; the last one for ever."""
 
-    def __init__(self, latencies_ms, card):
+    def __init__(self, latencies_ms):
         self.latencies_ms = latencies_ms
         self.files = []
-        self.runtime = SimpleNamespace(card=card)
+
+    def opened(self, settings):
+        self._runtime = build_runtime(settings)
+        return self
 
     def measure(self, path, *, resolution_px):
         waiting = self.latencies_ms[path.parent.name]
@@ -99,7 +101,7 @@ def write_profile(context):
     genes, _ = design_subnets(space, num_classes=NUM_CLASSES, num_subnets=12, num_holdout=0, seed=0)
     latency_ms = true_latency_ms(space, genes)
     profile = LatencyProfile(
-        card=build_runtime(context.params.device(context.item).card).card,
+        card=describe_device(context.params.device(context.item).card),
         model=LatencyModel.fit(space, genes, latency_ms, num_classes=NUM_CLASSES),
         reference=reference_arch(space),
         reference_ms=1.0,
@@ -120,17 +122,16 @@ def write_picks(context, *picks):
 
 
 @pytest.fixture
-def meter_of(monkeypatch):
+def device_of(monkeypatch):
     def install(latencies_ms):
         given = {arch.arch_id: list(values) for arch, values in latencies_ms.items()}
-        meter = KnownMeter(given, None)
+        device = KnownDevice(given)
 
-        def of_profile(profile, runtime, space, **_):
-            meter.runtime = runtime
-            return meter
+        def open_device(profile, settings, space, **_):
+            return device.opened(settings)
 
-        monkeypatch.setattr(LatencyProfile, "meter", of_profile)
-        return meter
+        monkeypatch.setattr(LatencyProfile, "open_device", open_device)
+        return device
 
     return install
 
@@ -145,19 +146,19 @@ def bundles_of(context):
 
 
 def test_each_pick_becomes_a_bundle_with_certificate_lineage_and_predictions(
-    make_context, meter_of
+    make_context, device_of
 ):
     context = make_context()
     small, large = archs(context)
     write_picks(context, (1.0, [small]), (2.0, [large, small]))
-    meter = meter_of({small: [0.9], large: [1.9]})
+    known = device_of({small: [0.9], large: [1.9]})
     run_stage("specialize", context)
     folder = context.layout.subnets(DEVICE)
     verify_artifact(folder)
     index = bundles_of(context)
     assert [item["name"] for item in index["bundles"]] == [small.arch_id, large.arch_id]
     assert [pick["rank"] for pick in index["picks"]] == [0, 0]
-    assert meter.files == [
+    assert known.files == [
         (arch.arch_id, "model.onnx", arch.resolution_px) for arch in (small, large)
     ]
     bundle = load_bundle(folder / small.arch_id)
@@ -182,11 +183,11 @@ def test_each_pick_becomes_a_bundle_with_certificate_lineage_and_predictions(
     assert predictions.num_rows == 2 * bundle.card["accuracy"]["num_test_images"]
 
 
-def test_bundle_predicts_what_the_card_says_of_its_accuracy(make_context, meter_of):
+def test_bundle_predicts_what_the_card_says_of_its_accuracy(make_context, device_of):
     context = make_context()
     small, _ = archs(context)
     write_picks(context, (1.0, [small]))
-    meter_of({small: [0.5]})
+    device_of({small: [0.5]})
     run_stage("specialize", context)
     bundle = load_bundle(context.layout.subnets(DEVICE) / small.arch_id)
     test = open_dataset(context.layout.dataset).split("test")
@@ -197,33 +198,33 @@ def test_bundle_predicts_what_the_card_says_of_its_accuracy(make_context, meter_
     assert bundle.predict(Image.fromarray(pixels[0])).argmax() == answers[0]
 
 
-def test_one_subnet_may_serve_two_budgets(make_context, meter_of):
+def test_one_subnet_may_serve_two_budgets(make_context, device_of):
     context = make_context()
     small, _ = archs(context)
     write_picks(context, (1.0, [small]), (2.0, [small]))
-    meter_of({small: [0.9]})
+    device_of({small: [0.9]})
     run_stage("specialize", context)
     [bundle] = bundles_of(context)["bundles"]
     assert bundle["budgets_ms"] == [1.0, 2.0]
     assert len(bundle["latency"][DEVICE]["verdicts"]) == 2
 
 
-def test_runner_up_ships_where_the_pick_stays_over_its_budget(make_context, meter_of):
+def test_runner_up_ships_where_the_pick_stays_over_its_budget(make_context, device_of):
     context = make_context()
     small, large = archs(context)
     write_picks(context, (1.0, [large, small]))
-    meter_of({large: [1.2, 0.9, 1.1], small: [0.8]})
+    device_of({large: [1.2, 0.9, 1.1], small: [0.8]})
     run_stage("specialize", context)
     index = bundles_of(context)
     assert index["picks"] == [{"budget_ms": 1.0, "bundle": small.arch_id, "rank": 1}]
     assert [item["name"] for item in index["bundles"]] == [small.arch_id]
 
 
-def test_budget_that_no_candidate_meets_stops_the_stage_and_leaves_nothing(make_context, meter_of):
+def test_budget_that_no_candidate_meets_stops_the_stage_and_leaves_nothing(make_context, device_of):
     context = make_context()
     small, _ = archs(context)
     write_picks(context, (1.0, [small]))
-    meter_of({small: [1.5]})
+    device_of({small: [1.5]})
     with pytest.raises(InfeasibleConstraintError, match=r"latency_ms <= 1 as it ships"):
         run_stage("specialize", context)
     assert not context.layout.subnets(DEVICE).exists()
@@ -233,16 +234,16 @@ RUNTIMES = [("cpu-onnxruntime", "model.onnx"), ("cpu-pytorch", "network.safetens
 
 
 @pytest.mark.parametrize(("device", "file"), RUNTIMES)
-def test_one_file_is_measured_evaluated_named_and_run(make_context, meter_of, device, file):
+def test_one_file_is_measured_evaluated_named_and_run(make_context, device_of, device, file):
     context = make_context(device)
     small, _ = archs(context)
     write_picks(context, (1.0, [small]))
-    meter = meter_of({small: [0.5]})
+    known = device_of({small: [0.5]})
     run_stage("specialize", context)
     folder = context.layout.subnets(device) / small.arch_id
     bundle = load_bundle(folder)
     certificate = bundle.card["latency"][device]
-    assert {name for _, name, _ in meter.files} == {file}
+    assert {name for _, name, _ in known.files} == {file}
     assert bundle.card["accuracy"]["evaluated_file"] == file
     assert bundle.subnet["runs"]["file"] == certificate["file"] == file
     assert certificate["file_digest"] == digest_file(folder / file)
@@ -274,11 +275,11 @@ sys.stdout.buffer.write(Classifier(sys.argv[1]).predict(pixels).argmax(axis=1).t
 """Answers for the pixels on stdin with the code of a bundle alone."""
 
 
-def test_interrupted_stage_keeps_the_subnets_that_it_finished(make_context, meter_of, monkeypatch):
+def test_interrupted_stage_keeps_the_subnets_that_it_finished(make_context, device_of, monkeypatch):
     context = make_context()
     small, large = archs(context)
     write_picks(context, (1.0, [small]), (2.0, [large]))
-    meter_of({small: [0.5], large: [0.5]})
+    device_of({small: [0.5], large: [0.5]})
     build = SubnetBuilder._build
     built = []
 
@@ -299,21 +300,21 @@ def test_interrupted_stage_keeps_the_subnets_that_it_finished(make_context, mete
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "model.onnx", "facts.json", "seal.json"])
-def test_a_finished_subnet_that_rots_is_built_again_and_said(make_context, meter_of, name):
+def test_a_finished_subnet_that_rots_is_built_again_and_said(make_context, device_of, name):
     messages = []
     context = dataclasses.replace(
         make_context(), reporter=Reporter(lambda event: messages.append(event.label))
     )
     small, large = archs(context)
     write_picks(context, (1.0, [small]), (2.0, [large]))
-    meter_of({small: [0.5]})  # measuring the other one fails, after both were built
+    device_of({small: [0.5]})  # measuring the other one fails, after both were built
     with pytest.raises(KeyError):
         run_stage("specialize", context)
     (path,) = context.layout.root.glob(f"scratch/specialize/*/{small.arch_id}/{name}")
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    meter_of({small: [0.5], large: [0.5]})
+    device_of({small: [0.5], large: [0.5]})
     run_stage("specialize", context)
     assert any(f"of subnet {small.arch_id} is damaged: it is built again" in m for m in messages)
     folder = context.layout.subnets(DEVICE)
@@ -324,7 +325,7 @@ def test_a_finished_subnet_that_rots_is_built_again_and_said(make_context, meter
     )
 
 
-def test_supernet_of_other_classes_is_refused(make_context, meter_of):
+def test_supernet_of_other_classes_is_refused(make_context, device_of):
     context = make_context()
     small, _ = archs(context)
     layout, phase = context.layout, context.params.final_phase
@@ -332,12 +333,12 @@ def test_supernet_of_other_classes_is_refused(make_context, meter_of):
     with write(context, layout.supernet(phase)) as writer:
         save_supernet(supernet, writer.folder / layout.supernet_weights(phase).name)
     write_picks(context, (1.0, [small]))
-    meter_of({small: [0.5]})
+    device_of({small: [0.5]})
     with pytest.raises(ManifestMismatchError, match="of 3 classes"):
         run_stage("specialize", context)
 
 
-def test_what_ships_is_held_against_chance_and_the_first_phase(make_context, meter_of):
+def test_what_ships_is_held_against_chance_and_the_first_phase(make_context, device_of):
     context = make_context()
     small, _ = archs(context)
     largest = LargestSubnet(
@@ -350,7 +351,7 @@ def test_what_ships_is_held_against_chance_and_the_first_phase(make_context, met
     )
     write_supernet(context, largest.to_summary())  # of random weights, and images of noise
     write_picks(context, (1.0, [small]))
-    meter_of({small: [0.5]})
+    device_of({small: [0.5]})
     chance, first = read_warnings(run_stage("specialize", context))
     assert chance.address == first.address == f"specialize@{DEVICE}"
     assert "cannot be told from chance" in chance.text
@@ -360,7 +361,7 @@ def test_what_ships_is_held_against_chance_and_the_first_phase(make_context, met
     assert first.figures["accuracy_top1_first_phase"] == 0.99
 
 
-def test_fine_tuning_can_be_left_out(make_context, meter_of):
+def test_fine_tuning_can_be_left_out(make_context, device_of):
     context = make_context()
     params = context.params
     params = params.model_copy(
@@ -369,7 +370,7 @@ def test_fine_tuning_can_be_left_out(make_context, meter_of):
     context = StageContext(layout=context.layout, params=params, item=DEVICE)
     small, _ = archs(context)
     write_picks(context, (1.0, [small]))
-    meter_of({small: [0.5]})
+    device_of({small: [0.5]})
     run_stage("specialize", context)
     [bundle] = bundles_of(context)["bundles"]
     assert bundle["accuracy"]["accuracy_top1_selection_finetuned"] is None
