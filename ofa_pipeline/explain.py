@@ -11,12 +11,12 @@ MAX_ERRORS = 10
 _MAX_MESSAGE = 300
 
 
-def explain(error: ValidationError, model: type[BaseModel]) -> str:
+def explain(error: ValidationError, model: type[BaseModel] | None = None) -> str:
     """Return what is wrong with values: the first ten faults, how many more there are.
 
     Args:
         error: What the model raised.
-        model: The model, whose names are suggested for unknown ones.
+        model: The model, whose names are suggested for unknown ones where it forbids those.
     """
     # The whole list can be long, the values in it longer: neither is copied into the text.
     found = error.errors(include_url=False, include_context=False)
@@ -25,9 +25,9 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     return "; ".join([*lines, f"and {more:,} more"] if more > 0 else lines)
 
 
-def _explain(item: Any, model: type[BaseModel]) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+def _explain(item: Any, model: type[BaseModel] | None) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
     where = ".".join(shorten(str(part)) for part in item["loc"]) or "the file"
-    if item["type"] == "extra_forbidden":
+    if item["type"] == "extra_forbidden" and model:
         known = _known_names(item["loc"][:-1], model)
         return f"unknown name {where}.{suggest(str(item['loc'][-1]), known)}"
     if item["type"] == "missing":

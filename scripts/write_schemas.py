@@ -15,9 +15,15 @@ from ofa_pipeline.artifacts import Layout, Manifest
 
 FOLDER = Path(__file__).parents[1] / "docs" / "schemas"
 MODELS: Mapping[str, type[Any]] = {
+    Layout.ACCURACY_NOISE: documents.AccuracyNoise,
+    Layout.BUNDLES: documents.BundleIndex,
+    Layout.CARD: documents.Card,
     Layout.DEVICE_PROFILE: documents.DeviceProfile,
     Layout.LATENCY_MODEL: documents.FittedLatency,
     Layout.PICKS: documents.Picks,
+    Layout.PREDICTOR_REPORT: documents.PredictorReport,
+    Layout.RECEIPTS: documents.Receipts,
+    Layout.SUBNET: documents.SubnetDescription,
     Layout.MANIFEST: Manifest,
 }
 """By the name of the file; the manifest is no pydantic model, but has a schema all the same."""

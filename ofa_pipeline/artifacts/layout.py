@@ -15,12 +15,24 @@ class Layout:
 
     MANIFEST: ClassVar[str] = "manifest.json"
     """Of every artifact."""
+    ACCURACY_NOISE: ClassVar[str] = "noise.json"
+    """Of the accuracies: `documents.AccuracyNoise`."""
+    BUNDLES: ClassVar[str] = "bundles.json"
+    """Of a device: `documents.BundleIndex`."""
+    CARD: ClassVar[str] = "card.json"
+    """Of a bundle: `documents.Card`."""
     DEVICE_PROFILE: ClassVar[str] = "profile.json"
     """Of a device: `documents.DeviceProfile`."""
     LATENCY_MODEL: ClassVar[str] = "model.json"
     """Of a device: `documents.FittedLatency`."""
     PICKS: ClassVar[str] = "picks.json"
     """Of a search: `documents.Picks`."""
+    PREDICTOR_REPORT: ClassVar[str] = "report.json"
+    """Of the accuracy predictor: `documents.PredictorReport`."""
+    RECEIPTS: ClassVar[str] = "receipts.json"
+    """Of a registration: `documents.Receipts`."""
+    SUBNET: ClassVar[str] = "subnet.json"
+    """Of a bundle: `documents.SubnetDescription`."""
 
     # ---- paths
 

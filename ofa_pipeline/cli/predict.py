@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli.chosen import (
     MaxLatencyOption,
     MinAccuracyOption,
@@ -140,15 +141,15 @@ def _bundle_folder(workspace: Path, bundle: Path | None, bounds: dict[str, Any])
 
 
 def _check_bundle(bundle: Path) -> None:
-    if not (bundle / "subnet.json").is_file():
+    if not (bundle / Layout.SUBNET).is_file():
         raise MissingArtifactError(
-            f"{bundle} must be a bundle, but holds no subnet.json. Bundles lie in "
+            f"{bundle} must be a bundle, but holds no {Layout.SUBNET}. Bundles lie in "
             "artifacts/subnets/DEVICE/NAME after: ofa-pipeline run; or come from: "
             "ofa-pipeline pull"
         )
-    if not (bundle / "card.json").exists():
+    if not (bundle / Layout.CARD).exists():
         stderr.print(
-            f"{bundle} holds no card.json: its files are not compared with anything",
+            f"{bundle} holds no {Layout.CARD}: its files are not compared with anything",
             **PLAIN,
         )
 

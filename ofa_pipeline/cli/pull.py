@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli.chosen import (
     VERSION_PREFIX,
     MaxLatencyOption,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from ofa_pipeline.registry import RegisteredSubnet, SubnetRegistry
 
 Format = Literal["bundle", "onnx", "weights"]
-DOCUMENTS = ("subnet.json", "card.json")
+DOCUMENTS = (Layout.SUBNET, Layout.CARD)
 """They go with every format: without them nobody knows the classes and the normalization."""
 FILES: dict[Format, tuple[str, ...]] = {
     "onnx": ("model.onnx", *DOCUMENTS),

@@ -71,7 +71,7 @@ def find_target(
     path = Path(name)
     if name.startswith(VERSION_PREFIX):
         target = _registered(name, workspace)
-    elif (path / "subnet.json").is_file():
+    elif (path / Layout.SUBNET).is_file():
         target = _bundle(path, workspace)
     elif path.is_file():
         target = _own_supernet(path, arch, workspace)
@@ -94,8 +94,7 @@ def _registered(uri: str, workspace: Path) -> Target:
 
 def _bundle(folder: Path, workspace: Path) -> Target:
     from ofa_pipeline.specialize import load_bundle
-    from ofa_pipeline.specialize.bundle import SUBNET_FILE, WEIGHTS_FILE
-    from ofa_pipeline.specialize.classify import value_range_of
+    from ofa_pipeline.specialize.bundle import WEIGHTS_FILE
     from ofa_pipeline.supernet import load_subnet
 
     bundle = load_bundle(folder)
@@ -103,8 +102,9 @@ def _bundle(folder: Path, workspace: Path) -> Target:
     subnet = load_subnet(folder / WEIGHTS_FILE)
     if subnet.arch != bundle.arch or subnet.num_classes != len(bundle.class_names):
         raise ManifestMismatchError(
-            f"{folder / WEIGHTS_FILE} must hold the network that {folder / SUBNET_FILE} describes, "
-            f"of {len(bundle.class_names)} classes; it holds another, of {subnet.num_classes}. "
+            f"{folder / WEIGHTS_FILE} must hold the network that {folder / Layout.SUBNET} "
+            f"describes, of {len(bundle.class_names)} classes; it holds another, of "
+            f"{subnet.num_classes}. "
             "Fetch or build the bundle again."
         )
     return Target(
@@ -113,11 +113,11 @@ def _bundle(folder: Path, workspace: Path) -> Target:
         resolution_px=subnet.arch.resolution_px,
         num_classes=subnet.num_classes,
         needs_calibration=False,
-        normalization=Normalization.of(description["mean"], description["std"]),
-        class_names=tuple(description["class_names"]),
-        image_size_px=description["image_size_px"],
-        value_range=value_range_of(bundle.subnet),
-        dataset=_dataset_of(bundle.card.get("lineage", {}), (folder, workspace)),
+        normalization=Normalization.of(description.mean, description.std),
+        class_names=description.class_names,
+        image_size_px=description.image_size_px,
+        value_range=description.value_range,
+        dataset=_dataset_of(bundle.card.lineage, (folder, workspace)),
     )
 
 

@@ -9,11 +9,33 @@ Two documents are elsewhere, because they must be read where pydantic is not: th
 (`artifacts.Manifest`), which trainings read, and what `specialize.classify` reads of a bundle.
 """
 
+from ofa_pipeline.documents.accuracy import (
+    AccuracyNoise,
+    LearningPoint,
+    PredictionReport,
+    PredictorReport,
+)
 from ofa_pipeline.documents.base import (
     Document,
     Part,
     UnnumberedDocument,
     read_document,
+)
+from ofa_pipeline.documents.bundle import (
+    AccuracyFigures,
+    BudgetChoice,
+    BudgetVerdict,
+    BundleEntry,
+    BundleIndex,
+    CalibrationImages,
+    Card,
+    CardFigures,
+    ComputeCost,
+    FinetuningCost,
+    LatencyCertificate,
+    ParityFigures,
+    Runs,
+    SubnetDescription,
 )
 from ofa_pipeline.documents.latency import (
     DeviceCard,
@@ -27,6 +49,7 @@ from ofa_pipeline.documents.latency import (
     MeasurementNoise,
     ReferenceSubnet,
 )
+from ofa_pipeline.documents.registry import Receipt, Receipts
 from ofa_pipeline.documents.search import (
     Candidate,
     PickedSubnet,
@@ -36,22 +59,42 @@ from ofa_pipeline.documents.search import (
 )
 
 __all__ = [
+    "AccuracyFigures",
+    "AccuracyNoise",
+    "BudgetChoice",
+    "BudgetVerdict",
+    "BundleEntry",
+    "BundleIndex",
+    "CalibrationImages",
     "Candidate",
+    "Card",
+    "CardFigures",
+    "ComputeCost",
     "DeviceCard",
     "DeviceProfile",
     "Document",
+    "FinetuningCost",
     "FittedLatency",
+    "LatencyCertificate",
     "LatencyCosts",
     "LatencyFigures",
     "LatencyMeasurement",
     "LatencyModelReport",
     "LatencyReport",
+    "LearningPoint",
     "MeasurementNoise",
+    "ParityFigures",
     "Part",
     "PickedSubnet",
     "Picks",
+    "PredictionReport",
+    "PredictorReport",
+    "Receipt",
+    "Receipts",
     "ReferenceSubnet",
     "RunnerUp",
+    "Runs",
+    "SubnetDescription",
     "UnnumberedDocument",
     "VerificationReport",
     "read_document",

@@ -38,7 +38,7 @@ class Part(BaseModel):
 
 
 class Document(Part):
-    """The whole content of a JSON file. Its title says what it holds, for messages and schemas."""
+    """The whole content of a JSON file. Its title says what it holds."""
 
     format: Literal[1] = 1
     """Of the file; files of earlier versions lack it and are of format 1. It grows when an older
@@ -95,4 +95,4 @@ def _fault(error: ValidationError, model: type[Document]) -> str:
                 f"must be of format {known}, found {shown(item['input'])}: another version of "
                 "this package wrote it"
             )
-    return f"must hold {model.model_config.get('title')}: {explain(error, model)}"
+    return f"is not as this version writes it: {explain(error)}"

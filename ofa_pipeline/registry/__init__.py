@@ -1,11 +1,11 @@
 """The registry of subnets: the only importer of MLflow."""
 
+from ofa_pipeline.documents import LatencyFigures
 from ofa_pipeline.params import ANY_DATASET
 from ofa_pipeline.registry.choosing import HomeDataset, dataset_label, most_accurate
 from ofa_pipeline.registry.mlflow_registry import MlflowRegistry
 from ofa_pipeline.registry.protocol import Entry, RunNotes, SubnetRegistry, infeasible
 from ofa_pipeline.registry.record import (
-    LatencyFigures,
     RegisteredSubnet,
     SubnetRecord,
     budget_alias,

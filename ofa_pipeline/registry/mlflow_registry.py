@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.errors import RegistryError, suggest
 from ofa_pipeline.masking import mask_secrets
 from ofa_pipeline.registry.addresses import is_sqlite, sqlite_path
@@ -200,7 +201,7 @@ class MlflowRegistry:
             path = download_artifacts(
                 artifact_uri=f"{subnet.model_uri}/artifacts", dst_path=str(folder)
             )
-        bundles = [item.parent for item in Path(path).glob("*/subnet.json")]
+        bundles = [item.parent for item in Path(path).glob(f"*/{Layout.SUBNET}")]
         if len(bundles) != 1:
             raise RegistryError(
                 f"{subnet.model_uri} on {self._where} must hold one bundle, found {len(bundles)}. "

@@ -5,6 +5,7 @@ import warnings
 from importlib import metadata
 from pathlib import Path
 
+from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.devices import find_runtime, runtime_names
 from ofa_pipeline.errors import RegistryError
 
@@ -24,11 +25,11 @@ def requirements_of(bundle_folder: Path) -> list[str]:
     Raises:
         RegistryError: If its runtime is unknown.
     """
-    subnet = json.loads((bundle_folder / "subnet.json").read_text())
+    subnet = json.loads((bundle_folder / Layout.SUBNET).read_text())
     runtime = subnet.get("runs", {}).get("runtime", "onnxruntime")
     if runtime not in runtime_names():
         raise RegistryError(
-            f"{bundle_folder / 'subnet.json'} must name one of the runtimes "
+            f"{bundle_folder / Layout.SUBNET} must name one of the runtimes "
             f"{', '.join(runtime_names())}, found {runtime!r}. Run the stage specialize again."
         )
     return [_pinned(name) for name in sorted((*REQUIREMENTS, *find_runtime(runtime).requirements))]

@@ -2,28 +2,22 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+
 from ofa_pipeline.arch import Arch
-from ofa_pipeline.errors import ArchError, RegistryError
+from ofa_pipeline.documents import LatencyFigures
+from ofa_pipeline.errors import RegistryError
+from ofa_pipeline.explain import explain
 
 DATASET_KEY = "artifacts/dataset"
 """Key of the dataset in a lineage."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LatencyFigures:
-    """Measured latency of the shipped file on one device, in milliseconds a call."""
-
-    p50_ms: float
-    p95_ms: float
-    ci_low_ms: float
-    """Of the median, 95 %."""
-    ci_high_ms: float
-    num_runs: int
-
-
+@with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubnetRecord:
     """One subnet as it is registered. Every figure was measured or counted, none estimated."""
@@ -72,7 +66,7 @@ class SubnetRecord:
                     f"{self.label}: {name} must be a fraction from 0 to 1, got {value}. "
                     "Run the stage specialize again."
                 )
-        if self.device not in self.latency or self.latency[self.device].p50_ms <= 0:
+        if self.device not in self.latency:
             raise RegistryError(
                 f"{self.label}: a subnet must have a latency measured on its device "
                 f"{self.device}, got {sorted(self.latency)}. Run the stage specialize again."
@@ -95,32 +89,28 @@ class SubnetRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
-        return asdict(self) | {"arch": self.arch.to_dict(), "budgets_ms": list(self.budgets_ms)}
+        values: dict[str, Any] = _adapter().dump_python(self, mode="json")
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "SubnetRecord":
         """Build from what `to_dict` returned.
 
         Raises:
-            RegistryError: If it is not such a value.
+            RegistryError: If it is not such a value; the message names what is wrong.
         """
         try:
-            return cls(
-                **{
-                    **values,
-                    "arch": Arch.from_dict(values["arch"]),
-                    "budgets_ms": tuple(values["budgets_ms"]),
-                    "latency": {
-                        device: LatencyFigures(**figures)
-                        for device, figures in values["latency"].items()
-                    },
-                }
-            )
-        except (KeyError, TypeError, AttributeError, ArchError) as error:
+            return _adapter().validate_python(values)
+        except ValidationError as error:
             raise RegistryError(
-                f"not a subnet record: {error!r}. It was written by another version of this "
-                "package: delete the entry and run the stage register again."
+                f"not a subnet record: {explain(error)}. It was written by another version of "
+                "this package: delete the entry and run the stage register again."
             ) from error
+
+
+@cache
+def _adapter() -> TypeAdapter[SubnetRecord]:
+    return TypeAdapter(SubnetRecord)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

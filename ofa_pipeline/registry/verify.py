@@ -3,11 +3,10 @@
 import json
 from pathlib import Path
 
-from ofa_pipeline.artifacts import digest_file, digest_json
+from ofa_pipeline.artifacts import Layout, digest_file, digest_json
 from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.registry.record import RegisteredSubnet
 
-CARD_FILE = "card.json"
 SHOWN = 5
 
 
@@ -38,8 +37,8 @@ def check_files(folder: Path, subnet: RegisteredSubnet, *, where: str) -> None:
 def _changed(folder: Path, digests: dict[str, str]) -> list[str]:
     """Return the files that are not as the card states; none when it states nothing."""
     try:
-        stated = json.loads((folder / CARD_FILE).read_text())["files"]
-        others = digests.keys() - {CARD_FILE}
+        stated = json.loads((folder / Layout.CARD).read_text())["files"]
+        others = digests.keys() - {Layout.CARD}
         return sorted(
             name for name in others | stated.keys() if stated.get(name) != digests.get(name)
         )

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from safetensors import SafetensorError, safe_open
 
 from ofa_pipeline.arch import SearchSpace
-from ofa_pipeline.artifacts import MANIFEST_NAME, read_json
+from ofa_pipeline.artifacts import MANIFEST_NAME, Layout, read_json
 from ofa_pipeline.dataset_summary import SUMMARY_NAME, DatasetSummary
+from ofa_pipeline.documents import PredictorReport, read_document
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
 from ofa_pipeline.report.contents import (
     ArtifactFacts,
@@ -95,31 +96,34 @@ def load_space(source: Source) -> SearchSpace:
 
 def load_predictor(source: Source) -> PredictorFacts:
     """Read the cross-validated report of the accuracy predictor."""
-    report = read_json(source.path("report.json"), made_by=source.made_by)
+    report = read_document(
+        source.path(Layout.PREDICTOR_REPORT), PredictorReport, remake=source.made_by
+    )
     table = read_table(source.path("cross_validation.parquet"), CROSS_VALIDATION_SCHEMA)
-    with source.explained("report.json"):
-        return PredictorFacts(
-            kind=report["kind"],
-            measured=tuple(table["accuracy_top1"].to_pylist()),
-            predicted=tuple(table["accuracy_top1_estimated"].to_pylist()),
-            predicted_std=tuple(table["accuracy_std_estimated"].to_pylist()),
-            arch_ids=tuple(table["arch_id"].to_pylist()),
-            rmse=report["rmse_points"] / 100,
-            kendall_tau=report["tau"],
-            kendall_tau_top_decile=report["tau_top_decile"],
-            coverage=report["coverage"],
-            regret=report["regret_points"]["5"] / 100,
-            noise_std=report["label_noise_points"] / 100,
-            learning_curve=tuple(
-                LearningPoint(
-                    num_samples=point["num_samples"],
-                    rmse=point["rmse_points"] / 100,
-                    kendall_tau=point["tau"],
-                )
-                for point in report["learning_curve"]
-            ),
-            files=(source.name("cross_validation.parquet"), source.name("report.json")),
-        )
+    with source.explained(Layout.PREDICTOR_REPORT):
+        regret_points = report.regret_points["5"]
+    return PredictorFacts(
+        kind=report.kind,
+        measured=tuple(table["accuracy_top1"].to_pylist()),
+        predicted=tuple(table["accuracy_top1_estimated"].to_pylist()),
+        predicted_std=tuple(table["accuracy_std_estimated"].to_pylist()),
+        arch_ids=tuple(table["arch_id"].to_pylist()),
+        rmse=report.rmse_points / 100,
+        kendall_tau=report.tau,
+        kendall_tau_top_decile=report.tau_top_decile,
+        coverage=report.coverage,
+        regret=regret_points / 100,
+        noise_std=report.label_noise_points / 100,
+        learning_curve=tuple(
+            LearningPoint(
+                num_samples=point.num_samples,
+                rmse=point.rmse_points / 100,
+                kendall_tau=point.tau,
+            )
+            for point in report.learning_curve
+        ),
+        files=(source.name("cross_validation.parquet"), source.name(Layout.PREDICTOR_REPORT)),
+    )
 
 
 def load_lineage(sources: Sequence[Source]) -> tuple[ArtifactFacts, ...]:

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ofa_pipeline.artifacts import Manifest, digest_input, read_json
+from ofa_pipeline.artifacts import Layout, Manifest, digest_input
+from ofa_pipeline.documents import BundleEntry, BundleIndex, read_document
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
 from ofa_pipeline.report.cost import AloneFacts, FinetuningCost, StageCost
 from ofa_pipeline.report.source import Source
@@ -38,24 +39,21 @@ def load_stage_cost(seconds: Path, source: Source, *, stage: str, item: str | No
 
 
 def load_finetunings(source: Source, *, device: str) -> tuple[FinetuningCost, ...]:
-    """Read the seconds of the fine-tunings of a device from the cards of its bundles."""
-    index = read_json(source.path("bundles.json"), made_by=source.made_by)
-    found = []
-    with source.explained("bundles.json"):
-        for entry in index["bundles"]:
-            card = read_json(source.path(entry["name"]) / "card.json", made_by=source.made_by)
-            noted: Mapping[str, Any] | None = card.get("finetuning")
-            found.append(
-                FinetuningCost(
-                    device=device,
-                    arch_id=str(entry["name"]),
-                    seconds=Seconds.from_dict(noted) if noted else None,
-                    epochs=noted["epochs"] if noted else 0,
-                    macs=card["cost"]["macs"],
-                    teacher_macs=noted["teacher_macs"] if noted else 0,
-                )
-            )
-    return tuple(found)
+    """Read the seconds of the fine-tunings of a device from the index of its bundles."""
+    index = read_document(source.path(Layout.BUNDLES), BundleIndex, remake=source.made_by)
+    return tuple(_finetuning(entry, device=device) for entry in index.bundles)
+
+
+def _finetuning(entry: BundleEntry, *, device: str) -> FinetuningCost:
+    noted = entry.finetuning
+    return FinetuningCost(
+        device=device,
+        arch_id=entry.name,
+        seconds=Seconds.from_dict(noted.to_dict()) if noted else None,
+        epochs=noted.epochs if noted else 0,
+        macs=entry.cost.macs,
+        teacher_macs=noted.teacher_macs if noted else 0,
+    )
 
 
 def load_alone(seconds: Path, *, root: Path, of: Iterable[Path]) -> tuple[AloneFacts, ...]:

@@ -1,12 +1,20 @@
 """Reads what a report says of devices from their artifacts: latency, search, subnets."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from ofa_pipeline.arch import Arch
-from ofa_pipeline.artifacts import Layout, read_json
-from ofa_pipeline.documents import DeviceProfile, FittedLatency, PickedSubnet, Picks, read_document
+from ofa_pipeline.artifacts import Layout
+from ofa_pipeline.documents import (
+    BundleEntry,
+    BundleIndex,
+    Card,
+    DeviceProfile,
+    FittedLatency,
+    PickedSubnet,
+    Picks,
+    Receipts,
+    read_document,
+)
 from ofa_pipeline.errors import ManifestMismatchError
 from ofa_pipeline.report.contents import (
     ConfusionFacts,
@@ -97,12 +105,11 @@ def load_subnets(source: Source, *, device: str) -> tuple[SubnetFacts, ...]:
     Raises:
         ManifestMismatchError: If there is none.
     """
-    index = read_json(source.path("bundles.json"), made_by=source.made_by)
-    with source.explained("bundles.json"):
-        subnets = [_subnet(source, entry, device=device) for entry in index["bundles"]]
+    index = read_document(source.path(Layout.BUNDLES), BundleIndex, remake=source.made_by)
+    subnets = [_subnet(source, entry, device=device) for entry in index.bundles]
     if not subnets:
         raise ManifestMismatchError(
-            f"{source.path('bundles.json')} must hold at least one bundle, it holds none. "
+            f"{source.path(Layout.BUNDLES)} must hold at least one bundle, it holds none. "
             f"Produce it again with: {source.made_by}"
         )
     return tuple(sorted(subnets, key=lambda subnet: (subnet.p50_ms, subnet.name)))
@@ -110,10 +117,8 @@ def load_subnets(source: Source, *, device: str) -> tuple[SubnetFacts, ...]:
 
 def load_model_name(source: Source) -> str:
     """Read the name that a device's subnets are registered under; empty when there are none."""
-    document = read_json(source.path("receipts.json"), made_by=source.made_by)
-    with source.explained("receipts.json"):
-        names = {str(receipt["model_name"]) for receipt in document["receipts"]}
-        return ", ".join(sorted(names))
+    document = read_document(source.path(Layout.RECEIPTS), Receipts, remake=source.made_by)
+    return ", ".join(sorted({receipt.model_name for receipt in document.receipts}))
 
 
 def load_confusion(
@@ -155,35 +160,39 @@ def _pick(pick: PickedSubnet) -> PickFacts:
     )
 
 
-def _subnet(source: Source, entry: Mapping[str, Any], *, device: str) -> SubnetFacts:
+def _subnet(source: Source, entry: BundleEntry, *, device: str) -> SubnetFacts:
     """Read the card of a bundle; `entry` is its line in the index."""
-    name = str(entry["name"])
-    card = read_json(source.path(name) / "card.json", made_by=source.made_by)
-    with source.explained(f"{name}/card.json"):
-        accuracy, latency, parity = card["accuracy"], card["latency"][device], card["parity"]
-        return SubnetFacts(
-            device=device,
-            name=name,
-            budgets_ms=tuple(card["budgets_ms"]),
-            arch=Arch.from_dict(entry["arch"]),
-            accuracy_top1=accuracy["accuracy_top1"],
-            accuracy_interval=proportion_interval(
-                accuracy["accuracy_top1"], count=accuracy["num_test_images"]
-            ),
-            num_test_images=accuracy["num_test_images"],
-            accuracy_selection_extracted=accuracy["accuracy_top1_selection_extracted"],
-            accuracy_selection=accuracy["accuracy_top1_selection"],
-            p50_ms=latency["p50_ms"],
-            p50_interval=Interval(low=latency["ci_low_ms"], high=latency["ci_high_ms"]),
-            p95_ms=latency["p95_ms"],
-            num_runs=latency["num_runs"],
-            is_contended=latency["is_contended"],
-            verdict=max((item["verdict"] for item in latency["verdicts"]), key=_VERDICTS.index),
-            shipped_file=latency["file"],
-            macs=card["cost"]["macs"],
-            num_params=card["cost"]["num_params"],
-            parity_max_abs_difference=parity["max_abs_difference"],
-            parity_top1_agreement=parity["top1_agreement"],
-            digest=entry["bundle_digest"],
-            file=source.name(name, "card.json"),
+    path = source.path(entry.name) / Layout.CARD
+    card = read_document(path, Card, remake=source.made_by)
+    if device not in card.latency:
+        raise ManifestMismatchError(
+            f"{path} must hold a latency on {device}, found {', '.join(card.latency) or 'none'}. "
+            f"Produce it again with: {source.made_by}"
         )
+    accuracy, latency = card.accuracy, card.latency[device]
+    return SubnetFacts(
+        device=device,
+        name=entry.name,
+        budgets_ms=card.budgets_ms,
+        arch=entry.arch,
+        accuracy_top1=accuracy.accuracy_top1,
+        accuracy_interval=proportion_interval(
+            accuracy.accuracy_top1, count=accuracy.num_test_images
+        ),
+        num_test_images=accuracy.num_test_images,
+        accuracy_selection_extracted=accuracy.accuracy_top1_selection_extracted,
+        accuracy_selection=accuracy.accuracy_top1_selection,
+        p50_ms=latency.p50_ms,
+        p50_interval=Interval(low=latency.ci_low_ms, high=latency.ci_high_ms),
+        p95_ms=latency.p95_ms,
+        num_runs=latency.num_runs,
+        is_contended=latency.is_contended,
+        verdict=max((item.verdict for item in latency.verdicts), key=_VERDICTS.index),
+        shipped_file=latency.file,
+        macs=card.cost.macs,
+        num_params=card.cost.num_params,
+        parity_max_abs_difference=card.parity.max_abs_difference,
+        parity_top1_agreement=card.parity.top1_agreement,
+        digest=entry.bundle_digest,
+        file=source.name(entry.name, Layout.CARD),
+    )

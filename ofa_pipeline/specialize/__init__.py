@@ -5,7 +5,6 @@ where they are used.
 """
 
 from ofa_pipeline.specialize.bundle import (
-    INDEX_FILE,
     PREDICTIONS_FILE,
     Bundle,
     bundle_digest,
@@ -18,7 +17,6 @@ from ofa_pipeline.specialize.lineage import trace_lineage
 from ofa_pipeline.specialize.shipped_code import classify_code
 
 __all__ = [
-    "INDEX_FILE",
     "PREDICTIONS_FILE",
     "Bundle",
     "Certificate",

@@ -20,41 +20,35 @@ whose accuracy is reported, that `classify.py` and the registered model run; ``s
 it in ``runs``.
 """
 
-import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from numpy.typing import ArrayLike
 from PIL import Image
 
 from ofa_pipeline.arch import Arch
-from ofa_pipeline.artifacts import digest_file, digest_json, read_json, write_json
+from ofa_pipeline.artifacts import Layout, digest_file, digest_json, write_json
 from ofa_pipeline.data import decode
 from ofa_pipeline.devices.shipped import network_classes
+from ofa_pipeline.documents import Card, SubnetDescription, read_document
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
 from ofa_pipeline.specialize import classify
 from ofa_pipeline.specialize.classify import Classifier, FloatArray
-from ofa_pipeline.specialize.documents import check_card, check_subnet
 from ofa_pipeline.specialize.shipped_code import classify_code
 
-FORMAT = 1
 FIRST_RUNTIME = "onnxruntime"
 """What runs a bundle whose ``subnet.json`` does not say it: those that were written first."""
-SUBNET_FILE = "subnet.json"
 WEIGHTS_FILE = "weights.safetensors"
 ONNX_FILE = "model.onnx"
-CARD_FILE = "card.json"
 CLASSIFY_FILE = "classify.py"
-FILES = (SUBNET_FILE, WEIGHTS_FILE, ONNX_FILE, CARD_FILE, CLASSIFY_FILE)
+FILES = (Layout.SUBNET, WEIGHTS_FILE, ONNX_FILE, Layout.CARD, CLASSIFY_FILE)
 """Of every bundle."""
-INDEX_FILE = "bundles.json"
 PREDICTIONS_FILE = "predictions.parquet"
 
-_MADE_BY = "ofa-pipeline run"
+_REMAKE = "ofa-pipeline run; or fetch it again: ofa-pipeline pull"
 
 
 @dataclass(frozen=True)
@@ -62,20 +56,18 @@ class Bundle:
     """A folder that ships."""
 
     folder: Path
-    subnet: Mapping[str, Any]
-    """Of ``subnet.json``."""
-    card: Mapping[str, Any]
-    """Of ``card.json``."""
+    subnet: SubnetDescription
+    card: Card
 
-    @cached_property
+    @property
     def arch(self) -> Arch:
         """The architecture."""
-        return Arch.from_dict(self.subnet["arch"])
+        return self.subnet.arch
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """By label."""
-        return tuple(self.subnet["class_names"])
+        return self.subnet.class_names
 
     @cached_property
     def digest(self) -> str:
@@ -112,25 +104,31 @@ def load_bundle(folder: Path) -> Bundle:
             written, or if a document holds what no bundle has.
     """
     _require(folder, FILES)
-    subnet = classify.read_document(folder / SUBNET_FILE)
-    if subnet.get("format") != FORMAT:
-        raise ManifestMismatchError(
-            f"{folder / SUBNET_FILE} must be of format {FORMAT}, found {subnet.get('format')}. "
-            f"Produce it again with: {_MADE_BY}"
-        )
-    card = classify.read_document(folder / CARD_FILE)
-    check_subnet(subnet, folder / SUBNET_FILE)
-    check_card(card, folder / CARD_FILE)
+    subnet = read_description(folder)
+    classify.read_document(folder / Layout.CARD)  # not one of gigabytes
+    card = read_document(folder / Layout.CARD, Card, remake=_REMAKE)
     names = files_of(subnet)
     _require(folder, names)
-    classify.check_digests(folder, [name for name in names if name != CARD_FILE])
+    classify.check_digests(folder, [name for name in names if name != Layout.CARD])
     return Bundle(folder=folder, subnet=subnet, card=card)
 
 
 def bundle_digest(folder: Path) -> str:
     """Return the digest of a bundle's content."""
-    subnet = read_json(folder / SUBNET_FILE, made_by=_MADE_BY)
-    return digest_json({name: digest_file(folder / name) for name in files_of(subnet)})
+    names = files_of(read_description(folder))
+    return digest_json({name: digest_file(folder / name) for name in names})
+
+
+def read_description(folder: Path) -> SubnetDescription:
+    """Read what the subnet of a bundle is.
+
+    Raises:
+        MissingArtifactError: If the document is not there.
+        ManifestMismatchError: If it is of another format, or holds what no bundle has.
+    """
+    path = folder / Layout.SUBNET
+    classify.check_description(classify.read_document(path), path)
+    return read_document(path, SubnetDescription, remake=_REMAKE)
 
 
 def shipped_file(runtime: str) -> str:
@@ -138,21 +136,20 @@ def shipped_file(runtime: str) -> str:
     return network_classes()[runtime].file_name
 
 
-def files_of(subnet: Mapping[str, Any]) -> tuple[str, ...]:
+def files_of(subnet: SubnetDescription) -> tuple[str, ...]:
     """Return the names of a bundle's files.
 
     Args:
-        subnet: Content of its ``subnet.json``; without ``runs``, as bundles were written first,
-            the ONNX file runs.
+        subnet: Without ``runs``, as bundles were written first, the ONNX file runs.
 
     Raises:
         ManifestMismatchError: If its runtime is unknown.
     """
-    runtime = subnet.get("runs", {}).get("runtime", FIRST_RUNTIME)
+    runtime = subnet.runs.runtime if subnet.runs else FIRST_RUNTIME
     known = network_classes()
     if runtime not in known:
         raise ManifestMismatchError(
-            f"runs.runtime in {SUBNET_FILE} must be one of {', '.join(known)}, found "
+            f"runs.runtime in {Layout.SUBNET} must be one of {', '.join(known)}, found "
             f"{runtime!r}. The bundle was written by another version of this package."
         )
     files = (*FILES, known[runtime].file_name, *known[runtime].code_names)
@@ -163,28 +160,25 @@ def _require(folder: Path, names: Iterable[str]) -> None:
     for name in names:
         if not (folder / name).is_file():
             raise MissingArtifactError(
-                f"{folder} must be a bundle, but holds no {name}. Produce it with: {_MADE_BY}"
+                f"{folder} must be a bundle, but holds no {name}. Produce it with: {_REMAKE}"
             )
 
 
-def write_bundle(
-    folder: Path, *, files_from: Path, subnet: Mapping[str, Any], card: Mapping[str, Any]
-) -> None:
+def write_bundle(folder: Path, *, files_from: Path, subnet: SubnetDescription, card: Card) -> None:
     """Fill a bundle.
 
     Args:
         folder: Is made.
         files_from: Folder with the weights, the files of networks, and the code that runs them.
-        subnet: Content of ``subnet.json``, besides the format.
-        card: Content of ``card.json``, besides the digests of the other files.
+        subnet: What it is.
+        card: What it was measured to do; the digests of the other files are put in.
     """
     folder.mkdir(parents=True)
     names = files_of(subnet)
     (folder / CLASSIFY_FILE).write_text(classify_code(), encoding="utf-8")
     for name in names:
-        if name not in (SUBNET_FILE, CARD_FILE, CLASSIFY_FILE):
+        if name not in (Layout.SUBNET, Layout.CARD, CLASSIFY_FILE):
             shutil.copyfile(files_from / name, folder / name)
-    write_json(folder / SUBNET_FILE, {"format": FORMAT, **subnet})
-    digests = {name: digest_file(folder / name) for name in names if name != CARD_FILE}
-    # A round trip, so that what is hashed is what any reader gets back.
-    write_json(folder / CARD_FILE, json.loads(json.dumps({**card, "files": digests})))
+    write_json(folder / Layout.SUBNET, subnet.to_dict())
+    digests = {name: digest_file(folder / name) for name in names if name != Layout.CARD}
+    write_json(folder / Layout.CARD, {**card.to_dict(), "files": digests})

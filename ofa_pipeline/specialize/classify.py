@@ -34,6 +34,8 @@ from ofa_pipeline.devices.shipped import CODE_FOLDER, RunningNetwork, network_cl
 from ofa_pipeline.errors import DatasetError, ManifestMismatchError, MissingArtifactError
 
 FloatArray = NDArray[np.float32]
+FORMAT = 1
+"""Of ``subnet.json``."""
 Squares = NDArray[np.uint8]
 IMAGE_DIMENSIONS = 3
 """Height, width, channels."""
@@ -370,7 +372,10 @@ def check_description(description: dict[str, Any], path: Path) -> None:
     side = f"must be a whole number from 1 to {MAX_SIDE_PX}"
     runs = description.get("runs", {})
     runtime = runs.get("runtime", "onnxruntime") if isinstance(runs, dict) else ""
+    number = description.get("format", FORMAT)
+    other = f"must be {FORMAT}, or another version of this code wrote the bundle"
     for key, value, is_right, rule in (
+        ("format", number, number == FORMAT, other),
         ("image_size_px", image_size_px, _is_side(image_size_px), side),
         ("arch.resolution_px", resolution_px, _is_side(resolution_px), side),
         ("mean", mean, _is_channels(mean, at_least=0), "must be three numbers from 0 to 1"),

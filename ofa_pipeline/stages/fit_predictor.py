@@ -5,7 +5,8 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from ofa_pipeline.artifacts import write_artifact, write_json
+from ofa_pipeline.artifacts import Layout, write_artifact, write_json
+from ofa_pipeline.documents import PredictorReport
 from ofa_pipeline.params import PredictorParams
 from ofa_pipeline.predictor import (
     LabeledSubnets,
@@ -56,7 +57,9 @@ def _run(context: StageContext) -> None:
     report["learning_curve"] = _learning_curve(subnets, chosen, params, context.reporter)
     with write_artifact(layout.predictor, **stage_inputs(find_stage(NAME), context)) as writer:
         save_predictor(predictor, writer.folder)
-        write_json(writer.folder / "report.json", report)
+        write_json(
+            writer.folder / Layout.PREDICTOR_REPORT, PredictorReport.from_dict(report).to_dict()
+        )
         columns = validation_columns(space, chosen, compared)
         write_table(writer.folder / "cross_validation.parquet", CROSS_VALIDATION_SCHEMA, columns)
         writer.summary.update(

@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ofa_pipeline.arch import Arch
 from ofa_pipeline.artifacts import (
     Layout,
     Manifest,
-    read_json,
     verify_artifact,
     write_artifact,
     write_json,
 )
-from ofa_pipeline.errors import ManifestMismatchError, shorten
+from ofa_pipeline.documents import BundleEntry, BundleIndex, Receipt, Receipts, read_document
+from ofa_pipeline.errors import shorten
 from ofa_pipeline.params import Params
 from ofa_pipeline.registry import (
     Entry,
@@ -28,14 +27,11 @@ from ofa_pipeline.registry import (
     registered_model_name,
 )
 from ofa_pipeline.run_warnings import RunWarning, warnings_in
-from ofa_pipeline.specialize import INDEX_FILE
 from ofa_pipeline.stages import StageContext, find_stage, stage_inputs
 
 NAME = "register"
-RECEIPTS_FILE = "receipts.json"
 TAG_LENGTH = 4900
 """Characters that every version of MLflow takes in a tag."""
-LATENCY_KEYS = ("p50_ms", "p95_ms", "ci_low_ms", "ci_high_ms", "num_runs")
 
 
 def run(context: StageContext) -> None:
@@ -65,9 +61,9 @@ def register(context: StageContext, registry: SubnetRegistry) -> tuple[Registere
     registered = registry.register_all(entries, notes=notes)
     inputs = stage_inputs(find_stage(NAME), context)
     with write_artifact(layout.registry(device), **inputs) as writer:
-        receipts = [_receipt(entry) for entry in entries]
-        write_json(writer.folder / RECEIPTS_FILE, {"device": device, "receipts": receipts})
-        writer.summary |= {"num_registered": len(receipts), "dataset": context.params.dataset.label}
+        receipts = Receipts(device=device, receipts=tuple(_receipt(entry) for entry in entries))
+        write_json(writer.folder / Layout.RECEIPTS, receipts.to_dict())
+        writer.summary |= {"num_registered": len(entries), "dataset": context.params.dataset.label}
     return registered
 
 
@@ -110,13 +106,13 @@ def missing_outside(layout: Layout, params: Params, item: str | None) -> tuple[s
         RegistryError: If the registry cannot be reached.
     """
     device = item or ""
-    path = layout.registry(device) / RECEIPTS_FILE
+    path = layout.registry(device) / Layout.RECEIPTS
     if not path.exists():
         return ()
     registry = open_registry(layout.root, experiment=params.registry.experiment)
     space_id, names = params.space.build().space_id, ModelNames.of(params)
     name = names.name(space_id=space_id, device=device)
-    renamed = [item["bundle"] for item in _read_receipts(path) if item["model_name"] != name]
+    renamed = [item.bundle for item in _read_receipts(path) if item.model_name != name]
     return tuple(renamed) or missing_from(registry, path)
 
 
@@ -124,9 +120,9 @@ def missing_from(registry: SubnetRegistry, receipts: Path) -> tuple[str, ...]:
     """Return the bundles that receipts claim and a registry lacks."""
     claimed = _read_receipts(receipts)
     return tuple(
-        item["bundle"]
+        item.bundle
         for item in claimed
-        if registry.find(model_name=item["model_name"], bundle_digest=item["bundle_digest"]) is None
+        if registry.find(model_name=item.model_name, bundle_digest=item.bundle_digest) is None
     )
 
 
@@ -134,8 +130,8 @@ def registered_subnets(layout: Layout, params: Params, device: str) -> tuple[Reg
     """Return the subnets of a device's receipts as the registry has them now, with versions."""
     registry = open_registry(layout.root, experiment=params.registry.experiment)
     found = [
-        registry.find(model_name=item["model_name"], bundle_digest=item["bundle_digest"])
-        for item in _read_receipts(layout.registry(device) / RECEIPTS_FILE)
+        registry.find(model_name=item.model_name, bundle_digest=item.bundle_digest)
+        for item in _read_receipts(layout.registry(device) / Layout.RECEIPTS)
     ]
     return tuple(subnet for subnet in found if subnet is not None)
 
@@ -170,65 +166,58 @@ def read_entries(folder: Path, *, names: ModelNames) -> tuple[Entry, ...]:
         MissingArtifactError: If the index is not there.
         ManifestMismatchError: If it is not as the stage writes it.
     """
-    path = folder / INDEX_FILE
-    index = read_json(path, made_by=f"ofa-pipeline stage specialize --item {folder.name}")
-    try:
-        return tuple(
-            Entry(
-                record=_record(item, device=index["device"], names=names),
-                bundle_folder=folder / item["name"],
-            )
-            for item in index["bundles"]
+    remake = f"ofa-pipeline stage specialize --item {folder.name}"
+    index = read_document(folder / Layout.BUNDLES, BundleIndex, remake=remake)
+    return tuple(
+        Entry(
+            record=_record(item, device=index.device, names=names),
+            bundle_folder=folder / item.name,
         )
-    except (KeyError, TypeError) as error:
-        raise ManifestMismatchError(
-            f"{path} is not an index of bundles ({error!r}). Run the stage specialize again."
-        ) from error
+        for item in index.bundles
+    )
 
 
-def _record(item: Mapping[str, Any], *, device: str, names: ModelNames) -> SubnetRecord:
-    accuracy = item["accuracy"]
+def _record(item: BundleEntry, *, device: str, names: ModelNames) -> SubnetRecord:
+    accuracy = item.accuracy
     return SubnetRecord(
-        model_name=names.name(space_id=item["space_id"], device=device),
+        model_name=names.name(space_id=item.space_id, device=device),
         device=device,
-        space_id=item["space_id"],
-        arch=Arch.from_dict(item["arch"]),
-        num_classes=item["num_classes"],
-        budgets_ms=tuple(item["budgets_ms"]),
-        accuracy_top1=accuracy["accuracy_top1"],
-        accuracy_top5=accuracy["accuracy_top5"],
-        num_test_images=accuracy["num_test_images"],
-        accuracy_top1_selection=accuracy["accuracy_top1_selection"],
+        space_id=item.space_id,
+        arch=item.arch,
+        num_classes=item.num_classes,
+        budgets_ms=item.budgets_ms,
+        accuracy_top1=accuracy.accuracy_top1,
+        accuracy_top5=accuracy.accuracy_top5,
+        num_test_images=accuracy.num_test_images,
+        accuracy_top1_selection=accuracy.accuracy_top1_selection,
         latency={
-            name: LatencyFigures(**{key: figures[key] for key in LATENCY_KEYS})
-            for name, figures in item["latency"].items()
+            name: LatencyFigures.from_dict(figures.to_dict())
+            for name, figures in item.latency.items()
         },
-        macs=item["cost"]["macs"],
-        num_params=item["cost"]["num_params"],
-        parity_max_abs_difference=item["parity"]["max_abs_difference"],
-        parity_top1_agreement=item["parity"]["top1_agreement"],
-        bundle_digest=item["bundle_digest"],
-        lineage=item["lineage"],
+        macs=item.cost.macs,
+        num_params=item.cost.num_params,
+        parity_max_abs_difference=item.parity.max_abs_difference,
+        parity_top1_agreement=item.parity.top1_agreement,
+        bundle_digest=item.bundle_digest,
+        lineage=item.lineage,
         dataset=names.dataset,
     )
 
 
-def _receipt(entry: Entry) -> dict[str, Any]:
+def _receipt(entry: Entry) -> Receipt:
     record = entry.record
-    return {
-        "bundle": entry.bundle_folder.name,
-        "bundle_digest": record.bundle_digest,
-        "model_name": record.model_name,
-        "arch_id": record.arch.arch_id,
-        "budgets_ms": list(record.budgets_ms),
-    }
+    return Receipt(
+        bundle=entry.bundle_folder.name,
+        bundle_digest=record.bundle_digest,
+        model_name=record.model_name,
+        arch_id=record.arch.arch_id,
+        budgets_ms=record.budgets_ms,
+    )
 
 
-def _read_receipts(path: Path) -> list[dict[str, Any]]:
-    receipts: list[dict[str, Any]] = read_json(
-        path, made_by=f"ofa-pipeline stage register --item {path.parent.name}"
-    )["receipts"]
-    return receipts
+def _read_receipts(path: Path) -> tuple[Receipt, ...]:
+    remake = f"ofa-pipeline stage register --item {path.parent.name}"
+    return read_document(path, Receipts, remake=remake).receipts
 
 
 def _notes(

@@ -19,7 +19,7 @@ from ofa_pipeline.artifacts import (
 from ofa_pipeline.cost import arch_cost
 from ofa_pipeline.data import Dataset, open_dataset
 from ofa_pipeline.devices import Device
-from ofa_pipeline.documents import Picks, read_document
+from ofa_pipeline.documents import BundleIndex, Card, Picks, SubnetDescription, read_document
 from ofa_pipeline.errors import ManifestMismatchError
 from ofa_pipeline.evaluation import (
     LargestSubnet,
@@ -33,7 +33,6 @@ from ofa_pipeline.latency import load_latency_profile
 from ofa_pipeline.params import Params
 from ofa_pipeline.run_warnings import RunWarning, keep_warnings
 from ofa_pipeline.specialize import (
-    INDEX_FILE,
     PREDICTIONS_FILE,
     Certifier,
     bundle_digest,
@@ -87,10 +86,8 @@ def run(context: StageContext) -> None:
             workshop.write(arch, choices, writer.folder)
             for arch in dict.fromkeys(choice.arch for choice in choices)
         ]
-        write_json(
-            writer.folder / INDEX_FILE,
-            {"device": device, "bundles": bundles, "picks": [_pick(item) for item in choices]},
-        )
+        index = {"device": device, "bundles": bundles, "picks": [_pick(item) for item in choices]}
+        write_json(writer.folder / Layout.BUNDLES, BundleIndex.from_dict(index).to_dict())
         _write_predictions(writer.folder, [workshop.built(c.arch) for c in choices], dataset)
         writer.summary |= _summary(bundles)
         keep_warnings(_warnings(context, bundles, dataset), writer, context.reporter)
@@ -184,8 +181,8 @@ class _Workshop:
         write_bundle(
             folder / arch.arch_id,
             files_from=built.folder,
-            subnet=self._subnet(arch),
-            card=card,
+            subnet=SubnetDescription.from_dict(self._subnet(arch)),
+            card=Card.from_dict(card),
         )
         digest = bundle_digest(folder / arch.arch_id)
         keys = (

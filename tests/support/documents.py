@@ -3,21 +3,40 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ofa_pipeline.arch import Arch
+from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.documents import (
+    AccuracyFigures,
+    AccuracyNoise,
+    BudgetChoice,
+    BudgetVerdict,
+    BundleEntry,
+    BundleIndex,
+    CalibrationImages,
     Candidate,
+    Card,
+    ComputeCost,
     DeviceCard,
     DeviceProfile,
+    FinetuningCost,
     FittedLatency,
+    LatencyCertificate,
     LatencyCosts,
     LatencyMeasurement,
     LatencyModelReport,
     LatencyReport,
+    LearningPoint,
     MeasurementNoise,
+    ParityFigures,
     PickedSubnet,
     Picks,
+    PredictionReport,
+    PredictorReport,
+    Receipt,
+    Receipts,
     ReferenceSubnet,
     RunnerUp,
+    Runs,
+    SubnetDescription,
     VerificationReport,
 )
 from tests.support.synthetic import small_space
@@ -134,3 +153,152 @@ def _candidate(arch: Arch, latency_ms: float) -> dict[str, Any]:
             latency_ms_estimated=latency_ms,
         )
     )
+
+
+# ---- accuracies
+
+
+def accuracy_noise() -> AccuracyNoise:
+    """Return the noise of measured accuracies."""
+    return AccuracyNoise(
+        calibration_std=0.002, sampling_std=0.007, num_repeated_subnets=5, num_draws=3
+    )
+
+
+def predictor_report() -> PredictorReport:
+    """Return the report of a predictor that was tried alone."""
+    validation = PredictionReport(
+        num_subnets=100,
+        rmse_points=0.5,
+        mape_percent=0.6,
+        tau=0.8,
+        tau_top_decile=0.4,
+        coverage=0.9,
+        optimism_points=0.1,
+        regret_points={"1": 0.3, "5": 0.1, "10": 0.0},
+        regret_points_by_budget={"780112": {"1": 0.3, "5": 0.1, "10": 0.0}},
+    )
+    return PredictorReport(
+        **dict(validation),
+        kind="kernel_ridge",
+        chosen_by="a rule",
+        label_noise_points=0.2,
+        candidates={"kernel_ridge": validation},
+        learning_curve=(LearningPoint(num_samples=4, rmse_points=0.9, tau=0.5),),
+    )
+
+
+# ---- bundles
+
+
+def subnet_description(
+    arch: Arch | None = None, *, space: SearchSpace | None = None, **changes: Any
+) -> SubnetDescription:
+    """Return what a subnet of three classes is.
+
+    Args:
+        arch: Of it; by default the largest.
+        space: Of the architecture.
+        changes: Further fields.
+    """
+    space = space or small_space()
+    arch = arch or space.largest
+    values: dict[str, Any] = {
+        "arch": arch,
+        "arch_id": arch.arch_id,
+        "space": space,
+        "num_classes": 3,
+        "class_names": ("red", "green", "blue"),
+        "mean": (0.5, 0.5, 0.5),
+        "std": (0.25, 0.25, 0.25),
+        "image_size_px": 16,
+        "calibration": CalibrationImages(split="calibration", images=(0, 2)),
+        "runs": Runs(runtime="onnxruntime", file="model.onnx", accelerator="cpu", threads=1),
+    }
+    return SubnetDescription(**{**values, **changes})
+
+
+def card(
+    arch_id: str = "a-subnet", *, device: str = "cpu", accuracy: float = 0.9, p50_ms: float = 1.0
+) -> Card:
+    """Return what a subnet was measured to do within two budgets."""
+    budgets_ms = (p50_ms + 0.2, p50_ms + 0.5)
+    certificate = LatencyCertificate(
+        **measurement(p50_ms).to_dict(),
+        attempts_p50_ms=(p50_ms,),
+        card=DEVICE_CARD,
+        file="model.onnx",
+        file_digest="0" * 64,
+        verdicts=(
+            BudgetVerdict(budget_ms=budgets_ms[0], verdict="within_noise"),
+            BudgetVerdict(budget_ms=budgets_ms[1], verdict="within"),
+        ),
+    )
+    return Card(
+        arch_id=arch_id,
+        budgets_ms=budgets_ms,
+        accuracy=AccuracyFigures(
+            accuracy_top1=accuracy,
+            accuracy_top5=1.0,
+            num_test_images=4,
+            accuracy_top1_selection=0.6,
+            accuracy_top1_selection_extracted=0.55,
+            accuracy_top1_selection_finetuned=0.6,
+            num_selection_images=4,
+            is_finetuned=True,
+            evaluated_file="model.onnx",
+        ),
+        latency={device: certificate},
+        cost=ComputeCost(macs=1_000_000, num_params=20_000),
+        finetuning=FinetuningCost(
+            cpu_s=2.0, wall_s=1.0, is_complete=True, on_cuda=False, epochs=4, teacher_macs=2_000_000
+        ),
+        parity=ParityFigures(
+            max_abs_difference=1e-6,
+            max_relative_difference=1e-7,
+            top1_agreement=1.0,
+            num_images=4,
+        ),
+        lineage={"artifacts/dataset": "da7a" * 16},
+    )
+
+
+def bundle_entry(arch: Arch, of: Card, **changes: Any) -> BundleEntry:
+    """Return the line of a bundle in an index.
+
+    Args:
+        arch: Of its subnet.
+        of: Its card.
+        changes: Other values of fields.
+    """
+    values: dict[str, Any] = {
+        **{name: getattr(of, name) for name in BundleEntry.model_fields if hasattr(of, name)},
+        "name": of.arch_id,
+        "bundle_digest": "0" * 64,
+        "arch": arch,
+        "space_id": "tiny",
+        "num_classes": 3,
+    }
+    return BundleEntry(**{**values, **changes})
+
+
+def bundle_index(device: str = "cpu", *entries: BundleEntry) -> BundleIndex:
+    """Return the index of the bundles of a device; by default it has one."""
+    arch = small_space().largest
+    return BundleIndex(
+        device=device,
+        bundles=entries or (bundle_entry(arch, card(arch.arch_id)),),
+        picks=(BudgetChoice(budget_ms=1.2, bundle=arch.arch_id, rank=0),),
+    )
+
+
+def receipts(*given: Receipt) -> Receipts:
+    """Return the receipts of a registration; by default there is one."""
+    receipt = Receipt(
+        bundle="a-subnet",
+        bundle_digest="0" * 64,
+        model_name="ofa-tiny-cpu",
+        arch_id="a-subnet",
+        budgets_ms=(1.2,),
+    )
+    return Receipts(device="cpu", receipts=given or (receipt,))

@@ -65,8 +65,8 @@ def write_report_workspace(
         _write_latency(layout, device)
         _write_search(layout, device)
         _write_subnets(layout, device)
-        receipts = [{"model_name": f"ofa-{device}", "bundle": "a"}]
-        document = {"receipts.json": {"device": device, "receipts": receipts}}
+        receipt = samples.receipts().receipts[0].model_copy(update={"model_name": f"ofa-{device}"})
+        document = {layout.RECEIPTS: samples.receipts(receipt).to_dict()}
         _write(layout, layout.registry(device), "register", document, inputs=[layout.dataset])
     return ReportFolders(
         root=root,
@@ -171,16 +171,6 @@ def _write_phase(layout: Layout, phase: str, *, warning: RunWarning | None) -> N
 
 
 def _write_predictor(layout: Layout) -> None:
-    report = {
-        "kind": "kernel_ridge",
-        "rmse_points": 0.5,
-        "tau": 0.8,
-        "tau_top_decile": 0.4,
-        "coverage": 0.9,
-        "regret_points": {"1": 0.3, "5": 0.1, "10": 0.0},
-        "label_noise_points": 0.2,
-        "learning_curve": [{"num_samples": 4, "rmse_points": 0.9, "tau": 0.5}],
-    }
     columns = {
         **_arch_columns(),
         "accuracy_top1": np.linspace(0.6, 0.7, 6),
@@ -192,7 +182,7 @@ def _write_predictor(layout: Layout) -> None:
         layout,
         layout.predictor,
         "fit_predictor",
-        {"report.json": report},
+        {layout.PREDICTOR_REPORT: samples.predictor_report().to_dict()},
         tables={"cross_validation.parquet": (CROSS_VALIDATION_SCHEMA, columns)},
         inputs=[layout.accuracy],
     )
@@ -247,13 +237,13 @@ def _write_search(layout: Layout, device: str) -> None:
 
 def _write_subnets(layout: Layout, device: str) -> None:
     shipped = (archs()[-1], archs()[0])
-    entries = [
-        {"name": arch.arch_id, "arch": arch.to_dict(), "bundle_digest": "0" * 64}
-        for arch in shipped
+    cards = [
+        samples.card(arch.arch_id, device=device, accuracy=accuracy, p50_ms=p50_ms)
+        for arch, accuracy, p50_ms in zip(shipped, (0.75, 0.5), (2.0, 1.0), strict=True)
     ]
-    documents: dict[str, Any] = {"bundles.json": {"device": device, "bundles": entries}}
-    for arch, accuracy, p50_ms in zip(shipped, (0.75, 0.5), (2.0, 1.0), strict=True):
-        documents[f"{arch.arch_id}/card.json"] = _card(device, accuracy=accuracy, p50_ms=p50_ms)
+    entries = [samples.bundle_entry(*pair) for pair in zip(shipped, cards, strict=True)]
+    documents = {layout.BUNDLES: samples.bundle_index(device, *entries).to_dict()}
+    documents |= {f"{card.arch_id}/{layout.CARD}": card.to_dict() for card in cards}
     labels = [0, 0, 1, 1]
     predictions = {
         "arch_id": [arch.arch_id for arch in shipped for _ in labels],
@@ -268,35 +258,6 @@ def _write_subnets(layout: Layout, device: str) -> None:
         documents,
         tables={"predictions.parquet": (PREDICTIONS_SCHEMA, predictions)},
     )
-
-
-def _card(device: str, *, accuracy: float, p50_ms: float) -> dict[str, Any]:
-    return {
-        "budgets_ms": [p50_ms + 0.2, p50_ms + 0.5],
-        "accuracy": {
-            "accuracy_top1": accuracy,
-            "num_test_images": NUM_TEST_IMAGES,
-            "accuracy_top1_selection": 0.6,
-            "accuracy_top1_selection_extracted": 0.55,
-        },
-        "latency": {
-            device: {
-                "p50_ms": p50_ms,
-                "p95_ms": p50_ms * 1.1,
-                "ci_low_ms": p50_ms * 0.99,
-                "ci_high_ms": p50_ms * 1.01,
-                "num_runs": 60,
-                "is_contended": False,
-                "file": "model.onnx",
-                "verdicts": [
-                    {"budget_ms": p50_ms + 0.2, "verdict": "within_noise"},
-                    {"budget_ms": p50_ms + 0.5, "verdict": "within"},
-                ],
-            }
-        },
-        "cost": {"macs": 1_000_000, "num_params": 20_000},
-        "parity": {"max_abs_difference": 1e-6, "top1_agreement": 1.0},
-    }
 
 
 def _arch_columns() -> dict[str, Any]:

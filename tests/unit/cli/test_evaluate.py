@@ -15,6 +15,7 @@ from ofa_pipeline.data import Normalization, resize_normalize
 from ofa_pipeline.errors import DatasetError, ManifestMismatchError, OfaPipelineError, ParamsError
 from ofa_pipeline.specialize import write_bundle
 from ofa_pipeline.supernet import build_subnet, build_supernet, save_subnet, save_supernet
+from tests.support import documents as samples
 from tests.support import registry as support
 from tests.support.images import encoded, noise
 from tests.support.networks import randomize, tiny_space
@@ -71,16 +72,14 @@ def own(tmp_path_factory):
     write_bundle(
         root / "bundle",
         files_from=made,
-        subnet={
-            "arch": subnet.arch.to_dict(),
-            "space": space.to_dict(),
-            "num_classes": len(NUMBERS),
-            "class_names": list(NUMBERS),
-            "mean": [0.5] * 3,
-            "std": [0.25] * 3,
-            "image_size_px": SIDE,
-        },
-        card={},
+        subnet=samples.subnet_description(
+            subnet.arch,
+            space=space,
+            num_classes=len(NUMBERS),
+            class_names=tuple(NUMBERS),
+            image_size_px=SIDE,
+        ),
+        card=samples.card(),
     )
     return root
 
@@ -141,7 +140,7 @@ def test_bundle_whose_weights_are_of_another_network_is_refused(own, tmp_path):
         build_subnet(space, space.smallest, num_classes=12, dropout=0.0),
         folder / "weights.safetensors",
     )
-    (folder / "card.json").write_text("{}")
+    (folder / "card.json").write_text(json.dumps(samples.card().to_dict() | {"latency": {}}))
     with pytest.raises(ManifestMismatchError, match="holds another"):
         evaluate(folder, "--data", f"image_folder:{own / 'images'}")
 

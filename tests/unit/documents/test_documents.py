@@ -11,9 +11,15 @@ from scripts.write_schemas import MODELS
 from tests.support import documents as samples
 
 DOCUMENTS = {
+    Layout.ACCURACY_NOISE: samples.accuracy_noise(),
+    Layout.BUNDLES: samples.bundle_index(),
+    Layout.CARD: samples.card(),
     Layout.DEVICE_PROFILE: samples.device_profile(),
     Layout.LATENCY_MODEL: samples.fitted_latency(),
     Layout.PICKS: samples.picks(),
+    Layout.PREDICTOR_REPORT: samples.predictor_report(),
+    Layout.RECEIPTS: samples.receipts(),
+    Layout.SUBNET: samples.subnet_description(),
 }
 REMAKE = "ofa-pipeline stage NAME --item ITEM"
 
@@ -91,10 +97,10 @@ def test_a_missing_field_is_named(written):
 
 def test_a_value_of_another_type_is_named_and_shown(written):
     name = first_needed(written[1])
-    edit(written[0], lambda values: values.update({name: 4.25}))
+    edit(written[0], lambda values: values.update({name: None}))
     message = refused(written)
     assert f"{name}: " in message
-    assert "got 4.25" in message
+    assert "got None" in message
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 100_000], ids=repr)

@@ -137,7 +137,7 @@ def test_document_without_a_needed_key_is_named_with_the_key(folders, path, key)
 
 def test_device_without_bundles_is_an_error(folders):
     file = folders.root / "artifacts/subnets/cpu-pytorch/bundles.json"
-    file.write_text(json.dumps({"device": "cpu-pytorch", "bundles": []}))
+    file.write_text(json.dumps({"device": "cpu-pytorch", "bundles": [], "picks": []}))
     with pytest.raises(ManifestMismatchError, match="at least one bundle"):
         load_contents(folders, title="A title")
 

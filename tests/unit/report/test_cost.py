@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from ofa_pipeline.artifacts import write_artifact, write_json
+from ofa_pipeline.artifacts import Layout, write_artifact, write_json
 from ofa_pipeline.report.assemble import load_cost
 from ofa_pipeline.report.cost import CostFacts, FinetuningCost, StageCost, break_even
 from ofa_pipeline.report.page import cost_text, render_page
@@ -156,7 +156,13 @@ def test_what_was_measured_of_training_alone_is_dropped_when_a_pick_changes(fold
     assert load_cost(folders).measured == ()
 
 
-def test_cards_of_an_earlier_version_tell_no_seconds(folders):
+def test_bundles_of_an_earlier_version_tell_no_seconds(folders):
+    for device in DEVICES:
+        path = folders.devices[device].subnets / Layout.BUNDLES
+        index = json.loads(path.read_text())
+        for bundle in index["bundles"]:
+            del bundle["finetuning"]
+        path.write_text(json.dumps(index))
     found = load_cost(folders).finetunings
     assert len(found) == 2 * len(DEVICES)
     assert all(item.seconds is None for item in found)

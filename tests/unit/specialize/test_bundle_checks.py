@@ -7,6 +7,7 @@ import pytest
 
 from ofa_pipeline.errors import ManifestMismatchError, OfaPipelineError
 from ofa_pipeline.specialize import Classifier, load_bundle, write_bundle
+from tests.support import documents as samples
 from tests.support import registry as support
 from tests.support.synthetic import small_space
 
@@ -15,12 +16,8 @@ from tests.support.synthetic import small_space
 def bundle(tmp_path):
     made = support.write_bundle(tmp_path / "made")
     (made / "weights.safetensors").write_bytes(b"weights")
-    space = small_space()
-    subnet = json.loads((made / "subnet.json").read_text()) | {
-        "arch": space.largest.to_dict() | {"resolution_px": 8},
-        "num_classes": 3,
-    }
-    write_bundle(tmp_path / "bundle", files_from=made, subnet=subnet, card={})
+    subnet = samples.subnet_description(space=small_space(resolutions_px=(8,)))
+    write_bundle(tmp_path / "bundle", files_from=made, subnet=subnet, card=samples.card())
     return tmp_path / "bundle"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ofa_pipeline.artifacts import Layout, write_artifact, write_json
+from ofa_pipeline.documents import ComputeCost
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError, RegistryError
 from ofa_pipeline.params import load_params
 from ofa_pipeline.progress import SILENT
@@ -21,6 +22,7 @@ from ofa_pipeline.stages.register import (
     register,
     registered_subnets,
 )
+from tests.support import documents as samples
 from tests.support.registry import InMemoryRegistry, subnet_record, write_bundle
 
 ROOT = Path(__file__).parents[3]
@@ -32,20 +34,22 @@ NAMES = ModelNames(prefix="ofa", dataset=DATASET)
 
 def index_entry(record, name):
     """Return what the stage specialize notes of a bundle."""
-    values = record.to_dict()
+    whole = samples.card(record.arch.arch_id, device=DEVICE, p50_ms=record.latency_ms)
     accuracy = ("accuracy_top1", "accuracy_top5", "num_test_images", "accuracy_top1_selection")
-    copied = ("arch", "space_id", "num_classes", "budgets_ms", "bundle_digest", "lineage")
-    return {
-        **{key: values[key] for key in copied},
-        "name": name,
-        "accuracy": {key: values[key] for key in accuracy},
-        "latency": {DEVICE: values["latency"][DEVICE] | {"verdicts": []}},
-        "cost": {"macs": record.macs, "num_params": record.num_params},
-        "parity": {
-            "max_abs_difference": record.parity_max_abs_difference,
-            "top1_agreement": record.parity_top1_agreement,
-        },
+    parity = {
+        "max_abs_difference": record.parity_max_abs_difference,
+        "top1_agreement": record.parity_top1_agreement,
     }
+    return samples.bundle_entry(
+        record.arch,
+        whole,
+        name=name,
+        accuracy=whole.accuracy.model_copy(update={key: getattr(record, key) for key in accuracy}),
+        cost=ComputeCost(macs=record.macs, num_params=record.num_params),
+        parity=whole.parity.model_copy(update=parity),
+        **{key: getattr(record, key) for key in ("space_id", "num_classes", "budgets_ms")},
+        **{key: getattr(record, key) for key in ("bundle_digest", "lineage")},
+    )
 
 
 def records():
@@ -75,8 +79,8 @@ def write_subnets(layout, *, warnings=()):
         for number, record in enumerate(records()):
             write_bundle(writer.folder / f"bundle-{number}")
             bundles.append(index_entry(record, f"bundle-{number}"))
-        index = {"device": DEVICE, "bundles": bundles, "picks": []}
-        write_json(writer.folder / "bundles.json", index)
+        index = samples.bundle_index(DEVICE, *bundles)
+        write_json(writer.folder / layout.BUNDLES, index.to_dict())
         keep_warnings(warnings, writer, SILENT)
 
 
@@ -88,7 +92,7 @@ def context(tmp_path):
 
 
 def receipts_of(context):
-    return context.layout.registry(DEVICE) / "receipts.json"
+    return context.layout.registry(DEVICE) / Layout.RECEIPTS
 
 
 def test_every_bundle_is_registered_with_all_figures(context):
@@ -185,8 +189,9 @@ def test_receipts_under_another_name_are_missing_until_the_stage_ran(context, mo
     name = ModelNames.of(params).name(space_id=params.space.build().space_id, device=DEVICE)
     record = subnet_record(device=DEVICE, model_name=name)
     registry.register(record, Path())
-    receipt = {"bundle": "a", "model_name": name, "bundle_digest": record.bundle_digest}
-    write_json(receipts_of(context), {"receipts": [receipt]})
+    claimed = {"bundle": "a", "model_name": name, "bundle_digest": record.bundle_digest}
+    receipt = samples.receipts().receipts[0].model_copy(update=claimed)
+    write_json(receipts_of(context), samples.receipts(receipt).to_dict())
     assert missing_outside(context.layout, params, DEVICE) == ()
     dataset = params.dataset.model_copy(update={"name": "clothes"})
     renamed = params.model_copy(update={"dataset": dataset})
@@ -202,7 +207,7 @@ def test_unreachable_server_is_found_before_anything_is_trained(tmp_path, monkey
 def test_index_that_is_not_one_is_refused(context):
     folder = context.layout.subnets(DEVICE)
     (folder / "bundles.json").write_text(json.dumps({"bundles": [{}], "device": DEVICE}))
-    with pytest.raises(ManifestMismatchError, match="not an index of bundles"):
+    with pytest.raises(ManifestMismatchError, match=r"bundles\.0\.name is missing"):
         read_entries(folder, names=NAMES)
 
 

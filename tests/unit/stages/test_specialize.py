@@ -13,6 +13,7 @@ from PIL import Image
 from ofa_pipeline.artifacts import Layout, digest_file, verify_artifact, write_artifact, write_json
 from ofa_pipeline.data import open_dataset
 from ofa_pipeline.devices import LocalDevice, build_runtime, describe_device
+from ofa_pipeline.documents import BudgetVerdict
 from ofa_pipeline.errors import InfeasibleConstraintError, ManifestMismatchError
 from ofa_pipeline.evaluation import LargestSubnet
 from ofa_pipeline.latency import (
@@ -163,16 +164,16 @@ def test_each_pick_becomes_a_bundle_with_certificate_lineage_and_predictions(
     ]
     bundle = load_bundle(folder / small.arch_id)
     assert bundle.digest == index["bundles"][0]["bundle_digest"]
-    certificate = bundle.card["latency"][DEVICE]
-    assert certificate["verdicts"] == [{"budget_ms": 1.0, "verdict": "within"}]
-    assert certificate["card"]["runtime"] == "onnxruntime"
-    assert bundle.card["parity"]["top1_agreement"] == 1.0
-    finetuning = bundle.card["finetuning"]
-    assert finetuning["epochs"] == 1
-    assert finetuning["cpu_s"] > 0
-    assert finetuning["is_complete"]
-    assert finetuning["teacher_macs"] > bundle.card["cost"]["macs"]
-    assert set(bundle.card["lineage"]) == {
+    certificate = bundle.card.latency[DEVICE]
+    assert certificate.verdicts == (BudgetVerdict(budget_ms=1.0, verdict="within"),)
+    assert certificate.card.runtime == "onnxruntime"
+    assert bundle.card.parity.top1_agreement == 1.0
+    finetuning = bundle.card.finetuning
+    assert finetuning.epochs == 1
+    assert finetuning.cpu_s > 0
+    assert finetuning.is_complete
+    assert finetuning.teacher_macs > bundle.card.cost.macs
+    assert set(bundle.card.lineage) == {
         "artifacts/dataset",
         "artifacts/supernet/expand",
         f"artifacts/latency/{DEVICE}",
@@ -180,7 +181,7 @@ def test_each_pick_becomes_a_bundle_with_certificate_lineage_and_predictions(
     }
     assert load_subnet(folder / small.arch_id / "weights.safetensors").arch == small
     predictions = read_table(folder / "predictions.parquet", PREDICTIONS_SCHEMA)
-    assert predictions.num_rows == 2 * bundle.card["accuracy"]["num_test_images"]
+    assert predictions.num_rows == 2 * bundle.card.accuracy.num_test_images
 
 
 def test_bundle_predicts_what_the_card_says_of_its_accuracy(make_context, device_of):
@@ -194,7 +195,7 @@ def test_bundle_predicts_what_the_card_says_of_its_accuracy(make_context, device
     pixels = test.images().permute(0, 2, 3, 1).numpy()
     answers = bundle.predict(pixels).argmax(axis=1)
     accuracy = float((answers == test.labels.numpy()).mean())
-    assert accuracy == pytest.approx(bundle.card["accuracy"]["accuracy_top1"])
+    assert accuracy == pytest.approx(bundle.card.accuracy.accuracy_top1)
     assert bundle.predict(Image.fromarray(pixels[0])).argmax() == answers[0]
 
 
@@ -242,11 +243,11 @@ def test_one_file_is_measured_evaluated_named_and_run(make_context, device_of, d
     run_stage("specialize", context)
     folder = context.layout.subnets(device) / small.arch_id
     bundle = load_bundle(folder)
-    certificate = bundle.card["latency"][device]
+    certificate = bundle.card.latency[device]
     assert {name for _, name, _ in known.files} == {file}
-    assert bundle.card["accuracy"]["evaluated_file"] == file
-    assert bundle.subnet["runs"]["file"] == certificate["file"] == file
-    assert certificate["file_digest"] == digest_file(folder / file)
+    assert bundle.card.accuracy.evaluated_file == file
+    assert bundle.subnet.runs.file == certificate.file == file
+    assert certificate.file_digest == digest_file(folder / file)
     assert bundle.classifier.file == folder / file
     test = open_dataset(context.layout.dataset).split("test")
     pixels = test.images().permute(0, 2, 3, 1).numpy()
