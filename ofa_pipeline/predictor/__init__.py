@@ -1,14 +1,15 @@
 """Accuracy predictors, and an honest report of how far to trust them."""
 
-from ofa_pipeline.predictor.ensemble import (
+from ofa_pipeline.predictor.features import feature_groups, one_hot_features
+from ofa_pipeline.predictor.kinds.gaussian_process import GaussianProcess
+from ofa_pipeline.predictor.kinds.kernel_ridge import KernelRidge
+from ofa_pipeline.predictor.kinds.mlp_ensemble import (
     BoostingSettings,
     GradientBoosting,
     MlpEnsemble,
     MlpSettings,
 )
-from ofa_pipeline.predictor.features import feature_groups, one_hot_features
-from ofa_pipeline.predictor.gaussian_process import GaussianProcess
-from ofa_pipeline.predictor.kernel_ridge import KernelRidge
+from ofa_pipeline.predictor.kinds.ridge import Ridge
 from ofa_pipeline.predictor.labels import (
     load_compared_subnets,
     load_label_noise,
@@ -29,7 +30,6 @@ from ofa_pipeline.predictor.protocol import (
     check_same_space,
     distinct_samples,
 )
-from ofa_pipeline.predictor.ridge import Ridge
 from ofa_pipeline.predictor.storage import (
     PREDICTOR_KINDS,
     build_predictor,

@@ -10,11 +10,11 @@ import numpy as np
 from ofa_pipeline.arch import SearchSpace
 from ofa_pipeline.artifacts import read_json, write_bytes, write_json
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError, ParamsError, suggest
-from ofa_pipeline.predictor.ensemble import GradientBoosting, MlpEnsemble
-from ofa_pipeline.predictor.gaussian_process import GaussianProcess
-from ofa_pipeline.predictor.kernel_ridge import KernelRidge
+from ofa_pipeline.predictor.kinds.gaussian_process import GaussianProcess
+from ofa_pipeline.predictor.kinds.kernel_ridge import KernelRidge
+from ofa_pipeline.predictor.kinds.mlp_ensemble import GradientBoosting, MlpEnsemble
+from ofa_pipeline.predictor.kinds.ridge import Ridge
 from ofa_pipeline.predictor.protocol import StorablePredictor
-from ofa_pipeline.predictor.ridge import Ridge
 
 _ARRAYS = "predictor.npz"
 _DOCUMENT = "predictor.json"

@@ -1,0 +1,1 @@
+"""The kinds of predictors, one file each."""
