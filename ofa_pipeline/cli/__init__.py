@@ -7,3 +7,6 @@ errors in what was typed come at once.
 from ofa_pipeline.cli.main import app, main
 
 __all__ = ["app", "main"]
+
+OPEN_MODULES = ("display", "environment", "listing", "notices", "output", "subnets")
+"""What the flows print with, and what they settle first, as the commands do."""

@@ -27,8 +27,7 @@ from ofa_pipeline.exit_codes import EXIT_ERROR
 from ofa_pipeline.temporary import temporary_folder
 
 if TYPE_CHECKING:
-    from ofa_pipeline.specialize import Classifier
-    from ofa_pipeline.specialize.classify import FloatArray, Squares
+    from ofa_pipeline.specialize import Classifier, FloatArray, Squares
 
 IMAGES_A_BATCH = 128
 SHOW_PROGRESS_FROM = 200

@@ -88,8 +88,7 @@ def subnets(
 
 def _how_to_use(subnet: "RegisteredSubnet", workspace: Path) -> str:
     """Return how to load and to fetch a subnet, to be pasted into Python and into a shell."""
-    from ofa_pipeline.registry import tracking_uri
-    from ofa_pipeline.registry.addresses import URI_VARIABLE, is_database
+    from ofa_pipeline.registry import URI_VARIABLE, is_database, tracking_uri
 
     # Who has set the variable has it in Python, too; and it may hold a password. But a relative
     # address means the workspace here, and the current folder there.

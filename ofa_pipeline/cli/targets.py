@@ -93,8 +93,7 @@ def _registered(uri: str, workspace: Path) -> Target:
 
 
 def _bundle(folder: Path, workspace: Path) -> Target:
-    from ofa_pipeline.specialize import load_bundle
-    from ofa_pipeline.specialize.bundle import WEIGHTS_FILE
+    from ofa_pipeline.specialize import WEIGHTS_FILE, load_bundle
     from ofa_pipeline.supernet import load_subnet
 
     bundle = load_bundle(folder)

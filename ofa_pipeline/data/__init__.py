@@ -28,3 +28,6 @@ __all__ = [
     "resize_normalize",
     "uncropped_side_px",
 ]
+
+OPEN_MODULES = ("crop", "decode", "sources")
+"""The first two are copied into bundles, as they are; the third is a room in this one."""

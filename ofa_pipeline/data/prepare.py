@@ -29,9 +29,14 @@ from ofa_pipeline.data.decode import (
     shrink,
 )
 from ofa_pipeline.data.shards import ShardWriter
-from ofa_pipeline.data.sources import Columns, Source, SourceImage, open_source
-from ofa_pipeline.data.sources.base import check_classes
-from ofa_pipeline.data.sources.class_names import check_class_names
+from ofa_pipeline.data.sources import (
+    Columns,
+    Source,
+    SourceImage,
+    check_class_names,
+    check_classes,
+    open_source,
+)
 from ofa_pipeline.data.splits import (
     DIGEST_BYTES,
     DRAWN,

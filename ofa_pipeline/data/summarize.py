@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofa_pipeline.data.decode import ValueRange
-from ofa_pipeline.data.sources.class_names import lookalikes
+from ofa_pipeline.data.sources import lookalikes
 from ofa_pipeline.data.sources.walk import shown
 from ofa_pipeline.data.splits import SPLIT_NAMES, Assignment, SplitName
 from ofa_pipeline.data.survey import LARGE, SMALL, Survey

@@ -54,3 +54,6 @@ __all__ = [
     "runtime_names",
     "torch_threads",
 ]
+
+OPEN_MODULES = ("shipped",)
+"""What is copied into bundles, as it is."""

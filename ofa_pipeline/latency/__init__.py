@@ -2,7 +2,7 @@
 
 from ofa_pipeline.documents import LatencyModelReport
 from ofa_pipeline.latency.bench import LatencyBench, LatencyTask, Sample, plan_latency_tasks
-from ofa_pipeline.latency.design import design_subnets
+from ofa_pipeline.latency.design import POOL_SIZE, design_subnets
 from ofa_pipeline.latency.model import (
     LatencyModel,
     load_latency_model,
@@ -26,6 +26,7 @@ from ofa_pipeline.latency.samples import (
 )
 
 __all__ = [
+    "POOL_SIZE",
     "LatencyBench",
     "LatencyModel",
     "LatencyModelReport",

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from ofa_pipeline.errors import OfaPipelineError, shorten
 from ofa_pipeline.masking import mask_secrets
 from ofa_pipeline.preflight.findings import Finding, Subject
-from ofa_pipeline.registry.server import check_reachable, tracking_uri
+from ofa_pipeline.registry import check_reachable, tracking_uri
 
 PREFECT_VARIABLE = "PREFECT_API_URL"
 TIMEOUT_S = 5.0

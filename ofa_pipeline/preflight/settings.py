@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ofa_pipeline.cores import usable_cores
 from ofa_pipeline.errors import ParamsError
-from ofa_pipeline.latency.design import POOL_SIZE
+from ofa_pipeline.latency import POOL_SIZE
 from ofa_pipeline.preflight.findings import Finding, Subject
 
 _READABLE = 10**6

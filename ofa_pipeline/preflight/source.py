@@ -96,7 +96,7 @@ def _count_folder(root: Path) -> _Count:
 
 
 def _check_names(root: Path, count: _Count) -> None:
-    from ofa_pipeline.data.sources.class_names import check_class_names
+    from ofa_pipeline.data.sources import check_class_names
 
     check_class_names(count.raw_names, origin=str(root))
 
@@ -144,7 +144,7 @@ def _own_splits(root: Path) -> str:
     Raises:
         DatasetError: If something looks like a split and is not understood.
     """
-    from ofa_pipeline.data.sources.split_folders import find_parts
+    from ofa_pipeline.data.sources import find_parts
     from ofa_pipeline.data.sources.walk import keys_above
 
     parts, _ = find_parts(root, above=keys_above(root))
@@ -161,7 +161,7 @@ def _count_rows(path: Path) -> tuple[str, int | None]:
         )
     if path.is_dir():
         _listed(path)  # that it may be read
-    from ofa_pipeline.data.sources.parquet_files import find_parquet_files
+    from ofa_pipeline.data.sources import find_parquet_files
 
     files = [file.path for file in find_parquet_files(path).files]
     rows = sum(_rows(file) for file in files[:GLANCE_FILES])

@@ -11,3 +11,6 @@ Modules:
     lookup_table: Latency look-up tables in its format.
     offline: The search of saved estimates, without a supernet or data.
 """
+
+OPEN_MODULES = ("checkpoints", "hub", "offline", "zoo")
+"""What the command line and `hubconf.py` use; the room has no face of its own."""

@@ -2,6 +2,7 @@
 
 from ofa_pipeline.documents import LatencyFigures
 from ofa_pipeline.params import ANY_DATASET
+from ofa_pipeline.registry.addresses import URI_VARIABLE, is_database
 from ofa_pipeline.registry.choosing import HomeDataset, dataset_label, most_accurate
 from ofa_pipeline.registry.mlflow_registry import MlflowRegistry
 from ofa_pipeline.registry.protocol import Entry, RunNotes, SubnetRegistry, infeasible
@@ -16,6 +17,7 @@ from ofa_pipeline.registry.workspace import open_registry
 
 __all__ = [
     "ANY_DATASET",
+    "URI_VARIABLE",
     "Entry",
     "HomeDataset",
     "LatencyFigures",
@@ -28,6 +30,7 @@ __all__ = [
     "check_reachable",
     "dataset_label",
     "infeasible",
+    "is_database",
     "most_accurate",
     "open_registry",
     "registered_model_name",

@@ -1,5 +1,6 @@
 """Search: the best subnets of every budget, by estimate and then by measurement."""
 
+from ofa_pipeline.search.documents import Describer, picks_document
 from ofa_pipeline.search.evolution import BRIEF, EvolutionSettings, Evolved, evolve
 from ofa_pipeline.search.front import BudgetFinding, Estimates, SearchResult, search_front
 from ofa_pipeline.search.guided import GuidedResult, search_guided
@@ -26,6 +27,7 @@ from ofa_pipeline.search.world import MeasuredWorld, load_knowledge
 __all__ = [
     "BRIEF",
     "BudgetFinding",
+    "Describer",
     "Estimates",
     "EvolutionSettings",
     "Evolved",
@@ -48,7 +50,11 @@ __all__ = [
     "hypervolume",
     "is_efficient",
     "load_knowledge",
+    "picks_document",
     "predict_verify_refit",
     "search_front",
     "search_guided",
 ]
+
+OPEN_MODULES = ("samplers",)
+"""A room in this one."""

@@ -1,31 +1,39 @@
 """From a pick of the search to a bundle that ships.
 
-Only what uses bundles is imported here; `tuning` and `parity`, which make them, are imported
-where they are used.
+Only what uses bundles is imported here; what makes them is imported where it is used.
 """
 
 from ofa_pipeline.specialize.bundle import (
     PREDICTIONS_FILE,
+    WEIGHTS_FILE,
     Bundle,
     bundle_digest,
     load_bundle,
+    shipped_file,
     write_bundle,
 )
 from ofa_pipeline.specialize.certificate import Certificate, Certifier, Verdict
-from ofa_pipeline.specialize.classify import Classifier
+from ofa_pipeline.specialize.classify import Classifier, FloatArray, Squares
 from ofa_pipeline.specialize.lineage import trace_lineage
 from ofa_pipeline.specialize.shipped_code import classify_code
 
 __all__ = [
     "PREDICTIONS_FILE",
+    "WEIGHTS_FILE",
     "Bundle",
     "Certificate",
     "Certifier",
     "Classifier",
+    "FloatArray",
+    "Squares",
     "Verdict",
     "bundle_digest",
     "classify_code",
     "load_bundle",
+    "shipped_file",
     "trace_lineage",
     "write_bundle",
 ]
+
+OPEN_MODULES = ("build", "choice", "tuning")
+"""What makes bundles; it needs torch, which who uses them need not have."""

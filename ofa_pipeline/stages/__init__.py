@@ -24,6 +24,26 @@ if TYPE_CHECKING:
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+__all__ = [
+    "SECONDS",
+    "STAGES",
+    "ItemKind",
+    "Stage",
+    "StageContext",
+    "check_item",
+    "find_stage",
+    "items_of",
+    "missing_outside",
+    "param_sections",
+    "read_paths",
+    "run_stage",
+    "stage_inputs",
+    "warnings_of_run",
+]
+
+OPEN_MODULES = ("events", "register")
+"""What flows need beside the table: what a stage tells them, and the registry before and after."""
+
 ItemKind = Literal["phase", "device"]
 
 SECONDS = "artifacts/seconds"

@@ -12,13 +12,14 @@ from ofa_pipeline.measuring import MeasurementLog
 from ofa_pipeline.params import SearchParams
 from ofa_pipeline.predictor import load_label_noise
 from ofa_pipeline.search import (
+    Describer,
     EvolutionSettings,
     MeasuredWorld,
     VerifySettings,
     load_knowledge,
+    picks_document,
     predict_verify_refit,
 )
-from ofa_pipeline.search.documents import Describer, picks_document
 from ofa_pipeline.search.samplers import build_sampler
 from ofa_pipeline.stages import StageContext, find_stage, stage_inputs
 from ofa_pipeline.tables import EVALUATIONS_SCHEMA, FRONT_SCHEMA, write_table

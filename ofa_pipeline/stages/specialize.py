@@ -36,11 +36,11 @@ from ofa_pipeline.specialize import (
     PREDICTIONS_FILE,
     Certifier,
     bundle_digest,
+    shipped_file,
     trace_lineage,
     write_bundle,
 )
 from ofa_pipeline.specialize.build import BuiltSubnet, SubnetBuilder
-from ofa_pipeline.specialize.bundle import shipped_file
 from ofa_pipeline.specialize.choice import Choice, candidates_of, choose
 from ofa_pipeline.specialize.tuning import Tuner, TuningPlan, tuning_rounds
 from ofa_pipeline.stages import StageContext, find_stage, read_paths, stage_inputs

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
-from ofa_pipeline.data.sources.base import SkippedFile, Source, SourceImage
+from ofa_pipeline.data.sources.base import SkippedFile, Source, SourceImage, check_classes
+from ofa_pipeline.data.sources.class_names import check_class_names, lookalikes
 from ofa_pipeline.data.sources.image_folder import ImageFolderSource
 from ofa_pipeline.data.sources.parquet import ParquetSource
 from ofa_pipeline.data.sources.parquet_columns import Columns
+from ofa_pipeline.data.sources.parquet_files import find_parquet_files
+from ofa_pipeline.data.sources.split_folders import find_parts
 from ofa_pipeline.data.sources.torchvision import TorchvisionSource
 from ofa_pipeline.errors import DatasetError, suggest
 from ofa_pipeline.user import expand_home
@@ -19,8 +22,16 @@ __all__ = [
     "Source",
     "SourceImage",
     "TorchvisionSource",
+    "check_class_names",
+    "check_classes",
+    "find_parquet_files",
+    "find_parts",
+    "lookalikes",
     "open_source",
 ]
+
+OPEN_MODULES = ("torchvision", "walk")
+"""For who looks at a source without opening it: the checks before work, and `predict`."""
 
 FASHION_MNIST_SAMPLE = Path(__file__).parents[1] / "fashion_mnist_sample.parquet"
 """12,000 images that come with the package."""

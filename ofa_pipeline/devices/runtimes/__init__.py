@@ -6,6 +6,8 @@ from ofa_pipeline.devices.runtime import Runtime
 from ofa_pipeline.errors import DeviceError, suggest
 from ofa_pipeline.parts import part_names
 
+__all__ = ["find_runtime", "runtime_names"]
+
 
 def runtime_names() -> tuple[str, ...]:
     """Return the names of all runtimes, in alphabetical order."""

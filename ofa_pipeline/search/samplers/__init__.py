@@ -10,6 +10,11 @@ from ofa_pipeline.errors import ParamsError, suggest
 from ofa_pipeline.parts import part_names
 from ofa_pipeline.search.sampling import Sampler
 
+__all__ = ["build_sampler", "sampler_names"]
+
+OPEN_MODULES = ("ours",)
+"""The sampler of who names none."""
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
