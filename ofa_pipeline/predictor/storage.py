@@ -9,6 +9,7 @@ import numpy as np
 from ofa_pipeline.arch import SearchSpace
 from ofa_pipeline.artifacts import read_json, write_bytes, write_json
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
+from ofa_pipeline.predictor.kinds import build_predictor
 from ofa_pipeline.predictor.protocol import Settings, StorablePredictor
 
 _ARRAYS = "predictor.npz"
