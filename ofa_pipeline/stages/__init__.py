@@ -134,7 +134,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         name="profile_latency",
         item_kind="device",
-        reads=("artifacts/dataset/classes.json",),
+        reads=(f"artifacts/dataset/{Layout.CLASSES}",),
         writes="artifacts/latency/{item}",
         is_timed=True,
         params=("space", "latency", "devices.{item}.card"),

@@ -30,7 +30,7 @@ class SkippedFile:
     reason: str
 
 
-class Source(Protocol):
+class DatasetSource(Protocol):
     """A source of labelled images, checked as far as that goes without decoding."""
 
     @property
