@@ -10,14 +10,14 @@ from ofa_pipeline.artifacts import Layout, write_json
 
 MADE_BY = "ofa-pipeline stage prepare_dataset"
 SHOWN_CLASSES = 2
-"""Of the first and of the last, where not all are shown."""
+"""Number of first and of last classes that are shown where there are too many."""
 ALL_CLASSES = 5
 """As many are shown, all of them."""
 NARROW = 60
 """Below this width, a text begins behind its label instead of in a column."""
 
 Fate = Literal["lost", "skipped", "left out"]
-"""Lost: an image that cannot be decoded. Skipped: a file that is none, or no class has. Left out:
+"""Lost: an image that cannot be decoded. Skipped: no image, or of no class. Left out:
 a training image that a held-out one equals."""
 
 
@@ -74,7 +74,7 @@ class DatasetSummary:
     num_read: int
     """Images that were decoded."""
     num_copies: int
-    """Of them, those whose pixels another one has, beyond the first of each."""
+    """Images whose pixels an earlier one has."""
     image_size_px: int
     splits: tuple[SplitSummary, ...]
     num_classes: int
@@ -89,7 +89,7 @@ class DatasetSummary:
     """By fate, the most frequent reason first."""
     warnings: tuple[str, ...]
     format: Literal[1] = 1
-    """Of the document, which is written without it: digests of trainings depend on the file."""
+    """Format number, which the file lacks: digests of trainings depend on the file."""
 
     def num_passed(self, fate: Fate) -> int:
         """Return how many files had a fate."""
@@ -109,7 +109,7 @@ def write_summary(summary: DatasetSummary, folder: Path) -> None:
 
 
 def read_summary(folder: Path) -> DatasetSummary | None:
-    """Read the summary of a prepared dataset; None where there is none, as of earlier versions.
+    """Read the summary of a prepared dataset; None if an earlier version prepared it without one.
 
     Raises:
         ManifestMismatchError: If the file is not a summary.

@@ -188,7 +188,7 @@ class Dataset:
     folder: Path
     class_names: tuple[str, ...]
     normalization: Normalization
-    """Of training pixels."""
+    """Statistics of the training pixels."""
     image_size_px: int
     """Side of the decoded images."""
     memory_limit_bytes: int

@@ -68,7 +68,7 @@ SHOWN = 5
 """Examples in an error message."""
 LEVELS = np.arange(256, dtype=np.int64)
 MIN_STD = 1 / 255
-"""Of a channel: one grey level, so that normalizing a constant channel divides by something."""
+"""Smallest deviation of a channel, one gray level: a constant channel is not divided by zero."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,21 +80,21 @@ class DatasetOptions:
     image_size_px: int
     """Images whose shorter side is larger are resized to it."""
     test_fraction: float
-    """Of each class; has no effect where the source has a test split of its own."""
+    """Share of each class; without effect where the source has a test split of its own."""
     selection_fraction: float
-    """Of each class; has no effect where the source has a validation split of its own."""
+    """Share of each class; without effect where the source has a validation split of its own."""
     calibration_fraction: float
-    """Of each class."""
+    """Share of each class."""
     max_bad_fraction: float
-    """Of the source's images that may be unreadable."""
+    """Share of the source's images that may be unreadable."""
     shard_rows: int
     """Images a Parquet file."""
     seed: int
-    """Of the splits."""
+    """Seed of the splits."""
     image_column: str = "image"
-    """Of Parquet files."""
+    """Column of a Parquet file."""
     label_column: str = "label"
-    """Of Parquet files."""
+    """Column of a Parquet file."""
     value_range: ValueRange | None = None
     """As `decode_source_image` takes it."""
 

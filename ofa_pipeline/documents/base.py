@@ -42,8 +42,8 @@ class Document(Part):
     """The whole content of a JSON file. Its title says what it holds."""
 
     format: Literal[1] = 1
-    """Of the file; files of earlier versions lack it and are of format 1. It grows when an older
-    version of this package could not read the file any more."""
+    """Format of the file; files of earlier versions lack it and are of format 1. It grows when an
+    older version of this package could not read the file any more."""
 
 
 class UnnumberedDocument(Document):

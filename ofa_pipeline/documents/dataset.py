@@ -27,7 +27,7 @@ class PixelStatistics(UnnumberedDocument):
     model_config = ConfigDict(title="the statistics of a dataset")
 
     mean: Channels
-    """Of each channel, of training pixels in [0, 1]."""
+    """Mean of each channel, of training pixels in [0, 1]."""
     std: Channels
     image_size_px: Annotated[int, Field(ge=1)]
     """Side of the decoded images."""

@@ -175,7 +175,7 @@ def require_fitted(state: PredictorState | None, kind: str) -> PredictorState:
     """Return the state.
 
     Raises:
-        ParamsError: If there is none.
+        ParamsError: If the predictor is not fitted.
     """
     if state is None:
         raise ParamsError(f"the {kind} predictor must be fitted before it can predict")

@@ -58,7 +58,7 @@ class Cell:
     count: int
     style: str
     share: str
-    """Of the row, as the style sheet takes it; empty for none."""
+    """Share of the row, as the style sheet takes it; empty for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +78,7 @@ class Confusion:
     predicted: str
     count: int
     share: float
-    """Of the true class."""
+    """Share of the true class."""
 
 
 def render_page(contents: ReportContents, charts: Mapping[str, str]) -> str:

@@ -24,7 +24,7 @@ class SourceImage:
 
 @dataclass(frozen=True, slots=True)
 class SkippedFile:
-    """A file among the images that is none."""
+    """A file among the images that is no image."""
 
     path: str
     reason: str

@@ -22,7 +22,7 @@ from ofa_pipeline.predictor.protocol import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoostingSettings:
-    """Of gradient boosting."""
+    """Settings of gradient boosting."""
 
     num_trees: int = 120
     max_depth: int = 3

@@ -24,7 +24,7 @@ from ofa_pipeline.predictor.protocol import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MlpSettings:
-    """Of the ensemble of perceptrons.
+    """Settings of the ensemble of perceptrons.
 
     Source:
         Three layers on one-hot genes as in Cai et al. 2020, appendix A (there of 400, on 16,000
