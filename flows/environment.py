@@ -5,7 +5,7 @@ from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from flows.settings import Found, PrefectSettingsError, read_settings
+from flows.settings import PrefectSettingsError, Setting, read_settings
 from ofa_pipeline.cli.environment import settle_environment, start_our_own_code
 from ofa_pipeline.proxies import LOCAL_HOSTS, unusable_proxies
 
@@ -15,7 +15,7 @@ _KEPT_PROXIES = "OFA_KEPT_PROXIES"
 """Environment variable with proxies that Prefect's client fails on, kept for the stages."""
 
 
-def set_up_prefect(root: Path, environment: MutableMapping[str, str]) -> Found | None:
+def set_up_prefect(root: Path, environment: MutableMapping[str, str]) -> Setting | None:
     """Set what the user has not set.
 
     Runs are recorded in the workspace, unless a Prefect server is configured: by
@@ -58,7 +58,9 @@ def stage_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {**values, **json.loads(values.pop(_KEPT_PROXIES, "{}"))}
 
 
-def _put_unusable_proxies_away(environment: MutableMapping[str, str], server: Found | None) -> None:
+def _put_unusable_proxies_away(
+    environment: MutableMapping[str, str], server: Setting | None
+) -> None:
     """Keep proxies from Prefect's client that it cannot be built with, where it needs none."""
     found = unusable_proxies(environment)
     if not found:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import httpx
 
-from flows.settings import Found
+from flows.settings import Setting
 from ofa_pipeline.errors import OfaPipelineError
 
 PATIENCE_S = 60.0
@@ -23,7 +23,7 @@ class PrefectServerError(OfaPipelineError):
     """The user's Prefect server does not answer."""
 
 
-def check_server(server: Found) -> None:
+def check_server(server: Setting) -> None:
     """Check that a Prefect server answers.
 
     Raises:
@@ -38,7 +38,7 @@ def check_server(server: Found) -> None:
         )
 
 
-def wait_for_loss(server: Found, is_over: threading.Event) -> str | None:
+def wait_for_loss(server: Setting, is_over: threading.Event) -> str | None:
     """Wait until a Prefect server has not answered for a minute.
 
     Returns:

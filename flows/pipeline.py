@@ -17,7 +17,7 @@ from flows.crashes import mark_crashed_runs
 from flows.dvc_client import DvcClient, StageFailedError
 from flows.notices import notices_shown
 from flows.results import show_results
-from flows.stages import DISPLAY, Outcome, bring_up_to_date
+from flows.stages import DISPLAY, StageOutcome, bring_up_to_date
 from ofa_pipeline.masking import mask_logs
 from ofa_pipeline.params import load_params
 from ofa_pipeline.parent import end_with_parent
@@ -96,8 +96,8 @@ def serve_devices(dvc: DvcClient, devices: Iterable[str]) -> None:
         )
 
 
-def _submit_chain(dvc: DvcClient, device: str) -> list[PrefectFuture[Outcome]]:
-    chain: list[PrefectFuture[Outcome]] = []
+def _submit_chain(dvc: DvcClient, device: str) -> list[PrefectFuture[StageOutcome]]:
+    chain: list[PrefectFuture[StageOutcome]] = []
     for stage in DEVICE_STAGES:
         chain.append(
             bring_up_to_date.submit(dvc, stage, device, return_state=False, wait_for=chain[-1:])
@@ -105,7 +105,7 @@ def _submit_chain(dvc: DvcClient, device: str) -> list[PrefectFuture[Outcome]]:
     return chain
 
 
-def _finished(chain: list[PrefectFuture[Outcome]]) -> list[PrefectFuture[Outcome]]:
+def _finished(chain: list[PrefectFuture[StageOutcome]]) -> list[PrefectFuture[StageOutcome]]:
     for future in chain:
         future.wait()
     return chain

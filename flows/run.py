@@ -2,26 +2,23 @@
 
 import argparse
 import os
-import signal
 import sys
 import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from flows.dvc_client import StageFailedError
 from flows.environment import API_VARIABLE, set_up_prefect
 from flows.server import prefect_server
-from flows.settings import Found, import_prefect
+from flows.settings import Setting, import_prefect
 from flows.watch import ServerLostError, ServerWatch, leave
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli.display import Display, duration_text
 from ofa_pipeline.cli.output import PLAIN, report_error, stderr, stdout
 from ofa_pipeline.errors import RegistryError
-from ofa_pipeline.exit_codes import EXIT_ERROR, EXIT_TERMINATED, exit_code_of
+from ofa_pipeline.exit_codes import EXIT_ERROR, exit_code_of, exit_on_sigterm
 from ofa_pipeline.masking import mask_logs, mask_secrets
 from ofa_pipeline.params import Params, load_params
 from ofa_pipeline.preflight import check_before_work
@@ -39,7 +36,7 @@ def main(arguments: list[str]) -> int:
     """
     options = _parse(arguments)
     root = options.workspace.resolve()
-    signal.signal(signal.SIGTERM, _terminate)
+    exit_on_sigterm()
     try:
         params = load_params(root / "params.yaml")
         for device in options.device:
@@ -74,10 +71,6 @@ def _as_outage(error: BaseException) -> BaseException:
     return as_outage(error) or error
 
 
-def _terminate(_: int, __: FrameType | None) -> NoReturn:
-    raise SystemExit(EXIT_TERMINATED)
-
-
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m flows.run", description=__doc__)
     parser.add_argument("--workspace", type=Path, default=Path())
@@ -86,7 +79,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _run_flow(root: Path, devices: list[str], server: Found | None) -> None:
+def _run_flow(root: Path, devices: list[str], server: Setting | None) -> None:
     stderr.print("starting Prefect ...", style="dim")
     with ExitStack() as stack:
         watch = _start_server(root, stack) if server is None else _check_server(server)
@@ -107,7 +100,7 @@ def _start_server(root: Path, stack: ExitStack) -> ServerWatch:
     return ServerWatch(server.wait_for_end)
 
 
-def _check_server(server: Found) -> ServerWatch:
+def _check_server(server: Setting) -> ServerWatch:
     """Check that the user's server is there."""
     from flows.outage import check_server, wait_for_loss
 

@@ -8,12 +8,10 @@ its page on ``--port`` and its records in the workspace.
 import argparse
 import importlib
 import os
-import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, cast
 
 from flows.deployments import DEPLOYMENTS, RUNS_AT_A_TIME, WHEN_ONE_RUNS, Deployment
 from flows.environment import API_VARIABLE, set_up_prefect
@@ -22,7 +20,7 @@ from flows.server import prefect_server
 from flows.settings import import_prefect
 from flows.watch import ServerLostError, ServerWatch, leave
 from ofa_pipeline.cli.output import report_error, stdout
-from ofa_pipeline.exit_codes import EXIT_ERROR, EXIT_TERMINATED, exit_code_of
+from ofa_pipeline.exit_codes import EXIT_ERROR, exit_code_of, exit_on_sigterm
 from ofa_pipeline.masking import mask_logs
 from ofa_pipeline.params import load_params
 from ofa_pipeline.preflight import check_prefect
@@ -43,7 +41,7 @@ def main(arguments: list[str]) -> int:
     """
     options = _parse(arguments)
     root = options.workspace.resolve()
-    signal.signal(signal.SIGTERM, _terminate)
+    exit_on_sigterm()
     try:
         params = load_params(root / "params.yaml")
         mask_logs()
@@ -76,10 +74,6 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="of the server's page")
     parser.add_argument("--debug", action="store_true")
     return parser.parse_args(arguments)
-
-
-def _terminate(_: int, __: FrameType | None) -> NoReturn:
-    raise SystemExit(EXIT_TERMINATED)
 
 
 def _serve(root: Path, *, cron: str, timezone: str) -> None:

@@ -33,7 +33,7 @@ _DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @contextmanager
-def prefect_server(root: Path, *, port: int | None = None) -> Iterator["Server"]:
+def prefect_server(root: Path, *, port: int | None = None) -> Iterator["PrefectServer"]:
     """Start a server in the background and stop it at the end; the caller waits until it answers.
 
     Args:
@@ -42,14 +42,14 @@ def prefect_server(root: Path, *, port: int | None = None) -> Iterator["Server"]
             that only records, on any free port.
     """
     with_interface = port is not None
-    server = Server(root, port or _free_port(), with_interface=with_interface)
+    server = PrefectServer(root, port or _free_port(), with_interface=with_interface)
     try:
         yield server
     finally:
         server.stop()
 
 
-class Server:
+class PrefectServer:
     """A server that is starting or runs."""
 
     def __init__(self, root: Path, port: int, *, with_interface: bool) -> None:

@@ -24,7 +24,7 @@ class PrefectSettingsError(OfaPipelineError):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Setting:
     """The value of a setting and where it stands."""
 
     value: str
@@ -42,7 +42,7 @@ class PrefectSettings:
     has_profiles: bool
     """Whether the user has such a file, and so a home of Prefect."""
 
-    def find(self, name: str) -> Found | None:
+    def find(self, name: str) -> Setting | None:
         """Return what counts of a setting; None where nobody has set it.
 
         Args:
@@ -50,7 +50,7 @@ class PrefectSettings:
         """
         for where, values in self.sources:
             if values.get(name) is not None:
-                return Found(str(values[name]), where)
+                return Setting(str(values[name]), where)
         return None
 
 

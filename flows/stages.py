@@ -42,7 +42,7 @@ _LOG_WIDTH = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class StageOutcome:
     """How a stage came to be up to date."""
 
     address: str
@@ -91,7 +91,7 @@ def _name_of_run() -> str:
     retry_delay_seconds=[5, 30],
     retry_condition_fn=is_worth_retrying,
 )
-def bring_up_to_date(dvc: DvcClient, stage: str, item: str | None = None) -> Outcome:
+def bring_up_to_date(dvc: DvcClient, stage: str, item: str | None = None) -> StageOutcome:
     """Bring one stage of a workspace up to date.
 
     Args:
@@ -132,7 +132,7 @@ def _missing(row: Stage, item: str | None, root: Path) -> tuple[str, ...]:
     return missing_outside(row, item, layout=Layout(root), params=load_params(root / "params.yaml"))
 
 
-def _ask_for(dvc: DvcClient, address: str, *, force: bool = False) -> Outcome:
+def _ask_for(dvc: DvcClient, address: str, *, force: bool = False) -> StageOutcome:
     """Ask for a stage inside a task; with `force`, also when nothing changed.
 
     Raises:
@@ -150,7 +150,9 @@ def _ask_for(dvc: DvcClient, address: str, *, force: bool = False) -> Outcome:
     kind: OutcomeKind = "ran" if watcher.has_started else "restored" if changed else "skipped"
     if is_check:
         kind = "checked"
-    outcome = Outcome(address=address, kind=kind, duration_s=duration_s, note=watcher.last_message)
+    outcome = StageOutcome(
+        address=address, kind=kind, duration_s=duration_s, note=watcher.last_message
+    )
     get_run_logger().info(outcome.text)
     if display:
         display.line(outcome.text, style="" if kind == "ran" else "dim")

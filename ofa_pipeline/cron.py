@@ -59,7 +59,7 @@ def check_cron(text: str) -> str:
         The expression.
 
     Raises:
-        ValueError: If it is none, or names days that no month has; says which column is wrong.
+        ValueError: If it is no cron expression, or names days that no month has; says which column.
     """
     if text.lower() in _ALIASES:
         return text

@@ -4,23 +4,20 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from ofa_pipeline.artifacts import read_json, write_json
-from ofa_pipeline.errors import ManifestMismatchError
+from ofa_pipeline.artifacts import Layout, write_json
 
-SUMMARY_NAME = "summary.json"
-"""Beside the shards."""
 MADE_BY = "ofa-pipeline stage prepare_dataset"
 SHOWN_CLASSES = 2
-"""Of the first and of the last, where not all are shown."""
+"""Number of first and of last classes that are shown where there are too many."""
 ALL_CLASSES = 5
 """As many are shown, all of them."""
 NARROW = 60
 """Below this width, a text begins behind its label instead of in a column."""
 
 Fate = Literal["lost", "skipped", "left out"]
-"""Lost: an image that cannot be decoded. Skipped: a file that is none, or no class has. Left out:
+"""Lost: an image that cannot be decoded. Skipped: no image, or of no class. Left out:
 a training image that a held-out one equals."""
 
 
@@ -77,7 +74,7 @@ class DatasetSummary:
     num_read: int
     """Images that were decoded."""
     num_copies: int
-    """Of them, those whose pixels another one has, beyond the first of each."""
+    """Images whose pixels an earlier one has."""
     image_size_px: int
     splits: tuple[SplitSummary, ...]
     num_classes: int
@@ -91,45 +88,12 @@ class DatasetSummary:
     passed: tuple[Passed, ...]
     """By fate, the most frequent reason first."""
     warnings: tuple[str, ...]
+    format: Literal[1] = 1
+    """Format number, which the file lacks: digests of trainings depend on the file."""
 
     def num_passed(self, fate: Fate) -> int:
         """Return how many files had a fate."""
         return sum(item.count for item in self.passed if item.fate == fate)
-
-    @classmethod
-    def from_document(cls, values: Mapping[str, Any]) -> "DatasetSummary":
-        """Return the summary of a JSON document.
-
-        Raises:
-            KeyError, TypeError: If it is none.
-        """
-        sizes = values["sizes"]
-        names = [item["name"] for item in values["splits"]]
-        return cls(
-            **{
-                **values,
-                "splits": tuple(SplitSummary(**item) for item in values["splits"]),
-                "classes": tuple(_class_of(item, names) for item in values["classes"]),
-                "smallest_class": _class_of(values["smallest_class"], names),
-                "largest_class": _class_of(values["largest_class"], names),
-                "modes": most_frequent_first(values["modes"]),
-                "sizes": SizeSummary(
-                    smallest=tuple(sizes["smallest"]),
-                    largest=tuple(sizes["largest"]),
-                    frequent=tuple((w, h, n) for w, h, n in sizes["frequent"]),
-                ),
-                "passed": tuple(
-                    Passed(**{**item, "examples": tuple(item["examples"])})
-                    for item in values["passed"]
-                ),
-                "warnings": tuple(values["warnings"]),
-            }
-        )
-
-
-def _class_of(values: Mapping[str, Any], splits: Sequence[str]) -> ClassSummary:
-    counts = values["num_images"]
-    return ClassSummary(name=values["name"], num_images={name: counts[name] for name in splits})
 
 
 def most_frequent_first(counts: Mapping[str, int]) -> dict[str, int]:
@@ -139,25 +103,23 @@ def most_frequent_first(counts: Mapping[str, int]) -> dict[str, int]:
 
 def write_summary(summary: DatasetSummary, folder: Path) -> None:
     """Write the summary beside the shards: no clock, host or path of this machine."""
-    write_json(folder / SUMMARY_NAME, asdict(summary))
+    values = asdict(summary)
+    del values["format"]
+    write_json(folder / Layout.DATASET_SUMMARY, values)
 
 
 def read_summary(folder: Path) -> DatasetSummary | None:
-    """Read the summary of a prepared dataset; None where there is none, as of earlier versions.
+    """Read the summary of a prepared dataset; None if an earlier version prepared it without one.
 
     Raises:
         ManifestMismatchError: If the file is not a summary.
     """
-    path = folder / SUMMARY_NAME
+    from ofa_pipeline.documents import read_document
+
+    path = folder / Layout.DATASET_SUMMARY
     if not path.exists():
         return None
-    values = read_json(path, made_by=MADE_BY)
-    try:
-        return DatasetSummary.from_document(values)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ManifestMismatchError(
-            f"{path} is not the summary of a dataset ({error}). Produce it again with: {MADE_BY}"
-        ) from error
+    return read_document(path, DatasetSummary, remake=MADE_BY)
 
 
 # ---- as text ----------------------------------------------------------------------------------
@@ -196,9 +158,10 @@ def summary_entries(summary: DatasetSummary) -> Iterator[tuple[str, str]]:
     for index, item in enumerate(summary.classes):
         if left and index == SHOWN_CLASSES:
             yield "", f"... {left:,} more ..."
-        yield "", _class_text(item)
+        yield "", _class_text(item, summary)
     yield "sizes", _sizes_text(summary.sizes, summary.num_read)
-    yield "modes", ", ".join(f"{mode} ({count:,})" for mode, count in summary.modes.items())
+    modes = most_frequent_first(summary.modes)
+    yield "modes", ", ".join(f"{mode} ({count:,})" for mode, count in modes.items())
     for passed in summary.passed:
         yield passed.fate, _passed_text(passed)
 
@@ -214,15 +177,16 @@ def _classes_text(summary: DatasetSummary) -> str:
     smallest, largest = summary.smallest_class, summary.largest_class
     if smallest.total == largest.total:
         return f"{summary.num_classes:,} of {largest.total:,} images each"
-    text = quoted(smallest.name) if smallest in summary.classes else _class_text(smallest)
+    text = quoted(smallest.name) if smallest in summary.classes else _class_text(smallest, summary)
     return (
         f"{summary.num_classes:,}; the largest has {largest.total:,} images "
         f"({quoted(largest.name)}), the smallest {smallest.total:,} ({text})"
     )
 
 
-def _class_text(item: ClassSummary) -> str:
-    counts = ", ".join(f"{name} {count:,}" for name, count in item.num_images.items())
+def _class_text(item: ClassSummary, summary: DatasetSummary) -> str:
+    splits = [split.name for split in summary.splits if split.name in item.num_images]
+    counts = ", ".join(f"{name} {item.num_images[name]:,}" for name in splits)
     return f"{quoted(item.name)}: {counts}"
 
 

@@ -1,6 +1,8 @@
 """The exit codes of our programs: what a shell, DVC and a flow read from a stage that ended."""
 
 import signal
+from types import FrameType
+from typing import NoReturn
 
 from ofa_pipeline.errors import InfeasibleConstraintError, WorkspaceBusyError
 
@@ -38,3 +40,12 @@ def exit_code_of_process(returncode: int) -> int:
         returncode: As `subprocess` has it: -N of a child that signal N has killed.
     """
     return 128 - returncode if returncode < 0 else returncode
+
+
+def exit_on_sigterm() -> None:
+    """Have SIGTERM raise `SystemExit` in the main thread: what runs is saved, and said."""
+    signal.signal(signal.SIGTERM, _exit)
+
+
+def _exit(_: int, __: FrameType | None) -> NoReturn:
+    raise SystemExit(EXIT_TERMINATED)

@@ -56,7 +56,7 @@ def graph_warning(root: Path) -> str:
 
 
 def missing_of_graph(root: Path) -> Lacks:
-    """Return what the graph of a workspace lacks of the package's; nothing where there is none.
+    """Return what the graph of a workspace lacks of the package's; empty where it has no graph.
 
     A stage that names no code of the package at all is somebody's own: then code is not missed.
 

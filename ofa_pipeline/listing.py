@@ -120,7 +120,7 @@ def list_files(root: Path) -> Iterator[ListedFile]:
     browsers leave are no part of a source. A file yields itself, under no name.
 
     Raises:
-        DatasetError: If a folder cannot be read, or there is nothing.
+        DatasetError: If a folder cannot be read, or nothing is found.
     """
     path = os.fsencode(root)
     try:
@@ -220,7 +220,7 @@ def _is_listed(name: bytes) -> bool:
 
 
 def _state_of(entry: "os.DirEntry[bytes]") -> os.stat_result | None:
-    """Return the state of what a name leads to; None where that is nothing."""
+    """Return the state of what a name leads to; None where it leads nowhere."""
     with suppress(OSError):
         return entry.stat()
     return None

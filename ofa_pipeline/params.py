@@ -73,7 +73,7 @@ Count = Annotated[int, Field(ge=1, le=10**9)]
 Channels = Annotated[int, Field(ge=1, le=2**16)]
 Ratio = Annotated[float, Field(gt=0, le=64)]
 Few = Field(max_length=64)
-"""Of the entries of a list."""
+"""Limit of the number of entries of a list."""
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 SMALL_IMAGES = "mobilenet_v3_small_images"
@@ -111,9 +111,9 @@ class DatasetParams(Section):
     shard_rows: Count
     seed: Seed
     image_column: Text = "image"
-    """Of Parquet files."""
+    """Column of a Parquet file."""
     label_column: Text = "label"
-    """Of Parquet files."""
+    """Column of a Parquet file."""
     value_range: tuple[Finite, Finite] | None = None
     """Values that become 0 and 255 where an image has more than 8 bits a channel."""
 
@@ -246,7 +246,7 @@ class PhaseParams(Section):
     kernel_sizes: Annotated[tuple[int, ...], Few]
     expand_ratios: Annotated[tuple[float, ...], Few]
     width_multipliers: Annotated[tuple[float, ...], Few] | None = None
-    """Of spaces with elastic width; left out, all of them."""
+    """Choices of spaces with elastic width; left out, all of them."""
     epochs: Count
     """Besides the warm-up; more where they are fewer than `min_steps`."""
     min_steps: Annotated[int, Field(ge=0, le=10**9)] = 0
@@ -319,7 +319,7 @@ class TrainingParams(Section):
     dropout: Annotated[float, Field(ge=0, lt=1)]
     augmentation: Literal["none", "crop_flip", "random_resized_crop"]
     calibration_images: Count
-    """Of the teacher, and of the subnets that are validated after each epoch."""
+    """Images that the teacher and the subnets validated after each epoch are calibrated on."""
     validation_images: Count
     """Selection images that the smallest and the largest subnet are validated on."""
     checkpoint_minutes: Positive

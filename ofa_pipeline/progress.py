@@ -27,7 +27,7 @@ class ProgressEvent:
     seconds_left: float = 0.0
     metrics: Mapping[str, float] = field(default_factory=dict)
     is_warning: bool = False
-    """Of a message: whether something went wrong that does not stop the work."""
+    """Whether a message says that something went wrong that does not stop the work."""
 
 
 Sink = Callable[[ProgressEvent], None]

@@ -16,7 +16,7 @@ from ofa_pipeline.errors import ManifestMismatchError
 from ofa_pipeline.progress import Reporter
 
 SUMMARY_KEY = "warnings"
-"""Of a manifest's summary."""
+"""Key in a manifest's summary."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

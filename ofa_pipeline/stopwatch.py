@@ -23,7 +23,7 @@ class Seconds:
     """Time that was spent on something."""
 
     cpu_s: float = 0.0
-    """Of the process, over all its threads."""
+    """CPU seconds of the process, over all its threads."""
     wall_s: float = 0.0
     is_complete: bool = True
     """Whether nothing is missing: not what a killed run did after its last note, nor what an

@@ -16,7 +16,7 @@ from ofa_pipeline.arch import Arch
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
 
 Kind = Literal["measured", "estimated", "computed", "given"]
-"""Of a number: read off an experiment, predicted by a model, derived exactly, chosen by us."""
+"""Where a number is from: an experiment, a model, an exact derivation, our choice."""
 
 
 def column(

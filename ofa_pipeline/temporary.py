@@ -47,7 +47,7 @@ def temporary_root() -> Path:
     """Return the folder for temporary files: ``TMPDIR``, else the system's.
 
     Raises:
-        OfaPipelineError: If there is none that can be written.
+        OfaPipelineError: If no folder can be written.
     """
     try:
         return Path(tempfile.gettempdir())

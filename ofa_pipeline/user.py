@@ -23,7 +23,7 @@ def settle_user(environment: MutableMapping[str, str]) -> None:
     """Set what names the user and the home, where what is set cannot be right.
 
     ``LOGNAME`` is set where nothing names the user, or the name is that of another uid. ``HOME`` is
-    set where there is none that can be entered, to a private folder among the temporary files;
+    set where no home can be entered, to a private folder among the temporary files;
     ``XDG_CACHE_HOME`` and ``MPLCONFIGDIR``, where the home cannot be written to.
 
     Raises:

@@ -91,7 +91,7 @@ class _Scan:
         """Look through the events of a parser.
 
         Raises:
-            YamlError: If the document is too deep or long, or is none of settings.
+            YamlError: If the document is too deep or long, or does not hold settings.
         """
         for event in parsed:
             where = f"{self.origin}, line {event.start_mark.line + 1}"

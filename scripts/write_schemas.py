@@ -12,21 +12,25 @@ from pydantic import TypeAdapter
 
 from ofa_pipeline import documents
 from ofa_pipeline.artifacts import Layout, Manifest
+from ofa_pipeline.dataset_summary import DatasetSummary
 
 FOLDER = Path(__file__).parents[1] / "docs" / "schemas"
 MODELS: Mapping[str, type[Any]] = {
     Layout.ACCURACY_NOISE: documents.AccuracyNoise,
     Layout.BUNDLES: documents.BundleIndex,
     Layout.CARD: documents.Card,
+    Layout.CLASSES: documents.ClassNames,
+    Layout.DATASET_SUMMARY: DatasetSummary,
     Layout.DEVICE_PROFILE: documents.DeviceProfile,
     Layout.LATENCY_MODEL: documents.FittedLatency,
     Layout.PICKS: documents.Picks,
     Layout.PREDICTOR_REPORT: documents.PredictorReport,
     Layout.RECEIPTS: documents.Receipts,
+    Layout.STATISTICS: documents.PixelStatistics,
     Layout.SUBNET: documents.SubnetDescription,
     Layout.MANIFEST: Manifest,
 }
-"""By the name of the file; the manifest is no pydantic model, but has a schema all the same."""
+"""By the name of the file; manifest and summary are dataclasses, but have schemas all the same."""
 
 
 def schemas() -> dict[str, str]:

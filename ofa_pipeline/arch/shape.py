@@ -37,7 +37,7 @@ class BlockGroup:
     out_channels: int
     """At width multiplier 1."""
     stride: int
-    """Of the first block; the others have stride 1."""
+    """Stride of the first block; the others have stride 1."""
     depths: tuple[int, ...]
     """Numbers of blocks that may run, ascending."""
     kernel_sizes: tuple[int, ...]
@@ -69,9 +69,9 @@ class MBConvBackbone:
     first_block_channels: int
     first_block_activation: Activation
     final_channels: int
-    """Of the 1x1 convolution before pooling."""
+    """Outputs of the 1x1 convolution before pooling."""
     feature_mix_channels: int | None
-    """Of the 1x1 convolution after pooling; None where there is none (ProxylessNAS)."""
+    """Outputs of the 1x1 convolution after pooling; None in networks without it (ProxylessNAS)."""
     head_activation: Activation
     bn_eps: float = 1e-5
     bn_momentum: float = 0.1

@@ -23,11 +23,11 @@ class Arch:
     depths: tuple[int, ...]
     """Number of blocks that run in each block group."""
     kernel_sizes: tuple[int, ...]
-    """Of each block that runs, in block order; ``len == sum(depths)``."""
+    """One for each block that runs, in block order; ``len == sum(depths)``."""
     expand_ratios: tuple[float, ...]
-    """Of each block that runs, in block order; ``len == sum(depths)``."""
+    """One for each block that runs, in block order; ``len == sum(depths)``."""
     width_multipliers: tuple[float, ...] = ()
-    """Of each width site; empty where width is not elastic."""
+    """One for each width site; empty where width is not elastic."""
 
     def __post_init__(self) -> None:
         """Normalise the number types and check that the lengths agree."""

@@ -70,7 +70,7 @@ def digest_input(path: Path) -> str:
     """Return the digest of an artifact folder (its manifest's) or of a single file.
 
     Raises:
-        MissingArtifactError: If there is nothing.
+        MissingArtifactError: If the artifact is missing.
     """
     if path.is_dir():
         return Manifest.read(path, made_by="ofa-pipeline run").digest

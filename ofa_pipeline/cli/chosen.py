@@ -45,7 +45,7 @@ def find_version(registry: "SubnetRegistry", uri: str) -> "RegisteredSubnet":
     return found[uri]
 
 
-def choose(
+def choose_subnet(
     registry: "SubnetRegistry",
     *,
     device: str | None,

@@ -15,7 +15,7 @@ LINE_EVERY_S = 15.0
 """Between two lines of progress where there is no terminal."""
 
 _WIDEST = 100
-"""Of a text: longer lines are hard to read."""
+"""Most characters of a line: longer ones are hard to read."""
 _MINUTE_S = 60
 _HOUR_S = 3600
 

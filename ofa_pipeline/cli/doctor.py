@@ -42,7 +42,7 @@ _GIB = 2**30
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Fact:
     """One line of the doctor."""
 
     what: str
@@ -73,19 +73,19 @@ def doctor(*, workspace: WorkspaceOption = Path()) -> None:
         raise typer.Exit(EXIT_ERROR)
 
 
-def _machine(workspace: Path) -> Iterator[Finding]:
+def _machine(workspace: Path) -> Iterator[Fact]:
     import psutil
 
     memory = psutil.virtual_memory()
     cores = usable_cores()
-    yield Finding("Python", platform.python_version())
-    yield Finding(
+    yield Fact("Python", platform.python_version())
+    yield Fact(
         "machine",
         f"{cores} usable cores, {memory.available / _GIB:.1f} of {memory.total / _GIB:.1f} GiB "
         f"memory free, {shutil.disk_usage(workspace).free / _GIB:.1f} GiB disk free",
     )
     git = shutil.which("git")
-    yield Finding(
+    yield Fact(
         "git",
         git or "not found",
         bool(git),
@@ -93,20 +93,20 @@ def _machine(workspace: Path) -> Iterator[Finding]:
     )
 
 
-def _packages() -> Iterator[Finding]:
+def _packages() -> Iterator[Fact]:
     for name in _PACKAGES:
         try:
-            yield Finding(name, importlib.metadata.version(name))
+            yield Fact(name, importlib.metadata.version(name))
         except importlib.metadata.PackageNotFoundError:
-            yield Finding(name, "not installed", is_good=False, advice="make setup")
+            yield Fact(name, "not installed", is_good=False, advice="make setup")
 
 
-def _runtimes() -> Iterator[Finding]:
+def _runtimes() -> Iterator[Fact]:
     from ofa_pipeline.devices import probe_runtimes
 
     for probe in probe_runtimes():
         found = probe.version or "not installed"
-        yield Finding(
+        yield Fact(
             f"runtime {probe.name}",
             found if probe.is_available else f"{found}, not usable here",
             probe.is_available,
@@ -114,7 +114,7 @@ def _runtimes() -> Iterator[Finding]:
         )
 
 
-def _workspace(workspace: Path) -> Iterator[Finding]:
+def _workspace(workspace: Path) -> Iterator[Fact]:
     from ofa_pipeline.params import load_params
     from ofa_pipeline.preflight import look
 
@@ -122,14 +122,14 @@ def _workspace(workspace: Path) -> Iterator[Finding]:
     try:
         params = load_params(path)
     except OfaPipelineError as error:
-        yield Finding("workspace params", str(error), is_good=False)
+        yield Fact("workspace params", str(error), is_good=False)
         return
-    yield Finding("workspace params", str(path))
+    yield Fact("workspace params", str(path))
     yield _finding("workspace git", partial(_git, workspace))
     for found in look(params, workspace.resolve()):
         if found.what != "registry":  # asked in full below
             is_good = found.state != "wrong"
-            yield Finding(
+            yield Fact(
                 f"workspace {found.what if found.what != 'workspace' else 'disk'}",
                 found.found,
                 is_good,
@@ -137,11 +137,11 @@ def _workspace(workspace: Path) -> Iterator[Finding]:
     yield _finding("workspace registry", partial(_registry, workspace, params))
 
 
-def _finding(what: str, look: Callable[[], str]) -> Finding:
+def _finding(what: str, look: Callable[[], str]) -> Fact:
     try:
-        return Finding(what, look())
+        return Fact(what, look())
     except OfaPipelineError as error:
-        return Finding(what, mask_secrets(str(error)), is_good=False)
+        return Fact(what, mask_secrets(str(error)), is_good=False)
 
 
 def _git(workspace: Path) -> str:

@@ -50,7 +50,7 @@ def _is_same(one: Path, other: Path) -> bool:
         return False
 
 
-def workspace_of(arguments: Sequence[str]) -> Path | None:
+def named_workspace(arguments: Sequence[str]) -> Path | None:
     """Return the workspace that a command line names, unless it is the current folder."""
     for index, word in enumerate(arguments):
         name, equals, value = word.partition("=")
@@ -67,7 +67,7 @@ def workspace_of(arguments: Sequence[str]) -> Path | None:
 def pasteable(text: str) -> str:
     """Return a message with its commands as they are right in the user's shell."""
     called = program(sys.argv, os.environ)
-    workspace = workspace_of(sys.argv[1:])
+    workspace = named_workspace(sys.argv[1:])
     if workspace is not None:
         option = f" --workspace {shlex.quote(str(workspace))}"
         text = _COMMAND.sub(lambda found: found[0] + option, text)
@@ -77,7 +77,7 @@ def pasteable(text: str) -> str:
 def command(*words: object) -> str:
     """Return a command of this program, to be pasted into the user's shell."""
     text = " ".join([PROGRAM, *(shlex.quote(str(word)) for word in words)])
-    workspace = workspace_of(sys.argv[1:])
+    workspace = named_workspace(sys.argv[1:])
     if workspace is not None and str(words[0]) in IN_A_WORKSPACE and "--bundle" not in words:
         text += f" --workspace {shlex.quote(str(workspace))}"
     return text.replace(PROGRAM, program(sys.argv, os.environ), 1)

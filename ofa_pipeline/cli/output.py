@@ -27,7 +27,7 @@ class _Plain(TypedDict):
 _WIDTH_OF_FILES = 140
 
 PLAIN: Final[_Plain] = {"highlight": False, "soft_wrap": True, "markup": False}
-"""Of a line that is copied: nothing in it is coloured, interpreted or broken in the middle."""
+"""How to print a line that is copied: nothing in it is colored, interpreted or broken."""
 
 stdout = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
 stderr = Console(stderr=True, width=None if sys.stderr.isatty() else _WIDTH_OF_FILES)

@@ -1,13 +1,11 @@
 """`ofa-pipeline run`, `serve`, `stage` and `init`: make the artifacts."""
 
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.markup import escape
@@ -20,7 +18,7 @@ from ofa_pipeline.cli.notices import notices_to
 from ofa_pipeline.cli.options import WorkspaceOption
 from ofa_pipeline.cli.output import PLAIN, describe_error, stderr, stdout
 from ofa_pipeline.dataset_summary import read_summary
-from ofa_pipeline.exit_codes import EXIT_TERMINATED, exit_code_of
+from ofa_pipeline.exit_codes import exit_code_of, exit_on_sigterm
 from ofa_pipeline.progress import Reporter
 from ofa_pipeline.stages import STAGES, StageContext, check_item, find_stage, run_stage
 from ofa_pipeline.stages.events import StageEvent, is_followed, reporting_to_flow
@@ -94,7 +92,7 @@ def stage(
     params = load_params(root / "params.yaml")
     row = find_stage(name)
     check_item(row, item, params)
-    signal.signal(signal.SIGTERM, _exit_terminated)
+    exit_on_sigterm()
     end_with_runner()
     if row.keeps_memory:
         keep_freed_memory()
@@ -169,7 +167,3 @@ def _reporter(address: str) -> Iterator[Reporter]:
 
 def _failure(error: BaseException) -> StageEvent:
     return StageEvent(kind="failed", error=describe_error(error), exit_code=exit_code_of(error))
-
-
-def _exit_terminated(_: int, __: FrameType | None) -> NoReturn:
-    raise SystemExit(EXIT_TERMINATED)

@@ -16,7 +16,7 @@ from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli.chosen import (
     MaxLatencyOption,
     MinAccuracyOption,
-    choose,
+    choose_subnet,
     describe_subnet,
 )
 from ofa_pipeline.cli.options import DatasetOption, JsonOption, WorkspaceOption
@@ -93,7 +93,7 @@ def _find_images(places: Sequence[Path]) -> list[Path]:
     """Return the files that were named and those in the folders, in order.
 
     Raises:
-        DatasetError: If a folder cannot be read, or there is nothing at all.
+        DatasetError: If a folder cannot be read, or no file is found.
     """
     from ofa_pipeline.data.sources.walk import is_probably_image, key_of, keys_above, walk
 
@@ -132,7 +132,7 @@ def _bundle_folder(workspace: Path, bundle: Path | None, bounds: dict[str, Any])
     from ofa_pipeline.registry import open_registry
 
     registry = open_registry(workspace)
-    chosen = choose(registry, **bounds)
+    chosen = choose_subnet(registry, **bounds)
     # Beside the answers, so that a program that reads them reads nothing else.
     stderr.print(f"asking {describe_subnet(chosen)}", **PLAIN)
     with temporary_folder("predict") as folder:

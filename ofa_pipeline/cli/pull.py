@@ -13,7 +13,7 @@ from ofa_pipeline.cli.chosen import (
     VERSION_PREFIX,
     MaxLatencyOption,
     MinAccuracyOption,
-    choose,
+    choose_subnet,
     default_folder,
     describe_subnet,
     find_version,
@@ -84,7 +84,7 @@ def pull(  # noqa: PLR0913 - options of a command
     }
     _check_question(uri, bounds)
     registry = open_registry(workspace)
-    subnet = find_version(registry, uri) if uri else choose(registry, **bounds)  # type: ignore[arg-type]
+    subnet = find_version(registry, uri) if uri else choose_subnet(registry, **bounds)  # type: ignore[arg-type]
     target = folder or default_folder(subnet)
     is_new = _fetch(registry, subnet, target, file_format)
     values = _values(subnet, target, file_format)

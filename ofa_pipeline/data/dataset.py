@@ -4,7 +4,6 @@ A split that fits its memory limit is decoded once and kept; a larger one is str
 row groups of its shards. Both give the same batches.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,12 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.data.loading import PrefetchingLoader
 from ofa_pipeline.data.normalization import Normalization
 from ofa_pipeline.data.shards import ShardIndex
 from ofa_pipeline.data.splits import SPLIT_NAMES
-from ofa_pipeline.errors import DatasetError, ManifestMismatchError, MissingArtifactError, suggest
+from ofa_pipeline.errors import DatasetError, suggest
 
+REMAKE = "ofa-pipeline stage prepare_dataset"
 DEFAULT_MEMORY_LIMIT_BYTES = 1 << 30
 SHUFFLE_WINDOW_ROWS = 4096
 """Images that are shuffled with each other: as many files' worth is held when streaming.
@@ -187,7 +188,7 @@ class Dataset:
     folder: Path
     class_names: tuple[str, ...]
     normalization: Normalization
-    """Of training pixels."""
+    """Statistics of the training pixels."""
     image_size_px: int
     """Side of the decoded images."""
     memory_limit_bytes: int
@@ -237,31 +238,18 @@ def open_dataset(folder: Path, *, memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT
         MissingArtifactError: If the artifact or one of its files is not there.
         ManifestMismatchError: If a file of it cannot be read.
     """
-    remedy = "Produce it with: ofa-pipeline stage prepare_dataset"
-    try:
-        classes = json.loads((folder / "classes.json").read_text())
-        statistics = json.loads((folder / "statistics.json").read_text())
-        return Dataset(
-            folder=folder,
-            class_names=tuple(classes["class_names"]),
-            normalization=Normalization.of(statistics["mean"], statistics["std"]),
-            image_size_px=int(statistics["image_size_px"]),
-            memory_limit_bytes=memory_limit_bytes,
-            value_range=_value_range(statistics.get("value_range")),
-        )
-    except FileNotFoundError as error:
-        raise MissingArtifactError(f"{error.filename} is missing. {remedy}") from error
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        raise ManifestMismatchError(
-            f"{folder} is not a prepared dataset: {type(error).__name__} {error}. {remedy}"
-        ) from error
+    from ofa_pipeline.documents import ClassNames, PixelStatistics, read_document
 
-
-def _value_range(values: Sequence[float] | None) -> tuple[float, float] | None:
-    if values is None:
-        return None
-    low, high = (float(value) for value in values)
-    return low, high
+    classes = read_document(folder / Layout.CLASSES, ClassNames, remake=REMAKE)
+    statistics = read_document(folder / Layout.STATISTICS, PixelStatistics, remake=REMAKE)
+    return Dataset(
+        folder=folder,
+        class_names=classes.class_names,
+        normalization=Normalization.of(statistics.mean, statistics.std),
+        image_size_px=statistics.image_size_px,
+        memory_limit_bytes=memory_limit_bytes,
+        value_range=statistics.value_range,
+    )
 
 
 def _chunks(ids: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:

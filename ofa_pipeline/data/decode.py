@@ -48,9 +48,9 @@ PNG_DEPTH_OFFSET, BITS = 24, 8
 """Where a PNG file says how many bits a channel has, and how many it should have."""
 HEIC_COMMAND = "pip install 'ofa-pipeline[heif]'"
 ORIENTATION_TAG, UPRIGHT = 0x0112, 1
-"""Of EXIF."""
+"""The EXIF tag that says how an image is rotated, and its value for an upright one."""
 BALLAST_BYTES = 4096
-"""Of a file beyond its raw pixels: with more, it is encoded again."""
+"""Bytes that a file may have beyond its raw pixels; with more, it is encoded again."""
 
 
 def read_image(path: Path) -> Pixels:
@@ -77,7 +77,7 @@ class FileFacts:
     """What an image file is, before anything was made of it."""
 
     mode: str
-    """Of Pillow, and the bits of a channel where they are more than 8: ``RGB``, ``I;16``."""
+    """Pillow's mode, with the bits of a channel where they are more than 8: ``RGB``, ``I;16``."""
     width: int
     height: int
     values: tuple[float, float] | None

@@ -11,13 +11,13 @@ from pathlib import Path
 from PIL import Image
 
 HEAD_BYTES = 512
-"""Of a file, enough to tell what it is."""
+"""First bytes of a file that are enough to tell what it is."""
 
 _STUBS = frozenset({"BUFR", "GRIB", "HDF5", "MPEG"})
 """Formats that Pillow knows by name and cannot decode."""
 _MORE_ENDINGS = frozenset({".heic", ".heif", ".hif", ".avif", ".jxl", ".svg", ".dng", ".cr2"})
 _LAST_ENDING = re.compile(r"(\.[a-z0-9]+)(?:[?#].*|[^a-z0-9.][^.]*|\.\d+)?", re.DOTALL)
-"""Of ``a.png``, ``a.png?w=300&u=b.c``, ``a.png~``, ``a.jpg (1)``, ``a.jpg.2``."""
+"""Ending of ``a.png``, ``a.png?w=300&u=b.c``, ``a.png~``, ``a.jpg (1)``, ``a.jpg.2``."""
 _NOTE_ENDINGS = frozenset(
     {
         *(".txt", ".json", ".jsonl", ".xml", ".csv", ".tsv", ".md", ".yaml", ".yml", ".toml"),
@@ -111,7 +111,7 @@ def is_text(head: bytes) -> bool:
 
 
 def why_no_image(path: Path) -> str | None:
-    """Return why a file beside images is none and may be passed over; None to decode it.
+    """Return why a file beside images is no image and may be passed over; None to decode it.
 
     The rule: a file is passed over when it is a text and neither its name nor its content says
     image. Everything else is decoded, and lost when that fails.

@@ -7,7 +7,7 @@ shards of their splits, in an order that is random but depends on the pixels alo
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ofa_pipeline.artifacts import write_json
+from ofa_pipeline.artifacts import Layout, write_json
 from ofa_pipeline.cores import usable_cores
 from ofa_pipeline.data.decode import (
     FileFacts,
@@ -31,7 +31,7 @@ from ofa_pipeline.data.decode import (
 from ofa_pipeline.data.shards import ShardWriter
 from ofa_pipeline.data.sources import (
     Columns,
-    Source,
+    DatasetSource,
     SourceImage,
     check_class_names,
     check_classes,
@@ -44,8 +44,8 @@ from ofa_pipeline.data.splits import (
     SPLIT_NAMES,
     TRAIN,
     Assignment,
-    Candidates,
     SplitName,
+    UsableImages,
     assign_splits,
 )
 from ofa_pipeline.data.staging import (
@@ -68,7 +68,7 @@ SHOWN = 5
 """Examples in an error message."""
 LEVELS = np.arange(256, dtype=np.int64)
 MIN_STD = 1 / 255
-"""Of a channel: one grey level, so that normalizing a constant channel divides by something."""
+"""Smallest deviation of a channel, one gray level: a constant channel is not divided by zero."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,21 +80,21 @@ class DatasetOptions:
     image_size_px: int
     """Images whose shorter side is larger are resized to it."""
     test_fraction: float
-    """Of each class; has no effect where the source has a test split of its own."""
+    """Share of each class; without effect where the source has a test split of its own."""
     selection_fraction: float
-    """Of each class; has no effect where the source has a validation split of its own."""
+    """Share of each class; without effect where the source has a validation split of its own."""
     calibration_fraction: float
-    """Of each class."""
+    """Share of each class."""
     max_bad_fraction: float
-    """Of the source's images that may be unreadable."""
+    """Share of the source's images that may be unreadable."""
     shard_rows: int
     """Images a Parquet file."""
     seed: int
-    """Of the splits."""
+    """Seed of the splits."""
     image_column: str = "image"
-    """Of Parquet files."""
+    """Column of a Parquet file."""
     label_column: str = "label"
-    """Of Parquet files."""
+    """Column of a Parquet file."""
     value_range: ValueRange | None = None
     """As `decode_source_image` takes it."""
 
@@ -167,11 +167,13 @@ def prepare_dataset(
     }
     _write_quarantine(folder / "quarantine.parquet", excluded)
     size_px = min(options.image_size_px, first.largest_px)
-    statistics = {"mean": mean, "std": [max(s, MIN_STD) for s in std], "image_size_px": size_px}
-    if options.value_range is not None:
-        statistics["value_range"] = list(options.value_range)
-    write_json(folder / "classes.json", {"class_names": list(source.class_names)})
-    write_json(folder / "statistics.json", statistics)
+    statistics = {
+        "mean": mean,
+        "std": [max(s, MIN_STD) for s in std],
+        "image_size_px": size_px,
+        "value_range": options.value_range,
+    }
+    _write_description(folder, source.class_names, statistics)
     outcome = Outcome(
         source=options.source,
         class_names=source.class_names,
@@ -201,7 +203,7 @@ def prepare_dataset(
 
 
 def _assign(
-    candidates: Candidates, source: Source, options: DatasetOptions, survey: Survey
+    candidates: UsableImages, source: DatasetSource, options: DatasetOptions, survey: Survey
 ) -> Assignment:
     """Divide the images; an error says too when their values were cut to few levels."""
     counts = np.bincount(candidates.labels, minlength=len(source.class_names))
@@ -219,7 +221,7 @@ def _assign(
         raise DatasetError(f"{error}. One reason may be that {hint}") from error
 
 
-def _fractions(options: DatasetOptions, source: Source) -> dict[SplitName, float]:
+def _fractions(options: DatasetOptions, source: DatasetSource) -> dict[SplitName, float]:
     wanted: dict[SplitName, float] = {
         "test": options.test_fraction,
         "selection": options.selection_fraction,
@@ -232,7 +234,7 @@ def _fractions(options: DatasetOptions, source: Source) -> dict[SplitName, float
 
 
 def _stage(
-    source: Source, options: DatasetOptions, staging: Staging, reporter: Reporter
+    source: DatasetSource, options: DatasetOptions, staging: Staging, reporter: Reporter
 ) -> _FirstPass:
     bad: list[_Excluded] = []
     largest_px = 0
@@ -251,7 +253,7 @@ def _stage(
     return _FirstPass(bad, largest_px, survey)
 
 
-def _check_bad(bad: list[_Excluded], source: Source, options: DatasetOptions) -> None:
+def _check_bad(bad: list[_Excluded], source: DatasetSource, options: DatasetOptions) -> None:
     allowed = options.max_bad_fraction * source.num_images
     if len(bad) > allowed:
         shown = "; ".join(f"{item.path}: {item.reason}" for item in bad[:SHOWN])
@@ -263,7 +265,7 @@ def _check_bad(bad: list[_Excluded], source: Source, options: DatasetOptions) ->
 
 
 def _decode_all(
-    source: Source, options: DatasetOptions
+    source: DatasetSource, options: DatasetOptions
 ) -> Iterator[tuple[SourceImage, _Decoded | _Excluded]]:
     """Decode on all cores, in the order of the source, with a bounded number in flight."""
     num_threads = usable_cores()
@@ -358,6 +360,15 @@ def _write_shards(
             tracker.advance()
         writer.close()
     return channel_statistics(total)
+
+
+def _write_description(
+    folder: Path, class_names: Sequence[str], statistics: Mapping[str, Any]
+) -> None:
+    from ofa_pipeline.documents import ClassNames, PixelStatistics
+
+    write_json(folder / Layout.CLASSES, ClassNames(class_names=tuple(class_names)).to_dict())
+    write_json(folder / Layout.STATISTICS, PixelStatistics.from_dict(statistics).to_dict())
 
 
 def _write_quarantine(path: Path, by_fate: Mapping[Fate, list[_Excluded]]) -> None:

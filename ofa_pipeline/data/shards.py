@@ -80,7 +80,7 @@ class ShardIndex:
     """Where the rows of a split lie."""
 
     name: str
-    """Of the split, with its folder, for messages."""
+    """The split with its folder, for messages."""
     row_groups: tuple[tuple[Path, int], ...]
     """File, and number of the row group in it."""
     row_starts: NDArray[np.int64]
@@ -91,7 +91,7 @@ class ShardIndex:
         """Read the footers of a split's shards.
 
         Raises:
-            MissingArtifactError: If there is none.
+            MissingArtifactError: If the split has no shards.
             ManifestMismatchError: If one is not a Parquet file.
         """
         paths = sorted(folder.glob(f"{split}-[0-9]*.parquet"))

@@ -25,7 +25,7 @@ DIGEST_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidates:
+class UsableImages:
     """The usable images of a source, one entry an image."""
 
     labels: NDArray[np.int32]
@@ -53,7 +53,7 @@ class Assignment:
 
 
 def assign_splits(
-    images: Candidates, *, fractions: Mapping[SplitName, float], class_names: Sequence[str]
+    images: UsableImages, *, fractions: Mapping[SplitName, float], class_names: Sequence[str]
 ) -> Assignment:
     """Divide the images among the splits.
 
@@ -101,7 +101,7 @@ def _count_contradicting(labels: NDArray[np.int32], group: NDArray[np.int64]) ->
     return int((lowest != highest)[group].sum())
 
 
-def _place_copies(images: Candidates, group: NDArray[np.int64]) -> NDArray[np.int8]:
+def _place_copies(images: UsableImages, group: NDArray[np.int64]) -> NDArray[np.int8]:
     """Return the splits, settled for images that are fixed or have copies, others `DRAWN`."""
     split = images.fixed.copy()
     has_copies = np.bincount(group)[group] > 1

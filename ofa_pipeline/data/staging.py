@@ -14,7 +14,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from ofa_pipeline.data.splits import DIGEST_BYTES, Candidates
+from ofa_pipeline.data.splits import DIGEST_BYTES, UsableImages
 
 CHANNELS = 3
 _HEADER = struct.Struct(f"<{2 * CHANNELS + 1}qII")
@@ -74,7 +74,7 @@ class Staging:
         Args:
             image: What to read back.
             digest: Keyed hash of its pixels.
-            fixed: The source's split of it, as `Candidates.fixed`.
+            fixed: The source's split of it, as `UsableImages.fixed`.
         """
         path, sums = image.path.encode(), image.sums
         header = _HEADER.pack(
@@ -100,10 +100,10 @@ class Staging:
             path, self._labels[index], content, PixelSums(num_pixels, values, squares)
         )
 
-    def candidates(self) -> Candidates:
+    def candidates(self) -> UsableImages:
         """Return what the division into splits needs to know of all images."""
         self._file.flush()
-        return Candidates(
+        return UsableImages(
             labels=np.array(self._labels, dtype=np.int32),
             digests=np.frombuffer(bytes(self._digests), np.uint8).reshape(-1, DIGEST_BYTES),
             path_keys=np.frombuffer(bytes(self._path_keys), np.uint64),

@@ -25,7 +25,7 @@ from ofa_pipeline.dataset_summary import (
 )
 
 MAX_REASONS = 8
-"""Of one fate; further ones are counted together."""
+"""Most reasons that are listed for one fate; further ones are counted together."""
 OTHER_REASONS = "other reasons, see quarantine.parquet"
 EXAMPLES = 3
 MAX_CLASS_RATIO = 10
@@ -43,17 +43,17 @@ class Outcome:
     class_names: Sequence[str]
     fixed_splits: frozenset[SplitName]
     labels: NDArray[np.int32]
-    """Of the images that were decoded."""
+    """Class of each image that was decoded."""
     assignment: Assignment
-    """Of the same."""
+    """Split of each of them."""
     survey: Survey
     passed: Mapping[Fate, Iterable[tuple[str, str]]]
     """Path and reason of what is in no split."""
     image_size_px: int
-    """Of what is stored."""
+    """Side of the stored images."""
     value_range: ValueRange | None
     notes: Sequence[str] = ()
-    """Of the source."""
+    """Remarks of the source."""
 
 
 def summarize(outcome: Outcome) -> DatasetSummary:

@@ -35,7 +35,7 @@ class Survey:
     """Images with more than 8 bits a channel."""
     lowest: float = float("inf")
     highest: float = float("-inf")
-    """Of their values."""
+    """Highest value of a deep image."""
 
     def add(self, facts: FileFacts, *, is_gray_as_color: bool) -> None:
         """Count an image."""

@@ -19,7 +19,7 @@ from ofa_pipeline.data.normalization import Normalization
 Augmentation = Literal["none", "crop_flip", "random_resized_crop"]
 
 PADDING_FRACTION = 1 / 8
-"""Of the side: how far `crop_flip` shifts (4 of 32 pixels)."""
+"""How far `crop_flip` shifts, as a fraction of the side (4 of 32 pixels)."""
 SCALE_RANGE = (0.08, 1.0)
 """Area of a random resized crop, as a fraction of the image."""
 RATIO_RANGE = (3 / 4, 4 / 3)

@@ -19,15 +19,18 @@ from ofa_pipeline.devices.runtime import (
     FP32_TOLERANCE,
     LoadedNetwork,
     PreparedNetwork,
+    RunningNetwork,
     Runtime,
     Tolerance,
     noise_images,
 )
 from ofa_pipeline.devices.runtimes import find_runtime, runtime_names
+from ofa_pipeline.devices.shipped import FIRST_RUNTIME, network_classes, shipped_source
 from ofa_pipeline.documents import DeviceCard, LatencyMeasurement
 
 __all__ = [
     "CODE_FOLDER",
+    "FIRST_RUNTIME",
     "FP32_TOLERANCE",
     "Clock",
     "Device",
@@ -39,6 +42,7 @@ __all__ = [
     "LocalDevice",
     "PreparedNetwork",
     "ReferenceNetwork",
+    "RunningNetwork",
     "Runtime",
     "RuntimeProbe",
     "Tolerance",
@@ -47,13 +51,12 @@ __all__ = [
     "export_onnx",
     "find_runtime",
     "inference_form",
+    "network_classes",
     "noise_images",
     "open_device",
     "probe_runtimes",
     "quiet_reference_ms",
     "runtime_names",
+    "shipped_source",
     "torch_threads",
 ]
-
-OPEN_MODULES = ("shipped",)
-"""What is copied into bundles, as it is."""

@@ -2,9 +2,11 @@
 
 import inspect
 
-from ofa_pipeline.devices.runtime import CODE_FOLDER, RunningNetwork
+from ofa_pipeline.devices.runtime import RunningNetwork
 from ofa_pipeline.devices.runtimes import find_runtime, runtime_names
 
+FIRST_RUNTIME = "onnxruntime"
+"""What runs a bundle whose ``subnet.json`` does not say it: those that were written first."""
 _BEFORE = '''
 from collections.abc import Callable
 from typing import ClassVar
@@ -29,7 +31,7 @@ def network_classes() -> dict[str, type[RunningNetwork]]:
 
 
 def shipped_source() -> str:
-    """Return the source that stands in a bundle's ``classify.py`` for the import of this module.
+    """Return the source that stands in a bundle's ``classify.py`` for the import of this package.
 
     It needs `Any`, `NDArray`, `Path` and `np` before it.
     """
@@ -38,6 +40,3 @@ def shipped_source() -> str:
         for name, network in network_classes().items()
     )
     return _BEFORE.lstrip() + "".join(classes)
-
-
-__all__ = ["CODE_FOLDER", "RunningNetwork", "network_classes", "shipped_source"]

@@ -5,8 +5,10 @@ A document is a frozen pydantic model with the number of its format. It is writt
 file, the field, what was found and the command that makes the file again. ``docs/schemas/`` holds
 their JSON Schemas. File names are in `artifacts.Layout`.
 
-Two documents are elsewhere, because they must be read where pydantic is not: the manifest
-(`artifacts.Manifest`), which trainings read, and what `specialize.classify` reads of a bundle.
+Two are plain dataclasses elsewhere, because what trains or starts fast must not import pydantic:
+`artifacts.Manifest`, which checks itself, and `dataset_summary.DatasetSummary`, which
+`read_document` checks all the same. `specialize.classify`, which ships alone, checks what it reads
+of a bundle by itself.
 """
 
 from ofa_pipeline.documents.accuracy import (
@@ -37,6 +39,7 @@ from ofa_pipeline.documents.bundle import (
     Runs,
     SubnetDescription,
 )
+from ofa_pipeline.documents.dataset import ClassNames, PixelStatistics
 from ofa_pipeline.documents.latency import (
     DeviceCard,
     DeviceProfile,
@@ -69,6 +72,7 @@ __all__ = [
     "Candidate",
     "Card",
     "CardFigures",
+    "ClassNames",
     "ComputeCost",
     "DeviceCard",
     "DeviceProfile",
@@ -87,6 +91,7 @@ __all__ = [
     "Part",
     "PickedSubnet",
     "Picks",
+    "PixelStatistics",
     "PredictionReport",
     "PredictorReport",
     "Receipt",

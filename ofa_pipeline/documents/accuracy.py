@@ -18,7 +18,7 @@ class AccuracyNoise(UnnumberedDocument):
     selection images."""
     num_repeated_subnets: Count
     num_draws: Count
-    """Of calibration images, of each of these subnets."""
+    """Draws of calibration images for each of these subnets."""
 
 
 class PredictionReport(Part):

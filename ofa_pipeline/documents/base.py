@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError, shorten, shown
 from ofa_pipeline.explain import explain
@@ -14,6 +14,7 @@ Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """SHA-256 in hex."""
+Model = TypeVar("Model")
 
 
 class Part(BaseModel):
@@ -41,8 +42,8 @@ class Document(Part):
     """The whole content of a JSON file. Its title says what it holds."""
 
     format: Literal[1] = 1
-    """Of the file; files of earlier versions lack it and are of format 1. It grows when an older
-    version of this package could not read the file any more."""
+    """Format of the file; files of earlier versions lack it and are of format 1. It grows when an
+    older version of this package could not read the file any more."""
 
 
 class UnnumberedDocument(Document):
@@ -54,15 +55,12 @@ class UnnumberedDocument(Document):
     format: Literal[1] = Field(default=1, exclude=True)
 
 
-Model = TypeVar("Model", bound=Document)
-
-
 def read_document(path: Path, model: type[Model], *, remake: str) -> Model:
     """Read a document from its file.
 
     Args:
         path: The file.
-        model: What it must hold.
+        model: What it must hold: a `Document`, or a dataclass with a `format`.
         remake: The command that writes it, for messages.
 
     Raises:
@@ -75,24 +73,23 @@ def read_document(path: Path, model: type[Model], *, remake: str) -> Model:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise MissingArtifactError(f"{path} is missing. Produce it with: {remake}") from error
     try:
-        return model.model_validate_json(content)
+        return TypeAdapter(model).validate_json(content, strict=True)
     except ValidationError as error:
         raise ManifestMismatchError(
-            f"{path} {_fault(error, model)}. Produce it again with: {remake}"
+            f"{path} {_fault(error)}. Produce it again with: {remake}"
         ) from error
 
 
-def _fault(error: ValidationError, model: type[Document]) -> str:
+def _fault(error: ValidationError) -> str:
     """Return what is wrong with a document, as the rest of a sentence about it."""
-    found = error.errors(include_url=False, include_context=False)
+    found = error.errors(include_url=False)
     for item in found:
         if item["type"] == "json_invalid":
             reason = item["msg"].removeprefix("Invalid JSON: ")
             return f"must be valid JSON, but is not: {shorten(reason)}"
         if item["loc"] == ("format",):
-            known = model.model_fields["format"].default
             return (
-                f"must be of format {known}, found {shown(item['input'])}: another version of "
-                "this package wrote it"
+                f"must be of format {item['ctx']['expected']}, found {shown(item['input'])}: "
+                "another version of this package wrote it"
             )
     return f"is not as this version writes it: {explain(error)}"

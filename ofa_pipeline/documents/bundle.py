@@ -63,7 +63,7 @@ class SubnetDescription(Document):
     class_names: tuple[str, ...]
     """By label."""
     mean: Channels
-    """Of each channel, of training pixels in [0, 1]."""
+    """Mean of each channel, of training pixels in [0, 1]."""
     std: Channels
     image_size_px: int
     """Side that images had in the dataset."""
@@ -174,14 +174,14 @@ class Card(CardFigures, Document):
     model_config = ConfigDict(title="the card of a bundle")
 
     files: dict[str, Digest] = Field(default_factory=dict)
-    """Of the other files of the bundle; not in bundles that were written first."""
+    """SHA-256 of the other files of the bundle; not in bundles that were written first."""
 
 
 class BundleEntry(CardFigures):
     """A bundle in an index."""
 
     name: str
-    """Of its folder."""
+    """Name of its folder."""
     bundle_digest: str
     arch: Arch
     space_id: str

@@ -109,7 +109,7 @@ class DeviceProfile(Document):
 
     device: DeviceCard
     fingerprint: str
-    """Of the device card."""
+    """Digest of the device card."""
     reference: ReferenceSubnet
     smallest_ms: Milliseconds
     """Measured latency of the smallest subnet of the space."""

@@ -27,7 +27,7 @@ class SubnetAccuracy:
     accuracy_top5: float
     num_images: int
     correct: NDArray[np.bool_]
-    """Of each image in split order: subnets can be compared image by image."""
+    """Whether each image is right, in split order: subnets can be compared image by image."""
 
 
 @dataclass(kw_only=True)

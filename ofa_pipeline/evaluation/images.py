@@ -25,11 +25,11 @@ class ResizedImages:
     normalization: Normalization
     batch_size: int
     indices: Sequence[int] | None = None
-    """Of the images, in order, repeats allowed; all of them when left out."""
+    """Which images, in order, repeats allowed; all of them when left out."""
     device: torch.device | str = "cpu"
     """Where the resized images lie."""
     memory_limit_bytes: int = MEMORY_LIMIT_BYTES
-    """Of all resized images together."""
+    """Most memory of all resized images together."""
     _kept: OrderedDict[int, list[tuple[Tensor, Tensor]]] = field(
         default_factory=OrderedDict, init=False, repr=False
     )

@@ -15,7 +15,7 @@ from ofa_pipeline.evaluation.evaluator import SubnetAccuracy
 from ofa_pipeline.run_warnings import RunWarning
 
 SUMMARY_KEY = "largest_subnet"
-"""Of the summary in the manifest of a phase."""
+"""Key in the summary of a phase's manifest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +141,7 @@ class Shipped:
     accuracy_top1: Mapping[str, float]
     """By architecture id; at least one."""
     labels: Sequence[int]
-    """Of the selection images."""
+    """Class of each selection image."""
 
     @property
     def best(self) -> float:

@@ -13,7 +13,7 @@ from ofa_pipeline.predictor.watching import LabelNoise
 from ofa_pipeline.tables import ACCURACY_SCHEMA, arch_columns, archs_of, read_table
 
 COMPARED_DRAW = 0
-"""Of calibration images: what subnets are compared with."""
+"""The draw of calibration images that subnets are compared with."""
 _COLLECT = "ofa-pipeline stage collect_accuracy"
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from ofa_pipeline.arch import FloatArray, Genes, IntArray, SearchSpace
 from ofa_pipeline.errors import ArchError, ParamsError
 
-State = Mapping[str, FloatArray]
+PredictorState = Mapping[str, FloatArray]
 """The fitted arrays of a predictor by name: all that its file holds."""
 
 
@@ -92,7 +92,7 @@ class DifferentiablePredictor(AccuracyPredictor, Protocol):
 class StorablePredictor(AccuracyPredictor, Protocol):
     """A predictor whose fitted state is a set of arrays."""
 
-    def state(self) -> State:
+    def state(self) -> PredictorState:
         """Return the fitted arrays.
 
         Raises:
@@ -100,7 +100,7 @@ class StorablePredictor(AccuracyPredictor, Protocol):
         """
         ...
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: PredictorState) -> None:
         """Take over what `state` returned."""
         ...
 
@@ -171,11 +171,11 @@ def check_same_space(predictor: AccuracyPredictor, space: SearchSpace) -> None:
         )
 
 
-def require_fitted(state: State | None, kind: str) -> State:
+def require_fitted(state: PredictorState | None, kind: str) -> PredictorState:
     """Return the state.
 
     Raises:
-        ParamsError: If there is none.
+        ParamsError: If the predictor is not fitted.
     """
     if state is None:
         raise ParamsError(f"the {kind} predictor must be fitted before it can predict")

@@ -136,7 +136,7 @@ def validate_kinds(
     ]
 
 
-def choose(validations: Sequence[Validation], *, label_noise: float) -> Validation:
+def choose_predictor(validations: Sequence[Validation], *, label_noise: float) -> Validation:
     """Choose by what matters: regret after verifying five a budget, then the error.
 
     Kinds whose regret differs by less than the noise of a label are tied; the smaller RMSE

@@ -67,7 +67,7 @@ class Ranking:
 
     @property
     def _largest_ratio(self) -> float:
-        """Of the variances of labels and of their noise, where labels are nothing but noise."""
+        """Largest ratio of the variances of labels and noise, if labels are only noise."""
         degrees = max(self.label_noise.degrees, 1)
         return float(f_distribution.ppf(_CONFIDENCE, self.num_subnets - 1, degrees))
 

@@ -49,7 +49,7 @@ def check_prefect(environment: Mapping[str, str]) -> str | None:
         Its address, without a password; None where none is named.
 
     Raises:
-        OfaPipelineError: If nobody answers, or the address is none.
+        OfaPipelineError: If nobody answers, or the address is not valid.
     """
     url = environment.get(PREFECT_VARIABLE, "").strip()
     if not url:

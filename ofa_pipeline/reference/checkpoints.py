@@ -52,10 +52,10 @@ _DAMAGES = (
 )
 """What torch raises about a file that is damaged or of another kind: its reader of pickles executes
 any bytes as instructions, so almost any error may come out."""
-State = Mapping[str, Tensor]
+StateDict = Mapping[str, Tensor]
 
 
-def read_state(path: Path) -> State:
+def read_state(path: Path) -> StateDict:
     """Read the weights of a file: bare, or under ``state_dict`` as training checkpoints have them.
 
     Args:
@@ -110,7 +110,7 @@ def _reason(error: Exception) -> str:
     return str(error).split("\n", 1)[0].split(". ", 1)[0] or type(error).__name__
 
 
-def _named_tensors(content: Any, path: Path) -> State:  # noqa: ANN401 - whatever the file holds
+def _named_tensors(content: Any, path: Path) -> StateDict:  # noqa: ANN401 - whatever the file holds
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not content:
@@ -153,7 +153,7 @@ class Fit:
 
 @torch.no_grad()
 def load_reference_state(
-    network: Supernet | Subnet, state: State, *, origin: str, replace_head: bool = False
+    network: Supernet | Subnet, state: StateDict, *, origin: str, replace_head: bool = False
 ) -> None:
     """Load weights by the reference's names into a network, in place.
 
@@ -200,7 +200,7 @@ def modern_name(name: str) -> str:
     return name.removeprefix("module.").replace(".mobile_inverted_conv.", ".conv.")
 
 
-def _spelling_of(network: Supernet | Subnet, given: State) -> dict[str, str]:
+def _spelling_of(network: Supernet | Subnet, given: StateDict) -> dict[str, str]:
     """Return the names in the spelling that more of the file's entries have."""
     own = own_spelling(network)
     others: tuple[Spelling, ...] = ("static",) if own == "static" else ("supernet", "static")
@@ -208,7 +208,7 @@ def _spelling_of(network: Supernet | Subnet, given: State) -> dict[str, str]:
     return max(candidates, key=lambda names: len(given.keys() & set(names.values())))
 
 
-def _fit(names: Mapping[str, str], own: State, given: State) -> Fit:
+def _fit(names: Mapping[str, str], own: StateDict, given: StateDict) -> Fit:
     wanted = {key: reference_shape(name, own[name]) for name, key in names.items()}
     return Fit(
         missing=tuple(key for key in wanted if key not in given),
@@ -222,7 +222,7 @@ def _fit(names: Mapping[str, str], own: State, given: State) -> Fit:
 
 
 def _drop_other_head(
-    names: Mapping[str, str], own: State, given: dict[str, Tensor], origin: str
+    names: Mapping[str, str], own: StateDict, given: dict[str, Tensor], origin: str
 ) -> bool:
     """Remove the file's classifier where it has another number of classes, and say so."""
     keys = [names[name] for name in _HEAD]
@@ -242,7 +242,7 @@ def _drop_other_head(
     return True
 
 
-def _check_finite(given: State, origin: str) -> None:
+def _check_finite(given: StateDict, origin: str) -> None:
     bad = [name for name, tensor in given.items() if not torch.isfinite(tensor).all()]
     if bad:
         raise CheckpointError(
@@ -265,7 +265,7 @@ def suggest_checkpoint(space: SearchSpace, state: Mapping[str, Any]) -> str:
     return _hint(space, None, given)
 
 
-def _hint(space: SearchSpace, num_classes: int | None, given: State) -> str:
+def _hint(space: SearchSpace, num_classes: int | None, given: StateDict) -> str:
     """Say which of the reference's supernets the entries would fit, if one does."""
     heads = [t for name, t in given.items() if name.endswith("linear.bias") and t.ndim == 1]
     if not heads:

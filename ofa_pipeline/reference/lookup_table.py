@@ -24,6 +24,7 @@ from ofa_pipeline.arch import (
     expanded_channels,
     first_mbconv_shape,
     mbconv_shapes,
+    resolution_values_px,
 )
 from ofa_pipeline.errors import DeviceError, shorten
 
@@ -129,7 +130,7 @@ class LookupTableModel:
         """
         space = self._space
         space.check_genes(genes)
-        resolutions = np.array(space.resolutions_px)[genes[:, 0]]
+        resolutions = resolution_values_px(space, genes)
         unknown = sorted(set(resolutions.tolist()) - set(self.resolutions_px))
         if unknown:
             raise DeviceError(

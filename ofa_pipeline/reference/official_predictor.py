@@ -12,7 +12,14 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from ofa_pipeline.arch import BoolArray, FloatArray, Genes, IntArray, SearchSpace
+from ofa_pipeline.arch import (
+    BoolArray,
+    FloatArray,
+    Genes,
+    IntArray,
+    SearchSpace,
+    resolution_choices,
+)
 from ofa_pipeline.errors import CheckpointError, ParamsError
 from ofa_pipeline.predictor import Activations, Layer, Perceptron
 from ofa_pipeline.spaces import reference_space
@@ -124,7 +131,7 @@ class OfficialPredictor:
         used = np.flatnonzero(self._inputs >= 0)
         values = genes[:, used].astype(np.int64) + self._inputs[used]
         encoded[rows, values] = _runs(self.space, genes)[:, used]
-        encoded[rows[:, 0], self._resolution_inputs[genes[:, 0]]] = 1
+        encoded[rows[:, 0], self._resolution_inputs[resolution_choices(self.space, genes)]] = 1
         return encoded
 
 

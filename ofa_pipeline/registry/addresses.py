@@ -115,7 +115,7 @@ def resolve_address(text: str, workspace: Path) -> str:
         workspace: Relative paths are meant from there.
 
     Raises:
-        RegistryError: If it is none that a registry can have; says the right spelling.
+        RegistryError: If no registry can have such an address; says the right spelling.
     """
     address = text.strip()
     if not address:

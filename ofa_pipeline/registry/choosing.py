@@ -15,7 +15,7 @@ from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord, budget_
 
 _DIGEST = re.compile(r"[0-9a-f]+")
 _SHOWN_DIGITS = 12
-"""Of a digest, in messages and tables."""
+"""Digits of a digest in messages and tables."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class HomeDataset:
     name: str
     """As registered models are named after it."""
     digest: str = ""
-    """Of the prepared dataset; empty where none is prepared yet."""
+    """Digest of the prepared dataset; empty before it is prepared."""
 
 
 def dataset_label(record: SubnetRecord) -> str:

@@ -25,7 +25,7 @@ from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.masking import mask_secrets
 from ofa_pipeline.registry.addresses import sqlite_address
 from ofa_pipeline.registry.causes import advice_for_file
-from ofa_pipeline.registry.schema import Finding, State, inspect_database
+from ofa_pipeline.registry.schema import DatabaseFinding, DatabaseState, inspect_database
 
 LOCK_PATIENCE_S = 1800.0
 """Longest wait for another process that writes: a registration of a thousand subnets takes two
@@ -52,12 +52,12 @@ def ensure_database(path: Path) -> None:
         RegistryError: If it cannot be, or if it is of another program or a newer MLflow.
     """
     with _explained(path):
-        if inspect_database(path).state is State.WHOLE:
+        if inspect_database(path).state is DatabaseState.WHOLE:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         with hold_database(path):
             _sweep(path)
-            while (found := inspect_database(path)).state is not State.WHOLE:
+            while (found := inspect_database(path)).state is not DatabaseState.WHOLE:
                 _mend(path, found)
 
 
@@ -119,8 +119,8 @@ def _try_lock(handle: int) -> bool:
     return True
 
 
-def _mend(path: Path, found: Finding) -> None:
-    if found.state is State.ABSENT:
+def _mend(path: Path, found: DatabaseFinding) -> None:
+    if found.state is DatabaseState.ABSENT:
         _make(path)
         return
     _wait_for_users(path)
@@ -157,7 +157,7 @@ def _make(path: Path) -> None:
     _flush_folder(path.parent)
 
 
-def _upgrade(path: Path, found: Finding) -> None:
+def _upgrade(path: Path, found: DatabaseFinding) -> None:
     """Bring a file with entries up to date on a copy, keep the file, and put the copy in place."""
     draft = _draft(path)
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(draft)) as copy:
@@ -165,7 +165,7 @@ def _upgrade(path: Path, found: Finding) -> None:
         _drop_torn_tables(copy)
     shutil.copymode(path, draft)  # it may be shared on purpose
     _run_migration(draft)
-    kept = _free_name(path, "before" if found.state is State.OLDER else "broken")
+    kept = _free_name(path, "before" if found.state is DatabaseState.OLDER else "broken")
     try:
         os.link(path, kept)
     except OSError:  # a file system without links
@@ -177,7 +177,7 @@ def _upgrade(path: Path, found: Finding) -> None:
         "%s was %s and is brought up to date, as it was it is kept as %s",
         path,
         f"of an older MLflow (schema {found.revision})"
-        if found.state is State.OLDER
+        if found.state is DatabaseState.OLDER
         else "only half brought up to date",
         kept.name,
     )

@@ -6,7 +6,7 @@ from importlib import metadata
 from pathlib import Path
 
 from ofa_pipeline.artifacts import Layout
-from ofa_pipeline.devices import find_runtime, runtime_names
+from ofa_pipeline.devices import FIRST_RUNTIME, find_runtime, runtime_names
 from ofa_pipeline.errors import RegistryError
 
 PYFUNC_CODE = Path(__file__).with_name("pyfunc_model.py")
@@ -26,7 +26,7 @@ def requirements_of(bundle_folder: Path) -> list[str]:
         RegistryError: If its runtime is unknown.
     """
     subnet = json.loads((bundle_folder / Layout.SUBNET).read_text())
-    runtime = subnet.get("runs", {}).get("runtime", "onnxruntime")
+    runtime = subnet.get("runs", {}).get("runtime", FIRST_RUNTIME)
     if runtime not in runtime_names():
         raise RegistryError(
             f"{bundle_folder / Layout.SUBNET} must name one of the runtimes "

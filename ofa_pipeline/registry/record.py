@@ -23,7 +23,7 @@ class SubnetRecord:
     """One subnet as it is registered. Every figure was measured or counted, none estimated."""
 
     model_name: str
-    """Of the registered model: one a dataset, supernet and device."""
+    """Name of the registered model: one for each dataset, supernet and device."""
     device: str
     """That the subnet was picked for."""
     space_id: str
@@ -119,7 +119,7 @@ class RegisteredSubnet:
 
     record: SubnetRecord
     version: int
-    """Of the registered model ``record.model_name`` on this registry."""
+    """Version of the registered model ``record.model_name`` on this registry."""
 
     @property
     def model_uri(self) -> str:

@@ -138,7 +138,7 @@ def _settle(record: SubnetRecord, patience: Patience, shelf: Shelf) -> Registere
     Remains are what a dead process left, and what has lost its files or its version.
 
     Returns:
-        What is registered; None when there is nothing, and nothing in flight.
+        What is registered; None when nothing is registered or in flight.
     """
     say_at = time.monotonic() + _SAY_AFTER_S
     while True:

@@ -33,8 +33,8 @@ _REVISION = re.compile(r"^revision(?:: str)? = ['\"](\w+)['\"]", re.MULTILINE)
 _DOWN_REVISION = re.compile(r"^down_revision(?:: [^=]+)? = (.+)$", re.MULTILINE)
 
 
-class State(Enum):
-    """Of a SQLite file."""
+class DatabaseState(Enum):
+    """Whether a SQLite file is a registry."""
 
     ABSENT = "absent"
     WHOLE = "whole"
@@ -43,15 +43,15 @@ class State(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """State of a file, and what matters for what is to be done."""
+class DatabaseFinding:
+    """State of a SQLite file, and what matters for what is to be done."""
 
-    state: State
+    state: DatabaseState
     revision: str = ""
     has_entries: bool = False
 
 
-def inspect_database(path: Path) -> Finding:
+def inspect_database(path: Path) -> DatabaseFinding:
     """Find out what state a SQLite file is in.
 
     Raises:
@@ -60,11 +60,11 @@ def inspect_database(path: Path) -> Finding:
         OSError: If it cannot be opened.
     """
     if not path.exists():
-        return Finding(State.ABSENT)
+        return DatabaseFinding(DatabaseState.ABSENT)
     with path.open("rb") as file:
         header = file.read(len(HEADER))
     if not header:
-        return Finding(State.HALF_MADE)
+        return DatabaseFinding(DatabaseState.HALF_MADE)
     if header != HEADER:
         raise RegistryError(
             f"{path} must be the registry, but is not a SQLite file. Move it away, or name "
@@ -74,13 +74,13 @@ def inspect_database(path: Path) -> Finding:
         return _judge(path, connection)
 
 
-def _judge(path: Path, connection: sqlite3.Connection) -> Finding:
+def _judge(path: Path, connection: sqlite3.Connection) -> DatabaseFinding:
     names = {
         row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
     }
     names = {name for name in names if not name.startswith("sqlite_")}
     if not names:
-        return Finding(State.HALF_MADE)
+        return DatabaseFinding(DatabaseState.HALF_MADE)
     if not names & TABLES:
         raise RegistryError(
             f"{path} must be the registry, but holds the tables of another program "
@@ -95,12 +95,12 @@ def _judge(path: Path, connection: sqlite3.Connection) -> Finding:
         )
     is_torn = any(name.startswith(_HALF_A_STEP) for name in names) or not revision
     if is_torn or (revision == latest_revision() and not names >= TABLES):
-        return Finding(State.HALF_MADE, revision, has_entries)
+        return DatabaseFinding(DatabaseState.HALF_MADE, revision, has_entries)
     if revision != latest_revision():
         # One that was just begun looks like an old one; without entries there is nothing to keep.
-        state = State.OLDER if has_entries else State.HALF_MADE
-        return Finding(state, revision, has_entries)
-    return Finding(State.WHOLE, revision, has_entries)
+        state = DatabaseState.OLDER if has_entries else DatabaseState.HALF_MADE
+        return DatabaseFinding(state, revision, has_entries)
+    return DatabaseFinding(DatabaseState.WHOLE, revision, has_entries)
 
 
 def _revision(connection: sqlite3.Connection, names: set[str]) -> str:

@@ -53,7 +53,7 @@ class ReportFolders:
     devices: Mapping[str, DeviceFolders]
     """By name; at least one."""
     seconds: Path
-    """Of what the stages took, and of what was measured of training alone; may not be there."""
+    """Folder of what the stages took and of what training alone took; may be missing."""
 
 
 def load_contents(folders: ReportFolders, *, title: str) -> ReportContents:

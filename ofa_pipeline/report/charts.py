@@ -13,7 +13,7 @@ from typing import Literal
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 WIDTH = 440.0
-"""Of a chart in its own units; it scales with the page."""
+"""Width of a chart in its own units; it scales with the page."""
 LEFT, RIGHT, TOP, BOTTOM = 60.0, 14.0, 12.0, 44.0
 """Space around the plot area: tick labels and the axis labels."""
 HEADER = 64.0
@@ -36,7 +36,7 @@ class Axis:
     high: float
     ticks: tuple[float, ...]
     decimals: int = 0
-    """Of the tick labels."""
+    """Decimals of the tick labels."""
 
     def share(self, value: float) -> float:
         """Return where a value lies between the ends, 0 to 1."""

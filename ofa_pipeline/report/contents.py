@@ -14,7 +14,7 @@ from ofa_pipeline.report.cost import CostFacts
 from ofa_pipeline.run_warnings import RunWarning
 
 CONFIDENCE = 0.95
-"""Of every interval that the report computes itself."""
+"""Level of every interval that the report computes itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,7 @@ class PredictorFacts:
     regret: float
     """What the best of five verified subnets falls short of the best, mean over budgets."""
     noise_std: float
-    """Of the measured top-1 between calibration draws."""
+    """Standard deviation of the measured top-1 between calibration draws."""
     learning_curve: tuple[LearningPoint, ...]
     files: tuple[str, ...]
 
@@ -116,7 +116,7 @@ class LatencySample:
 
     @property
     def relative_error(self) -> float:
-        """Of the estimate, with its sign."""
+        """Error of the estimate over the measured value, with its sign."""
         return self.estimated_ms / self.measured_ms - 1.0
 
 
@@ -175,13 +175,13 @@ class SearchFacts:
     """Measured on selection images and on the device."""
     picks: tuple[PickFacts, ...]
     noise_std: float
-    """Of a measured top-1 between calibration draws."""
+    """Standard deviation of a measured top-1 between calibration draws."""
     num_rounds: int
-    """Of predict, verify, refit."""
+    """Rounds of predict, verify, refit."""
     is_stable: bool
     """Whether the last round changed no pick."""
     accuracy_rmse: float
-    """Of the estimates of the verified subnets."""
+    """Root mean square error of the estimates of the verified subnets."""
     latency_mape: float
     """Mean relative error of the estimates of the verified subnets."""
     files: tuple[str, ...]
@@ -213,7 +213,7 @@ class SubnetFacts:
     verdict: str
     """``within``, ``within_noise`` (only the median is) or ``over``: the worst of its budgets."""
     shipped_file: str
-    """Of the bundle: what the device runs, and what was measured."""
+    """File of the bundle that the device runs and that was measured."""
     macs: int
     num_params: int
     parity_max_abs_difference: float
@@ -241,9 +241,9 @@ class NeedlessBudget:
     budget_ms: float
     cheaper_ms: float
     accuracy_top1: float
-    """Of the subnet for the budget, on test images."""
+    """Top-1 of the subnet for the budget, on test images."""
     cheaper_accuracy_top1: float
-    """Of the subnet for the cheaper budget, on test images."""
+    """Top-1 of the subnet for the cheaper budget, on test images."""
     noise: float
     """Half the 95 % interval of the difference, on the same images; fraction."""
     is_same_subnet: bool
@@ -270,7 +270,7 @@ class DeviceFacts:
     subnets: tuple[SubnetFacts, ...]
     """Ascending in latency."""
     model_name: str
-    """Of the registered model; empty where the receipts do not tell it."""
+    """Name of the registered model; empty where the receipts do not tell it."""
     needless_budgets: tuple[NeedlessBudget, ...] = ()
 
 
@@ -302,7 +302,7 @@ class ReportContents:
 
     @property
     def subnets(self) -> tuple[SubnetFacts, ...]:
-        """Of all devices."""
+        """Subnets of all devices."""
         return tuple(subnet for device in self.devices for subnet in device.subnets)
 
     @property

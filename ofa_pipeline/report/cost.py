@@ -69,7 +69,7 @@ class AloneFacts:
     accuracy_top1: float
     """Trained alone; the mean over the networks that were."""
     standard_error: float
-    """Of the difference of the latter two."""
+    """Standard error of the difference of the latter two."""
     seconds: Seconds
 
     @property
@@ -170,7 +170,7 @@ def break_even(
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    """Return the mean; None where a value is missing or there is none."""
+    """Return the mean; None where a value is missing or none is given."""
     found = list(values)
     known = [value for value in found if value is not None]
     return mean(known) if known and len(known) == len(found) else None

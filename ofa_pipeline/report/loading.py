@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from safetensors import SafetensorError, safe_open
 
 from ofa_pipeline.arch import SearchSpace
-from ofa_pipeline.artifacts import MANIFEST_NAME, Layout, read_json
-from ofa_pipeline.dataset_summary import SUMMARY_NAME, DatasetSummary
-from ofa_pipeline.documents import PredictorReport, read_document
+from ofa_pipeline.artifacts import MANIFEST_NAME, Layout
+from ofa_pipeline.dataset_summary import DatasetSummary
+from ofa_pipeline.documents import ClassNames, PredictorReport, read_document
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
 from ofa_pipeline.report.contents import (
     ArtifactFacts,
@@ -28,15 +28,15 @@ _ELASTIC = ("depths", "kernel_sizes", "expand_ratios", "width_multipliers")
 def load_dataset(source: Source) -> DatasetFacts:
     """Read the facts of the prepared dataset."""
     manifest = source.manifest()
-    classes = read_json(source.path("classes.json"), made_by=source.made_by)
+    classes = read_document(source.path(Layout.CLASSES), ClassNames, remake=source.made_by)
     summary = manifest.summary
-    document = read_json(source.path(SUMMARY_NAME), made_by=source.made_by)
-    with source.explained(SUMMARY_NAME):
-        found = DatasetSummary.from_document(document)
+    found = read_document(
+        source.path(Layout.DATASET_SUMMARY), DatasetSummary, remake=source.made_by
+    )
     with source.explained(MANIFEST_NAME):
         return DatasetFacts(
             source=manifest.params["dataset"]["source"],
-            class_names=tuple(classes["class_names"]),
+            class_names=classes.class_names,
             num_images={name: summary["num_images"][name] for name in SPLITS},
             num_unreadable=summary["num_unreadable"],
             summary=found,

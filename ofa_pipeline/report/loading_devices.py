@@ -103,7 +103,7 @@ def load_subnets(source: Source, *, device: str) -> tuple[SubnetFacts, ...]:
     """Read the bundles of a device, the fastest first.
 
     Raises:
-        ManifestMismatchError: If there is none.
+        ManifestMismatchError: If the device has no bundles.
     """
     index = read_document(source.path(Layout.BUNDLES), BundleIndex, remake=source.made_by)
     subnets = [_subnet(source, entry, device=device) for entry in index.bundles]

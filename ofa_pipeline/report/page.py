@@ -1,5 +1,6 @@
 """The HTML page: one file that needs nothing beside it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 
@@ -57,7 +58,7 @@ class Cell:
     count: int
     style: str
     share: str
-    """Of the row, as the style sheet takes it; empty for none."""
+    """Share of the row, as the style sheet takes it; empty for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +78,16 @@ class Confusion:
     predicted: str
     count: int
     share: float
-    """Of the true class."""
+    """Share of the true class."""
 
 
-def render_page(contents: ReportContents) -> str:
-    """Return the page as HTML: the same contents give the same text."""
+def render_page(contents: ReportContents, charts: Mapping[str, str]) -> str:
+    """Return the page as HTML: the same contents give the same text.
+
+    Args:
+        contents: What the page says.
+        charts: SVG by name, from `draw_all`.
+    """
     environment = Environment(
         loader=PackageLoader("ofa_pipeline.report"),
         autoescape=True,
@@ -96,7 +102,7 @@ def render_page(contents: ReportContents) -> str:
     return environment.get_template("report.html.j2").render(
         contents=contents,
         css=_trusted(_style_sheet("chart.css") + _style_sheet("page.css")),
-        charts={name: _trusted(chart) for name, chart in figures.draw_all(contents).items()},
+        charts={name: _trusted(chart) for name, chart in charts.items()},
         confidence=CONFIDENCE,
         tiles=key_figures(contents),
         split_uses=SPLIT_USES,

@@ -8,7 +8,7 @@ from markupsafe import Markup
 _FEW = 1_000_000
 """Smaller counts are written out."""
 _UNITS = ((3600, "h"), (60, "min"))
-"""Of durations: seconds of one, and its name."""
+"""Units of durations: seconds of one, and its name."""
 _SMALL = 10
 """Smaller durations have a decimal."""
 
@@ -101,4 +101,4 @@ FILTERS: Mapping[str, Callable[..., object]] = {
     "power": show_power,
     "thousands": show_thousands,
 }
-"""Of the page's template."""
+"""Filters of the page's template."""

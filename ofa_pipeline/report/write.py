@@ -23,9 +23,10 @@ def write_report(contents: ReportContents, folder: Path) -> None:
         contents: What the report says.
         folder: Gets ``report.html``, ``metrics.json``, ``plots/*.csv`` and ``figures/*.svg``.
     """
-    write_bytes(folder / PAGE_FILE, render_page(contents).encode())
+    charts = draw_all(contents)
+    write_bytes(folder / PAGE_FILE, render_page(contents, charts).encode())
     write_json(folder / METRICS_FILE, metrics(contents))
     for name, text in plot_tables(contents).items():
         write_bytes(folder / PLOTS_FOLDER / name, text.encode())
-    for name, chart in draw_all(contents).items():
+    for name, chart in charts.items():
         write_bytes(folder / FIGURES_FOLDER / f"{name}.svg", standalone_chart(chart).encode())

@@ -35,7 +35,7 @@ class AnnealingSettings:
     """How many walks, how long."""
 
     walks: int = 1700
-    """Of all budgets together."""
+    """Walks of all budgets together."""
     walks_per_budget: tuple[int, int] = (40, 300)
     """At least and at most, however many budgets there are."""
     steps: int = 330

@@ -27,7 +27,7 @@ _NEVER = np.float32(-np.inf)
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """Of every move on each of some architectures, shape (architectures, moves)."""
+    """What every move does to each architecture, shape (architectures, moves)."""
 
     gain: Single
     """Minus infinity where a move changes nothing."""

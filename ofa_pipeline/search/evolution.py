@@ -48,7 +48,7 @@ class EvolutionSettings:
 
     @property
     def total_generations(self) -> int:
-        """Of the islands and after them."""
+        """Generations of the islands and after them."""
         return self.islands * self.island_generations + self.generations
 
 

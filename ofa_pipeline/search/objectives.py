@@ -79,7 +79,7 @@ def check_budgets(budgets: Sequence[float], *, name: str) -> tuple[float, ...]:
         name: Of the quantity, for the error message.
 
     Raises:
-        ParamsError: If there is none, or one is not a positive number.
+        ParamsError: If no budget is given, or one is not a positive number.
     """
     wrong = [value for value in budgets if not value > 0]
     if wrong or not len(budgets):

@@ -1,7 +1,7 @@
 """A sum over genes, learned as a search goes on, that tells what is worth evaluating.
 
 Among the architectures that an evolution looks at, a gain is close to a sum over blocks, even
-where it is none over the whole space. The sum costs a tenth of a perceptron or less; what it
+where it is not one over the whole space. The sum costs a tenth of a perceptron or less; what it
 finds hopeless is not evaluated. Only evaluated gains decide.
 """
 

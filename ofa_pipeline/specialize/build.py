@@ -30,12 +30,12 @@ FACTS_FILE = "facts.json"
 PREDICTED_FILE = "predicted.npy"
 SEAL_FILE = "seal.json"
 _UNKNOWN = Seconds(is_complete=False)
-"""Of what an earlier version built, which noted no seconds."""
+"""Seconds of what an earlier version built, which noted none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestAccuracy:
-    """Of what ships, on test images."""
+    """Accuracy of what ships, on test images."""
 
     accuracy_top1: float
     accuracy_top5: float
@@ -53,7 +53,7 @@ class BuiltSubnet:
     tuning: dict[str, Any]
     """See `TuningFigures`."""
     finetuning_seconds: dict[str, Any]
-    """Of the training alone; see `Seconds`."""
+    """Seconds of the training alone; see `Seconds`."""
     parity: dict[str, Any]
     """See `Parity`."""
     predicted: IntArray

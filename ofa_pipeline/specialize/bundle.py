@@ -32,20 +32,18 @@ from PIL import Image
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.artifacts import Layout, digest_file, digest_json, write_json
 from ofa_pipeline.data import decode
-from ofa_pipeline.devices.shipped import network_classes
+from ofa_pipeline.devices import FIRST_RUNTIME, network_classes
 from ofa_pipeline.documents import Card, SubnetDescription, read_document
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
 from ofa_pipeline.specialize import classify
 from ofa_pipeline.specialize.classify import Classifier, FloatArray
 from ofa_pipeline.specialize.shipped_code import classify_code
 
-FIRST_RUNTIME = "onnxruntime"
-"""What runs a bundle whose ``subnet.json`` does not say it: those that were written first."""
 WEIGHTS_FILE = "weights.safetensors"
 ONNX_FILE = "model.onnx"
 CLASSIFY_FILE = "classify.py"
 FILES = (Layout.SUBNET, WEIGHTS_FILE, ONNX_FILE, Layout.CARD, CLASSIFY_FILE)
-"""Of every bundle."""
+"""Files of every bundle."""
 PREDICTIONS_FILE = "predictions.parquet"
 
 _REMAKE = "ofa-pipeline run; or fetch it again: ofa-pipeline pull"
@@ -71,7 +69,7 @@ class Bundle:
 
     @cached_property
     def digest(self) -> str:
-        """Of the content, the certificate included."""
+        """Digest of the content, the certificate included."""
         return bundle_digest(self.folder)
 
     @cached_property

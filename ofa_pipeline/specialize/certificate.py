@@ -56,7 +56,7 @@ class Certifier:
 
     @property
     def certificate(self) -> Certificate:
-        """Of the measurements so far; the first is made when there is none."""
+        """Certificate of the measurements so far; the first is made when needed."""
         if not self._attempts:
             self._attempts.append(self._measure())
         middle_ms = median_low(attempt.p50_ms for attempt in self._attempts)

@@ -30,25 +30,25 @@ from PIL import Image
 
 from ofa_pipeline.data.crop import evaluation_crop
 from ofa_pipeline.data.decode import decode_stored, middle_square
-from ofa_pipeline.devices.shipped import CODE_FOLDER, RunningNetwork, network_classes
+from ofa_pipeline.devices import CODE_FOLDER, RunningNetwork, network_classes
 from ofa_pipeline.errors import DatasetError, ManifestMismatchError, MissingArtifactError
 
 FloatArray = NDArray[np.float32]
 FORMAT = 1
-"""Of ``subnet.json``."""
+"""Format number of ``subnet.json``."""
 Squares = NDArray[np.uint8]
 IMAGE_DIMENSIONS = 3
 """Height, width, channels."""
 BATCH_SIZE = 256
 """Images a call of the network, at most."""
 MAX_SIDE_PX = 1024
-"""Of the images of a dataset, and of a network."""
+"""Largest side of a dataset's images and of a network's input."""
 MIN_STD = 1e-6
-"""Of a channel; datasets have at least one grey level, 1 / 255."""
+"""Smallest deviation of a channel; datasets have at least one gray level, 1 / 255."""
 MAX_CLASSES = 1_000_000
 MAX_DOCUMENT_BYTES = 64 * 2**20
 MAX_FILE_BYTES = 2**30
-"""Of any file of a bundle; networks take 1 to 150 MB."""
+"""Largest file of a bundle; networks take 1 to 150 MB."""
 
 
 ONNX_ON_ONE_THREAD = {
@@ -371,7 +371,7 @@ def check_description(description: dict[str, Any], path: Path) -> None:
     image_size_px = description.get("image_size_px")
     side = f"must be a whole number from 1 to {MAX_SIDE_PX}"
     runs = description.get("runs", {})
-    runtime = runs.get("runtime", "onnxruntime") if isinstance(runs, dict) else ""
+    runtime = (ONNX_ON_ONE_THREAD | runs)["runtime"] if isinstance(runs, dict) else ""
     number = description.get("format", FORMAT)
     other = f"must be {FORMAT}, or another version of this code wrote the bundle"
     for key, value, is_right, rule in (

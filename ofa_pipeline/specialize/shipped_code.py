@@ -5,8 +5,8 @@ import importlib
 import inspect
 from types import ModuleType
 
+from ofa_pipeline import devices
 from ofa_pipeline import errors as package_errors
-from ofa_pipeline.devices import shipped
 from ofa_pipeline.specialize import classify
 
 
@@ -26,7 +26,7 @@ def classify_code() -> str:
     )
     *others, last = modules
     sources = [_source(module) for module in others]
-    return _source(last, put=classes + "\n".join([*sources, shipped.shipped_source()]))
+    return _source(last, put=classes + "\n".join([*sources, devices.shipped_source()]))
 
 
 def _collect(module: ModuleType, modules: list[ModuleType], errors: set[str]) -> None:
@@ -34,7 +34,7 @@ def _collect(module: ModuleType, modules: list[ModuleType], errors: set[str]) ->
     for node in _imports(module):
         if node.module == package_errors.__name__:
             errors.update(name.name for name in node.names)
-        elif node.module != shipped.__name__:
+        elif node.module != devices.__name__:
             found = importlib.import_module(str(node.module))
             if found not in modules:
                 _collect(found, modules, errors)

@@ -18,7 +18,7 @@ from ofa_pipeline.training import (
 )
 
 _FIRST_ROUND = 0.3
-"""Of the epochs: enough to see a gain, and most of the cost saved where there is none."""
+"""Share of the epochs: enough to see a gain, and most of the cost saved without one."""
 _MIN_EPOCHS_FOR_ROUNDS = 6
 """Fewer are one round: a part of them would show nothing."""
 
@@ -32,7 +32,7 @@ class TuningFigures:
     accuracy_top1_finetuned: float | None
     """Fine-tuned and calibrated again, of the best round; None where nothing was fine-tuned."""
     num_epochs: int
-    """Of the rounds that were run."""
+    """Epochs of the rounds that were run."""
     num_images: int
 
     @property
@@ -43,7 +43,7 @@ class TuningFigures:
 
     @property
     def accuracy_top1(self) -> float:
-        """Of the weights that are kept."""
+        """Top-1 of the weights that are kept."""
         if self.is_finetuned and self.accuracy_top1_finetuned is not None:
             return self.accuracy_top1_finetuned
         return self.accuracy_top1_extracted

@@ -61,8 +61,8 @@ class Stage:
     item_kind: ItemKind | None = None
     reads: tuple[str, ...] = ()
     watches: tuple[str, ...] = ()
-    """Of `reads`, what only says when to run again: it is no input of what the stage makes, so
-    it is not in the manifest, and nothing after the stage runs again because of it."""
+    """The `reads` that only say when to run again: they are no input of what the stage makes, so
+    they are not in the manifest, and nothing after the stage runs again because of them."""
     writes: str
     is_timed: bool = False
     """Whether the seconds that it took are kept, beside what it writes: see `writes_seconds`."""
@@ -134,7 +134,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         name="profile_latency",
         item_kind="device",
-        reads=("artifacts/dataset/classes.json",),
+        reads=(f"artifacts/dataset/{Layout.CLASSES}",),
         writes="artifacts/latency/{item}",
         is_timed=True,
         params=("space", "latency", "devices.{item}.card"),

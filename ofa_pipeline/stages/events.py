@@ -27,17 +27,17 @@ _SHORT = 130
 _PATIENCE_MS = 10_000
 """For a reader that is behind, with an event that changes what a run says."""
 
-Kind = Literal["started", "progress", "failed"]
+EventKind = Literal["started", "progress", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageEvent:
     """What a stage tells whoever runs it."""
 
-    kind: Kind
+    kind: EventKind
     progress: ProgressEvent = field(default_factory=lambda: ProgressEvent(label=""))
     error: str = ""
-    """Of a failed stage: the line that a user should read."""
+    """The line that a user should read when a stage failed."""
     exit_code: int = 0
 
     def to_line(self) -> bytes:

@@ -13,7 +13,7 @@ from ofa_pipeline.predictor import (
     Ranking,
     Validation,
     build_predictor,
-    choose,
+    choose_predictor,
     learning_curve,
     load_compared_subnets,
     load_label_noise,
@@ -50,7 +50,7 @@ def _run(context: StageContext) -> None:
         seed=params.seed,
         reporter=context.reporter,
     )
-    chosen = choose(validations, label_noise=noise)
+    chosen = choose_predictor(validations, label_noise=noise)
     predictor = build_predictor(space, chosen.kind, seed=params.seed)
     predictor.fit(subnets.genes, subnets.accuracy)
     report = _report(validations, chosen, noise=noise)

@@ -50,7 +50,7 @@ def run(context: StageContext) -> None:
 
 
 def _last_listing(folder: Path, params: object, reporter: Reporter) -> Manifest | None:
-    """Return the manifest of the last listing of the same source; None where there is none."""
+    """Return the manifest of the last listing of the same source; None the first time."""
     if not (folder / MANIFEST_NAME).exists():
         return None
     try:

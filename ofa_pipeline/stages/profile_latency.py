@@ -3,9 +3,10 @@
 import shutil
 from typing import Any
 
-from ofa_pipeline.artifacts import Layout, digest_input, digest_json, read_json, write_artifact
+from ofa_pipeline.artifacts import Layout, digest_input, digest_json, write_artifact
 from ofa_pipeline.compute import SERIAL
 from ofa_pipeline.devices import DeviceCard, describe_device
+from ofa_pipeline.documents import ClassNames, read_document
 from ofa_pipeline.latency import (
     LatencyBench,
     fit_profile,
@@ -74,10 +75,9 @@ def run(context: StageContext) -> None:
 
 
 def _num_classes(layout: Layout) -> int:
-    values = read_json(
-        layout.dataset / "classes.json", made_by="ofa-pipeline stage prepare_dataset"
-    )
-    return len(values["class_names"])
+    remake = "ofa-pipeline stage prepare_dataset"
+    classes = read_document(layout.dataset / Layout.CLASSES, ClassNames, remake=remake)
+    return len(classes.class_names)
 
 
 def _scratch_key(inputs: dict[str, Any], card: DeviceCard) -> str:

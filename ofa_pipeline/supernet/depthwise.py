@@ -16,7 +16,7 @@ FAST_COLUMNS = 3
 """oneDNN's depthwise weight gradient takes kernels of any height but at most this width; for
 wider ones it falls back to a kernel that computes 16 channels a channel."""
 PART_BYTES = 2**21
-"""Of the features that are padded at a time: larger copies leave the cache, and fresh memory for
+"""Bytes of features that are padded at a time: larger copies leave the cache, and fresh memory for
 them costs more than the arithmetic."""
 
 

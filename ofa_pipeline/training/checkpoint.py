@@ -36,7 +36,7 @@ class EpochRecord:
     epoch: int
     """Counted from 1, warm-up included."""
     learning_rate: float
-    """Of the last step."""
+    """Learning rate of the last step."""
     loss: float
     """Mean over the steps, each the mean over its subnets."""
     metrics: dict[str, float]

@@ -81,7 +81,7 @@ class Phase:
     archs: ArchSource
     schedule: Schedule
     first_share: float | None = None
-    """Of a step's gradient, what the first subnet's counts; the others share the rest equally.
+    """Weight of the first subnet's gradient in a step; the others share the rest equally.
     None: as much as each of them."""
     in_place: bool = False
     """Whether the first subnet of a step teaches the others (BigNAS, Yu et al. 2020,

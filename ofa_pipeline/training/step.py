@@ -32,7 +32,7 @@ class Teacher:
     """Whose soft labels the subnets learn from."""
 
     logits: Callable[[Tensor], Tensor]
-    """Of a batch of images, at whatever image size they have."""
+    """Returns the logits of a batch of images, at whatever image size they have."""
     resolution_px: int | None = None
     """Image size at which it sees the views of the subnets; None: at theirs. One that was trained
     at one image size has no good opinion of another."""
@@ -75,7 +75,7 @@ class _Group:
     labels: Tensor
     teacher_logits: Tensor | None
     share: float
-    """Of the images of the batch."""
+    """Share of the images of the batch."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,6 +14,7 @@ from ofa_pipeline.documents import (
     CalibrationImages,
     Candidate,
     Card,
+    ClassNames,
     ComputeCost,
     DeviceCard,
     DeviceProfile,
@@ -29,6 +30,7 @@ from ofa_pipeline.documents import (
     ParityFigures,
     PickedSubnet,
     Picks,
+    PixelStatistics,
     PredictionReport,
     PredictorReport,
     Receipt,
@@ -153,6 +155,19 @@ def _candidate(arch: Arch, latency_ms: float) -> dict[str, Any]:
             latency_ms_estimated=latency_ms,
         )
     )
+
+
+# ---- dataset
+
+
+def class_names(*names: str) -> ClassNames:
+    """Return the classes of a dataset."""
+    return ClassNames(class_names=names or ("cat", "dog"))
+
+
+def pixel_statistics() -> PixelStatistics:
+    """Return the statistics of a dataset."""
+    return PixelStatistics(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), image_size_px=20)
 
 
 # ---- accuracies

@@ -23,6 +23,8 @@ from ofa_pipeline.report.contents import (
     proportion_interval,
 )
 from ofa_pipeline.report.cost import AloneFacts, CostFacts, FinetuningCost, StageCost
+from ofa_pipeline.report.figures import draw_all
+from ofa_pipeline.report.page import render_page
 from ofa_pipeline.stopwatch import Seconds
 from tests.support.dataset_summary import sample_summary
 
@@ -290,3 +292,8 @@ def _counts(rng: np.random.Generator) -> tuple[tuple[int, ...], ...]:
         shares[index] = 1 - shares.sum()
         rows.append(tuple(int(value) for value in rng.multinomial(264, shares)))
     return tuple(rows)
+
+
+def page_of(contents: ReportContents) -> str:
+    """Return the page of a report with its charts."""
+    return render_page(contents, draw_all(contents))

@@ -129,8 +129,8 @@ def _write_dataset(layout: Layout) -> None:
         layout.dataset,
         "prepare_dataset",
         {
-            "classes.json": {"class_names": CLASS_NAMES},
-            "summary.json": asdict(sample_summary()),
+            layout.CLASSES: samples.class_names(*CLASS_NAMES).to_dict(),
+            layout.DATASET_SUMMARY: asdict(sample_summary()),
         },
         params={"dataset": {"source": "image_folder:pets"}},
         summary={

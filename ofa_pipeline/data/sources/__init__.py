@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ofa_pipeline.data.sources.base import SkippedFile, Source, SourceImage, check_classes
+from ofa_pipeline.data.sources.base import DatasetSource, SkippedFile, SourceImage, check_classes
 from ofa_pipeline.data.sources.class_names import check_class_names, lookalikes
 from ofa_pipeline.data.sources.image_folder import ImageFolderSource
 from ofa_pipeline.data.sources.parquet import ParquetSource
@@ -16,10 +16,10 @@ from ofa_pipeline.user import expand_home
 __all__ = [
     "FASHION_MNIST_SAMPLE",
     "Columns",
+    "DatasetSource",
     "ImageFolderSource",
     "ParquetSource",
     "SkippedFile",
-    "Source",
     "SourceImage",
     "TorchvisionSource",
     "check_class_names",
@@ -37,7 +37,7 @@ FASHION_MNIST_SAMPLE = Path(__file__).parents[1] / "fashion_mnist_sample.parquet
 """12,000 images that come with the package."""
 
 
-def open_source(spec: str, *, base: Path, columns: Columns | None = None) -> Source:
+def open_source(spec: str, *, base: Path, columns: Columns | None = None) -> DatasetSource:
     """Open a source and check what can be checked without decoding an image.
 
     Args:

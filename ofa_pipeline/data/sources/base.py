@@ -24,13 +24,13 @@ class SourceImage:
 
 @dataclass(frozen=True, slots=True)
 class SkippedFile:
-    """A file among the images that is none."""
+    """A file among the images that is no image."""
 
     path: str
     reason: str
 
 
-class Source(Protocol):
+class DatasetSource(Protocol):
     """A source of labelled images, checked as far as that goes without decoding."""
 
     @property

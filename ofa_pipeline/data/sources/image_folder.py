@@ -94,7 +94,7 @@ class ImageFolderSource:
         return shown(path.relative_to(self._root))
 
     def _class_folders(self, part: Part, skipped: list[SkippedFile]) -> dict[str, Path]:
-        """Return the class folders of a part by the name of the class; list what is none."""
+        """Return the class folders of a part by the name of the class; list other files."""
         folder, listing = part.folder, list_folder(part.folder)
         check_no_broken_link(folder, listing)
         skipped += [SkippedFile(self._shown(folder / n), why) for n, why in listing.others]

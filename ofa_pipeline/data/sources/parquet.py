@@ -55,7 +55,7 @@ class ParquetSource:
     names. Files are matched by the names of their classes, never by numbers alone.
 
     Names of files and folders in a folder say what is a split: see `find_parquet_files`. An
-    image whose label is -1 or null is left out and listed; a split without any label is none.
+    image whose label is -1 or null is left out and listed; a split without labels is passed over.
     """
 
     fixed_splits: frozenset[SplitName]

@@ -18,7 +18,7 @@ from ofa_pipeline.errors import DatasetError, suggest
 
 ROWS_A_SCAN = 65536
 READ_BYTES = 32 * 2**20
-"""Of images that are read together, about."""
+"""Bytes of images that are read together, about."""
 MAX_ROWS_A_READ = 64
 BUFFER_BYTES = 2**20
 MAX_UNNAMED_LABEL = 65535

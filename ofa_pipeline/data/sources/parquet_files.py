@@ -53,7 +53,7 @@ def find_parquet_files(path: Path) -> FoundFiles:
     whatever its name.
 
     Raises:
-        DatasetError: If there is none, if the splits of only some files are known, if a name
+        DatasetError: If no file is found, if the splits of only some files are known, if a name
             says two, or if a split occurs in several configurations.
     """
     if path.is_file():

@@ -59,7 +59,7 @@ def find_parts(root: Path, *, above: frozenset[FolderKey]) -> tuple[list[Part], 
 
     Returns:
         The parts, the one to train on first (the root alone where there are no splits), and
-        what lies beside the splits and is none.
+        what lies beside the splits and is not a split.
 
     Raises:
         DatasetError: If there is something that looks like a split and is not understood.

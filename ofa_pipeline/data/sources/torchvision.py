@@ -28,7 +28,7 @@ class _Entry:
     """How a dataset class is asked for its splits."""
 
     argument: str | None
-    """Of the constructor; None where there are no splits."""
+    """Argument of the constructor that names the split; None where there are no splits."""
     splits: tuple[tuple[Any, SplitName | None], ...]
     """Value of the argument, and where those images go; None: to be drawn."""
     num_classes: int | None = None

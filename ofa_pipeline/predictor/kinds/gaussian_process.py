@@ -10,7 +10,13 @@ from scipy.optimize import minimize
 from ofa_pipeline.arch import FloatArray, Genes, SearchSpace
 from ofa_pipeline.predictor.features import feature_groups
 from ofa_pipeline.predictor.kernels import GroupGrams, GroupKernel, Normalizer
-from ofa_pipeline.predictor.protocol import Range, Settings, State, distinct_samples, require_fitted
+from ofa_pipeline.predictor.protocol import (
+    PredictorState,
+    Range,
+    Settings,
+    distinct_samples,
+    require_fitted,
+)
 
 _TUNED_ON = 400  # samples; more change the hyperparameters little and cost their cube
 _LOG_BOUNDS = (-9.0, 4.0)
@@ -61,7 +67,7 @@ class GaussianProcess:
         self.space = space
         self._seed = seed
         self._settings = settings or GaussianProcessSettings()
-        self._state: State | None = None
+        self._state: PredictorState | None = None
 
     def fit(self, genes: Genes, accuracy: FloatArray) -> None:
         """Learn from measured subnets; see `AccuracyPredictor`.
@@ -107,11 +113,11 @@ class GaussianProcess:
             return np.zeros(0), np.zeros(0)
         return np.concatenate([m for m, _ in parts]), np.concatenate([s for _, s in parts])
 
-    def state(self) -> State:
+    def state(self) -> PredictorState:
         """Return the fitted arrays; see `StorablePredictor`."""
         return require_fitted(self._state, self.kind)
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: PredictorState) -> None:
         """Take over what `state` returned."""
         self._state = dict(state)
         self._prepare()

@@ -11,12 +11,18 @@ import numpy as np
 from ofa_pipeline.arch import FloatArray, Genes, SearchSpace
 from ofa_pipeline.predictor.features import feature_groups
 from ofa_pipeline.predictor.members import HeldOut, Scaling, chunks, mean_and_std, subsamples
-from ofa_pipeline.predictor.protocol import Range, Settings, State, distinct_samples, require_fitted
+from ofa_pipeline.predictor.protocol import (
+    PredictorState,
+    Range,
+    Settings,
+    distinct_samples,
+    require_fitted,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoostingSettings:
-    """Of gradient boosting."""
+    """Settings of gradient boosting."""
 
     num_trees: int = 120
     max_depth: int = 3
@@ -51,7 +57,7 @@ class GradientBoosting:
         self.space = space
         self._seed = seed
         self._settings = settings or BoostingSettings()
-        self._state: State | None = None
+        self._state: PredictorState | None = None
 
     def fit(self, genes: Genes, accuracy: FloatArray) -> None:
         """Learn from measured subnets; see `AccuracyPredictor`.
@@ -102,11 +108,11 @@ class GradientBoosting:
         ]
         return mean_and_std(by_chunk, state["scaling"], len(members))
 
-    def state(self) -> State:
+    def state(self) -> PredictorState:
         """Return the fitted arrays; see `StorablePredictor`."""
         return require_fitted(self._state, self.kind)
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: PredictorState) -> None:
         """Take over what `state` returned."""
         self._state = dict(state)
 

@@ -7,7 +7,13 @@ import numpy as np
 from ofa_pipeline.arch import FloatArray, Genes, SearchSpace
 from ofa_pipeline.predictor.features import feature_groups
 from ofa_pipeline.predictor.kernels import Normalizer
-from ofa_pipeline.predictor.protocol import Range, Settings, State, distinct_samples, require_fitted
+from ofa_pipeline.predictor.protocol import (
+    PredictorState,
+    Range,
+    Settings,
+    distinct_samples,
+    require_fitted,
+)
 
 _LENGTHS = np.geomspace(0.003, 3.0, 16)
 _PENALTIES = np.geomspace(1e-4, 1.0, 17)
@@ -40,7 +46,7 @@ class KernelRidge:
         """Predict for architectures of `space`; the method draws nothing, `seed` is unused."""
         del seed
         self.space = space
-        self._state: State | None = None
+        self._state: PredictorState | None = None
 
     def fit(self, genes: Genes, accuracy: FloatArray) -> None:
         """Learn from measured subnets; see `AccuracyPredictor`.
@@ -99,11 +105,11 @@ class KernelRidge:
             deviations.append(scale * calibration * np.sqrt(np.maximum(variance, penalty)))
         return np.concatenate(means), np.concatenate(deviations)
 
-    def state(self) -> State:
+    def state(self) -> PredictorState:
         """Return the fitted arrays; see `StorablePredictor`."""
         return require_fitted(self._state, self.kind)
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: PredictorState) -> None:
         """Take over what `state` returned."""
         self._state = dict(state)
         genes = self._state["genes"].astype(np.int8)

@@ -13,12 +13,18 @@ from ofa_pipeline.arch import FloatArray, Genes, IntArray, SearchSpace
 from ofa_pipeline.predictor.features import one_hot_feature_slopes, one_hot_features
 from ofa_pipeline.predictor.members import HeldOut, Scaling, chunks, mean_and_std, subsamples
 from ofa_pipeline.predictor.perceptron import Activations, Perceptron
-from ofa_pipeline.predictor.protocol import Range, Settings, State, distinct_samples, require_fitted
+from ofa_pipeline.predictor.protocol import (
+    PredictorState,
+    Range,
+    Settings,
+    distinct_samples,
+    require_fitted,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MlpSettings:
-    """Of the ensemble of perceptrons.
+    """Settings of the ensemble of perceptrons.
 
     Source:
         Three layers on one-hot genes as in Cai et al. 2020, appendix A (there of 400, on 16,000
@@ -60,7 +66,7 @@ class MlpEnsemble:
         self.space = space
         self._seed = seed
         self._settings = settings or MlpSettings()
-        self._state: State | None = None
+        self._state: PredictorState | None = None
 
     def fit(self, genes: Genes, accuracy: FloatArray) -> None:
         """Learn from measured subnets; see `AccuracyPredictor`.
@@ -149,11 +155,11 @@ class MlpEnsemble:
         slopes: FloatArray = by_feature @ one_hot_feature_slopes(self.space).T
         return slopes
 
-    def state(self) -> State:
+    def state(self) -> PredictorState:
         """Return the fitted arrays; see `StorablePredictor`."""
         return require_fitted(self._state, self.kind)
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: PredictorState) -> None:
         """Take over what `state` returned."""
         self._state = dict(state)
         num_members = 1 + max(int(n.split("_")[1]) for n in state if n.startswith("layer_"))

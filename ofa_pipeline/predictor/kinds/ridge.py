@@ -6,7 +6,13 @@ import numpy as np
 
 from ofa_pipeline.arch import FloatArray, Genes, SearchSpace
 from ofa_pipeline.predictor.features import one_hot_features
-from ofa_pipeline.predictor.protocol import Range, Settings, State, distinct_samples, require_fitted
+from ofa_pipeline.predictor.protocol import (
+    PredictorState,
+    Range,
+    Settings,
+    distinct_samples,
+    require_fitted,
+)
 
 _PENALTIES = np.geomspace(1e-3, 1e3, 25)
 
@@ -37,7 +43,7 @@ class Ridge:
         """Predict for architectures of `space`; the method draws nothing, `seed` is unused."""
         del seed
         self.space = space
-        self._state: State | None = None
+        self._state: PredictorState | None = None
 
     def fit(self, genes: Genes, accuracy: FloatArray) -> None:
         """Learn from measured subnets; see `AccuracyPredictor`.
@@ -80,10 +86,10 @@ class Ridge:
         leverage = ((rows @ state["spread"]) ** 2).sum(axis=1)
         return mean + rows @ state["weights"], error * np.sqrt(1 + leverage)
 
-    def state(self) -> State:
+    def state(self) -> PredictorState:
         """Return the fitted arrays; see `StorablePredictor`."""
         return require_fitted(self._state, self.kind)
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: PredictorState) -> None:
         """Take over what `state` returned."""
         self._state = dict(state)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ofa_pipeline.arch import FloatArray, Genes, IntArray, SearchSpace
+from ofa_pipeline.arch import FloatArray, Genes, IntArray, SearchSpace, resolution_values_px
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.errors import ArchError, ParamsError
 from ofa_pipeline.latency import LatencyModel, load_latency_model
@@ -15,7 +15,7 @@ from ofa_pipeline.predictor import (
     DifferentiablePredictor,
     Trace,
     build_predictor,
-    choose,
+    choose_predictor,
     labeled_subnets,
     load_predictor,
     validate_kinds,
@@ -101,11 +101,11 @@ class _Within:
     """A predictor for genes of a space with fewer resolutions."""
 
     def __init__(self, predictor: AccuracyPredictor, searched: SearchSpace) -> None:
-        own = predictor.space.resolutions_px
+        own = predictor.space
         self._predictor = predictor
-        self._index = np.array([own.index(r) for r in searched.resolutions_px], dtype=np.int8)
-        others = np.arange(len(own), int(predictor.space.num_choices.sum()))
-        self._choices = np.concatenate([self._index, others])
+        self._translated = _translation(searched, own)
+        others = np.arange(len(own.resolutions_px), int(own.num_choices.sum()))
+        self._choices = np.concatenate([_resolutions_in(own, searched), others])
 
     def predict(self, genes: Genes) -> tuple[FloatArray, FloatArray]:
         return self._predictor.predict(self._translated(genes))
@@ -114,10 +114,22 @@ class _Within:
         assert isinstance(self._predictor, DifferentiablePredictor)
         return _TraceWithin(self._predictor.trace(self._translated(genes)), self._choices)
 
-    def _translated(self, genes: Genes) -> Genes:
+
+def _translation(searched: SearchSpace, whole: SearchSpace) -> Callable[[Genes], Genes]:
+    """Return what turns genes of a space with fewer resolutions into those of the whole space."""
+    index, column = _resolutions_in(whole, searched), whole.columns["resolution"]
+
+    def translate(genes: Genes) -> Genes:
         translated = genes.copy()
-        translated[:, 0] = self._index[genes[:, 0]]
+        translated[:, column] = index[genes[:, column]]
         return translated
+
+    return translate
+
+
+def _resolutions_in(whole: SearchSpace, searched: SearchSpace) -> Genes:
+    places = [whole.resolutions_px.index(px) for px in searched.resolutions_px]
+    return np.array(places, dtype=np.int8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +170,10 @@ def _accuracy(space_id: str, path: Path, seed: int) -> AccuracySource:
 def _fitted(space: SearchSpace, path: Path, seed: int) -> AccuracySource:
     """Fit the best kind of predictor to a table of measured accuracies."""
     table = read_measured_table(path, space)
-    measured = sorted({space.resolutions_px[int(gene)] for gene in table.genes[:, 0]})
+    measured = sorted(set(resolution_values_px(space, table.genes).tolist()))
     subnets = labeled_subnets(space, table.genes, table.accuracy, cost=table.macs)
     validations = validate_kinds(subnets, "auto", folds=_FOLDS, seed=seed)
-    kind = choose(validations, label_noise=table.label_noise).kind
+    kind = choose_predictor(validations, label_noise=table.label_noise).kind
     predictor = build_predictor(space, kind, seed=seed)
     predictor.fit(subnets.genes, subnets.accuracy)
     return AccuracySource(predictor, tuple(measured))
@@ -192,16 +204,8 @@ def _latency(space: SearchSpace, path: Path, column: str | None) -> LatencySourc
 
 def _artifact(model: LatencyModel, space: SearchSpace) -> LatencySource:
     def build(searched: SearchSpace) -> Score:
-        index = np.array(
-            [space.resolutions_px.index(r) for r in searched.resolutions_px], dtype=np.int8
-        )
-
-        def estimate(genes: Genes) -> FloatArray:
-            translated = genes.copy()
-            translated[:, 0] = index[genes[:, 0]]
-            return model.predict(space, translated)
-
-        return estimate
+        translated = _translation(searched, space)
+        return lambda genes: model.predict(space, translated(genes))
 
     return LatencySource(build, space.resolutions_px)
 
@@ -209,7 +213,7 @@ def _artifact(model: LatencyModel, space: SearchSpace) -> LatencySource:
 def _measured_latency(space: SearchSpace, path: Path, column: str | None) -> LatencySource:
     genes, latency_ms = read_column(path, space, column=column, quantity="latency_ms")
     model = LatencyModel.fit(space, genes, latency_ms, num_classes=_NUM_CLASSES)
-    measured = sorted({space.resolutions_px[int(gene)] for gene in genes[:, 0]})
+    measured = sorted(set(resolution_values_px(space, genes).tolist()))
     return LatencySource(_artifact(model, space).build, tuple(measured))
 
 

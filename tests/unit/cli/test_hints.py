@@ -13,9 +13,9 @@ from ofa_pipeline.cli.hints import (
     IN_A_WORKSPACE,
     PROGRAM_VARIABLE,
     command,
+    named_workspace,
     pasteable,
     program,
-    workspace_of,
 )
 
 ROOT = Path(__file__).parents[3]
@@ -46,13 +46,13 @@ def call(monkeypatch, tmp_path):
 )
 def test_workspace_is_found_however_it_is_written(words, call):
     call()
-    assert workspace_of(words) == Path("my work")
+    assert named_workspace(words) == Path("my work")
 
 
 def test_current_folder_needs_no_option(call, tmp_path):
     call()
     for words in ((), ("run", "-w", "."), ("run", "--workspace", f"../{tmp_path.name}")):
-        assert workspace_of(words) is None
+        assert named_workspace(words) is None
 
 
 @pytest.mark.parametrize(

@@ -186,7 +186,7 @@ def test_documents_of_something_else_are_refused(tmp_path, folder, content):
     for path in folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "statistics.json").write_text(content)
-    with pytest.raises(ManifestMismatchError, match="is not a prepared dataset"):
+    with pytest.raises(ManifestMismatchError, match=r"statistics\.json .*prepare_dataset"):
         open_dataset(tmp_path)
 
 

@@ -12,7 +12,7 @@ from ofa_pipeline.data.splits import (
     SPLIT_NAMES,
     TEST,
     TRAIN,
-    Candidates,
+    UsableImages,
     assign_splits,
 )
 from ofa_pipeline.errors import DatasetError
@@ -25,7 +25,7 @@ def candidates(labels, *, contents=None, fixed=None, seed=0):
     digests = b"".join(
         hashlib.blake2b(f"{seed} {c}".encode(), digest_size=16).digest() for c in contents
     )
-    return Candidates(
+    return UsableImages(
         labels=np.array(labels, dtype=np.int32),
         digests=np.frombuffer(digests, np.uint8).reshape(-1, 16),
         path_keys=np.arange(len(labels), dtype=np.uint64),

@@ -3,22 +3,28 @@
 import json
 
 import pytest
+from pydantic import TypeAdapter
 
 from ofa_pipeline.artifacts import Layout, write_json
+from ofa_pipeline.dataset_summary import DatasetSummary, write_summary
 from ofa_pipeline.documents import UnnumberedDocument, read_document
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
 from scripts.write_schemas import MODELS
 from tests.support import documents as samples
+from tests.support.dataset_summary import sample_summary
 
 DOCUMENTS = {
     Layout.ACCURACY_NOISE: samples.accuracy_noise(),
     Layout.BUNDLES: samples.bundle_index(),
     Layout.CARD: samples.card(),
+    Layout.CLASSES: samples.class_names(),
+    Layout.DATASET_SUMMARY: sample_summary(),
     Layout.DEVICE_PROFILE: samples.device_profile(),
     Layout.LATENCY_MODEL: samples.fitted_latency(),
     Layout.PICKS: samples.picks(),
     Layout.PREDICTOR_REPORT: samples.predictor_report(),
     Layout.RECEIPTS: samples.receipts(),
+    Layout.STATISTICS: samples.pixel_statistics(),
     Layout.SUBNET: samples.subnet_description(),
 }
 REMAKE = "ofa-pipeline stage NAME --item ITEM"
@@ -28,7 +34,10 @@ REMAKE = "ofa-pipeline stage NAME --item ITEM"
 def written(request, tmp_path):
     """A file, and the document in it."""
     name, document = request.param
-    write_json(tmp_path / name, document.to_dict())
+    if isinstance(document, DatasetSummary):
+        write_summary(document, tmp_path)
+    else:
+        write_json(tmp_path / name, document.to_dict())
     return tmp_path / name, document
 
 
@@ -55,7 +64,7 @@ def refused(written):
 
 def first_needed(document):
     """Return the first field that must be in the file."""
-    return next(name for name, field in type(document).model_fields.items() if field.is_required())
+    return TypeAdapter(type(document)).json_schema()["required"][0]
 
 
 def test_every_document_is_tried_here():
@@ -70,7 +79,7 @@ def test_what_is_read_is_what_was_written(written):
 
 def test_its_format_is_in_the_file_unless_digests_depend_on_it(written):
     path, document = written
-    is_numbered = not isinstance(document, UnnumberedDocument)
+    is_numbered = not isinstance(document, UnnumberedDocument | DatasetSummary)
     assert ("format" in json.loads(path.read_text())) is is_numbered
 
 

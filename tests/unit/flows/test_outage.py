@@ -8,7 +8,7 @@ import pytest
 
 from flows import outage
 from flows.outage import PrefectServerError, as_outage, check_server, masked, wait_for_loss
-from flows.settings import Found
+from flows.settings import Setting
 from ofa_pipeline.errors import DatasetError
 
 
@@ -37,7 +37,7 @@ def api():
 
 
 def found(server):
-    return Found(f"http://me:secret@127.0.0.1:{server.server_port}/api", "profile 'x'")
+    return Setting(f"http://me:secret@127.0.0.1:{server.server_port}/api", "profile 'x'")
 
 
 @pytest.mark.parametrize("status", [200, 401, 404])
@@ -67,7 +67,7 @@ def test_server_that_answers_with_a_fault_is_not(api, status):
 )
 def test_address_without_a_server_is_told_with_where_it_stands(address, said):
     with pytest.raises(PrefectServerError, match=said) as caught:
-        check_server(Found(address, "the environment"))
+        check_server(Setting(address, "the environment"))
     assert "PREFECT_API_URL in the environment" in str(caught.value)
     assert "secret" not in str(caught.value)
 

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from flows import server as server_module
-from flows.server import Server
+from flows.server import PrefectServer
 from ofa_pipeline.errors import OfaPipelineError
 
 
@@ -22,7 +22,7 @@ def start(tmp_path, monkeypatch):
             return real([sys.executable, "-c", code], **options)
 
         monkeypatch.setattr(server_module.subprocess, "Popen", popen)
-        started.append(Server(tmp_path, 9, with_interface=False))
+        started.append(PrefectServer(tmp_path, 9, with_interface=False))
         return started[-1]
 
     yield start

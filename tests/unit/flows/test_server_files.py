@@ -17,7 +17,7 @@ def test_folder_and_log_are_the_owners_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", shutil.which("true"))
     before = os.umask(0o022)
     try:
-        server.Server(tmp_path, 1, with_interface=False).stop()
+        server.PrefectServer(tmp_path, 1, with_interface=False).stop()
     finally:
         os.umask(before)
     assert mode(tmp_path / ".prefect") == 0o700

@@ -3,7 +3,7 @@ import pytest
 
 from ofa_pipeline.errors import ParamsError
 from ofa_pipeline.predictor import (
-    choose,
+    choose_predictor,
     cross_validate,
     labeled_subnets,
     learning_curve,
@@ -40,14 +40,14 @@ def test_too_few_subnets_to_cross_validate_is_an_error():
 
 def test_auto_validates_several_kinds_and_chooses_the_smaller_error_among_ties(subnets):
     validations = validate_kinds(subnets, "auto", folds=3, seed=0)
-    chosen = choose(validations, label_noise=1.0)
+    chosen = choose_predictor(validations, label_noise=1.0)
     assert len(validations) > 1
     assert chosen.report.rmse_points == min(v.report.rmse_points for v in validations)
 
 
 def test_regret_decides_before_the_error(subnets):
     validations = validate_kinds(subnets, "auto", folds=3, seed=0)
-    chosen = choose(validations, label_noise=0.0)
+    chosen = choose_predictor(validations, label_noise=0.0)
     best = min(v.report.regret_points["5"] for v in validations)
     assert chosen.report.regret_points["5"] == best
 

@@ -16,7 +16,7 @@ from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.registry import MlflowRegistry, database, open_registry
 from ofa_pipeline.registry.database import ensure_database, hold_database, make_in_background
 from ofa_pipeline.registry.schema import (
-    State,
+    DatabaseState,
     inspect_database,
     known_revisions,
     latest_revision,
@@ -87,9 +87,9 @@ def test_half_made_file_without_entries_is_kept_aside_and_made_anew(
 ):
     change(whole, *statements)
     torn = whole.read_bytes()
-    assert inspect_database(whole).state is State.HALF_MADE
+    assert inspect_database(whole).state is DatabaseState.HALF_MADE
     ensure_database(whole)
-    assert inspect_database(whole).state is State.WHOLE
+    assert inspect_database(whole).state is DatabaseState.WHOLE
     assert whole.with_name("mlflow.db.broken-1").read_bytes() == torn
     assert "half made" in caplog.text
     assert "mlflow.db.broken-1" in caplog.text
@@ -107,13 +107,13 @@ def test_journal_without_its_file_is_not_taken_for_the_new_one_s(tmp_path, made_
     (tmp_path / "mlflow.db-journal").write_bytes(b"of a file that is gone")
     ensure_database(tmp_path / "mlflow.db")
     assert not (tmp_path / "mlflow.db-journal").exists()
-    assert inspect_database(tmp_path / "mlflow.db").state is State.WHOLE
+    assert inspect_database(tmp_path / "mlflow.db").state is DatabaseState.WHOLE
 
 
 def test_file_without_bytes_is_made(tmp_path, made_quickly):
     (tmp_path / "mlflow.db").touch()
     ensure_database(tmp_path / "mlflow.db")
-    assert inspect_database(tmp_path / "mlflow.db").state is State.WHOLE
+    assert inspect_database(tmp_path / "mlflow.db").state is DatabaseState.WHOLE
 
 
 def test_half_made_files_are_never_put_over_each_other(tmp_path, made_quickly):
@@ -132,7 +132,7 @@ def test_file_with_entries_is_brought_up_to_date_on_a_copy_and_kept(workspace, t
     change(path, "CREATE TABLE _alembic_tmp_runs (a INTEGER)")
     assert inspect_database(path).has_entries
     assert open_registry(workspace).list_subnets() == (registered,)
-    assert inspect_database(path).state is State.WHOLE
+    assert inspect_database(path).state is DatabaseState.WHOLE
     assert (workspace / "mlflow.db.broken-1").exists()
 
 
@@ -188,7 +188,7 @@ def test_file_that_another_process_is_making_is_waited_for(whole, empty_database
     maker.kill()
     maker.communicate()
     thread.join()
-    assert inspect_database(whole).state is State.WHOLE
+    assert inspect_database(whole).state is DatabaseState.WHOLE
     assert not whole.with_name("mlflow.db.broken-1").exists()
 
 
@@ -205,7 +205,7 @@ def test_killed_maker_leaves_nothing_that_counts(tmp_path):
     maker.communicate()
     assert not path.exists()
     ensure_database(path)
-    assert inspect_database(path).state is State.WHOLE
+    assert inspect_database(path).state is DatabaseState.WHOLE
     assert {item.name for item in tmp_path.iterdir()} == {"mlflow.db", "mlflow.db.lock"}
 
 
@@ -233,7 +233,7 @@ def test_check_makes_no_database_and_the_background_does(tmp_path, made_quickly)
     registry.check(["ofa-tiny-cpu"])
     assert list(tmp_path.iterdir()) == []
     registry.prepare()()
-    assert inspect_database(tmp_path / "mlflow.db").state is State.WHOLE
+    assert inspect_database(tmp_path / "mlflow.db").state is DatabaseState.WHOLE
 
 
 def test_what_is_wrong_in_the_background_is_met_in_the_foreground(tmp_path):

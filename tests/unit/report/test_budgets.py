@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from ofa_pipeline.report.budgets import Gain, needless_budgets
-from ofa_pipeline.report.page import render_page
-from tests.support.report import BUDGETS_MS, sample_contents
+from tests.support.report import BUDGETS_MS, page_of, sample_contents
 
 
 def hits_of(subnets, shares):
@@ -61,6 +60,6 @@ def test_page_says_where_a_dearer_budget_buys_nothing(subnets):
     contents = sample_contents()
     found = needless_budgets(subnets, hits_of(subnets, [0.8, 0.8, 0.9]))
     device = replace(contents.devices[0], needless_budgets=found)
-    page = render_page(replace(contents, devices=(device, *contents.devices[1:])))
+    page = page_of(replace(contents, devices=(device, *contents.devices[1:])))
     assert "On cpu-onnxruntime 0.31&nbsp;ms buys nothing over 0.21&nbsp;ms" in page
-    assert "buys nothing" not in render_page(contents)
+    assert "buys nothing" not in page_of(contents)

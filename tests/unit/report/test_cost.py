@@ -8,9 +8,9 @@ import pytest
 from ofa_pipeline.artifacts import Layout, write_artifact, write_json
 from ofa_pipeline.report.assemble import load_cost
 from ofa_pipeline.report.cost import CostFacts, FinetuningCost, StageCost, break_even
-from ofa_pipeline.report.page import cost_text, render_page
+from ofa_pipeline.report.page import cost_text
 from ofa_pipeline.stopwatch import Seconds
-from tests.support.report import sample_contents, sample_cost
+from tests.support.report import page_of, sample_contents, sample_cost
 from tests.support.report_workspace import DEVICES, PHASES, write_report_workspace
 
 
@@ -81,7 +81,7 @@ def test_measured_figures_take_the_place_of_estimates():
 
 
 def page(facts):
-    html = render_page(replace(sample_contents(), cost=facts))
+    html = page_of(replace(sample_contents(), cost=facts))
     return html[html.index('<section id="cost"') : html.index('<section id="predictor"')]
 
 

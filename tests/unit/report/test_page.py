@@ -10,12 +10,11 @@ from ofa_pipeline.report.page import (
     confusion_rows,
     key_figures,
     most_confused,
-    render_page,
     standalone_chart,
 )
 from ofa_pipeline.run_warnings import RunWarning
 from tests.support.dataset_summary import sample_summary
-from tests.support.report import sample_contents
+from tests.support.report import page_of, sample_contents
 
 VOID = {"meta", "link", "br"}
 
@@ -48,7 +47,7 @@ def outline(html):
 
 @pytest.fixture(scope="module")
 def page():
-    return render_page(sample_contents())
+    return page_of(sample_contents())
 
 
 def test_page_needs_nothing_beside_it(page):
@@ -75,7 +74,7 @@ def test_tags_nest_and_every_link_has_its_target(page):
 
 
 def test_equal_contents_give_equal_pages(page):
-    assert render_page(sample_contents()) == page
+    assert page_of(sample_contents()) == page
 
 
 def test_every_chart_has_a_text_for_those_who_cannot_see_it(page):
@@ -108,7 +107,7 @@ def test_page_names_the_files_that_its_numbers_come_from(page):
 def test_text_from_outside_cannot_become_markup():
     contents = sample_contents()
     dataset = replace(contents.dataset, class_names=("<script>alert(1)</script>", "b"))
-    page = render_page(replace(contents, dataset=dataset, title="A & B <i>"))
+    page = page_of(replace(contents, dataset=dataset, title="A & B <i>"))
     assert "<script" not in page
     assert "A &amp; B &lt;i&gt;" in page
 
@@ -118,7 +117,7 @@ def test_subnet_over_its_budget_is_shown_as_such_and_the_summary_claims_less(pag
     device = contents.devices[0]
     over = replace(device.subnets[0], verdict="over")
     changed = replace(device, subnets=(over, *device.subnets[1:]))
-    other = render_page(replace(contents, devices=(changed, contents.devices[1])))
+    other = page_of(replace(contents, devices=(changed, contents.devices[1])))
     assert 'class="bad">over' in other
     assert 'class="bad">over' not in page
     assert "each within its latency budget" in page
@@ -130,13 +129,13 @@ def test_many_classes_are_listed_by_their_confusions():
     names = tuple(f"class {index}" for index in range(30))
     counts = tuple(tuple(9 if i == j else int(j == i + 1) for j in range(30)) for i in range(30))
     confusion = replace(contents.confusion, class_names=names, counts=counts)
-    page = render_page(replace(contents, confusion=confusion))
+    page = page_of(replace(contents, confusion=confusion))
     assert 'class="confusion"' not in page
     assert "<td>class 11</td>" in page
 
 
 def test_page_without_confusion_matrix_leaves_the_section_out():
-    page = render_page(replace(sample_contents(), confusion=None))
+    page = page_of(replace(sample_contents(), confusion=None))
     assert not re.search(r'id="confusion"|href="#confusion"', page)
 
 
@@ -181,7 +180,7 @@ def test_page_says_what_was_found_in_the_dataset():
     contents = sample_contents()
     summary = sample_summary(warnings=("few <images>",))
     dataset = replace(contents.dataset, summary=summary)
-    page = render_page(replace(contents, dataset=dataset))
+    page = page_of(replace(contents, dataset=dataset))
     for text in ("(of the source)", "cat/bad.png", "20 x 30 (20)", "few &lt;images&gt;"):
         assert text in page
 
@@ -192,7 +191,7 @@ WARNING = RunWarning(
 
 
 def test_warnings_stand_in_the_head_of_the_page():
-    html = render_page(replace(sample_contents(), warnings=(WARNING, WARNING)))
+    html = page_of(replace(sample_contents(), warnings=(WARNING, WARNING)))
     assert outline(html).problems == []
     head = html[html.index("<header>") : html.index("</header>")]
     assert "2 warnings: look at them before you trust the results" in head
