@@ -9,7 +9,7 @@ from flows.results import show_results
 from flows.stages import address_of, bring_up_to_date
 from ofa_pipeline.errors import ManifestMismatchError
 from ofa_pipeline.params import Params, load_params
-from ofa_pipeline.stages.register import begin_registry
+from ofa_pipeline.registry import begin_registry
 
 
 @flow(name="add-device", validate_parameters=False)

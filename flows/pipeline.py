@@ -21,7 +21,7 @@ from flows.stages import DISPLAY, StageOutcome, bring_up_to_date
 from ofa_pipeline.masking import mask_logs
 from ofa_pipeline.params import load_params
 from ofa_pipeline.parent import end_with_parent
-from ofa_pipeline.stages.register import begin_registry
+from ofa_pipeline.registry import begin_registry
 from ofa_pipeline.workspace import choose_version_control, hold_workspace
 
 DEVICE_STAGES = ("profile_latency", "search", "specialize", "register")

@@ -270,6 +270,12 @@ class PhaseParams(Section):
     left, besides the labels; or ``in_place``, of the largest subnet in the same step, which alone
     learns from the labels. The first phase has none before it."""
 
+    @property
+    def previous(self) -> str | None:
+        """The phase before this one; None for the first."""
+        folder, _, phase = self.start_from.partition("/")
+        return phase if folder == "supernet" else None
+
     @model_validator(mode="after")
     def _train_as_told(self) -> "PhaseParams":
         start, end = self.cosine

@@ -10,6 +10,7 @@ from ofa_pipeline.predictor.kinds.ridge import Ridge
 from ofa_pipeline.predictor.labels import (
     load_compared_subnets,
     load_label_noise,
+    predictor_report,
     validation_columns,
 )
 from ofa_pipeline.predictor.metrics import (
@@ -83,6 +84,7 @@ __all__ = [
     "one_hot_features",
     "pooled_noise",
     "predictor_kinds",
+    "predictor_report",
     "report_predictions",
     "save_predictor",
     "tunable_settings",

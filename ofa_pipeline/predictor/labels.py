@@ -1,5 +1,7 @@
 """The labels that predictors learn from: the artifact of the stage collect_accuracy."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,12 @@ import pyarrow as pa
 
 from ofa_pipeline.arch import FloatArray, SearchSpace
 from ofa_pipeline.artifacts import read_json
-from ofa_pipeline.predictor.validation import LabeledSubnets, Validation, labeled_subnets
+from ofa_pipeline.predictor.validation import (
+    LabeledSubnets,
+    LearningPoint,
+    Validation,
+    labeled_subnets,
+)
 from ofa_pipeline.predictor.watching import LabelNoise
 from ofa_pipeline.tables import ACCURACY_SCHEMA, arch_columns, archs_of, read_table
 
@@ -70,6 +77,31 @@ def validation_columns(
         "accuracy_top1_estimated": validation.mean,
         "accuracy_std_estimated": validation.std,
         "fold": validation.fold,
+    }
+
+
+def predictor_report(
+    validations: Sequence[Validation],
+    chosen: Validation,
+    curve: Sequence[LearningPoint],
+    *,
+    label_noise: float,
+) -> dict[str, Any]:
+    """Return how far to trust the predictor that was chosen, beside the other kinds.
+
+    Args:
+        validations: Of every kind.
+        chosen: One of them.
+        curve: Errors of the chosen kind by the number of subnets that it learned from.
+        label_noise: Standard deviation of a label, a fraction.
+    """
+    return {
+        "kind": chosen.kind,
+        "chosen_by": "regret after verifying 5 a budget; within the label noise, by RMSE",
+        "label_noise_points": 100 * label_noise,
+        **asdict(chosen.report),
+        "candidates": {v.kind: asdict(v.report) for v in validations},
+        "learning_curve": [asdict(point) for point in curve],
     }
 
 

@@ -1,6 +1,12 @@
 """The report: one HTML page, key figures, tables and charts, read from the artifacts."""
 
-from ofa_pipeline.report.assemble import DeviceFolders, ReportFolders, load_contents, load_cost
+from ofa_pipeline.report.assemble import (
+    DeviceFolders,
+    ReportFolders,
+    load_contents,
+    load_cost,
+    report_folders,
+)
 from ofa_pipeline.report.contents import ReportContents
 from ofa_pipeline.report.cost import CostFacts, break_even
 from ofa_pipeline.report.exports import metrics
@@ -17,5 +23,6 @@ __all__ = [
     "load_contents",
     "load_cost",
     "metrics",
+    "report_folders",
     "write_report",
 ]

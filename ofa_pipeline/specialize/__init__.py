@@ -14,7 +14,7 @@ from ofa_pipeline.specialize.bundle import (
 )
 from ofa_pipeline.specialize.certificate import Certificate, Certifier, Verdict
 from ofa_pipeline.specialize.classify import Classifier, FloatArray, Squares
-from ofa_pipeline.specialize.lineage import trace_lineage
+from ofa_pipeline.specialize.lineage import trace_lineage, trace_phases
 from ofa_pipeline.specialize.shipped_code import classify_code
 
 __all__ = [
@@ -32,8 +32,9 @@ __all__ = [
     "load_bundle",
     "shipped_file",
     "trace_lineage",
+    "trace_phases",
     "write_bundle",
 ]
 
-OPEN_MODULES = ("build", "choice", "tuning")
+OPEN_MODULES = ("build", "choice", "tuning", "workshop")
 """What makes bundles; it needs torch, which who uses them need not have."""
