@@ -1,7 +1,12 @@
 """Accuracy predictors, and an honest report of how far to trust them."""
 
 from ofa_pipeline.predictor.features import feature_groups, one_hot_features
-from ofa_pipeline.predictor.kinds import build_predictor, predictor_kinds, tunable_settings
+from ofa_pipeline.predictor.kinds import (
+    build_predictor,
+    check_tunable,
+    predictor_kinds,
+    tunable_settings,
+)
 from ofa_pipeline.predictor.kinds.gaussian_process import GaussianProcess
 from ofa_pipeline.predictor.kinds.gradient_boosting import BoostingSettings, GradientBoosting
 from ofa_pipeline.predictor.kinds.kernel_ridge import KernelRidge
@@ -71,6 +76,7 @@ __all__ = [
     "Validation",
     "build_predictor",
     "check_same_space",
+    "check_tunable",
     "choose_predictor",
     "cross_validate",
     "distinct_samples",

@@ -59,5 +59,5 @@ __all__ = [
     "verify_settings",
 ]
 
-OPEN_MODULES = ("ledger", "trial_params", "tuning")
+OPEN_MODULES = ("ledger", "tuning")
 """What needs Optuna, which a search by estimates does not wait for."""

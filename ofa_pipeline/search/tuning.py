@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import optuna
 
-from ofa_pipeline.errors import ParamsError
 from ofa_pipeline.predictor import (
     LabeledSubnets,
     Range,
     Settings,
     Validation,
+    check_tunable,
     cross_validate,
-    predictor_kinds,
     tunable_settings,
 )
 from ofa_pipeline.progress import SILENT, Reporter
@@ -42,13 +41,7 @@ def tune_kinds(
     Raises:
         ParamsError: If no kind has a setting.
     """
-    if not any(tunable_settings(validation.kind) for validation in validations):
-        tunable = ", ".join(kind for kind in predictor_kinds() if tunable_settings(kind))
-        raise ParamsError(
-            f"predictor.tune has no effect on {', '.join(v.kind for v in validations)}: each fit "
-            "chooses its hyperparameters itself. Set predictor.tune: false, or predictor.kind to "
-            f"one of {tunable}."
-        )
+    check_tunable([validation.kind for validation in validations])
     return [
         _tuned(subnets, validation, folds=folds, seed=seed, reporter=reporter)
         for validation in validations

@@ -45,9 +45,7 @@ def _fit(stage: StageRun) -> None:
     predictor = build_predictor(space, chosen.kind, seed=seed, settings=chosen.settings)
     predictor.fit(subnets.genes, subnets.accuracy)
     stage.reporter.message("learning curve")
-    curve = learning_curve(
-        subnets, chosen.kind, folds=folds, seed=seed, settings=chosen.settings
-    )
+    curve = learning_curve(subnets, chosen.kind, folds=folds, seed=seed, settings=chosen.settings)
     report = predictor_report(validations, chosen, curve, label_noise=noise.std)
     columns = validation_columns(space, chosen, compared)
     found = chosen.report

@@ -16,6 +16,7 @@ from ofa_pipeline.search import (
     predict_verify_refit,
     verify_settings,
 )
+from ofa_pipeline.search.ledger import Ledger, NotedWorld
 from ofa_pipeline.stages.run import StageRun
 from ofa_pipeline.tables import EVALUATIONS_SCHEMA, FRONT_SCHEMA, write_table
 from ofa_pipeline.training import deterministic

@@ -5,7 +5,7 @@ Each file has a function ``build(space, seed=..., settings=...)`` that returns a
 """
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
 from ofa_pipeline.errors import ParamsError, suggest
@@ -14,6 +14,8 @@ from ofa_pipeline.predictor.protocol import Range, Settings, StorablePredictor
 
 if TYPE_CHECKING:
     from ofa_pipeline.arch import SearchSpace
+
+__all__ = ["build_predictor", "check_tunable", "predictor_kinds", "tunable_settings"]
 
 
 class _Kind(Protocol):
@@ -60,7 +62,26 @@ def tunable_settings(kind: str) -> Mapping[str, Range]:
     return _kind(kind).TUNABLE
 
 
+def check_tunable(kinds: Sequence[str]) -> None:
+    """Check that tuning has an effect on some of the kinds.
+
+    Raises:
+        ParamsError: If each fit of each of them chooses its hyperparameters itself.
+    """
+    if any(tunable_settings(kind) for kind in kinds):
+        return
+    tunable = ", ".join(kind for kind in predictor_kinds() if tunable_settings(kind))
+    raise ParamsError(
+        f"predictor.tune has no effect on {', '.join(kinds)}: each fit chooses its "
+        f"hyperparameters itself. Set predictor.tune: false, or predictor.kind to one of {tunable}."
+    )
+
+
 def _kind(name: str) -> _Kind:
     if name not in predictor_kinds():
         raise ParamsError(f"unknown predictor kind {name!r}.{suggest(name, predictor_kinds())}")
     return cast("_Kind", importlib.import_module(f"{__name__}.{name}"))
+
+
+OPEN_MODULES = ("gaussian_process", "gradient_boosting", "kernel_ridge", "mlp_ensemble", "ridge")
+"""The kinds themselves, for who wants one with settings of its own."""
