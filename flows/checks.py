@@ -15,7 +15,7 @@ from ofa_pipeline.registry import check_registry
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-def check_before_work(root: Path, params: Params, *, reads_images: bool = True) -> None:
+def check_run(root: Path, params: Params, *, reads_images: bool = True) -> None:
     """Check what `ofa-pipeline params check` checks, and that the registry will take our names.
 
     Args:

@@ -1,5 +1,6 @@
 """Accuracy predictors, and an honest report of how far to trust them."""
 
+from ofa_pipeline.documents import LearningPoint, PredictionReport
 from ofa_pipeline.predictor.features import feature_groups, one_hot_features
 from ofa_pipeline.predictor.kinds import (
     build_predictor,
@@ -19,7 +20,6 @@ from ofa_pipeline.predictor.labels import (
     validation_columns,
 )
 from ofa_pipeline.predictor.metrics import (
-    PredictionReport,
     kendall_tau,
     pooled_noise,
     report_predictions,
@@ -41,7 +41,6 @@ from ofa_pipeline.predictor.storage import (
 )
 from ofa_pipeline.predictor.validation import (
     LabeledSubnets,
-    LearningPoint,
     Validation,
     choose_predictor,
     cross_validate,

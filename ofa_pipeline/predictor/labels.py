@@ -1,7 +1,6 @@
 """The labels that predictors learn from: the artifact of the stage collect_accuracy."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 from ofa_pipeline.arch import FloatArray, SearchSpace
-from ofa_pipeline.artifacts import read_json
+from ofa_pipeline.artifacts import Layout
+from ofa_pipeline.documents import AccuracyNoise, LearningPoint, PredictorReport, read_document
 from ofa_pipeline.predictor.validation import (
     LabeledSubnets,
-    LearningPoint,
     Validation,
     labeled_subnets,
 )
@@ -29,11 +28,11 @@ def load_label_noise(folder: Path) -> LabelNoise:
 
     Raises:
         MissingArtifactError: If it is not there.
+        ManifestMismatchError: If it is not as the stage writes it.
     """
-    noise = read_json(folder / "noise.json", made_by=_COLLECT)
-    repeats = int(noise["num_draws"]) - 1
+    noise = read_document(folder / Layout.ACCURACY_NOISE, AccuracyNoise, remake=_COLLECT)
     return LabelNoise(
-        std=float(noise["calibration_std"]), degrees=int(noise["num_repeated_subnets"]) * repeats
+        std=noise.calibration_std, degrees=noise.num_repeated_subnets * (noise.num_draws - 1)
     )
 
 
@@ -86,7 +85,7 @@ def predictor_report(
     curve: Sequence[LearningPoint],
     *,
     label_noise: float,
-) -> dict[str, Any]:
+) -> PredictorReport:
     """Return how far to trust the predictor that was chosen, beside the other kinds.
 
     Args:
@@ -95,14 +94,14 @@ def predictor_report(
         curve: Errors of the chosen kind by the number of subnets that it learned from.
         label_noise: Standard deviation of a label, a fraction.
     """
-    return {
-        "kind": chosen.kind,
-        "chosen_by": "regret after verifying 5 a budget; within the label noise, by RMSE",
-        "label_noise_points": 100 * label_noise,
-        **asdict(chosen.report),
-        "candidates": {v.kind: asdict(v.report) for v in validations},
-        "learning_curve": [asdict(point) for point in curve],
-    }
+    return PredictorReport(
+        kind=chosen.kind,
+        chosen_by="regret after verifying 5 a budget; within the label noise, by RMSE",
+        label_noise_points=100 * label_noise,
+        **chosen.report.to_dict(),
+        candidates={validation.kind: validation.report for validation in validations},
+        learning_curve=tuple(curve),
+    )
 
 
 def _column(table: pa.Table, name: str) -> FloatArray:

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ofa_pipeline.arch import FloatArray, Genes, IntArray, SearchSpace
+from ofa_pipeline.documents import LearningPoint, PredictionReport
 from ofa_pipeline.errors import ParamsError
 from ofa_pipeline.predictor.kinds import build_predictor
-from ofa_pipeline.predictor.metrics import PredictionReport, report_predictions
+from ofa_pipeline.predictor.metrics import report_predictions
 from ofa_pipeline.predictor.protocol import Settings, distinct_samples
 from ofa_pipeline.progress import SILENT, Reporter
 
@@ -31,15 +32,6 @@ class Validation:
     report: PredictionReport
     settings: Settings = field(default_factory=dict)
     """Of the predictor where they are not the default ones."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LearningPoint:
-    """Error of a predictor that learned from part of the subnets."""
-
-    num_samples: int
-    rmse_points: float
-    tau: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Stage ``collect_accuracy``: accuracy of an initial design of subnets, and its noise."""
 
-from ofa_pipeline.artifacts import write_json
+from ofa_pipeline.artifacts import Layout, write_json
 from ofa_pipeline.data import open_dataset
 from ofa_pipeline.evaluation import (
     AccuracyBench,
@@ -51,9 +51,9 @@ def _collect(stage: StageRun) -> None:
     columns = accuracy_columns(space, tasks, rows, num_classes=num_classes)
     with stage.writing() as writer:
         write_table(writer.folder / "accuracy.parquet", ACCURACY_SCHEMA, columns)
-        write_json(writer.folder / "noise.json", noise)
+        write_json(writer.folder / Layout.ACCURACY_NOISE, noise.to_dict())
         writer.summary |= {
-            **noise,
+            **noise.to_dict(),
             "num_subnets": len(genes),
             "accuracy_top1_min": min(accuracies),
             "accuracy_top1_max": max(accuracies),

@@ -3,7 +3,6 @@
 from threadpoolctl import threadpool_limits
 
 from ofa_pipeline.artifacts import Layout, write_json
-from ofa_pipeline.documents import PredictorReport
 from ofa_pipeline.predictor import (
     Ranking,
     build_predictor,
@@ -51,8 +50,7 @@ def _fit(stage: StageRun) -> None:
     found = chosen.report
     with stage.writing() as writer:
         save_predictor(predictor, writer.folder, settings=chosen.settings)
-        document = PredictorReport.from_dict(report)
-        write_json(writer.folder / Layout.PREDICTOR_REPORT, document.to_dict())
+        write_json(writer.folder / Layout.PREDICTOR_REPORT, report.to_dict())
         write_table(writer.folder / "cross_validation.parquet", CROSS_VALIDATION_SCHEMA, columns)
         writer.summary |= {
             "kind": chosen.kind,

@@ -55,9 +55,9 @@ def run(stage: StageRun) -> None:
             "device": profile.card.to_dict(),
             "smallest_ms": profile.smallest_ms,
             "largest_ms": profile.largest_ms,
-            "holdout_mape": report["holdout"]["mape"],
-            "holdout_within_10_percent": report["holdout"]["share_within_10_percent"],
-            "noise_cv": report["noise"]["cv"],
+            "holdout_mape": report.holdout.mape,
+            "holdout_within_10_percent": report.holdout.share_within_10_percent,
+            "noise_cv": report.noise.cv,
         }
     for message in profile_messages(device, samples, report):
         stage.reporter.message(message)

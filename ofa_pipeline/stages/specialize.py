@@ -6,7 +6,7 @@ from typing import Any
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.artifacts import Layout, Manifest, write_json
 from ofa_pipeline.data import Dataset, open_dataset
-from ofa_pipeline.documents import BundleIndex, Picks, read_document
+from ofa_pipeline.documents import Picks, read_document
 from ofa_pipeline.evaluation import (
     LargestSubnet,
     ResizedImages,
@@ -40,16 +40,16 @@ def run(stage: StageRun) -> None:
     choices = choose(candidates_of(picks), meets=workshop.meets, describe=workshop.describe)
     with stage.writing() as writer:
         index = workshop.write(choices, writer.folder)
-        write_json(writer.folder / Layout.BUNDLES, BundleIndex.from_dict(index).to_dict())
+        write_json(writer.folder / Layout.BUNDLES, index.to_dict())
         columns = workshop.prediction_columns(choices)
         write_table(writer.folder / PREDICTIONS_FILE, PREDICTIONS_SCHEMA, columns)
-        accuracies = {item["arch_id"]: item["accuracy"] for item in index["bundles"]}
+        accuracies = {item.arch_id: item.accuracy for item in index.bundles}
         writer.summary |= {
             "num_bundles": len(accuracies),
-            "accuracy_top1_best": max(found["accuracy_top1"] for found in accuracies.values()),
-            "num_finetuned": sum(found["is_finetuned"] for found in accuracies.values()),
+            "accuracy_top1_best": max(found.accuracy_top1 for found in accuracies.values()),
+            "num_finetuned": sum(found.is_finetuned for found in accuracies.values()),
         }
-        selection = {name: found["accuracy_top1_selection"] for name, found in accuracies.items()}
+        selection = {name: found.accuracy_top1_selection for name, found in accuracies.items()}
         stage.warn(_warnings(stage, selection, dataset, trained), writer)
 
 

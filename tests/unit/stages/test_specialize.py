@@ -113,7 +113,7 @@ def write_profile(context):
     )
     with write(context, context.layout.latency(context.item)) as writer:
         save_profile_card(profile, writer.folder)
-        save_latency_model(profile.model, writer.folder, report=samples.latency_report().to_dict())
+        save_latency_model(profile.model, writer.folder, report=samples.latency_report())
 
 
 def write_picks(context, *picks):
