@@ -1,6 +1,8 @@
 """Documents of accuracies: their noise, and how far the predictor of them is to be trusted."""
 
-from pydantic import ConfigDict
+from typing import Any
+
+from pydantic import ConfigDict, Field
 
 from ofa_pipeline.documents.base import Count, Document, Part, UnnumberedDocument
 from ofa_pipeline.documents.space import Space
@@ -73,3 +75,5 @@ class StoredPredictor(UnnumberedDocument):
     space: Space
     arrays: tuple[str, ...]
     """Names, sorted."""
+    settings: dict[str, Any] | None = Field(default=None, exclude_if=lambda v: v is None)
+    """That it was built with; left out where they are the default ones."""
