@@ -9,8 +9,9 @@ import sys
 import time
 import types
 
-from ofa_pipeline.artifacts import write_json
+from ofa_pipeline.artifacts import Layout, write_json
 from ofa_pipeline.cli import main
+from ofa_pipeline.documents import Receipts
 from ofa_pipeline.errors import DatasetError
 from ofa_pipeline.stages import STAGES, Stage, StageRun
 
@@ -29,8 +30,9 @@ def fake(stage: Stage) -> types.ModuleType:
             toy.reporter.message("a message", loss=1.5)
             for _ in toy.reporter.iterate(range(10), "toy work", total=10, unit="steps"):
                 time.sleep(seconds / 10)
-            write_json(writer.folder / "classes.json", {"class_names": ["a"]})
-            write_json(writer.folder / "receipts.json", {"receipts": []})
+            write_json(writer.folder / Layout.CLASSES, {"class_names": ["a"]})
+            receipts = Receipts(device=toy.item, receipts=())
+            write_json(writer.folder / Layout.RECEIPTS, receipts.to_dict())
             write_json(writer.folder / "metrics.json", {"accuracy": 0.5})
 
     module = types.ModuleType(f"ofa_pipeline.stages.{stage.name}")
