@@ -433,19 +433,6 @@ class SearchSpace:
             child[:, columns] = np.where(in_second & ~in_first, second[:, columns], mixed)
         return self.canonicalize(child)
 
-    def neighbors(self, genes: Genes) -> Genes:
-        """Return every architecture one gene away from one of the rows, without repeats."""
-        batches = []
-        for gene in range(self.num_genes):
-            for choice in range(int(self.num_choices[gene])):
-                batch = genes[genes[:, gene] != choice].copy()
-                batch[:, gene] = choice
-                batches.append(batch)
-        changed = self.canonicalize(np.concatenate(batches)) if batches else genes[:0]
-        known = {row.tobytes() for row in np.ascontiguousarray(genes)}
-        unique = np.unique(changed, axis=0)
-        return unique[[row.tobytes() not in known for row in unique]]
-
     def one_hot(self, genes: Genes) -> FloatArray:
         """Encode genes one-hot in gene order, shape (architectures, sum of choices).
 

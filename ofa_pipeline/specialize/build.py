@@ -61,7 +61,7 @@ class Seal(Document):
     files: dict[str, str]
     """SHA-256 by name."""
     digest: str
-    """Of the files."""
+    """Digest of the files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
