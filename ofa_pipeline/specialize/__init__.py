@@ -12,7 +12,7 @@ from ofa_pipeline.specialize.bundle import (
     shipped_file,
     write_bundle,
 )
-from ofa_pipeline.specialize.certificate import Certificate, Certifier, Verdict
+from ofa_pipeline.specialize.certificate import Certificate, Certifier
 from ofa_pipeline.specialize.classify import Classifier, FloatArray, Squares
 from ofa_pipeline.specialize.lineage import trace_lineage, trace_phases
 from ofa_pipeline.specialize.shipped_code import classify_code
@@ -26,7 +26,6 @@ __all__ = [
     "Classifier",
     "FloatArray",
     "Squares",
-    "Verdict",
     "bundle_digest",
     "classify_code",
     "load_bundle",

@@ -1,11 +1,12 @@
 """From the supernet to the weights that ship: extract, calibrate, fine-tune where it pays."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.data import Dataset, Split
+from ofa_pipeline.documents import Part
 from ofa_pipeline.errors import ManifestMismatchError
 from ofa_pipeline.evaluation import CalibratedTeacher, SubnetEvaluator, evaluate_network
 from ofa_pipeline.supernet import Subnet, extract_subnet, fold_batch_norm
@@ -32,8 +33,7 @@ _MIN_EPOCHS_FOR_ROUNDS = 6
 """Fewer are one round: a part of them would show nothing."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TuningFigures:
+class TuningFigures(Part):
     """Top-1 on selection images before and after fine-tuning, and what was kept."""
 
     accuracy_top1_extracted: float
@@ -56,10 +56,6 @@ class TuningFigures:
         if self.is_finetuned and self.accuracy_top1_finetuned is not None:
             return self.accuracy_top1_finetuned
         return self.accuracy_top1_extracted
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, ready for JSON."""
-        return asdict(self) | {"is_finetuned": self.is_finetuned}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

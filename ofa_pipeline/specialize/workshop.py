@@ -10,20 +10,28 @@ from ofa_pipeline.artifacts import digest_file
 from ofa_pipeline.cost import arch_cost
 from ofa_pipeline.data import Dataset
 from ofa_pipeline.devices import Device, DeviceSettings
-from ofa_pipeline.documents import Card, SubnetDescription
+from ofa_pipeline.documents import (
+    AccuracyFigures,
+    BudgetChoice,
+    BudgetVerdict,
+    BundleEntry,
+    BundleIndex,
+    CalibrationImages,
+    Card,
+    CardFigures,
+    ComputeCost,
+    FinetuningCost,
+    LatencyCertificate,
+    Runs,
+    SubnetDescription,
+)
 from ofa_pipeline.evaluation import calibration_indices
-from ofa_pipeline.specialize.build import BuiltSubnet, SubnetBuilder
+from ofa_pipeline.specialize.build import BuiltFacts, BuiltSubnet, SubnetBuilder
 from ofa_pipeline.specialize.bundle import bundle_digest, shipped_file, write_bundle
 from ofa_pipeline.specialize.certificate import Certifier
 from ofa_pipeline.specialize.choice import Choice
 from ofa_pipeline.stopwatch import Stopwatch
 from ofa_pipeline.training import deterministic
-
-_INDEXED = (
-    *("arch_id", "budgets_ms", "accuracy", "latency"),
-    *("cost", "finetuning", "parity", "lineage"),
-)
-"""What the index repeats of the card of a bundle."""
 
 
 @dataclass(kw_only=True)
@@ -31,7 +39,7 @@ class Workshop:
     """Builds, measures and bundles the subnets of one device, each once."""
 
     name: str
-    """Of the device."""
+    """Name of the device."""
     settings: DeviceSettings
     device: Device
     space: SearchSpace
@@ -79,17 +87,17 @@ class Workshop:
         """Return the latency of a subnet as it ships, for messages."""
         return f"{self.certifier(arch).certificate.measurement.p50_ms:.4g} ms"
 
-    def write(self, choices: Sequence[Choice], folder: Path) -> dict[str, Any]:
+    def write(self, choices: Sequence[Choice], folder: Path) -> BundleIndex:
         """Write the bundle of each subnet that was chosen, and return their index."""
         archs = dict.fromkeys(choice.arch for choice in choices)
-        return {
-            "device": self.name,
-            "bundles": [self._write(arch, choices, folder) for arch in archs],
-            "picks": [
-                {"budget_ms": c.budget_ms, "bundle": c.arch.arch_id, "rank": c.rank}
+        return BundleIndex(
+            device=self.name,
+            bundles=tuple(self._write(arch, choices, folder) for arch in archs),
+            picks=tuple(
+                BudgetChoice(budget_ms=c.budget_ms, bundle=c.arch.arch_id, rank=c.rank)
                 for c in choices
-            ],
-        }
+            ),
+        )
 
     def prediction_columns(self, choices: Sequence[Choice]) -> dict[str, Any]:
         """Return `PREDICTIONS_SCHEMA`'s columns: the answers of each subnet on test images."""
@@ -102,97 +110,100 @@ class Workshop:
             "predicted": [int(value) for subnet in unique for value in subnet.predicted],
         }
 
-    def _write(self, arch: Arch, choices: Sequence[Choice], folder: Path) -> dict[str, Any]:
+    def _write(self, arch: Arch, choices: Sequence[Choice], folder: Path) -> BundleEntry:
         """Write a bundle and return its entry in the index."""
         built = self.built(arch)
-        budgets = sorted(choice.budget_ms for choice in choices if choice.arch == arch)
-        card = self._card(built, budgets)
+        figures = self._figures(
+            built, sorted(choice.budget_ms for choice in choices if choice.arch == arch)
+        )
         write_bundle(
             folder / arch.arch_id,
             files_from=built.folder,
-            subnet=SubnetDescription.from_dict(self._subnet(arch)),
-            card=Card.from_dict(card),
+            subnet=self._subnet(arch),
+            card=Card(**dict(figures)),
         )
-        return {
-            "name": arch.arch_id,
-            "bundle_digest": bundle_digest(folder / arch.arch_id),
-            "arch": arch.to_dict(),
-            "space_id": self.space.space_id,
-            "num_classes": self.dataset.num_classes,
-            **{key: card[key] for key in _INDEXED},
-        }
+        return BundleEntry(
+            **dict(figures),
+            name=arch.arch_id,
+            bundle_digest=bundle_digest(folder / arch.arch_id),
+            arch=arch,
+            space_id=self.space.space_id,
+            num_classes=self.dataset.num_classes,
+        )
 
-    def _subnet(self, arch: Arch) -> dict[str, Any]:
+    def _subnet(self, arch: Arch) -> SubnetDescription:
         dataset = self.dataset
-        reading = {"value_range": list(dataset.value_range)} if dataset.value_range else {}
         calibration = calibration_indices(
             dataset.num_images["calibration"],
             self.calibration_images,
             draw=0,
         )
-        return {
-            "arch": arch.to_dict(),
-            "arch_id": arch.arch_id,
-            "space": self.space.to_dict(),
-            "num_classes": dataset.num_classes,
-            "class_names": list(dataset.class_names),
-            "mean": list(dataset.normalization.mean),
-            "std": list(dataset.normalization.std),
-            "image_size_px": dataset.image_size_px,
-            **reading,
-            "calibration": {"split": "calibration", "images": calibration},
-            "runs": {
-                "runtime": self.settings.runtime,
-                "file": self.shipped,
-                "accelerator": self.settings.accelerator,
-                "threads": self.settings.threads,
-            },
-        }
+        return SubnetDescription(
+            arch=arch,
+            arch_id=arch.arch_id,
+            space=self.space,
+            num_classes=dataset.num_classes,
+            class_names=dataset.class_names,
+            mean=dataset.normalization.mean,
+            std=dataset.normalization.std,
+            image_size_px=dataset.image_size_px,
+            value_range=dataset.value_range,
+            calibration=CalibrationImages(split="calibration", images=tuple(calibration)),
+            runs=Runs(
+                runtime=self.settings.runtime,
+                file=self.shipped,
+                accelerator=self.settings.accelerator,
+                threads=self.settings.threads,
+            ),
+        )
 
-    def _card(self, built: BuiltSubnet, budgets: Sequence[float]) -> dict[str, Any]:
-        certificate = self.certifier(built.arch).certificate
-        shipped = self.shipped
+    def _figures(self, built: BuiltSubnet, budgets_ms: Sequence[float]) -> CardFigures:
+        """Return what the card of a bundle says, and the index repeats."""
         cost = arch_cost(self.space, built.arch, num_classes=self.dataset.num_classes)
-        finetuned = built.tuning["accuracy_top1_finetuned"]
-        extracted = built.tuning["accuracy_top1_extracted"]
-        return {
-            "arch_id": built.arch.arch_id,
-            "budgets_ms": list(budgets),
-            "accuracy": {
-                "accuracy_top1": built.test.accuracy_top1,
-                "accuracy_top5": built.test.accuracy_top5,
-                "num_test_images": built.test.num_images,
-                "accuracy_top1_selection": finetuned if built.tuning["is_finetuned"] else extracted,
-                "accuracy_top1_selection_extracted": extracted,
-                "accuracy_top1_selection_finetuned": finetuned,
-                "num_selection_images": built.tuning["num_images"],
-                "is_finetuned": built.tuning["is_finetuned"],
-                "evaluated_file": shipped,
-            },
-            "latency": {
-                self.name: {
-                    **certificate.measurement.to_dict(),
-                    "attempts_p50_ms": list(certificate.attempts_p50_ms),
-                    "card": self.device.card.to_dict(),
-                    "file": shipped,
-                    "file_digest": digest_file(built.folder / shipped),
-                    "verdicts": [
-                        {"budget_ms": budget, "verdict": certificate.verdict(budget)}
-                        for budget in budgets
-                    ],
-                }
-            },
-            "cost": {"macs": cost.macs, "num_params": cost.num_params},
-            "finetuning": self._finetuning(built),
-            "parity": built.parity,
-            "lineage": dict(self.lineage),
-        }
+        return CardFigures(
+            arch_id=built.arch.arch_id,
+            budgets_ms=tuple(budgets_ms),
+            accuracy=self._accuracy(built.facts),
+            latency={self.name: self._certificate(built, budgets_ms)},
+            cost=ComputeCost(macs=cost.macs, num_params=cost.num_params),
+            finetuning=self._finetuning(built.facts),
+            parity=built.facts.parity,
+            lineage=dict(self.lineage),
+        )
 
-    def _finetuning(self, built: BuiltSubnet) -> dict[str, Any]:
+    def _accuracy(self, facts: BuiltFacts) -> AccuracyFigures:
+        test, tuning = facts.test, facts.tuning
+        return AccuracyFigures(
+            accuracy_top1=test.accuracy_top1,
+            accuracy_top5=test.accuracy_top5,
+            num_test_images=test.num_images,
+            accuracy_top1_selection=tuning.accuracy_top1,
+            accuracy_top1_selection_extracted=tuning.accuracy_top1_extracted,
+            accuracy_top1_selection_finetuned=tuning.accuracy_top1_finetuned,
+            num_selection_images=tuning.num_images,
+            is_finetuned=tuning.is_finetuned,
+            evaluated_file=self.shipped,
+        )
+
+    def _certificate(self, built: BuiltSubnet, budgets_ms: Sequence[float]) -> LatencyCertificate:
+        certificate = self.certifier(built.arch).certificate
+        return LatencyCertificate(
+            **certificate.measurement.to_dict(),
+            attempts_p50_ms=certificate.attempts_p50_ms,
+            card=self.device.card,
+            file=self.shipped,
+            file_digest=digest_file(built.folder / self.shipped),
+            verdicts=tuple(
+                BudgetVerdict(budget_ms=budget_ms, verdict=certificate.verdict(budget_ms))
+                for budget_ms in budgets_ms
+            ),
+        )
+
+    def _finetuning(self, facts: BuiltFacts) -> FinetuningCost:
         """Return what the fine-tuning took, and what its teacher costs; it may not be kept."""
         teacher = arch_cost(self.space, self.space.largest, num_classes=self.dataset.num_classes)
-        return {
-            **built.finetuning_seconds,
-            "epochs": built.tuning["num_epochs"],
-            "teacher_macs": teacher.macs,
-        }
+        return FinetuningCost(
+            **facts.finetuning_seconds.to_dict(),
+            epochs=facts.tuning.num_epochs,
+            teacher_macs=teacher.macs,
+        )

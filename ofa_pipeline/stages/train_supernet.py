@@ -32,6 +32,7 @@ from ofa_pipeline.training import (
     Sampled,
     Teacher,
     TrainingImages,
+    build_teaching,
     derive_seed,
     deterministic,
     history_columns,
@@ -140,7 +141,7 @@ def _evaluator(
 def _teacher(stage: StageRun, supernet: Supernet, dataset: Dataset) -> Teacher | None:
     """Return the previous phase's largest subnet; None for the first, or where taught in place."""
     settings = stage.params.phases[stage.item]
-    if settings.teacher == "in_place" or settings.previous is None:
+    if build_teaching(settings.teacher).is_in_place or settings.previous is None:
         return None
     largest = extract_subnet(supernet, supernet.space.largest)
     teacher = CalibratedTeacher(largest, _evaluator(stage, supernet, dataset))

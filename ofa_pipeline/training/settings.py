@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ofa_pipeline.arch import SearchSpace
+from ofa_pipeline.errors import ParamsError
 from ofa_pipeline.training.phases import Phase, Sampled
+from ofa_pipeline.training.recipes import build_teaching
 from ofa_pipeline.training.schedule import Schedule, epochs_for
 from ofa_pipeline.training.step import Recipe
 
@@ -36,7 +38,16 @@ def phase_of(
         params: Its entry in params.yaml.
         space: Of the supernet; the phase trains a part of it.
         steps_per_epoch: Updates that a pass over the images makes.
+
+    Raises:
+        ParamsError: If the first subnet of a step shall teach the others and is not the largest.
     """
+    teaching = build_teaching(params.teacher)
+    if teaching.is_in_place and params.sampling != "sandwich":
+        raise ParamsError(
+            f"phases.{name}.sampling must be sandwich for teacher: {params.teacher}, where the "
+            f"largest subnet of each step teaches the others, got {params.sampling}"
+        )
     elastic = space.restrict(
         depths=params.depths,
         kernel_sizes=params.kernel_sizes,
@@ -54,7 +65,7 @@ def phase_of(
             cosine=params.cosine,
         ),
         first_share=params.largest_share,
-        in_place=params.teacher == "in_place",
+        teaching=teaching,
     )
 
 

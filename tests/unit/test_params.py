@@ -115,6 +115,8 @@ def test_shipped_file_is_valid():
         ),
         ("specialize.epochs", "half", "specialize.epochs"),
         ("search.latency_margin", 0.5, "search.latency_margin"),
+        ("predictor.kind", "ridg", "must be one of auto, gaussian_process, "),
+        ("predictor.tune", "yes", "predictor.tune"),
         ("search.sampler", "nsga3", "ours, random, tpe, got 'nsga3'. Did you mean 'nsga2'?"),
         ("training.weight_decay", float("inf"), "training.weight_decay: Input should be a finite"),
         ("training.weight_decay", float("nan"), "training.weight_decay: Input should be a finite"),
@@ -219,6 +221,13 @@ def test_name_that_is_given_twice_is_refused_with_its_line(tmp_path):
     (tmp_path / "params.yaml").write_text(SHIPPED.read_text() + "report:\n  title: again\n")
     with pytest.raises(ParamsError, match=r"params\.yaml, line \d+.*duplicate key \"report\""):
         load_params(tmp_path / "params.yaml")
+
+
+def test_params_of_before_samplers_and_tuning_mean_what_they_meant():
+    values = copy.deepcopy(VALUES)
+    del values["search"]["sampler"], values["predictor"]["tune"]
+    params = parse_params(values, origin="test")
+    assert (params.search.sampler, params.predictor.tune) == ("ours", False)
 
 
 def test_every_wrong_value_is_reported_at_once():
