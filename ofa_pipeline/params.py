@@ -27,6 +27,7 @@ from ofa_pipeline.errors import ArchError, ParamsError, YamlError, shown, sugges
 from ofa_pipeline.explain import explain
 from ofa_pipeline.parts import part_names
 from ofa_pipeline.spaces import REFERENCE_SPACES, mobilenet_v3_small_images, reference_space
+from ofa_pipeline.weights_source import SOURCE_KINDS, SourceKind, WeightsSource, parse_source
 from ofa_pipeline.yaml_reader import read_yaml
 
 _MAX_NAME = 60
@@ -60,6 +61,7 @@ def _part_of(folder: str) -> Callable[[str], str]:
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
 DatasetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=_MAX_NAME)]
 Text = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_is_text)]
+WeightsText = Annotated[str, Field(max_length=4096), AfterValidator(_is_text)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -82,8 +84,14 @@ _SHARD = re.compile(r"(-\d+-of-\d+.*)?\.parquet$")
 """What follows the name in a Parquet file, as the Hugging Face Hub writes it."""
 ANY_DATASET = "any"
 """What look-ups take for every dataset, so that no dataset is called so."""
-_LABELS: Mapping[str, frozenset[str]] = {"dataset": frozenset({"name"})}
-"""By section, what is only a name: no artifact is made from it, so manifests leave it out."""
+_APART: Mapping[str, frozenset[str]] = {
+    "dataset": frozenset({"name"}),
+    "training": frozenset({"initial_weights"}),
+}
+"""By section, what manifests leave out of it: what is only a name, so that no artifact is made from
+it, and what is a section of its own, of the stage that makes something of it."""
+START_DATASET, START_INITIAL = "dataset", "initial"
+"""What the first phase may start from: new random weights, or `TrainingParams.initial_weights`."""
 
 
 class Section(BaseModel):
@@ -235,7 +243,8 @@ class PhaseParams(Section):
     """One phase of the supernet's training: what is elastic, how it learns, and for how long."""
 
     start_from: str
-    """``supernet/PHASE``, the phase before this one; ``dataset`` for the first."""
+    """``supernet/PHASE``, the phase before this one; for the first ``dataset``, new random weights,
+    or ``initial``, those of `TrainingParams.initial_weights`."""
     depths: Annotated[tuple[int, ...], Few] | Annotated[tuple[tuple[int, ...], ...], Few]
     """One list for all block groups, or one for each."""
     kernel_sizes: Annotated[tuple[int, ...], Few]
@@ -264,6 +273,11 @@ class PhaseParams(Section):
     """Whose soft labels the subnets learn from: of the largest subnet that the phase before has
     left, besides the labels; or ``in_place``, of the largest subnet in the same step, which alone
     learns from the labels. The first phase has none before it."""
+
+    @property
+    def starting_artifact(self) -> str | None:
+        """The artifact whose weights it starts from; None for new random weights."""
+        return None if self.start_from == START_DATASET else self.start_from
 
     @model_validator(mode="after")
     def _train_as_told(self) -> "PhaseParams":
@@ -320,6 +334,34 @@ class TrainingParams(Section):
     checkpoint_minutes: Positive
     threads: Count
     seed: Seed
+    initial_weights: dict[SourceKind, WeightsText] = Field(default_factory=dict, max_length=1)
+    """What the first phase starts from, one kind and what it names; empty: random weights. A
+    mapping, because DVC loops over it: no stage where it is empty."""
+
+    @field_validator("initial_weights", mode="before")
+    @classmethod
+    def _one_kind_and_its_name(cls, value: object) -> object:
+        if isinstance(value, Mapping):
+            return value
+        raise ValueError(
+            f"must be a kind of weights ({', '.join(SOURCE_KINDS)}) and what it names, such as "
+            "{published: ofa_mbv3_d234_e346_k357_w1.0}, or left out for random weights, got "
+            f"{shown(value)}"
+        )
+
+    @field_validator("initial_weights")
+    @classmethod
+    def _named_well(cls, value: dict[SourceKind, str]) -> dict[SourceKind, str]:
+        for kind, text in value.items():
+            parse_source(kind, text)
+        return value
+
+    @property
+    def weights_source(self) -> WeightsSource | None:
+        """What the first phase starts from; None for random weights."""
+        for kind, text in self.initial_weights.items():
+            return parse_source(kind, text)
+        return None
 
     @model_validator(mode="after")
     def _cut_into_equal_groups(self) -> "TrainingParams":
@@ -445,6 +487,28 @@ class ScheduleParams(Section):
     timezone: Annotated[str, AfterValidator(check_timezone)]
 
 
+def _check_first_start(
+    name: str, phases: Mapping[str, PhaseParams], training: TrainingParams
+) -> None:
+    """Check that initial weights are named and used, or neither.
+
+    Raises:
+        ValueError: If one of both is missing.
+    """
+    is_initial = phases[name].start_from == START_INITIAL
+    if is_initial and not training.initial_weights:
+        raise ValueError(
+            f"phases.{name}.start_from is {START_INITIAL!r}, so training.initial_weights must name "
+            "weights, got none. Name some, such as {published: ofa_mbv3_d234_e346_k357_w1.0}, or "
+            f"write start_from: {START_DATASET} for random weights."
+        )
+    if training.initial_weights and not is_initial:
+        raise ValueError(
+            f"phases.{name}.start_from must be {START_INITIAL!r}, because training.initial_weights "
+            f"names weights that have no effect otherwise, got {phases[name].start_from!r}"
+        )
+
+
 def _check_that_phases_widen(spaces: dict[str, SearchSpace], space: SearchSpace) -> None:
     """Check that each phase keeps what those before made elastic, and the last has the space.
 
@@ -509,7 +573,9 @@ class Params(Section):
                 f"{list(self.phases)}"
             )
         # DVC cannot work out "the phase before", so every phase names it (dvc.yaml).
-        expected = ("dataset", *(f"supernet/{name}" for name in self.phases))
+        first = START_INITIAL if self.training.initial_weights else START_DATASET
+        expected = (first, *(f"supernet/{name}" for name in self.phases))
+        _check_first_start(next(iter(self.phases)), self.phases, self.training)
         for (name, phase), start in zip(self.phases.items(), expected, strict=False):
             if phase.start_from != start:
                 raise ValueError(
@@ -532,6 +598,16 @@ class Params(Section):
                     "Change the phase or the space."
                 ) from error
         _check_that_phases_widen(spaces, space)
+        return self
+
+    @model_validator(mode="after")
+    def _published_weights_are_of_the_space(self) -> "Params":
+        source = self.training.weights_source
+        if source and source.kind == "published" and source.name != self.space.family:
+            raise ValueError(
+                f"space.family must be {source.name!r}, the space of the weights that "
+                f"training.initial_weights names, got {self.space.family!r}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -583,12 +659,14 @@ class Params(Section):
 
         Without what is only a name: renaming a dataset leaves every artifact as it was.
         """
-        plain = self.model_dump(mode="json", exclude={k: set(v) for k, v in _LABELS.items()})
+        plain = self.model_dump(mode="json")
         found = {}
         for name in names:
             value: Any = plain
             for key in name.split("."):
                 value = value[key]
+            if apart := _APART.get(name):
+                value = {key: item for key, item in value.items() if key not in apart}
             found[name] = value
         return found
 

@@ -4,7 +4,13 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 
 from ofa_pipeline.arch import SearchSpace
-from ofa_pipeline.artifacts import Manifest, digest_input, digest_json, write_artifact
+from ofa_pipeline.artifacts import (
+    Manifest,
+    digest_input,
+    digest_json,
+    remedy_for,
+    write_artifact,
+)
 from ofa_pipeline.compute import compute_device
 from ofa_pipeline.data import Dataset, open_dataset
 from ofa_pipeline.errors import ManifestMismatchError
@@ -54,7 +60,7 @@ EVALUATION_BATCH_SIZE = 500
 
 
 def run(context: StageContext) -> None:
-    """Train one phase from the previous phase's supernet and write the result."""
+    """Train one phase from what it starts from and write the result."""
     with deterministic(threads=context.params.training.threads):
         _train(context)
 
@@ -149,24 +155,23 @@ def phase_of(name: str, params: PhaseParams, space: SearchSpace, *, steps_per_ep
 
 
 def _starting_supernet(context: StageContext, space: SearchSpace, dataset: Dataset) -> Supernet:
-    """Load the previous phase's supernet, or build one with random weights for the first."""
+    """Load what the phase starts from, or build a supernet with random weights."""
     training = context.params.training
-    previous = context.params.previous_phase(context.item or "")
-    if previous is None:
+    start = context.params.phases[context.item or ""].starting_artifact
+    if start is None:
         return build_supernet(
             space,
             num_classes=dataset.num_classes,
             dropout=training.dropout,
             seed=derive_seed(training.seed, "weights"),
         )
-    path = context.layout.supernet_weights(previous)
+    path = context.layout.supernet_in(start)
     supernet = load_supernet(path)
     if supernet.space != space or supernet.num_classes != dataset.num_classes:
         raise ManifestMismatchError(
             f"{path} must hold a supernet of the space in params.yaml and of "
             f"{dataset.num_classes} classes; it is of another space or of "
-            f"{supernet.num_classes} classes. Run the phase again: "
-            f"ofa-pipeline stage {NAME} --item {previous}"
+            f"{supernet.num_classes} classes. {remedy_for(path.parent)}"
         )
     supernet.dropout = training.dropout
     return supernet
