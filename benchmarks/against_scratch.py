@@ -36,9 +36,8 @@ from ofa_pipeline.arch import Arch
 from ofa_pipeline.artifacts import Layout, read_json, write_artifact, write_bytes
 from ofa_pipeline.data import open_dataset
 from ofa_pipeline.params import Params, load_params
-from ofa_pipeline.report import CostFacts, break_even, load_cost
+from ofa_pipeline.report import CostFacts, break_even, load_cost, report_folders
 from ofa_pipeline.report.loading_cost import ALONE_FILE, ALONE_FOLDER
-from ofa_pipeline.stages.report import report_folders
 from ofa_pipeline.supernet import extract_subnet, load_supernet
 from ofa_pipeline.tables import PREDICTIONS_SCHEMA, read_table
 from ofa_pipeline.training import deterministic
@@ -156,7 +155,7 @@ def main() -> None:
 
 def compare(layout: Layout, params: Params, *, seeds: int) -> Iterator[dict[str, Any]]:
     """Yield a line a pick, then the break-even."""
-    cost = load_cost(report_folders(layout, params))
+    cost = load_cost(report_folders(layout, phases=params.phases, devices=params.devices))
     comparison = Comparison(layout, params, seeds=seeds)
     rows = []
     for pick in shipped_picks(layout, params):

@@ -16,10 +16,9 @@ from ofa_pipeline.compute import compute_device
 from ofa_pipeline.data import Dataset
 from ofa_pipeline.evaluation import SubnetEvaluator, evaluator_of, predict
 from ofa_pipeline.params import Params
-from ofa_pipeline.stages.train_supernet import recipe_of
 from ofa_pipeline.supernet import Subnet, Supernet, build_subnet, fold_batch_norm
 from ofa_pipeline.tables import HISTORY_SCHEMA, read_table
-from ofa_pipeline.training import Schedule, TrainingImages, deterministic, finetune
+from ofa_pipeline.training import Schedule, TrainingImages, deterministic, finetune, recipe_of
 
 Answers = np.ndarray[tuple[int], np.dtype[np.bool_]]
 """Whether each image is answered right, shape (N,), in the order of the split."""

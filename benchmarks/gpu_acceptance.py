@@ -46,6 +46,7 @@ from ofa_pipeline.training import (
     Sampled,
     Schedule,
     TrainingImages,
+    build_teaching,
     deterministic,
     train_phase,
 )
@@ -164,7 +165,7 @@ def sandwich(space: SearchSpace, *, per_step: int = 3, epochs: int = 1) -> Phase
         archs=Sampled(space=space, per_step=per_step, sampling="sandwich"),
         schedule=Schedule(epochs=epochs, warmup_epochs=0, learning_rate=0.1),
         first_share=0.5,
-        in_place=True,
+        teaching=build_teaching("in_place"),
     )
 
 

@@ -30,10 +30,11 @@ from ofa_pipeline.predictor import load_label_noise
 from ofa_pipeline.search import (
     MeasuredWorld,
     VerifiedSearch,
+    evolution_settings,
     load_knowledge,
     predict_verify_refit,
+    verify_settings,
 )
-from ofa_pipeline.stages.search import evolution_settings, verify_settings
 from ofa_pipeline.training import deterministic
 
 

@@ -43,11 +43,10 @@ from ofa_pipeline.data import open_dataset
 from ofa_pipeline.evaluation import evaluator_of
 from ofa_pipeline.params import Params, load_params
 from ofa_pipeline.progress import ProgressEvent, Reporter
-from ofa_pipeline.specialize.tuning import Tuner
+from ofa_pipeline.specialize.tuning import Tuner, tuning_plan
 from ofa_pipeline.stages import StageContext, run_stage
-from ofa_pipeline.stages.specialize import tuning_plan
 from ofa_pipeline.supernet import extract_subnet, load_supernet
-from ofa_pipeline.training import deterministic
+from ofa_pipeline.training import deterministic, recipe_of
 from ofa_pipeline.workspace import checkout_folder, create_workspace
 
 BUILT_IN = ("fashion", "digits", "mnist-5k", "cifar10-10k", "cifar10")
@@ -194,7 +193,12 @@ def compare(params: Params, root: Path, *, seed: int) -> Iterator[dict[str, Any]
         calibration_images=params.evaluation.calibration_images,
         batch_size=params.evaluation.batch_size,
     )
-    tuner = Tuner(evaluator, plan=tuning_plan(params, dataset, summary))
+    tuner = Tuner(
+        evaluator,
+        plan=tuning_plan(
+            params.specialize, recipe_of(params.training), dataset=dataset, trained=summary
+        ),
+    )
     kept = root / "lines.jsonl"
     known = [json.loads(line) for line in kept.open()] if kept.exists() else []
     for role, arch in chosen_archs(supernet.space).items():

@@ -11,11 +11,11 @@ from ofa_pipeline import preflight
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.graph import check_graph
 from ofa_pipeline.params import Params
-from ofa_pipeline.stages.register import check_registry
+from ofa_pipeline.registry import check_registry
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-def check_before_work(root: Path, params: Params, *, reads_images: bool = True) -> None:
+def check_run(root: Path, params: Params, *, reads_images: bool = True) -> None:
     """Check what `ofa-pipeline params check` checks, and that the registry will take our names.
 
     Args:

@@ -2,14 +2,14 @@
 
 from prefect import flow
 
-from flows.checks import check_before_work
+from flows.checks import check_run
 from flows.dvc_client import Watcher
 from flows.pipeline import open_workspace, serve_devices
 from flows.results import show_results
 from flows.stages import address_of, bring_up_to_date
 from ofa_pipeline.errors import ManifestMismatchError
 from ofa_pipeline.params import Params, load_params
-from ofa_pipeline.stages.register import begin_registry
+from ofa_pipeline.registry import begin_registry
 
 
 @flow(name="add-device", validate_parameters=False)
@@ -28,7 +28,7 @@ def add_devices(workspace: str, devices: list[str]) -> None:
         params = load_params(dvc.root / "params.yaml")
         for device in devices:
             params.device(device)
-        check_before_work(dvc.root, params, reads_images=False)
+        check_run(dvc.root, params, reads_images=False)
         bring_up_to_date(dvc, "list_source")
         registry_is_made = begin_registry(dvc.root, params)
         stale = dvc.ask("status", shared_addresses(params), Watcher())

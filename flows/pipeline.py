@@ -12,16 +12,17 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 
-from flows.checks import check_before_work
+from flows.checks import check_run
 from flows.crashes import mark_crashed_runs
 from flows.dvc_client import DvcClient, StageFailedError
 from flows.notices import notices_shown
 from flows.results import show_results
 from flows.stages import DISPLAY, StageOutcome, bring_up_to_date
+from flows.watch import SAVING_PATIENCE_S
 from ofa_pipeline.masking import mask_logs
 from ofa_pipeline.params import load_params
 from ofa_pipeline.parent import end_with_parent
-from ofa_pipeline.stages.register import begin_registry
+from ofa_pipeline.registry import begin_registry
 from ofa_pipeline.workspace import choose_version_control, hold_workspace
 
 DEVICE_STAGES = ("profile_latency", "search", "specialize", "register")
@@ -37,7 +38,7 @@ def pipeline(workspace: str) -> None:
     with open_workspace(workspace) as dvc:
         root = dvc.root
         params = load_params(root / "params.yaml")
-        check_before_work(root, params)
+        check_run(root, params)
         registry_is_made = begin_registry(root, params)
 
         bring_up_to_date(dvc, "list_source")
@@ -66,7 +67,8 @@ def open_workspace(workspace: str) -> Iterator[DvcClient]:
     root = Path(workspace).resolve()
     display = DISPLAY.get()
     if prefect.runtime.deployment.id is not None:
-        end_with_parent(os.getppid())  # of a server that is killed nothing stays behind
+        # Of a server that is killed nothing stays behind; Prefect would ask it again for minutes.
+        end_with_parent(os.getppid(), grace_s=SAVING_PATIENCE_S)
     show = display.line if display else _show_nowhere
     with hold_workspace(root, role="run"), notices_shown(show, get_run_logger()):
         choose_version_control(root)

@@ -14,10 +14,9 @@ from prefect.logging import get_run_logger
 
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.params import Params
-from ofa_pipeline.registry import dataset_label
+from ofa_pipeline.registry import dataset_label, registered_subnets
 from ofa_pipeline.run_warnings import RunWarning, count_text
 from ofa_pipeline.stages import warnings_of_run
-from ofa_pipeline.stages.register import registered_subnets
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)

@@ -146,9 +146,8 @@ def _call_flow(root: Path, devices: list[str]) -> None:
 def _show_results(root: Path, params: Params, *, duration_s: float) -> None:
     from ofa_pipeline.cli.listing import print_table
     from ofa_pipeline.cli.subnets import subnet_table
-    from ofa_pipeline.registry import tracking_uri
+    from ofa_pipeline.registry import missing_receipts, registered_subnets, tracking_uri
     from ofa_pipeline.stages import warnings_of_run
-    from ofa_pipeline.stages.register import missing_outside, registered_subnets
 
     layout = Layout(root)
     found = [
@@ -159,7 +158,7 @@ def _show_results(root: Path, params: Params, *, duration_s: float) -> None:
     missing = [
         f"{device}: {bundle}"
         for device in params.devices
-        for bundle in missing_outside(layout, params, device)
+        for bundle in missing_receipts(layout, params, device)
     ]
     if missing:
         raise RegistryError(

@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from ofa_pipeline.errors import DatasetError, ManifestMismatchError
+from ofa_pipeline.artifacts import MANIFEST_NAME, Manifest, verify_artifact
+from ofa_pipeline.errors import DatasetError, ManifestMismatchError, MissingArtifactError
+from ofa_pipeline.progress import Reporter
 
 LISTING_NAME = "files.gz"
 """In the artifact of the stage: records of size, time and name, each ended by a zero byte."""
@@ -244,3 +246,39 @@ def _records(file: gzip.GzipFile) -> Iterator[bytes]:
 
 def _key(file: ListedFile) -> list[bytes]:
     return file.name.split(b"/")
+
+
+def last_listing(folder: Path, params: object, reporter: Reporter) -> Manifest | None:
+    """Return the manifest of the last listing of the same source; None the first time.
+
+    Args:
+        folder: The artifact of the stage list_source.
+        params: Of the stage; those of another source differ.
+        reporter: Told of a damaged one.
+    """
+    if not (folder / MANIFEST_NAME).exists():
+        return None
+    try:
+        manifest = verify_artifact(folder)
+    except (ManifestMismatchError, MissingArtifactError):
+        reporter.message(f"the last listing in {folder} is damaged: nothing to compare with")
+        return None
+    is_same = manifest.params == params and LISTING_NAME in manifest.files
+    return manifest if is_same else None
+
+
+def describe_listing(listing: Listing, path: Path, before: Manifest | None, folder: Path) -> str:
+    """Return how many files there are, and what differs from the last listing.
+
+    Args:
+        listing: Of now.
+        path: Its file.
+        before: Manifest of the last listing, see `last_listing`.
+        folder: Of the last listing.
+    """
+    count = f"{listing.num_files:,} file{'s' * (listing.num_files != 1)}"
+    if before is None:
+        return count
+    if before.summary["listing_digest"] == listing.digest:
+        return f"{count}, unchanged"
+    return f"{count}: {compare(read_listing(folder / LISTING_NAME), read_listing(path))}"

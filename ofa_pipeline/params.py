@@ -269,10 +269,17 @@ class PhaseParams(Section):
     largest_share: Annotated[float, Field(gt=0, lt=1)] | None = None
     """With ``sandwich``, what the gradient of the largest subnet counts in that average; the others
     share the rest. Left out, as much as each of them."""
-    teacher: Literal["previous", "in_place"] = "previous"
-    """Whose soft labels the subnets learn from: of the largest subnet that the phase before has
-    left, besides the labels; or ``in_place``, of the largest subnet in the same step, which alone
-    learns from the labels. The first phase has none before it."""
+    teacher: Annotated[str, AfterValidator(_part_of("training/recipes"))] = "previous"
+    """Whose soft labels the subnets learn from, a file of `ofa_pipeline.training.recipes`: of the
+    largest subnet that the phase before has left, besides the labels; or ``in_place``, of the
+    largest subnet in the same step, which alone learns from the labels. The first phase has none
+    before it."""
+
+    @property
+    def previous(self) -> str | None:
+        """The phase before this one; None for the first."""
+        folder, _, phase = self.start_from.partition("/")
+        return phase if folder == "supernet" else None
 
     @property
     def starting_artifact(self) -> str | None:

@@ -14,16 +14,17 @@ _GRACE_S = 60.0
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "fish", "ksh"})
 
 
-def end_with_parent(parent_pid: int) -> None:
+def end_with_parent(parent_pid: int, *, grace_s: float | None = None) -> None:
     """End this process, as SIGTERM would, once its parent is gone.
 
     Args:
         parent_pid: The parent, in its own words: one that died meanwhile is nobody's parent.
+        grace_s: Seconds from the signal to an end without ceremony; None: it may take any time.
     """
     parent = psutil.Process().parent()
     if parent is None or parent.pid != parent_pid:
         sys.exit(EXIT_TERMINATED)  # it died before we looked
-    _end_with(parent)
+    _end_with(parent, grace_s=grace_s)
 
 
 def end_with_runner() -> None:
@@ -42,13 +43,7 @@ def end_with_runner() -> None:
             return
 
 
-def _end_with(process: psutil.Process, *, grace_s: float | None = None) -> None:
-    """Watch a process from a thread.
-
-    Args:
-        process: The one that this one ends with.
-        grace_s: Seconds from the signal to an end without ceremony; None: it may take any time.
-    """
+def _end_with(process: psutil.Process, *, grace_s: float | None) -> None:
     threading.Thread(target=_watch, args=(process, grace_s), daemon=True).start()
 
 

@@ -229,15 +229,6 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
     return table
 
 
-def units_of(schema: pa.Schema) -> dict[str, str]:
-    """Return the unit of each column that has one, for captions and headings."""
-    return {
-        field.name: field.metadata[b"unit"].decode()
-        for field in schema
-        if field.metadata and b"unit" in field.metadata
-    }
-
-
 def _as_table(schema: pa.Schema, columns: Mapping[str, Any], *, origin: str) -> pa.Table:
     missing = [name for name in schema.names if name not in columns]
     unknown = sorted(set(columns) - set(schema.names))

@@ -108,6 +108,11 @@ class Layout:
         return self.artifacts / "registry" / device
 
     @property
+    def seconds(self) -> Path:
+        """Seconds that timed stages took, an artifact each."""
+        return self.artifacts / "seconds"
+
+    @property
     def report(self) -> Path:
         """The HTML report, metrics and plots."""
         return self.artifacts / "report"

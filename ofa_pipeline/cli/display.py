@@ -87,10 +87,6 @@ class Display:
             if bar is not None:
                 self._progress.remove_task(bar)
 
-    def is_drawing(self, stage: str) -> bool:
-        """Return whether the stage has a bar."""
-        return stage in self._bars
-
     def _draw(self, stage: str, event: ProgressEvent) -> None:
         with self._lock:
             if stage not in self._bars:

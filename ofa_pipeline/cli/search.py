@@ -43,7 +43,7 @@ def search(  # noqa: PLR0913 - options of a command
 ) -> None:
     """Search the front of estimated accuracy against latency, without a supernet or data.
 
-    Writes front.parquet, front.png and estimated_picks.json.
+    Writes front.parquet, front.svg and estimated_picks.json.
     """
     from ofa_pipeline.cli.display import Display
     from ofa_pipeline.memory import keep_freed_memory

@@ -32,11 +32,6 @@ class Cost:
         """Multiply-accumulates an image."""
         return _total(self.macs_by_kind)
 
-    @property
-    def activations(self) -> IntArray:
-        """Numbers that convolutions and fully connected layers write, an image."""
-        return _total(self.activations_by_kind)
-
 
 def _total(by_kind: dict[str, IntArray]) -> IntArray:
     total: IntArray = np.sum(list(by_kind.values()), axis=0)

@@ -2,7 +2,6 @@
 
 from ofa_pipeline.data.crop import uncropped_side_px
 from ofa_pipeline.data.dataset import Batch, Dataset, Split, open_dataset
-from ofa_pipeline.data.decode import read_image
 from ofa_pipeline.data.direct import Decoding, SourceImages
 from ofa_pipeline.data.normalization import IMAGENET_NORMALIZATION, Normalization
 from ofa_pipeline.data.prepare import DatasetOptions, prepare_dataset
@@ -24,7 +23,6 @@ __all__ = [
     "augment",
     "open_dataset",
     "prepare_dataset",
-    "read_image",
     "resize_normalize",
     "uncropped_side_px",
 ]

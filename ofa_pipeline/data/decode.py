@@ -13,7 +13,6 @@ import io
 import struct
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,25 +50,6 @@ ORIENTATION_TAG, UPRIGHT = 0x0112, 1
 """The EXIF tag that says how an image is rotated, and its value for an upright one."""
 BALLAST_BYTES = 4096
 """Bytes that a file may have beyond its raw pixels; with more, it is encoded again."""
-
-
-def read_image(path: Path) -> Pixels:
-    """Read an image file.
-
-    Returns:
-        Pixels of shape (H, W, 3), upright, RGB.
-
-    Raises:
-        DatasetError: If the file cannot be read, or is not an image.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be read: {error.strerror}") from error
-    try:
-        return rgb_pixels(decode_image(content))
-    except DatasetError as error:
-        raise DatasetError(f"{path}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

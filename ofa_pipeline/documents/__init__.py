@@ -37,7 +37,9 @@ from ofa_pipeline.documents.bundle import (
     LatencyCertificate,
     ParityFigures,
     Runs,
+    SpentSeconds,
     SubnetDescription,
+    Verdict,
 )
 from ofa_pipeline.documents.dataset import ClassNames, PixelStatistics
 from ofa_pipeline.documents.latency import (
@@ -99,8 +101,10 @@ __all__ = [
     "ReferenceSubnet",
     "RunnerUp",
     "Runs",
+    "SpentSeconds",
     "SubnetDescription",
     "UnnumberedDocument",
+    "Verdict",
     "VerificationReport",
     "read_document",
 ]

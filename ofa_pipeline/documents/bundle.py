@@ -29,6 +29,7 @@ Space = Annotated[
 ]
 """A search space, in a file as `SearchSpace.to_dict` returns it."""
 Channels = tuple[float, float, float]
+Verdict = Literal["within", "within_noise", "over"]
 
 
 class CalibrationImages(Part):
@@ -105,7 +106,7 @@ class BudgetVerdict(Part):
     """Whether a latency is within a budget."""
 
     budget_ms: Milliseconds
-    verdict: Literal["within", "within_noise", "over"]
+    verdict: Verdict
     """The confidence interval is within the budget; only the median is; neither is."""
 
 
@@ -128,14 +129,20 @@ class ComputeCost(Part):
     num_params: Count
 
 
-class FinetuningCost(Part):
-    """What the fine-tuning of a subnet took; its weights may not be kept."""
+class SpentSeconds(Part):
+    """Seconds of a piece of work, see `stopwatch.Seconds`."""
 
     cpu_s: float
+    """Of the process, over all its threads."""
     wall_s: float
     is_complete: bool
-    """Whether nothing is missing of the seconds."""
+    """Whether nothing is missing."""
     on_cuda: bool
+
+
+class FinetuningCost(SpentSeconds):
+    """What the fine-tuning of a subnet took; its weights may not be kept."""
+
     epochs: Count
     teacher_macs: Count
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.cost import estimate_cost
+from ofa_pipeline.documents import AccuracyNoise
 from ofa_pipeline.evaluation.bench import AccuracyTask
 from ofa_pipeline.tables import arch_columns
 
@@ -30,15 +31,8 @@ def plan_accuracy_tasks(archs: Sequence[Arch], *, num_repeats: int) -> list[Accu
     return [*(AccuracyTask(arch=arch) for arch in archs), *repeats]
 
 
-def label_noise(
-    tasks: Sequence[AccuracyTask], rows: Sequence[Mapping[str, Any]]
-) -> dict[str, float]:
-    """Return the standard deviation of a label, from repeats and from the number of images.
-
-    ``calibration_std`` is pooled over the subnets with several draws: how much of a difference
-    between two subnets may be the calibration images. ``sampling_std`` is binomial: how much all
-    accuracies together may be off, since every subnet sees the same selection images.
-    """
+def label_noise(tasks: Sequence[AccuracyTask], rows: Sequence[Mapping[str, Any]]) -> AccuracyNoise:
+    """Return the standard deviation of a label, from repeats and from the number of images."""
     groups: dict[str, list[float]] = {}
     for task, row in zip(tasks, rows, strict=True):
         groups.setdefault(task.arch.arch_id, []).append(row["accuracy_top1"])
@@ -46,12 +40,12 @@ def label_noise(
     squares = sum(float(((values - values.mean()) ** 2).sum()) for values in repeated)
     freedom = sum(len(values) - 1 for values in repeated)
     mean = float(np.mean([row["accuracy_top1"] for row in rows]))
-    return {
-        "calibration_std": (squares / freedom) ** 0.5,
-        "sampling_std": (mean * (1 - mean) / rows[0]["num_images"]) ** 0.5,
-        "num_repeated_subnets": len(repeated),
-        "num_draws": max(len(values) for values in repeated),
-    }
+    return AccuracyNoise(
+        calibration_std=(squares / freedom) ** 0.5,
+        sampling_std=(mean * (1 - mean) / rows[0]["num_images"]) ** 0.5,
+        num_repeated_subnets=len(repeated),
+        num_draws=max(len(values) for values in repeated),
+    )
 
 
 def accuracy_columns(

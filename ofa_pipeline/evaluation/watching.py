@@ -91,6 +91,24 @@ def next_largest(
     )
 
 
+def largest_after(
+    after: SubnetAccuracy, before: SubnetAccuracy | None, previous: Mapping[str, Any] | None
+) -> LargestSubnet:
+    """Return what a phase did to the largest subnet.
+
+    The weights before are those of the previous artifact, so a phase that was killed and resumed
+    gives the same figures.
+
+    Args:
+        after: With the weights that the phase has left.
+        before: With those that it started from; None for the first phase.
+        previous: Summary of the phase before; None for the first phase.
+    """
+    if before is None or previous is None:
+        return first_largest(after)
+    return next_largest(before, after, previous=LargestSubnet.from_summary(previous))
+
+
 def watch_phase(largest: LargestSubnet, *, phase: str, is_sandwich: bool) -> RunWarning | None:
     """Warn where a phase made the largest subnet worse.
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.optimize import nnls
@@ -115,17 +114,15 @@ def _share_within(errors: FloatArray, *, percent: float) -> float:
     return float((errors <= percent / 100).mean())
 
 
-def save_latency_model(model: LatencyModel, folder: Path, *, report: Mapping[str, Any]) -> None:
+def save_latency_model(model: LatencyModel, folder: Path, *, report: LatencyReport) -> None:
     """Write a model, and what is to be said about it.
 
     Args:
         model: Fitted.
         folder: Folder of the latency artifact.
-        report: See `documents.LatencyReport`.
+        report: Of its errors.
     """
-    document = FittedLatency(
-        model=LatencyCosts.from_dict(asdict(model)), report=LatencyReport.from_dict(report)
-    )
+    document = FittedLatency(model=LatencyCosts.from_dict(asdict(model)), report=report)
     write_json(folder / Layout.LATENCY_MODEL, document.to_dict())
 
 

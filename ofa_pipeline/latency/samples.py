@@ -9,6 +9,7 @@ import numpy as np
 from ofa_pipeline.arch import Arch, FloatArray, Genes, SearchSpace
 from ofa_pipeline.cost import estimate_cost
 from ofa_pipeline.devices import DeviceCard, quiet_reference_ms
+from ofa_pipeline.documents import LatencyReport, MeasurementNoise
 from ofa_pipeline.latency.bench import NUM_REPEATS, LatencyTask, Role, Sample
 from ofa_pipeline.latency.model import LatencyModel, report_errors
 from ofa_pipeline.latency.profile import LatencyProfile
@@ -33,7 +34,7 @@ def samples_on_one_scale(
 
 def fit_profile(
     space: SearchSpace, samples: Sequence[Sample], card: DeviceCard, *, num_classes: int
-) -> tuple[LatencyProfile, dict[str, Any]]:
+) -> tuple[LatencyProfile, LatencyReport]:
     """Fit the latency model of a device, and check it on the held-out subnets.
 
     Args:
@@ -56,25 +57,19 @@ def fit_profile(
         smallest_ms=_latency_of(space.smallest, fit),
         largest_ms=_latency_of(space.largest, fit),
     )
-    report = {
-        "fit": report_errors(_p50_ms(fit), model.predict(space, _genes(space, fit))).to_dict(),
-        "holdout": report_errors(
-            _p50_ms(holdout), model.predict(space, _genes(space, holdout))
-        ).to_dict(),
-        "noise": measurement_noise(samples),
-    }
+    report = LatencyReport(
+        fit=report_errors(_p50_ms(fit), model.predict(space, _genes(space, fit))),
+        holdout=report_errors(_p50_ms(holdout), model.predict(space, _genes(space, holdout))),
+        noise=measurement_noise(samples),
+    )
     return profile, report
 
 
-def measurement_noise(samples: Sequence[Sample]) -> dict[str, Any]:
+def measurement_noise(samples: Sequence[Sample]) -> MeasurementNoise:
     """Return how well measurements of the same subnet repeat.
 
     Args:
         samples: With the role "repeat" for the further measurements of some fitted subnets.
-
-    Returns:
-        ``cv``: standard deviation over the mean, pooled over subnets; ``num_subnets``,
-        ``num_measurements``; ``num_contended``: measurements on a machine that was never quiet.
     """
     repeated = {sample.task.arch for sample in _of_role(samples, "repeat")}
     variances = []
@@ -85,12 +80,12 @@ def measurement_noise(samples: Sequence[Sample]) -> dict[str, Any]:
             if sample.task.arch == arch and sample.task.role in ("fit", "repeat")
         ]
         variances.append(np.var(same, ddof=1) / np.mean(same) ** 2)
-    return {
-        "cv": float(np.sqrt(np.mean(variances))),
-        "num_subnets": len(repeated),
-        "num_measurements": len(repeated) * (NUM_REPEATS + 1),
-        "num_contended": sum(sample.measurement.is_contended for sample in samples),
-    }
+    return MeasurementNoise(
+        cv=float(np.sqrt(np.mean(variances))),
+        num_subnets=len(repeated),
+        num_measurements=len(repeated) * (NUM_REPEATS + 1),
+        num_contended=sum(sample.measurement.is_contended for sample in samples),
+    )
 
 
 def sample_columns(
@@ -114,7 +109,7 @@ def sample_columns(
 
 
 def profile_messages(
-    device: str, samples: Sequence[Sample], report: Mapping[str, Any]
+    device: str, samples: Sequence[Sample], report: LatencyReport
 ) -> tuple[str, ...]:
     """Return what a profiling came to, in lines for people.
 
@@ -123,17 +118,17 @@ def profile_messages(
         samples: What was measured.
         report: See `fit_profile`.
     """
-    holdout, noise = report["holdout"], report["noise"]
+    holdout, noise = report.holdout, report.noise
     found = (
-        f"{device}: {holdout['share_within_10_percent']:.0%} of {holdout['num_subnets']} held-out "
-        f"subnets within 10 %, mean error {holdout['mape']:.1%}; measurements repeat to "
-        f"{noise['cv']:.1%}"
+        f"{device}: {holdout.share_within_10_percent:.0%} of {holdout.num_subnets} held-out "
+        f"subnets within 10 %, mean error {holdout.mape:.1%}; measurements repeat to "
+        f"{noise.cv:.1%}"
     )
-    if noise["num_contended"] * 2 <= len(samples):
+    if noise.num_contended * 2 <= len(samples):
         return (found,)
     return (
         found,
-        f"{device}: the machine was busy during {noise['num_contended']} of {len(samples)} "
+        f"{device}: the machine was busy during {noise.num_contended} of {len(samples)} "
         "measurements; profile it again when it is quiet for sharper figures",
     )
 

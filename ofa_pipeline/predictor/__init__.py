@@ -1,5 +1,6 @@
 """Accuracy predictors, and an honest report of how far to trust them."""
 
+from ofa_pipeline.documents import LearningPoint, PredictionReport
 from ofa_pipeline.predictor.ensemble import (
     BoostingSettings,
     GradientBoosting,
@@ -12,10 +13,10 @@ from ofa_pipeline.predictor.kernel_ridge import KernelRidge
 from ofa_pipeline.predictor.labels import (
     load_compared_subnets,
     load_label_noise,
+    predictor_report,
     validation_columns,
 )
 from ofa_pipeline.predictor.metrics import (
-    PredictionReport,
     kendall_tau,
     pooled_noise,
     report_predictions,
@@ -38,7 +39,6 @@ from ofa_pipeline.predictor.storage import (
 )
 from ofa_pipeline.predictor.validation import (
     LabeledSubnets,
-    LearningPoint,
     Validation,
     choose_predictor,
     cross_validate,
@@ -84,6 +84,7 @@ __all__ = [
     "load_predictor",
     "one_hot_features",
     "pooled_noise",
+    "predictor_report",
     "report_predictions",
     "save_predictor",
     "validate_kinds",

@@ -1,5 +1,6 @@
 """The labels that predictors learn from: the artifact of the stage collect_accuracy."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,13 @@ import numpy as np
 import pyarrow as pa
 
 from ofa_pipeline.arch import FloatArray, SearchSpace
-from ofa_pipeline.artifacts import read_json
-from ofa_pipeline.predictor.validation import LabeledSubnets, Validation, labeled_subnets
+from ofa_pipeline.artifacts import Layout
+from ofa_pipeline.documents import AccuracyNoise, LearningPoint, PredictorReport, read_document
+from ofa_pipeline.predictor.validation import (
+    LabeledSubnets,
+    Validation,
+    labeled_subnets,
+)
 from ofa_pipeline.predictor.watching import LabelNoise
 from ofa_pipeline.tables import ACCURACY_SCHEMA, arch_columns, archs_of, read_table
 
@@ -22,11 +28,11 @@ def load_label_noise(folder: Path) -> LabelNoise:
 
     Raises:
         MissingArtifactError: If it is not there.
+        ManifestMismatchError: If it is not as the stage writes it.
     """
-    noise = read_json(folder / "noise.json", made_by=_COLLECT)
-    repeats = int(noise["num_draws"]) - 1
+    noise = read_document(folder / Layout.ACCURACY_NOISE, AccuracyNoise, remake=_COLLECT)
     return LabelNoise(
-        std=float(noise["calibration_std"]), degrees=int(noise["num_repeated_subnets"]) * repeats
+        std=noise.calibration_std, degrees=noise.num_repeated_subnets * (noise.num_draws - 1)
     )
 
 
@@ -71,6 +77,31 @@ def validation_columns(
         "accuracy_std_estimated": validation.std,
         "fold": validation.fold,
     }
+
+
+def predictor_report(
+    validations: Sequence[Validation],
+    chosen: Validation,
+    curve: Sequence[LearningPoint],
+    *,
+    label_noise: float,
+) -> PredictorReport:
+    """Return how far to trust the predictor that was chosen, beside the other kinds.
+
+    Args:
+        validations: Of every kind.
+        chosen: One of them.
+        curve: Errors of the chosen kind by the number of subnets that it learned from.
+        label_noise: Standard deviation of a label, a fraction.
+    """
+    return PredictorReport(
+        kind=chosen.kind,
+        chosen_by="regret after verifying 5 a budget; within the label noise, by RMSE",
+        label_noise_points=100 * label_noise,
+        **chosen.report.to_dict(),
+        candidates={validation.kind: validation.report for validation in validations},
+        learning_curve=tuple(curve),
+    )
 
 
 def _column(table: pa.Table, name: str) -> FloatArray:

@@ -1,12 +1,12 @@
 """Figures that tell how far a predictor can be trusted; accuracies are fractions everywhere."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.stats import kendalltau, norm
 
 from ofa_pipeline.arch import BoolArray, FloatArray
+from ofa_pipeline.documents import PredictionReport
 
 REGRET_AT = (1, 5, 10)
 """Numbers of verified subnets a budget that regret is reported for."""
@@ -14,28 +14,6 @@ COVERAGE = 0.9
 """Probability of the intervals whose coverage is reported."""
 _NUM_BUDGETS = 6
 _MIN_TOP = 3  # a rank correlation of fewer says nothing
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PredictionReport:
-    """What held-out subnets say about a predictor. Points are percentage points of top-1."""
-
-    num_subnets: int
-    rmse_points: float
-    mape_percent: float
-    """Mean absolute error relative to the accuracy."""
-    tau: float
-    """Kendall's rank correlation over all held-out subnets."""
-    tau_top_decile: float
-    """Kendall's tau among the best tenth by measurement, where search looks."""
-    coverage: float
-    """Share of subnets within the central 90 % interval; 0.9 is right."""
-    optimism_points: float
-    """Mean of predicted minus measured in the tenth that the predictor likes best."""
-    regret_points: Mapping[str, float]
-    """By k: what the best of k verified subnets falls short of the best, mean over budgets."""
-    regret_points_by_budget: Mapping[str, Mapping[str, float]]
-    """By cost budget, then by k."""
 
 
 def report_predictions(

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ofa_pipeline.arch import FloatArray, Genes, IntArray, SearchSpace
+from ofa_pipeline.documents import LearningPoint, PredictionReport
 from ofa_pipeline.errors import ParamsError
-from ofa_pipeline.predictor.metrics import PredictionReport, report_predictions
+from ofa_pipeline.predictor.metrics import report_predictions
 from ofa_pipeline.predictor.protocol import StorablePredictor, distinct_samples
 from ofa_pipeline.predictor.storage import build_predictor
 from ofa_pipeline.progress import SILENT, Reporter
@@ -29,15 +30,6 @@ class Validation:
     std: FloatArray
     fold: IntArray
     report: PredictionReport
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LearningPoint:
-    """Error of a predictor that learned from part of the subnets."""
-
-    num_samples: int
-    rmse_points: float
-    tau: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,17 @@ from ofa_pipeline.documents import LatencyFigures
 from ofa_pipeline.params import ANY_DATASET
 from ofa_pipeline.registry.addresses import URI_VARIABLE, is_database
 from ofa_pipeline.registry.choosing import HomeDataset, dataset_label, most_accurate
+from ofa_pipeline.registry.entries import ModelNames, read_entries, run_notes
 from ofa_pipeline.registry.mlflow_registry import MlflowRegistry
 from ofa_pipeline.registry.protocol import Entry, RunNotes, SubnetRegistry, infeasible
+from ofa_pipeline.registry.receipts import (
+    begin_registry,
+    check_registry,
+    missing_from,
+    missing_receipts,
+    receipts_of,
+    registered_subnets,
+)
 from ofa_pipeline.registry.record import (
     RegisteredSubnet,
     SubnetRecord,
@@ -22,17 +31,26 @@ __all__ = [
     "HomeDataset",
     "LatencyFigures",
     "MlflowRegistry",
+    "ModelNames",
     "RegisteredSubnet",
     "RunNotes",
     "SubnetRecord",
     "SubnetRegistry",
+    "begin_registry",
     "budget_alias",
     "check_reachable",
+    "check_registry",
     "dataset_label",
     "infeasible",
     "is_database",
+    "missing_from",
+    "missing_receipts",
     "most_accurate",
     "open_registry",
+    "read_entries",
+    "receipts_of",
     "registered_model_name",
+    "registered_subnets",
+    "run_notes",
     "tracking_uri",
 ]

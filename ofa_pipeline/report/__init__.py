@@ -1,6 +1,20 @@
 """The report: one HTML page, key figures, tables and charts, read from the artifacts."""
 
-from ofa_pipeline.report.assemble import DeviceFolders, ReportFolders, load_contents, load_cost
+from ofa_pipeline.report.assemble import (
+    DeviceFolders,
+    ReportFolders,
+    load_contents,
+    load_cost,
+    report_folders,
+)
+from ofa_pipeline.report.charts import (
+    Line,
+    Points,
+    Rule,
+    draw_chart,
+    linear_axis,
+    standalone_chart,
+)
 from ofa_pipeline.report.contents import ReportContents
 from ofa_pipeline.report.cost import CostFacts, break_even
 from ofa_pipeline.report.exports import metrics
@@ -11,11 +25,18 @@ __all__ = [
     "PAGE_FILE",
     "CostFacts",
     "DeviceFolders",
+    "Line",
+    "Points",
     "ReportContents",
     "ReportFolders",
+    "Rule",
     "break_even",
+    "draw_chart",
+    "linear_axis",
     "load_contents",
     "load_cost",
     "metrics",
+    "report_folders",
+    "standalone_chart",
     "write_report",
 ]

@@ -1,9 +1,10 @@
 """From the folders of a workspace's artifacts to the contents of a report."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.report.budgets import load_needless_budgets
 from ofa_pipeline.report.contents import DeviceFacts, ReportContents
 from ofa_pipeline.report.cost import CostFacts
@@ -54,6 +55,35 @@ class ReportFolders:
     """By name; at least one."""
     seconds: Path
     """Folder of what the stages took and of what training alone took; may be missing."""
+
+
+def report_folders(
+    layout: Layout, *, phases: Iterable[str], devices: Iterable[str]
+) -> ReportFolders:
+    """Return where the artifacts of a workspace lie.
+
+    Args:
+        layout: Of the workspace.
+        phases: Names, in order.
+        devices: Names.
+    """
+    return ReportFolders(
+        root=layout.root,
+        dataset=layout.dataset,
+        phases={phase: layout.supernet(phase) for phase in phases},
+        accuracy=layout.accuracy,
+        predictor=layout.predictor,
+        devices={
+            device: DeviceFolders(
+                latency=layout.latency(device),
+                search=layout.search(device),
+                subnets=layout.subnets(device),
+                registry=layout.registry(device),
+            )
+            for device in devices
+        },
+        seconds=layout.seconds,
+    )
 
 
 def load_contents(folders: ReportFolders, *, title: str) -> ReportContents:

@@ -8,6 +8,7 @@ same bytes.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from itertools import pairwise
 from typing import Literal
 from xml.etree.ElementTree import Element, SubElement, tostring
@@ -260,6 +261,21 @@ def spans(starts: Sequence[float], *, end: float, labels: Sequence[str]) -> list
     return [
         Span(start=a, end=b, label=label) for a, b, label in zip(starts, ends, labels, strict=True)
     ]
+
+
+def standalone_chart(chart: str) -> str:
+    """Return a chart as an SVG file of its own, for slides and other pages."""
+    start, rest = chart.split(">", 1)
+    style = style_sheet("chart.css")
+    return (
+        f'{start} xmlns="http://www.w3.org/2000/svg"><style>{style}</style>'
+        f'<rect width="100%" height="100%" fill="var(--panel)"/>{rest}\n'
+    )
+
+
+def style_sheet(name: str) -> str:
+    """Return a style sheet of the page."""
+    return (resources.files("ofa_pipeline.report") / "templates" / name).read_text()
 
 
 def _round_step(step: float) -> float:

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ofa_pipeline.dataset_summary import DatasetSummary, summary_entries
 from ofa_pipeline.report import figures
+from ofa_pipeline.report.charts import style_sheet
 from ofa_pipeline.report.contents import (
     CONFIDENCE,
     ConfusionFacts,
@@ -101,7 +101,7 @@ def render_page(contents: ReportContents, charts: Mapping[str, str]) -> str:
     small = confusion is not None and len(confusion.class_names) <= MATRIX_CLASSES
     return environment.get_template("report.html.j2").render(
         contents=contents,
-        css=_trusted(_style_sheet("chart.css") + _style_sheet("page.css")),
+        css=_trusted(style_sheet("chart.css") + style_sheet("page.css")),
         charts={name: _trusted(chart) for name, chart in charts.items()},
         confidence=CONFIDENCE,
         tiles=key_figures(contents),
@@ -237,17 +237,3 @@ def _cell(count: int, *, share: float, is_hit: bool) -> Cell:
 def _trusted(text: str) -> Markup:
     """Mark text as safe: our own style sheet, or a chart whose texts are escaped already."""
     return Markup(text)  # noqa: S704
-
-
-def standalone_chart(chart: str) -> str:
-    """Return a chart of `figures` as an SVG file of its own, for slides and other pages."""
-    start, rest = chart.split(">", 1)
-    style = _style_sheet("chart.css")
-    return (
-        f'{start} xmlns="http://www.w3.org/2000/svg"><style>{style}</style>'
-        f'<rect width="100%" height="100%" fill="var(--panel)"/>{rest}\n'
-    )
-
-
-def _style_sheet(name: str) -> str:
-    return (resources.files("ofa_pipeline.report") / "templates" / name).read_text()

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from ofa_pipeline.artifacts import write_bytes, write_json
+from ofa_pipeline.report.charts import standalone_chart
 from ofa_pipeline.report.contents import ReportContents
 from ofa_pipeline.report.exports import metrics, plot_tables
 from ofa_pipeline.report.figures import draw_all
-from ofa_pipeline.report.page import render_page, standalone_chart
+from ofa_pipeline.report.page import render_page
 
 PAGE_FILE = "report.html"
 METRICS_FILE = "metrics.json"

@@ -13,6 +13,7 @@ from ofa_pipeline.search.objectives import (
 )
 from ofa_pipeline.search.pareto import hypervolume, is_efficient
 from ofa_pipeline.search.population import Scored
+from ofa_pipeline.search.settings import evolution_settings, verify_settings
 from ofa_pipeline.search.verify import (
     Knowledge,
     Pick,
@@ -45,6 +46,7 @@ __all__ = [
     "VerifiedSubnet",
     "VerifySettings",
     "check_budgets",
+    "evolution_settings",
     "evolve",
     "find_cheapest",
     "hypervolume",
@@ -54,7 +56,5 @@ __all__ = [
     "predict_verify_refit",
     "search_front",
     "search_guided",
+    "verify_settings",
 ]
-
-OPEN_MODULES = ("samplers",)
-"""A room in this one."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ofa_pipeline.arch import BoolArray, FloatArray, Genes, SearchSpace
+from ofa_pipeline.arch import FloatArray, Genes, SearchSpace
 from ofa_pipeline.errors import InfeasibleConstraintError, ParamsError
 from ofa_pipeline.predictor import Trace
 from ofa_pipeline.search.neighborhood import one_gene_changes
@@ -56,10 +56,6 @@ class SearchProblem:
             ParamsError: If a value is not finite.
         """
         return np.stack([_finite(cost, genes) for cost in self.costs], axis=1)
-
-    def is_within(self, costs: FloatArray) -> BoolArray:
-        """Tell which architectures meet which budget, shape (architectures, budgets)."""
-        return np.asarray(np.all(costs[:, None, :] <= self.budgets[None], axis=2))
 
 
 @dataclass(frozen=True, slots=True)

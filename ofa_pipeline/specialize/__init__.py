@@ -12,9 +12,9 @@ from ofa_pipeline.specialize.bundle import (
     shipped_file,
     write_bundle,
 )
-from ofa_pipeline.specialize.certificate import Certificate, Certifier, Verdict
+from ofa_pipeline.specialize.certificate import Certificate, Certifier
 from ofa_pipeline.specialize.classify import Classifier, FloatArray, Squares
-from ofa_pipeline.specialize.lineage import trace_lineage
+from ofa_pipeline.specialize.lineage import trace_lineage, trace_phases
 from ofa_pipeline.specialize.shipped_code import classify_code
 
 __all__ = [
@@ -26,14 +26,14 @@ __all__ = [
     "Classifier",
     "FloatArray",
     "Squares",
-    "Verdict",
     "bundle_digest",
     "classify_code",
     "load_bundle",
     "shipped_file",
     "trace_lineage",
+    "trace_phases",
     "write_bundle",
 ]
 
-OPEN_MODULES = ("build", "choice", "tuning")
+OPEN_MODULES = ("build", "choice", "tuning", "workshop")
 """What makes bundles; it needs torch, which who uses them need not have."""

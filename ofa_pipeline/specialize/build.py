@@ -2,16 +2,17 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ConfigDict
 
 from ofa_pipeline.arch import Arch, IntArray
-from ofa_pipeline.artifacts import digest_file, digest_json, read_json, write_json
+from ofa_pipeline.artifacts import digest_file, digest_json, write_json
 from ofa_pipeline.devices import CODE_FOLDER, FP32_TOLERANCE, Device, export_onnx
+from ofa_pipeline.documents import Document, ParityFigures, Part, SpentSeconds, read_document
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
 from ofa_pipeline.evaluation import ResizedImages
 from ofa_pipeline.specialize.bundle import ONNX_FILE, WEIGHTS_FILE
@@ -21,7 +22,7 @@ from ofa_pipeline.specialize.parity import (
     require_parity,
     top_k_accuracy,
 )
-from ofa_pipeline.specialize.tuning import Tuner
+from ofa_pipeline.specialize.tuning import Tuner, TuningFigures
 from ofa_pipeline.stopwatch import Seconds
 from ofa_pipeline.supernet import Subnet, fold_batch_norm, save_subnet
 from ofa_pipeline.training import Hooks
@@ -29,17 +30,38 @@ from ofa_pipeline.training import Hooks
 FACTS_FILE = "facts.json"
 PREDICTED_FILE = "predicted.npy"
 SEAL_FILE = "seal.json"
-_UNKNOWN = Seconds(is_complete=False)
-"""Seconds of what an earlier version built, which noted none."""
+_REMAKE = "ofa-pipeline run"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TestAccuracy:
+class TestAccuracy(Part):
     """Accuracy of what ships, on test images."""
 
     accuracy_top1: float
     accuracy_top5: float
     num_images: int
+
+
+class BuiltFacts(Document):
+    """What the scratch folder of a subnet keeps of how it was built."""
+
+    model_config = ConfigDict(title="how a subnet was built")
+
+    test: TestAccuracy
+    tuning: TuningFigures
+    finetuning_seconds: SpentSeconds = SpentSeconds.from_dict(Seconds(is_complete=False).to_dict())
+    """Seconds of the training alone; earlier versions noted none."""
+    parity: ParityFigures
+
+
+class Seal(Document):
+    """The files of a finished folder, to see whether it still is as it was."""
+
+    model_config = ConfigDict(title="the seal of a folder")
+
+    files: dict[str, str]
+    """SHA-256 by name."""
+    digest: str
+    """Of the files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,13 +71,7 @@ class BuiltSubnet:
     arch: Arch
     folder: Path
     """With weights, ONNX file, and the file that the device runs."""
-    test: TestAccuracy
-    tuning: dict[str, Any]
-    """See `TuningFigures`."""
-    finetuning_seconds: dict[str, Any]
-    """Seconds of the training alone; see `Seconds`."""
-    parity: dict[str, Any]
-    """See `Parity`."""
+    facts: BuiltFacts
     predicted: IntArray
     """Class of each test image, shape (N,)."""
 
@@ -109,14 +125,10 @@ class SubnetBuilder:
             self._build(arch, writing)
             _seal(writing)
             writing.rename(folder)
-        facts = read_json(folder / FACTS_FILE, made_by="ofa-pipeline run")
         return BuiltSubnet(
             arch=arch,
             folder=folder,
-            test=TestAccuracy(**facts["test"]),
-            tuning=facts["tuning"],
-            finetuning_seconds=facts.get("finetuning_seconds", _UNKNOWN.to_dict()),
-            parity=facts["parity"],
+            facts=read_document(folder / FACTS_FILE, BuiltFacts, remake=_REMAKE),
             predicted=np.load(folder / PREDICTED_FILE),
         )
 
@@ -148,13 +160,13 @@ class SubnetBuilder:
             accuracy_top5=top_k_accuracy(logits, answers.labels, k=5),
             num_images=len(answers.labels),
         )
-        facts = {
-            "test": asdict(test),
-            "tuning": tuned.figures.to_dict(),
-            "finetuning_seconds": hooks.stopwatch.seconds.to_dict(),
-            "parity": parity.to_dict(),
-        }
-        write_json(folder / FACTS_FILE, facts)
+        facts = BuiltFacts(
+            test=test,
+            tuning=tuned.figures,
+            finetuning_seconds=SpentSeconds.from_dict(hooks.stopwatch.seconds.to_dict()),
+            parity=parity,
+        )
+        write_json(folder / FACTS_FILE, facts.to_dict())
 
     def _write_shipped(self, subnet: Subnet, folder: Path) -> Path:
         """Write what the device runs, where it is not the ONNX file; return its file."""
@@ -170,16 +182,16 @@ class SubnetBuilder:
 def _seal(folder: Path) -> None:
     """Note the digest of each file of a finished folder, and of the notes."""
     files = {path.name: digest_file(path) for path in sorted(folder.iterdir())}
-    write_json(folder / SEAL_FILE, {"files": files, "digest": digest_json(files)})
+    seal = Seal(files=files, digest=digest_json(files))
+    write_json(folder / SEAL_FILE, seal.to_dict())
 
 
 def _is_whole(folder: Path) -> bool:
     """Return whether a finished folder is as it was sealed."""
     try:
-        seal = read_json(folder / SEAL_FILE, made_by="ofa-pipeline run")
-        files: dict[str, str] = seal["files"]
-        return seal["digest"] == digest_json(files) and all(
-            digest_file(folder / name) == digest for name, digest in files.items()
+        seal = read_document(folder / SEAL_FILE, Seal, remake=_REMAKE)
+        return seal.digest == digest_json(seal.files) and all(
+            digest_file(folder / name) == digest for name, digest in seal.files.items()
         )
-    except (ManifestMismatchError, MissingArtifactError, KeyError, TypeError, OSError, ValueError):
+    except (ManifestMismatchError, MissingArtifactError, OSError, ValueError):
         return False

@@ -3,34 +3,17 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median_low
-from typing import Any, Literal, Protocol
+
+from ofa_pipeline.documents import LatencyMeasurement, Verdict
 
 NUM_ATTEMPTS = 3
-
-Verdict = Literal["within", "within_noise", "over"]
-"""The confidence interval is within the budget; only the median is; neither is."""
-
-
-class Measurement(Protocol):
-    """A latency measurement, as `ofa_pipeline.devices` makes them."""
-
-    @property
-    def p50_ms(self) -> float:
-        """Median."""
-
-    @property
-    def ci_high_ms(self) -> float:
-        """Upper end of the confidence interval of the median."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
     """The latency of one file on one device."""
 
-    measurement: Measurement
+    measurement: LatencyMeasurement
     """The middle one of the attempts: taking the fastest would flatter it."""
     attempts_p50_ms: tuple[float, ...]
     """Medians of all attempts, in order."""
@@ -45,14 +28,14 @@ class Certificate:
 class Certifier:
     """Measures one file, and again when a budget was missed."""
 
-    def __init__(self, measure: Callable[[], Measurement]) -> None:
+    def __init__(self, measure: Callable[[], LatencyMeasurement]) -> None:
         """Measure nothing yet.
 
         Args:
             measure: One measurement of the file that ships, in a fresh session.
         """
         self._measure = measure
-        self._attempts: list[Measurement] = []
+        self._attempts: list[LatencyMeasurement] = []
 
     @property
     def certificate(self) -> Certificate:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from ofa_pipeline.artifacts import MANIFEST_NAME, Manifest
+from ofa_pipeline.artifacts import MANIFEST_NAME, Layout, Manifest
 
 
 def trace_lineage(workspace: Path, paths: Iterable[str]) -> dict[str, str]:
@@ -38,6 +38,23 @@ def trace_lineage(workspace: Path, paths: Iterable[str]) -> dict[str, str]:
                 if ancestor.digest == digest:
                     waiting.append((path, ancestor))
     return dict(sorted(found.items()))
+
+
+def trace_phases(layout: Layout, last: str) -> list[str]:
+    """Return the names of the phases that a supernet was trained by, in order.
+
+    Args:
+        layout: Of the workspace.
+        last: The phase that left the supernet.
+    """
+    phases = [last]
+    while True:
+        inputs = _manifest(layout.supernet(phases[0])).inputs
+        names = [Path(path).name for path in inputs]
+        before = [name for name in names if layout.relative(layout.supernet(name)) in inputs]
+        if not before:
+            return phases
+        phases.insert(0, before[0])
 
 
 def _manifest(folder: Path) -> Manifest:

@@ -4,9 +4,8 @@ Legend: N images, K classes.
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,24 +14,8 @@ from torch import Tensor, nn
 
 from ofa_pipeline.arch import IntArray
 from ofa_pipeline.devices import Tolerance, find_runtime
+from ofa_pipeline.documents import ParityFigures
 from ofa_pipeline.errors import ExportError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parity:
-    """How far two forms of one network are from each other, on the same images."""
-
-    max_abs_difference: float
-    """Largest difference of a logit."""
-    max_relative_difference: float
-    """The same over the largest logit."""
-    top1_agreement: float
-    """Fraction of images with the same most likely class."""
-    num_images: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain numbers, ready for JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,12 +29,12 @@ class TwoAnswers:
     labels: IntArray
     """Shape (N,)."""
 
-    def parity(self) -> Parity:
+    def parity(self) -> ParityFigures:
         """Compare them."""
         difference = float(np.abs(self.network - self.exported).max())
         scale = float(np.abs(self.network).max())
         agreement = (self.network.argmax(axis=1) == self.exported.argmax(axis=1)).mean()
-        return Parity(
+        return ParityFigures(
             max_abs_difference=difference,
             max_relative_difference=difference / max(scale, 1e-12),
             top1_agreement=float(agreement),
@@ -91,7 +74,7 @@ def answer_twice(
     )
 
 
-def require_parity(parity: Parity, tolerance: Tolerance, *, what: str) -> None:
+def require_parity(parity: ParityFigures, tolerance: Tolerance, *, what: str) -> None:
     """Check that an export is faithful.
 
     Args:

@@ -1,10 +1,13 @@
 """From the supernet to the weights that ship: extract, calibrate, fine-tune where it pays."""
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from ofa_pipeline.arch import Arch
-from ofa_pipeline.data import Split
+from ofa_pipeline.data import Dataset, Split
+from ofa_pipeline.documents import Part
+from ofa_pipeline.errors import ManifestMismatchError
 from ofa_pipeline.evaluation import CalibratedTeacher, SubnetEvaluator, evaluate_network
 from ofa_pipeline.supernet import Subnet, extract_subnet, fold_batch_norm
 from ofa_pipeline.training import (
@@ -17,14 +20,20 @@ from ofa_pipeline.training import (
     finetune,
 )
 
+if TYPE_CHECKING:
+    from ofa_pipeline.params import SpecializeParams
+
+_PART = 4
+_RATE = 0.75
+"""Fine-tuning by the rule: a fourth of the supernet's epochs, at three quarters of the learning
+rate of the first phase (docs/recipes.md)."""
 _FIRST_ROUND = 0.3
 """Share of the epochs: enough to see a gain, and most of the cost saved without one."""
 _MIN_EPOCHS_FOR_ROUNDS = 6
 """Fewer are one round: a part of them would show nothing."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TuningFigures:
+class TuningFigures(Part):
     """Top-1 on selection images before and after fine-tuning, and what was kept."""
 
     accuracy_top1_extracted: float
@@ -47,10 +56,6 @@ class TuningFigures:
         if self.is_finetuned and self.accuracy_top1_finetuned is not None:
             return self.accuracy_top1_finetuned
         return self.accuracy_top1_extracted
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, ready for JSON."""
-        return asdict(self) | {"is_finetuned": self.is_finetuned}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -85,6 +90,38 @@ def tuning_rounds(epochs: int, learning_rate: float) -> tuple[Schedule, ...]:
         Schedule(epochs=length, warmup_epochs=0, learning_rate=learning_rate)
         for length in lengths
         if length
+    )
+
+
+def tuning_plan(
+    special: "SpecializeParams", recipe: Recipe, *, dataset: Dataset, trained: Mapping[str, Any]
+) -> TuningPlan:
+    """Return how picks are fine-tuned.
+
+    Args:
+        special: Where epochs or rate are ``auto``, they follow from the supernet's training.
+        recipe: That the supernet was trained by.
+        dataset: With the images.
+        trained: Summary of the final supernet's manifest.
+
+    Raises:
+        ManifestMismatchError: If the summary lacks what ``auto`` needs.
+    """
+    known = {"total_epochs", "first_learning_rate"} <= trained.keys()
+    if "auto" in (special.epochs, special.learning_rate) and not known:
+        raise ManifestMismatchError(
+            "specialize.epochs and specialize.learning_rate: auto need the epochs and the learning "
+            "rate of the supernet's training, which its manifest lacks. Train the last phase "
+            "again: ofa-pipeline run; or give numbers."
+        )
+    epochs, rate = special.epochs, special.learning_rate
+    return TuningPlan(
+        images=TrainingImages(split=dataset.split("train"), normalization=dataset.normalization),
+        recipe=replace(recipe, seed=derive_seed(special.seed, "specialize")),
+        rounds=tuning_rounds(
+            -(-trained["total_epochs"] // _PART) if epochs == "auto" else epochs,
+            _RATE * trained["first_learning_rate"] if rate == "auto" else rate,
+        ),
     )
 
 

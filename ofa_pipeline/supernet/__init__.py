@@ -13,8 +13,14 @@ from ofa_pipeline.supernet.extraction import extract_subnet, store_statistics
 from ofa_pipeline.supernet.folding import fold_batch_norm
 from ofa_pipeline.supernet.resnet import ResNetSupernet
 from ofa_pipeline.supernet.resnet_sorting import sort_widths
-from ofa_pipeline.supernet.sorting import sort_channels
-from ofa_pipeline.supernet.storage import load_subnet, load_supernet, save_subnet, save_supernet
+from ofa_pipeline.supernet.sorting import sort_channels, sort_for_smaller
+from ofa_pipeline.supernet.storage import (
+    check_supernet,
+    load_subnet,
+    load_supernet,
+    save_subnet,
+    save_supernet,
+)
 
 __all__ = [
     "ElasticBatchNorm",
@@ -23,6 +29,7 @@ __all__ = [
     "Supernet",
     "build_subnet",
     "build_supernet",
+    "check_supernet",
     "dropout_generator",
     "empty_supernet",
     "extract_subnet",
@@ -32,6 +39,7 @@ __all__ = [
     "save_subnet",
     "save_supernet",
     "sort_channels",
+    "sort_for_smaller",
     "sort_widths",
     "store_statistics",
 ]

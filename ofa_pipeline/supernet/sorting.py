@@ -10,7 +10,34 @@ from ofa_pipeline.supernet.build import Supernet
 from ofa_pipeline.supernet.elastic_ops import ElasticSqueezeExcite
 from ofa_pipeline.supernet.ordering import order_by_importance, permute, permute_norm
 from ofa_pipeline.supernet.resnet import ResNetSupernet
-from ofa_pipeline.supernet.resnet_sorting import sort_bottlenecks
+from ofa_pipeline.supernet.resnet_sorting import sort_bottlenecks, sort_widths
+
+
+def sort_for_smaller(
+    supernet: Supernet,
+    *,
+    trained: tuple[Sequence[float], Sequence[float] | None],
+    wanted: tuple[Sequence[float], Sequence[float] | None],
+) -> None:
+    """Sort channels by importance where a phase adds smaller expand ratios or widths.
+
+    Args:
+        supernet: Reordered in place, or left alone where nothing smaller is added.
+        trained: Expand ratios and width multipliers that the phases so far have trained; without
+            multipliers, all of the space.
+        wanted: Those of the phase that comes.
+    """
+    every_width = supernet.space.width_multipliers
+    ratios, widths = trained[0], trained[1] or every_width
+    if set(wanted[0]) - set(ratios):
+        sort_channels(
+            supernet,
+            trained_expand_ratios=ratios,
+            trained_width_multipliers=widths or (1.0,),
+        )
+    is_narrower = set(wanted[1] or every_width) - set(widths)
+    if isinstance(supernet, ResNetSupernet) and is_narrower:
+        sort_widths(supernet, trained_width_multipliers=widths)
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.artifacts import write_bytes
-from ofa_pipeline.errors import ArchError, CheckpointError
+from ofa_pipeline.errors import ArchError, CheckpointError, ManifestMismatchError
 from ofa_pipeline.supernet.build import Network, Subnet, Supernet, empty_subnet, empty_supernet
 
 _SUPERNET = "ofa-pipeline supernet"
@@ -35,6 +35,29 @@ def load_supernet(path: Path) -> Supernet:
     tensors, metadata = _read(path, kind=_SUPERNET)
     options = _options(path, metadata)
     return _fill(empty_supernet(**options), tensors, path).eval()
+
+
+def check_supernet(
+    supernet: Supernet, space: SearchSpace, *, num_classes: int, path: Path, remake: str
+) -> None:
+    """Check that a supernet is of the space and the classes that are wanted.
+
+    Args:
+        supernet: As it was read.
+        space: That is wanted.
+        num_classes: That are wanted.
+        path: Where it comes from, for the error message.
+        remake: The command that trains it, for the error message.
+
+    Raises:
+        ManifestMismatchError: If it is not.
+    """
+    if supernet.space != space or supernet.num_classes != num_classes:
+        raise ManifestMismatchError(
+            f"{path} must hold a supernet of the space in params.yaml and of {num_classes} "
+            f"classes; it is of another space or of {supernet.num_classes} classes. Train it "
+            f"again: {remake}"
+        )
 
 
 def save_subnet(subnet: Subnet, path: Path) -> None:

@@ -9,7 +9,7 @@ taken with zeros in its place: no bit of it may change unnoticed.
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,21 @@ class EpochRecord:
     """Mean over the steps, each the mean over its subnets."""
     metrics: dict[str, float]
     """What validation found, for example ``accuracy_top1_largest``."""
+
+
+def history_columns(history: Sequence[EpochRecord]) -> dict[str, list[object]]:
+    """Return the columns of a table of epochs: those of the record, and one a metric."""
+    rows = [
+        {
+            "phase": record.phase,
+            "epoch": record.epoch,
+            "learning_rate": record.learning_rate,
+            "loss": record.loss,
+            **record.metrics,
+        }
+        for record in history
+    ]
+    return {name: [row[name] for row in rows] for name in rows[0]}
 
 
 @dataclass(slots=True, kw_only=True)

@@ -3,6 +3,8 @@
 Legend: N batch, K classes.
 """
 
+from dataclasses import dataclass
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -41,3 +43,29 @@ def training_loss(
     if teacher_logits is None or distillation_weight == 0:
         return loss
     return loss + distillation_weight * soft_cross_entropy(logits, teacher_logits)
+
+
+@dataclass(frozen=True, slots=True)
+class SoftLabels:
+    """Learns from the labels, and from the softmax of a teacher where there is one."""
+
+    is_in_place: bool
+    """See `Teaching.is_in_place`."""
+
+    def loss(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        *,
+        label_smoothing: float,
+        teacher_logits: Tensor | None,
+        distillation_weight: float,
+    ) -> Tensor:
+        """Return `training_loss`."""
+        return training_loss(
+            logits,
+            labels,
+            label_smoothing=label_smoothing,
+            teacher_logits=teacher_logits,
+            distillation_weight=distillation_weight,
+        )

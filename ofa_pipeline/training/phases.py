@@ -3,13 +3,16 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
 from ofa_pipeline.arch import Arch, SearchSpace
+from ofa_pipeline.training.recipes import build_teaching
+from ofa_pipeline.training.sampling import SAMPLINGS, Sampling
 from ofa_pipeline.training.schedule import Schedule
+from ofa_pipeline.training.teaching import Teaching
 
 
 class ArchSource(Protocol):
@@ -25,19 +28,9 @@ class ArchSource(Protocol):
         ...
 
 
-Sampling = Literal["uniform", "sandwich", "largest"]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampled:
-    """Subnets of a space, drawn anew in each step.
-
-    ``uniform``: uniform draws, with one image size for the step, as the reference trains.
-    ``sandwich``: the largest, the smallest, and uniform draws, each at its own image size. Training
-    the ends in every step bounds what all others reach (Yu & Huang 2019, arXiv:1903.05134, section
-    3.1), and the largest is nearly as good as trained alone only where it always sees its own
-    image size (docs/recipes.md). ``largest``: only the largest, at the largest image size.
-    """
+    """Subnets of a space, drawn anew in each step."""
 
     space: SearchSpace
     per_step: int
@@ -45,16 +38,7 @@ class Sampled:
 
     def draw(self, rng: np.random.Generator) -> Sequence[Arch]:
         """Draw `per_step` architectures."""
-        if self.sampling == "largest":
-            return (self.space.largest,) * self.per_step
-        genes = self.space.sample(rng, self.per_step)
-        if self.sampling == "sandwich":
-            ends = self.space.genes([self.space.largest, self.space.smallest])[: self.per_step]
-            genes[: len(ends)] = ends
-        else:
-            resolution = self.space.columns["resolution"]
-            genes[:, resolution] = genes[0, resolution].copy()
-        return self.space.archs(genes)
+        return SAMPLINGS[self.sampling](self.space, rng, self.per_step)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +67,8 @@ class Phase:
     first_share: float | None = None
     """Weight of the first subnet's gradient in a step; the others share the rest equally.
     None: as much as each of them."""
-    in_place: bool = False
-    """Whether the first subnet of a step teaches the others (BigNAS, Yu et al. 2020,
-    arXiv:2003.11142, section 3.1): it learns from the labels, they from its soft labels."""
+    teaching: Teaching = field(default_factory=lambda: build_teaching("previous"))
+    """Who teaches the subnets, and what they minimize."""
 
     def shares(self, num_archs: int) -> tuple[float, ...]:
         """Return what the gradient of each subnet of a step counts; they sum to one."""

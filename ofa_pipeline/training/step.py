@@ -20,7 +20,6 @@ from ofa_pipeline.compute import free_workers
 from ofa_pipeline.data import Augmentation, Batch, Normalization, Split, augment
 from ofa_pipeline.errors import TrainingDivergedError
 from ofa_pipeline.supernet import ElasticBatchNorm, dropout_generator
-from ofa_pipeline.training.losses import training_loss
 from ofa_pipeline.training.phases import Phase, derive_seed
 
 _Item = TypeVar("_Item")
@@ -167,7 +166,7 @@ class TrainingStep:
 
         tasks = list(enumerate(product(range(len(archs)), range(num_groups))))
         ahead: list[_Part] = []
-        if self._phase.in_place:  # the first subnet goes ahead and teaches the others
+        if self._phase.teaching.is_in_place:  # the first subnet goes ahead and teaches the others
             ahead = list(self._map(part, tasks[:num_groups]))
             lessons = {size: [done.logits for done in ahead] for size in views}
         loss = torch.zeros((), device=self._device)
@@ -249,7 +248,7 @@ class TrainingStep:
         try:
             with autocast(self._device), dropout_generator(generator):
                 logits = network.train()(group.images, arch).float()
-                loss = weight * training_loss(
+                loss = weight * self._phase.teaching.loss(
                     logits,
                     group.labels,
                     label_smoothing=self._recipe.label_smoothing,

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 
@@ -72,3 +73,55 @@ def test_a_sampler_is_one_file(copy):
     (copy / "ofa_pipeline/search/samplers/least_likely.py").write_text(TOY_SAMPLER)
     set_param(copy, "sampler: ours ", "sampler: least_likely ")
     assert run(copy, SEARCH).split() == ["LeastLikely", "8"]
+
+
+TOY_RECIPE = """
+from torch import Tensor
+
+from ofa_pipeline.training.teaching import Teaching
+
+
+def build() -> Teaching:
+    return OnlyTheTeacher()
+
+
+class OnlyTheTeacher:
+    is_in_place = True
+
+    def loss(self, logits, labels, *, teacher_logits, **_) -> Tensor:
+        wanted = labels if teacher_logits is None else teacher_logits.argmax(dim=1)
+        print("taught" if teacher_logits is not None else "alone")
+        return (logits.gather(1, wanted[:, None]) ** 2).mean()
+"""
+
+TRAINING = """
+from pathlib import Path
+
+from ofa_pipeline.params import load_params
+from ofa_pipeline.supernet import build_supernet
+from ofa_pipeline.training import phase_of, train_phase
+from tests.support.training import NUM_CLASSES, tiny_recipe, tiny_space, training_images
+
+[name, *_] = [n for n, p in load_params(Path("params.yaml")).phases.items() if p.teacher == "toy"]
+params = load_params(Path("params.yaml")).phases[name].model_copy(update={
+    "depths": None, "kernel_sizes": None, "expand_ratios": None, "epochs": 1, "min_steps": 0,
+    "warmup_epochs": 0, "sampling": "sandwich", "subnets_per_step": 3, "largest_share": None,
+})
+space = tiny_space()
+train_phase(
+    build_supernet(space, num_classes=NUM_CLASSES),
+    phase_of(name, params, space, steps_per_epoch=1),
+    images=training_images(8),
+    recipe=tiny_recipe(),
+)
+"""
+
+
+def test_a_recipe_is_one_file(copy):
+    (copy / "ofa_pipeline/training/recipes/toy.py").write_text(TOY_RECIPE)
+    path = copy / "params.yaml"
+    values = yaml.safe_load(path.read_text())
+    [*_, last] = values["phases"].values()
+    last |= {"teacher": "toy", "sampling": "sandwich", "subnets_per_step": 3}
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    assert sorted(run(copy, TRAINING).split()) == ["alone", "taught", "taught"]

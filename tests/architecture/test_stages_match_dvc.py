@@ -16,11 +16,15 @@ GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 # Modules that carry values about and compute none: a change there cannot change a result
 # without breaking loudly (docs/adr/0061-code-is-a-dependency.md).
 PLUMBING = {
-    *("errors", "progress", "cores", "memory", "params", "artifacts", "workspace", "stages"),
+    *("errors", "progress", "cores", "memory", "params", "artifacts", "workspace"),
     *("yaml_reader", "cron", "explain", "parts", "weights_source"),  # of params
     *("dataset_summary", "documents", "run_warnings", "masking", "temporary", "user", "proxies"),
     *("integrity", "resume", "stopwatch", "measuring", "compute", "telemetry"),
 }
+
+ROOM = "ofa_pipeline.stages"
+COMMON = {ROOM, *(f"{ROOM}.{name}" for name in ("run", "table", "given"))}
+"""Of the room of the stages, what every stage has in common: plumbing as well."""
 
 TO_DVC = {
     "{item}": "${key}",
@@ -99,14 +103,20 @@ def imports():
     return graph
 
 
+def modules_below(stage: Stage, imports) -> set[str]:
+    """Return the modules that a stage imports, and those that these import."""
+    return imports.find_upstream_modules(f"ofa_pipeline.stages.{stage.name}") - {"ofa_pipeline"}
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_stage_imports_no_other_stage(stage, imports):
+    room = {name for name in modules_below(stage, imports) if name.startswith(ROOM)}
+    assert room - COMMON == set()
+
+
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 def test_stage_depends_on_the_code_that_it_runs(stage, imports):
-    module = f"ofa_pipeline.stages.{stage.name}"
-    rooms = {
-        found.split(".")[1]
-        for found in imports.find_upstream_modules(module)
-        if found != "ofa_pipeline"
-    }
+    rooms = {found.split(".")[1] for found in modules_below(stage, imports) if found not in COMMON}
     if "space" in stage.params:  # it is built of the section
         rooms |= {"arch", "spaces"}
     expected = {

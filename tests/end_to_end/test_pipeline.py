@@ -11,9 +11,8 @@ from mlflow import MlflowClient
 from ofa_pipeline.artifacts import Layout, Manifest
 from ofa_pipeline.data import open_dataset
 from ofa_pipeline.params import load_params
-from ofa_pipeline.registry import budget_alias, open_registry
+from ofa_pipeline.registry import budget_alias, open_registry, registered_subnets
 from ofa_pipeline.stages import warnings_of_run
-from ofa_pipeline.stages.register import registered_subnets
 from tests.support.workspace import run_command, tiny_workspace
 
 WITHOUT_CLOCK = [

@@ -12,9 +12,15 @@ from ofa_pipeline.exit_codes import EXIT_TERMINATED
 from ofa_pipeline.parent import end_with_runner
 
 CHILD = """
-import os, sys, time
+import os, signal, sys, time
 from ofa_pipeline.parent import end_with_parent, end_with_runner
-end_with_runner() if sys.argv[1] == "runner" else end_with_parent(int(sys.argv[1]))
+if sys.argv[1] == "runner":
+    end_with_runner()
+elif sys.argv[1] == "deaf":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    end_with_parent(os.getppid(), grace_s=0.1)
+else:
+    end_with_parent(int(sys.argv[1]))
 print("watching", flush=True)
 time.sleep(250)
 """
@@ -45,6 +51,10 @@ def child_of_a_killed_parent(word: str, **environment: str) -> psutil.Process:
 
 def test_child_ends_with_its_parent():
     child_of_a_killed_parent("").wait(timeout=60)
+
+
+def test_child_that_is_deaf_to_the_signal_ends_all_the_same():
+    child_of_a_killed_parent("deaf").wait(timeout=60)
 
 
 def test_stage_ends_with_its_dvc():

@@ -12,7 +12,6 @@ from ofa_pipeline.tables import (
     archs_of,
     column,
     read_table,
-    units_of,
     write_table,
 )
 
@@ -38,10 +37,6 @@ def test_table_round_trips_with_units_and_kinds(tmp_path):
         b"unit": b"milliseconds",
         b"kind": b"measured",
     }
-
-
-def test_units_are_listed_by_column():
-    assert units_of(SCHEMA) == {"latency_ms": "milliseconds"}
 
 
 def test_equal_tables_are_equal_bytes(tmp_path):

@@ -42,7 +42,7 @@ class OfflineRequest:
     budgets_ms: Sequence[float]
     """Upper limits of the latency, in any order; repeats are allowed."""
     output: Path
-    """Folder for ``front.parquet``, ``front.png`` and ``estimated_picks.json``."""
+    """Folder for ``front.parquet``, ``front.svg`` and ``estimated_picks.json``."""
     latency_column: str | None = None
     """Column of the latencies in a table, see `load_estimates`."""
     seed: int = 0
@@ -132,7 +132,7 @@ def _pick(estimates: Estimates, finding: BudgetFinding, gap: float | None) -> Es
 def _write(
     estimates: Estimates, guided: GuidedResult, picks: Sequence[EstimatedPick], output: Path
 ) -> tuple[Path, ...]:
-    files = (output / "front.parquet", output / "front.png", output / PICKS_FILE)
+    files = (output / "front.parquet", output / "front.svg", output / PICKS_FILE)
     front = guided.result.front
     write_table(files[0], FRONT_SCHEMA, _front_columns(estimates, front))
     budgets = [(pick.budget_ms, pick.accuracy_top1_estimated) for pick in picks]

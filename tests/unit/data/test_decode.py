@@ -13,7 +13,6 @@ from ofa_pipeline.data.decode import (
     decode_image,
     decode_source_image,
     encode,
-    read_image,
     rgb_pixels,
     shrink,
     square_pixels,
@@ -291,17 +290,3 @@ def test_large_resized_images_are_stored_as_jpeg():
     image = Image.new("RGB", (128, 128))
     assert encode(image, lossless=False).startswith(b"\xff\xd8")
     assert encode(image, lossless=True).startswith(b"\x89PNG")
-
-
-def test_read_image_returns_pixels(tmp_path):
-    pixels = noise(3)
-    (tmp_path / "a.png").write_bytes(encoded(pixels))
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), pixels)
-
-
-def test_read_image_names_the_file_that_is_missing_or_broken(tmp_path):
-    with pytest.raises(DatasetError, match=r"no\.png cannot be read: No such file"):
-        read_image(tmp_path / "no.png")
-    (tmp_path / "text.png").write_text("hello")
-    with pytest.raises(DatasetError, match=r"text\.png: not an image"):
-        read_image(tmp_path / "text.png")

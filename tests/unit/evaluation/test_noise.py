@@ -20,6 +20,6 @@ def test_noise_is_pooled_over_the_repeated_subnets():
     accuracies = [0.5, 0.80, 0.5, 0.82]
     rows = [{"accuracy_top1": value, "num_images": 100} for value in accuracies]
     noise = label_noise(tasks, rows)
-    assert noise["calibration_std"] == pytest.approx(np.sqrt(2 * 0.01**2 / 2))
-    assert noise["sampling_std"] == pytest.approx(np.sqrt(0.655 * 0.345 / 100))
-    assert noise["num_draws"] == 2
+    assert noise.calibration_std == pytest.approx(np.sqrt(2 * 0.01**2 / 2))
+    assert noise.sampling_std == pytest.approx(np.sqrt(0.655 * 0.345 / 100))
+    assert noise.num_draws == 2

@@ -72,7 +72,7 @@ def test_the_unit_of_latency_does_not_matter(space, genes, model):
 
 
 def test_saved_models_are_the_same_when_loaded(space, genes, model, tmp_path):
-    save_latency_model(model, tmp_path, report=latency_report().to_dict())
+    save_latency_model(model, tmp_path, report=latency_report())
     loaded = load_latency_model(tmp_path)
     np.testing.assert_array_equal(loaded.predict(space, genes[1]), model.predict(space, genes[1]))
 

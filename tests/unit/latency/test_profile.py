@@ -35,7 +35,7 @@ def profile():
 
 def test_a_saved_profile_is_the_same_when_loaded(profile, tmp_path):
     save_profile_card(profile, tmp_path)
-    save_latency_model(profile.model, tmp_path, report=latency_report().to_dict())
+    save_latency_model(profile.model, tmp_path, report=latency_report())
     assert load_latency_profile(tmp_path) == profile
 
 

@@ -1,4 +1,5 @@
 import json
+from xml.etree import ElementTree
 
 import numpy as np
 import pyarrow as pa
@@ -89,7 +90,11 @@ def test_a_table_of_measurements_is_all_that_a_search_needs(table, tmp_path):
         assert pick.runner_up is not None
     front = read_table(tmp_path / "out" / "front.parquet", FRONT_SCHEMA)
     assert front.num_rows == result.num_efficient > 2
-    assert (tmp_path / "out" / "front.png").read_bytes().startswith(b"\x89PNG")
+    drawn = ElementTree.parse(tmp_path / "out" / "front.svg").getroot()
+    assert drawn.tag == "{http://www.w3.org/2000/svg}svg"
+    labels = [text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    for pick in result.picks:
+        assert f"{100 * pick.accuracy_top1_estimated:.2f} %" in labels
     written = read_document(tmp_path / "out" / PICKS_FILE, EstimatedPicks, remake="test")
     assert written.picks == result.picks
 

@@ -5,12 +5,12 @@ from xml.etree import ElementTree
 
 import pytest
 
+from ofa_pipeline.report.charts import standalone_chart
 from ofa_pipeline.report.figures import draw_all
 from ofa_pipeline.report.page import (
     confusion_rows,
     key_figures,
     most_confused,
-    standalone_chart,
 )
 from ofa_pipeline.run_warnings import RunWarning
 from tests.support.dataset_summary import sample_summary

@@ -1,24 +1,14 @@
 """Verdicts, and what happens when a measurement does not settle them."""
 
-from dataclasses import asdict, dataclass
-
 import pytest
 
 from ofa_pipeline.specialize import Certifier
-
-
-@dataclass
-class Measured:
-    p50_ms: float
-    ci_high_ms: float
-
-    def to_dict(self):
-        return asdict(self)
+from tests.support.documents import measurement
 
 
 def certifier(*pairs):
     """Return a certifier that measures these medians and interval ends, one after the other."""
-    waiting = [Measured(p50, high) for p50, high in pairs]
+    waiting = [measurement(p50).model_copy(update={"ci_high_ms": high}) for p50, high in pairs]
     return Certifier(lambda: waiting.pop(0))
 
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from ofa_pipeline.devices import FP32_TOLERANCE, export_onnx, inference_form
+from ofa_pipeline.documents import ParityFigures
 from ofa_pipeline.errors import ExportError
-from ofa_pipeline.specialize.parity import Parity, answer_twice, require_parity, top_k_accuracy
+from ofa_pipeline.specialize.parity import answer_twice, require_parity, top_k_accuracy
 from ofa_pipeline.supernet import build_subnet
 from tests.support.synthetic import small_space
 
@@ -45,7 +46,7 @@ def test_export_of_another_network_is_refused(network, tmp_path):
 
 
 def test_few_agreements_are_refused_however_small_the_difference():
-    parity = Parity(
+    parity = ParityFigures(
         max_abs_difference=0, max_relative_difference=0, top1_agreement=0.9, num_images=10
     )
     with pytest.raises(ExportError, match=r"90\.00%"):

@@ -18,6 +18,7 @@ from ofa_pipeline.tables import (
     read_table,
     write_table,
 )
+from tests.support.documents import accuracy_noise
 from tests.support.synthetic import labeled_sample
 
 NUM_SUBNETS = 24
@@ -47,8 +48,9 @@ def write_accuracy(context, labels=None):
             "calibration_draw": [0] * NUM_SUBNETS + [1],
         }
         write_table(writer.folder / "accuracy.parquet", ACCURACY_SCHEMA, columns)
-        noise = {"calibration_std": 0.0005, "num_repeated_subnets": 1, "num_draws": 2}
-        write_json(writer.folder / "noise.json", noise)
+        changes = {"calibration_std": 0.0005, "num_repeated_subnets": 1, "num_draws": 2}
+        noise = accuracy_noise().to_dict() | changes
+        write_json(writer.folder / Layout.ACCURACY_NOISE, noise)
 
 
 def test_the_stage_writes_a_predictor_and_its_report(context):

@@ -11,17 +11,18 @@ from ofa_pipeline.documents import ComputeCost
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError, RegistryError
 from ofa_pipeline.params import load_params
 from ofa_pipeline.progress import SILENT
-from ofa_pipeline.run_warnings import RunWarning, keep_warnings
-from ofa_pipeline.stages import StageContext
-from ofa_pipeline.stages.register import (
+from ofa_pipeline.registry import (
     ModelNames,
     check_registry,
     missing_from,
-    missing_outside,
     read_entries,
-    register,
     registered_subnets,
 )
+from ofa_pipeline.run_warnings import RunWarning, keep_warnings
+from ofa_pipeline.stages import StageContext, StageRun, find_stage
+from ofa_pipeline.stages import register as stage_module
+from ofa_pipeline.stages.register import missing_outside
+from ofa_pipeline.stopwatch import Stopwatch
 from tests.support import documents as samples
 from tests.support.registry import InMemoryRegistry, subnet_record, write_bundle
 
@@ -89,6 +90,11 @@ def context(tmp_path):
     layout = Layout(tmp_path)
     write_subnets(layout)
     return StageContext(layout=layout, params=load_params(ROOT / "params.yaml"), item=DEVICE)
+
+
+def register(context, registry):
+    run = StageRun.begin(find_stage("register"), context, Stopwatch())
+    return stage_module.register(run, registry)
 
 
 def receipts_of(context):
@@ -185,7 +191,7 @@ def test_receipts_of_a_lost_registry_are_all_missing(context):
 
 def test_receipts_under_another_name_are_missing_until_the_stage_ran(context, monkeypatch):
     registry, params = InMemoryRegistry(), context.params
-    monkeypatch.setattr("ofa_pipeline.stages.register.open_registry", lambda *_, **__: registry)
+    monkeypatch.setattr("ofa_pipeline.registry.receipts.open_registry", lambda *_, **__: registry)
     name = ModelNames.of(params).name(space_id=params.space.build().space_id, device=DEVICE)
     record = subnet_record(device=DEVICE, model_name=name)
     registry.register(record, Path())

@@ -29,9 +29,11 @@ from ofa_pipeline.progress import Reporter
 from ofa_pipeline.run_warnings import read_warnings
 from ofa_pipeline.specialize import load_bundle
 from ofa_pipeline.specialize.build import SubnetBuilder
-from ofa_pipeline.stages import StageContext, run_stage, specialize
+from ofa_pipeline.specialize.tuning import tuning_plan
+from ofa_pipeline.stages import StageContext, run_stage
 from ofa_pipeline.supernet import build_supernet, load_subnet, save_supernet
 from ofa_pipeline.tables import PREDICTIONS_SCHEMA, read_table
+from ofa_pipeline.training import recipe_of
 from tests.support import documents as samples
 from tests.support.images import encoded, noise, write_image_parquet
 from tests.support.synthetic import true_latency_ms
@@ -111,7 +113,7 @@ def write_profile(context):
     )
     with write(context, context.layout.latency(context.item)) as writer:
         save_profile_card(profile, writer.folder)
-        save_latency_model(profile.model, writer.folder, report=samples.latency_report().to_dict())
+        save_latency_model(profile.model, writer.folder, report=samples.latency_report())
 
 
 def write_picks(context, *picks):
@@ -386,10 +388,10 @@ def test_epochs_and_rate_of_fine_tuning_follow_from_the_supernet(make_context):
     special = context.params.specialize.model_copy(
         update={"epochs": "auto", "learning_rate": "auto"}
     )
-    params = context.params.model_copy(update={"specialize": special})
+    recipe = recipe_of(context.params.training)
     trained = {"total_epochs": 17, "first_learning_rate": 0.4}
-    [schedule] = specialize.tuning_plan(params, dataset, trained).rounds
+    [schedule] = tuning_plan(special, recipe, dataset=dataset, trained=trained).rounds
     assert schedule.total_epochs == 5
     assert schedule.learning_rate == pytest.approx(0.3)
     with pytest.raises(ManifestMismatchError, match="which its manifest lacks"):
-        specialize.tuning_plan(params, dataset, {})
+        tuning_plan(special, recipe, dataset=dataset, trained={})

@@ -5,7 +5,7 @@ import torch
 
 from ofa_pipeline.data import resize_normalize
 from ofa_pipeline.supernet import build_supernet
-from ofa_pipeline.training import Fixed, Recipe, Teacher, training_loss
+from ofa_pipeline.training import Fixed, Recipe, Teacher, build_teaching, training_loss
 from ofa_pipeline.training.step import TrainingStep, _replica
 from tests.support.training import (
     NORMALIZATION,
@@ -104,7 +104,9 @@ def test_the_first_subnet_of_a_step_teaches_the_others_in_place():
             return (one, student)
 
     recipe = dataclasses.replace(tiny_recipe(), augmentation="none", batch_norm_images=4)
-    phase = dataclasses.replace(tiny_phase(), archs=Pair(), in_place=True, first_share=0.75)
+    phase = dataclasses.replace(
+        tiny_phase(), archs=Pair(), teaching=build_teaching("in_place"), first_share=0.75
+    )
     loss, gradients = gradients_of_a_step(recipe, phase=phase, dropout=0.0)
 
     supernet = build_supernet(space, num_classes=NUM_CLASSES, seed=0).train()
@@ -138,7 +140,7 @@ def test_the_first_subnet_of_a_step_teaches_the_others_in_place():
 def test_teaching_in_place_does_not_depend_on_the_number_of_workers():
     recipe = dataclasses.replace(tiny_recipe(), batch_norm_images=2)
     archs = dataclasses.replace(tiny_phase(per_step=3).archs, sampling="sandwich")
-    phase = dataclasses.replace(tiny_phase(), archs=archs, in_place=True)
+    phase = dataclasses.replace(tiny_phase(), archs=archs, teaching=build_teaching("in_place"))
     one, four = (
         gradients_of_a_step(dataclasses.replace(recipe, workers=count), phase=phase)
         for count in (1, 4)

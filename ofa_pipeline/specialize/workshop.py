@@ -1,0 +1,209 @@
+"""From the architectures that were chosen to the bundles that ship."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ofa_pipeline.arch import Arch, SearchSpace
+from ofa_pipeline.artifacts import digest_file
+from ofa_pipeline.cost import arch_cost
+from ofa_pipeline.data import Dataset
+from ofa_pipeline.devices import Device, DeviceSettings
+from ofa_pipeline.documents import (
+    AccuracyFigures,
+    BudgetChoice,
+    BudgetVerdict,
+    BundleEntry,
+    BundleIndex,
+    CalibrationImages,
+    Card,
+    CardFigures,
+    ComputeCost,
+    FinetuningCost,
+    LatencyCertificate,
+    Runs,
+    SubnetDescription,
+)
+from ofa_pipeline.evaluation import calibration_indices
+from ofa_pipeline.specialize.build import BuiltFacts, BuiltSubnet, SubnetBuilder
+from ofa_pipeline.specialize.bundle import bundle_digest, shipped_file, write_bundle
+from ofa_pipeline.specialize.certificate import Certifier
+from ofa_pipeline.specialize.choice import Choice
+from ofa_pipeline.stopwatch import Stopwatch
+from ofa_pipeline.training import deterministic
+
+
+@dataclass(kw_only=True)
+class Workshop:
+    """Builds, measures and bundles the subnets of one device, each once."""
+
+    name: str
+    """Of the device."""
+    settings: DeviceSettings
+    device: Device
+    space: SearchSpace
+    dataset: Dataset
+    builder: SubnetBuilder
+    threads: int
+    """That subnets are built with; they are measured with those of the device."""
+    calibration_images: int
+    """At most all of the calibration split."""
+    lineage: Mapping[str, str]
+    """What the bundles are made from: digests by path."""
+    stopwatch: Stopwatch
+    """Notes the seconds after each subnet that is built."""
+    _built: dict[Arch, BuiltSubnet] = field(default_factory=dict)
+    _certifiers: dict[Arch, Certifier] = field(default_factory=dict)
+
+    def built(self, arch: Arch) -> BuiltSubnet:
+        """Return a subnet with its files."""
+        if arch not in self._built:
+            self.space.check(arch)
+            with deterministic(threads=self.threads):
+                self._built[arch] = self.builder.build(arch)
+            self.stopwatch.note()
+        return self._built[arch]
+
+    def certifier(self, arch: Arch) -> Certifier:
+        """Return what measures the file of a subnet that the device runs."""
+        if arch not in self._certifiers:
+            path = self.built(arch).folder / self.shipped
+            self._certifiers[arch] = Certifier(
+                lambda: self.device.measure(path, resolution_px=arch.resolution_px)
+            )
+        return self._certifiers[arch]
+
+    @property
+    def shipped(self) -> str:
+        """Name of the file that the device runs."""
+        return shipped_file(self.settings.runtime)
+
+    def meets(self, arch: Arch, budget_ms: float) -> bool:
+        """Return whether a subnet meets a budget as it ships."""
+        return self.certifier(arch).meets(budget_ms)
+
+    def describe(self, arch: Arch) -> str:
+        """Return the latency of a subnet as it ships, for messages."""
+        return f"{self.certifier(arch).certificate.measurement.p50_ms:.4g} ms"
+
+    def write(self, choices: Sequence[Choice], folder: Path) -> BundleIndex:
+        """Write the bundle of each subnet that was chosen, and return their index."""
+        archs = dict.fromkeys(choice.arch for choice in choices)
+        return BundleIndex(
+            device=self.name,
+            bundles=tuple(self._write(arch, choices, folder) for arch in archs),
+            picks=tuple(
+                BudgetChoice(budget_ms=c.budget_ms, bundle=c.arch.arch_id, rank=c.rank)
+                for c in choices
+            ),
+        )
+
+    def prediction_columns(self, choices: Sequence[Choice]) -> dict[str, Any]:
+        """Return `PREDICTIONS_SCHEMA`'s columns: the answers of each subnet on test images."""
+        unique = [self.built(arch) for arch in dict.fromkeys(choice.arch for choice in choices)]
+        labels = self.dataset.split("test").labels.tolist()
+        return {
+            "arch_id": [subnet.arch.arch_id for subnet in unique for _ in labels],
+            "image": [image for _ in unique for image in range(len(labels))],
+            "label": labels * len(unique),
+            "predicted": [int(value) for subnet in unique for value in subnet.predicted],
+        }
+
+    def _write(self, arch: Arch, choices: Sequence[Choice], folder: Path) -> BundleEntry:
+        """Write a bundle and return its entry in the index."""
+        built = self.built(arch)
+        figures = self._figures(
+            built, sorted(choice.budget_ms for choice in choices if choice.arch == arch)
+        )
+        write_bundle(
+            folder / arch.arch_id,
+            files_from=built.folder,
+            subnet=self._subnet(arch),
+            card=Card(**dict(figures)),
+        )
+        return BundleEntry(
+            **dict(figures),
+            name=arch.arch_id,
+            bundle_digest=bundle_digest(folder / arch.arch_id),
+            arch=arch,
+            space_id=self.space.space_id,
+            num_classes=self.dataset.num_classes,
+        )
+
+    def _subnet(self, arch: Arch) -> SubnetDescription:
+        dataset = self.dataset
+        calibration = calibration_indices(
+            dataset.num_images["calibration"],
+            self.calibration_images,
+            draw=0,
+        )
+        return SubnetDescription(
+            arch=arch,
+            arch_id=arch.arch_id,
+            space=self.space,
+            num_classes=dataset.num_classes,
+            class_names=dataset.class_names,
+            mean=dataset.normalization.mean,
+            std=dataset.normalization.std,
+            image_size_px=dataset.image_size_px,
+            value_range=dataset.value_range,
+            calibration=CalibrationImages(split="calibration", images=tuple(calibration)),
+            runs=Runs(
+                runtime=self.settings.runtime,
+                file=self.shipped,
+                accelerator=self.settings.accelerator,
+                threads=self.settings.threads,
+            ),
+        )
+
+    def _figures(self, built: BuiltSubnet, budgets_ms: Sequence[float]) -> CardFigures:
+        """Return what the card of a bundle says, and the index repeats."""
+        cost = arch_cost(self.space, built.arch, num_classes=self.dataset.num_classes)
+        return CardFigures(
+            arch_id=built.arch.arch_id,
+            budgets_ms=tuple(budgets_ms),
+            accuracy=self._accuracy(built.facts),
+            latency={self.name: self._certificate(built, budgets_ms)},
+            cost=ComputeCost(macs=cost.macs, num_params=cost.num_params),
+            finetuning=self._finetuning(built.facts),
+            parity=built.facts.parity,
+            lineage=dict(self.lineage),
+        )
+
+    def _accuracy(self, facts: BuiltFacts) -> AccuracyFigures:
+        test, tuning = facts.test, facts.tuning
+        return AccuracyFigures(
+            accuracy_top1=test.accuracy_top1,
+            accuracy_top5=test.accuracy_top5,
+            num_test_images=test.num_images,
+            accuracy_top1_selection=tuning.accuracy_top1,
+            accuracy_top1_selection_extracted=tuning.accuracy_top1_extracted,
+            accuracy_top1_selection_finetuned=tuning.accuracy_top1_finetuned,
+            num_selection_images=tuning.num_images,
+            is_finetuned=tuning.is_finetuned,
+            evaluated_file=self.shipped,
+        )
+
+    def _certificate(self, built: BuiltSubnet, budgets_ms: Sequence[float]) -> LatencyCertificate:
+        certificate = self.certifier(built.arch).certificate
+        return LatencyCertificate(
+            **certificate.measurement.to_dict(),
+            attempts_p50_ms=certificate.attempts_p50_ms,
+            card=self.device.card,
+            file=self.shipped,
+            file_digest=digest_file(built.folder / self.shipped),
+            verdicts=tuple(
+                BudgetVerdict(budget_ms=budget_ms, verdict=certificate.verdict(budget_ms))
+                for budget_ms in budgets_ms
+            ),
+        )
+
+    def _finetuning(self, facts: BuiltFacts) -> FinetuningCost:
+        """Return what the fine-tuning took, and what its teacher costs; it may not be kept."""
+        teacher = arch_cost(self.space, self.space.largest, num_classes=self.dataset.num_classes)
+        return FinetuningCost(
+            **facts.finetuning_seconds.to_dict(),
+            epochs=facts.tuning.num_epochs,
+            teacher_macs=teacher.macs,
+        )

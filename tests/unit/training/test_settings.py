@@ -1,0 +1,33 @@
+import pytest
+
+from ofa_pipeline.errors import ParamsError
+from ofa_pipeline.params import load_params
+from ofa_pipeline.training import build_teaching, phase_of
+from ofa_pipeline.training.recipes import recipe_names
+
+
+@pytest.fixture(scope="module")
+def params(request):
+    return load_params(request.config.rootpath / "params.yaml")
+
+
+def test_a_phase_is_taught_as_params_say(params):
+    space = params.space.build()
+    [*_, last] = params.phases.values()
+    sandwich = {"sampling": "sandwich", "subnets_per_step": 3}
+    for name in recipe_names():
+        settings = last.model_copy(update={**sandwich, "teacher": name})
+        phase = phase_of("x", settings, space, steps_per_epoch=9)
+        assert phase.teaching == build_teaching(name)
+
+
+def test_the_first_subnet_teaches_only_where_it_is_the_largest(params):
+    [*_, last] = params.phases.values()
+    settings = last.model_copy(update={"teacher": "in_place", "sampling": "uniform"})
+    with pytest.raises(ParamsError, match=r"phases\.x\.sampling must be sandwich"):
+        phase_of("x", settings, params.space.build(), steps_per_epoch=9)
+
+
+def test_an_unknown_recipe_names_the_known_ones():
+    with pytest.raises(ParamsError, match=r"unknown recipe 'in-place'.*in_place"):
+        build_teaching("in-place")
