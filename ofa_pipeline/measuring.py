@@ -1,8 +1,8 @@
 """The only loop over subnets: measure each of them, and lose nothing when killed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ofa_pipeline.compute import Executor, Item
 from ofa_pipeline.progress import SILENT, Reporter
@@ -12,6 +12,22 @@ from ofa_pipeline.stopwatch import Stopwatch
 Row = dict[str, Any]
 """What was measured of one subnet, as plain values that survive JSON bit for bit."""
 Task = TypeVar("Task", bound=Item)
+
+
+class MeasurementNotes(Protocol):
+    """What an unfinished stage has measured, where a kill does not reach it."""
+
+    reporter: Reporter
+    """Told of the progress."""
+
+    @property
+    def rows(self) -> Mapping[str, Row]:
+        """What was measured, by the key of the task."""
+        ...
+
+    def append(self, key: str, row: Row) -> None:
+        """Note a measurement."""
+        ...
 
 
 class MeasurementLog(ResumeLog):
@@ -43,7 +59,7 @@ def measure_all(
     tasks: Sequence[Task],
     build: Callable[[], Callable[[Task], Row]],
     *,
-    log: MeasurementLog,
+    log: MeasurementNotes,
     executor: Executor,
     label: str,
     shown: Sequence[str] = (),

@@ -43,11 +43,16 @@ def _is_text(value: str) -> str:
     return value
 
 
-def _part_of(folder: str) -> Callable[[str], str]:
-    """Return a check that a name is that of a file in a folder of the package."""
+def _part_of(folder: str, *, or_else: str | None = None) -> Callable[[str], str]:
+    """Return a check that a name is that of a file in a folder of the package.
+
+    Args:
+        folder: Relative to the package.
+        or_else: Another name that will do.
+    """
 
     def check(name: str) -> str:
-        known = part_names(folder)
+        known = (*([or_else] if or_else else ()), *part_names(folder))
         if name not in known:
             raise ValueError(
                 f"must be one of {', '.join(known)}, got {shown(name)}.{suggest(name, known)}"
@@ -400,14 +405,10 @@ class AccuracyParams(Section):
 class PredictorParams(Section):
     """The accuracy predictor."""
 
-    kind: Literal[
-        "auto",
-        "ridge",
-        "kernel_ridge",
-        "gaussian_process",
-        "gradient_boosting",
-        "mlp_ensemble",
-    ]
+    kind: Annotated[str, AfterValidator(_part_of("predictor/kinds", or_else="auto"))]
+    """A file of `ofa_pipeline.predictor.kinds`; ``auto``: chosen among some of them."""
+    tune: bool = False
+    """Whether to tune the settings of the kind, or of the kinds that ``auto`` chooses among."""
     cross_validation_folds: Annotated[int, Field(ge=2, le=10**9)]
     seed: Seed
 

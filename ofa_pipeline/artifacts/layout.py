@@ -37,6 +37,8 @@ class Layout:
     """What was registered: `documents.Receipts`."""
     STATISTICS: ClassVar[str] = "statistics.json"
     """The pixels of the dataset: `documents.PixelStatistics`."""
+    STUDY: ClassVar[str] = "study.journal"
+    """The measured subnets of a search, as a study that Optuna opens: `search.ledger`."""
     SUBNET: ClassVar[str] = "subnet.json"
     """The network of a bundle: `documents.SubnetDescription`."""
 

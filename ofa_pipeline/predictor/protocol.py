@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -11,6 +11,22 @@ from ofa_pipeline.errors import ArchError, ParamsError
 
 PredictorState = Mapping[str, FloatArray]
 """The fitted arrays of a predictor by name: all that its file holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Values of a setting that are worth a try, from `low` to `high`."""
+
+    low: float
+    high: float
+    is_log: bool = False
+    """Whether ratios count, not differences."""
+    is_whole: bool = False
+    """Whether only whole numbers will do."""
+
+
+Settings = Mapping[str, Any]
+"""Numbers by the name of a setting of a predictor; those left out have their default."""
 
 
 class AccuracyPredictor(Protocol):

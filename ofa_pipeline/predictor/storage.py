@@ -2,57 +2,31 @@
 
 import io
 from pathlib import Path
-from typing import Protocol
 from zipfile import BadZipFile
 
 import numpy as np
 
 from ofa_pipeline.arch import SearchSpace
 from ofa_pipeline.artifacts import read_json, write_bytes, write_json
-from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError, ParamsError, suggest
-from ofa_pipeline.predictor.ensemble import GradientBoosting, MlpEnsemble
-from ofa_pipeline.predictor.gaussian_process import GaussianProcess
-from ofa_pipeline.predictor.kernel_ridge import KernelRidge
-from ofa_pipeline.predictor.protocol import StorablePredictor
-from ofa_pipeline.predictor.ridge import Ridge
+from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
+from ofa_pipeline.predictor.kinds import build_predictor
+from ofa_pipeline.predictor.protocol import Settings, StorablePredictor
 
 _ARRAYS = "predictor.npz"
 _DOCUMENT = "predictor.json"
 _MADE_BY = "ofa-pipeline stage fit_predictor"
 
 
-class _Factory(Protocol):
-    def __call__(self, space: SearchSpace, *, seed: int) -> StorablePredictor: ...
-
-
-PREDICTOR_KINDS: dict[str, _Factory] = {
-    "gaussian_process": GaussianProcess,
-    "gradient_boosting": GradientBoosting,
-    "kernel_ridge": KernelRidge,
-    "mlp_ensemble": MlpEnsemble,
-    "ridge": Ridge,
-}
-"""How to build each kind of predictor, by its name in params.yaml."""
-
-
-def build_predictor(space: SearchSpace, kind: str, *, seed: int) -> StorablePredictor:
-    """Return an unfitted predictor.
+def save_predictor(
+    predictor: StorablePredictor, folder: Path, *, settings: Settings | None = None
+) -> None:
+    """Write a fitted predictor; equal predictors give equal bytes.
 
     Args:
-        space: The space of the architectures.
-        kind: A key of `PREDICTOR_KINDS`.
-        seed: Of whatever the method draws.
-
-    Raises:
-        ParamsError: If the kind is unknown.
-    """
-    if kind not in PREDICTOR_KINDS:
-        raise ParamsError(f"unknown predictor kind {kind!r}.{suggest(kind, PREDICTOR_KINDS)}")
-    return PREDICTOR_KINDS[kind](space, seed=seed)
-
-
-def save_predictor(predictor: StorablePredictor, folder: Path) -> None:
-    """Write a fitted predictor; equal predictors give equal bytes.
+        predictor: Of one of `predictor_kinds`.
+        folder: Where its files go.
+        settings: That it was built with, where they are not the default ones: it is fitted again
+            with the same.
 
     Raises:
         ParamsError: If it was not fitted.
@@ -61,10 +35,12 @@ def save_predictor(predictor: StorablePredictor, folder: Path) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     write_bytes(folder / _ARRAYS, buffer.getvalue())
-    write_json(
-        folder / _DOCUMENT,
-        {"kind": predictor.kind, "space": predictor.space.to_dict(), "arrays": sorted(arrays)},
-    )
+    document = {
+        "kind": predictor.kind,
+        "space": predictor.space.to_dict(),
+        "arrays": sorted(arrays),
+    }
+    write_json(folder / _DOCUMENT, {**document, **({"settings": settings} if settings else {})})
 
 
 def load_predictor(folder: Path) -> StorablePredictor:
@@ -80,7 +56,9 @@ def load_predictor(folder: Path) -> StorablePredictor:
         with np.load(path, allow_pickle=False) as arrays:
             state = {name: arrays[name] for name in document["arrays"]}
         space = SearchSpace.from_dict(document["space"])
-        predictor = PREDICTOR_KINDS[document["kind"]](space, seed=0)
+        predictor = build_predictor(
+            space, document["kind"], seed=0, settings=document.get("settings")
+        )
     except FileNotFoundError as error:
         raise MissingArtifactError(f"{path} is missing. Produce it with: {_MADE_BY}") from error
     except (BadZipFile, KeyError, TypeError, ValueError, OSError) as error:

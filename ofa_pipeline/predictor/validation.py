@@ -1,16 +1,16 @@
 """Cross-validation: what a predictor says of subnets that it did not learn from."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ofa_pipeline.arch import FloatArray, Genes, IntArray, SearchSpace
 from ofa_pipeline.documents import LearningPoint, PredictionReport
 from ofa_pipeline.errors import ParamsError
+from ofa_pipeline.predictor.kinds import build_predictor
 from ofa_pipeline.predictor.metrics import report_predictions
-from ofa_pipeline.predictor.protocol import StorablePredictor, distinct_samples
-from ofa_pipeline.predictor.storage import build_predictor
+from ofa_pipeline.predictor.protocol import Settings, distinct_samples
 from ofa_pipeline.progress import SILENT, Reporter
 
 _AUTO_KINDS = ("ridge", "kernel_ridge", "gaussian_process")
@@ -30,6 +30,8 @@ class Validation:
     std: FloatArray
     fold: IntArray
     report: PredictionReport
+    settings: Settings = field(default_factory=dict)
+    """Of the predictor where they are not the default ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +68,7 @@ def cross_validate(
     *,
     folds: int,
     seed: int,
-    build: Callable[[], StorablePredictor] | None = None,
+    settings: Settings | None = None,
 ) -> Validation:
     """Predict every subnet by a predictor that was fitted without its fold.
 
@@ -77,7 +79,7 @@ def cross_validate(
         kind: Of the predictor.
         folds: As many as subnets at most.
         seed: Of the folds and the predictors.
-        build: Builds a predictor with settings of its own; the default ones when left out.
+        settings: Of the predictor, see `build_predictor`; the default ones when left out.
 
     Raises:
         ParamsError: If there are fewer subnets than would leave two to learn from.
@@ -93,7 +95,7 @@ def cross_validate(
     mean, std = np.zeros(count), np.zeros(count)
     for fold in range(folds):
         held_out = fold_of == fold
-        predictor = build() if build else build_predictor(subnets.space, kind, seed=seed)
+        predictor = build_predictor(subnets.space, kind, seed=seed, settings=settings)
         predictor.fit(subnets.genes[~held_out], subnets.accuracy[~held_out])
         mean[held_out], std[held_out] = predictor.predict(subnets.genes[held_out])
     return Validation(
@@ -104,6 +106,7 @@ def cross_validate(
         std=std,
         fold=fold_of,
         report=report_predictions(subnets.accuracy, mean, std, cost=subnets.cost),
+        settings=settings or {},
     )
 
 
@@ -142,7 +145,12 @@ def choose_predictor(validations: Sequence[Validation], *, label_noise: float) -
 
 
 def learning_curve(
-    subnets: LabeledSubnets, kind: str, *, folds: int, seed: int
+    subnets: LabeledSubnets,
+    kind: str,
+    *,
+    folds: int,
+    seed: int,
+    settings: Settings | None = None,
 ) -> list[LearningPoint]:
     """Cross-validate on growing parts of the subnets, in a seeded order."""
     order = np.random.default_rng(seed).permutation(len(subnets.genes))
@@ -155,7 +163,7 @@ def learning_curve(
             accuracy=subnets.accuracy[part],
             cost=subnets.cost[part],
         )
-        report = cross_validate(subset, kind, folds=folds, seed=seed).report
+        report = cross_validate(subset, kind, folds=folds, seed=seed, settings=settings).report
         learned_from = len(part) - -(-len(part) // min(folds, len(part)))
         points.append(
             LearningPoint(num_samples=learned_from, rmse_points=report.rmse_points, tau=report.tau)

@@ -10,7 +10,12 @@ from ofa_pipeline.preflight.findings import Finding, Subject
 from ofa_pipeline.preflight.initial_weights import look_at_initial_weights
 from ofa_pipeline.preflight.machine import look_at_device, look_at_disk
 from ofa_pipeline.preflight.services import look_at_prefect, look_at_registry
-from ofa_pipeline.preflight.settings import look_at_schedule, look_at_space, look_at_training
+from ofa_pipeline.preflight.settings import (
+    look_at_predictor,
+    look_at_schedule,
+    look_at_space,
+    look_at_training,
+)
 from ofa_pipeline.preflight.source import look_at_source
 
 if TYPE_CHECKING:
@@ -81,6 +86,7 @@ def _checks(params: "Params") -> list[tuple[str, Look]]:
         ("workspace", look_at_disk),
         ("source", look_at_source),
         ("space", look_at_space),
+        ("predictor", look_at_predictor),
         ("training", look_at_training),
         ("initial weights", look_at_initial_weights),
         *devices,

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from ofa_pipeline.cores import usable_cores
 from ofa_pipeline.errors import ParamsError
 from ofa_pipeline.latency import POOL_SIZE
+from ofa_pipeline.predictor import check_tunable
 from ofa_pipeline.preflight.findings import Finding, Subject
 
 _READABLE = 10**6
@@ -38,6 +39,19 @@ def look_at_space(subject: Subject) -> Iterator[Finding]:
         "counts",
         f"accuracy of {params.accuracy.num_subnets} subnets and latency of {latency} are measured",
     )
+
+
+def look_at_predictor(subject: Subject) -> Iterator[Finding]:
+    """Look at the predictor, and who proposes the subnets to verify.
+
+    Raises:
+        ParamsError: If the predictor is to be tuned and has nothing to tune.
+    """
+    predictor, sampler = subject.params.predictor, subject.params.search.sampler
+    if predictor.tune and predictor.kind != "auto":
+        check_tunable([predictor.kind])
+    tuned = ", tuned" if predictor.tune else ""
+    yield Finding("predictor", f"{predictor.kind}{tuned}; subnets to verify by sampler {sampler}")
 
 
 def look_at_training(subject: Subject) -> Iterator[Finding]:

@@ -58,3 +58,6 @@ __all__ = [
     "search_guided",
     "verify_settings",
 ]
+
+OPEN_MODULES = ("ledger", "tuning")
+"""What needs Optuna, which a search by estimates does not wait for."""

@@ -1,168 +1,174 @@
-"""An Optuna study as the ledger of measured subnets.
+"""The ledger of a search: an Optuna study of every subnet that was evaluated and measured.
 
-What was evaluated and measured for real is too expensive to lose: it goes into a study, in a
-journal file or a database. Runs resume from it, several workers share it, and Optuna's dashboards
-show it. Searching by estimates (millions of architectures) stays in numpy.
+The study lies in a journal file. Each subnet is a trial: its genes are the parameters, accuracy
+and latency the values, and what was measured stands beside, with a digest of itself. A search that
+was killed goes on from it and measures nothing twice; Optuna's dashboard opens the file.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
 import optuna
-from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from ofa_pipeline.arch import Arch, FloatArray, Genes, SearchSpace
-from ofa_pipeline.errors import ParamsError
+from ofa_pipeline.arch import Arch, SearchSpace
+from ofa_pipeline.artifacts import digest_json
+from ofa_pipeline.errors import ArchError
+from ofa_pipeline.measuring import Row
+from ofa_pipeline.progress import SILENT, Reporter
+from ofa_pipeline.search.journal import open_journal
 from ofa_pipeline.search.trial_params import arch_of, distributions, params_of
+from ofa_pipeline.search.verify import Measured, RealWorld
+from ofa_pipeline.stopwatch import Stopwatch
 
-DIRECTIONS: tuple[Literal["maximize", "minimize"], ...] = ("maximize", "minimize")
-"""Whether accuracy_top1 (fraction) and latency_ms should be high or low."""
-_SPACE_KEY = "space_digest"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeasuredSubnets:
-    """Everything that a ledger holds."""
-
-    genes: Genes
-    accuracy: FloatArray
-    latency_ms: FloatArray
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A subnet that a worker is to evaluate and measure."""
-
-    number: int
-    """Number of the trial."""
-    arch: Arch
+DIRECTIONS: Mapping[str, Literal["maximize", "minimize"]] = {
+    "accuracy_top1": "maximize",
+    "latency_ms": "minimize",
+}
+"""The values of a trial: a fraction on selection images, and the measured median."""
+_ATTRIBUTES = {"accuracy": "accuracy_top1", "latency": "p50_ms"}
+"""Attributes of a trial that hold a row each, and which value of the row is that of the trial."""
 
 
 class Ledger:
-    """Measured subnets of one space and device."""
+    """What a search has measured, by the keys of `measure_all`; see `MeasurementNotes`."""
 
-    def __init__(self, study: optuna.Study, space: SearchSpace) -> None:
-        """Use a study with the directions `DIRECTIONS`; see `open_ledger`."""
-        self.study = study
-        self.space = space
-
-    def record(
-        self, arch: Arch, *, accuracy_top1: float, latency_ms: float, note: str = ""
+    def __init__(
+        self,
+        path: Path,
+        *,
+        space: SearchSpace,
+        name: str,
+        reporter: Reporter = SILENT,
+        stopwatch: Stopwatch | None = None,
     ) -> None:
-        """Add a subnet that was measured elsewhere.
+        """Read what an earlier process measured, or begin a study.
 
-        Raises:
-            ParamsError: If a value is not a finite number.
+        Args:
+            path: Of the journal, in a folder named after everything that the measurements depend
+                on; no other process may write it.
+            space: That the subnets are of.
+            name: Of the study, for people.
+            reporter: Told of damaged lines, and of the progress of `measure_all`.
+            stopwatch: Of the stage.
         """
-        trial = optuna.trial.create_trial(
-            values=_checked(accuracy_top1, latency_ms),
-            params=params_of(self.space, arch),
-            distributions=distributions(self.space),
-            user_attrs={"arch_id": arch.arch_id, "note": note},
-        )
-        self.study.add_trial(trial)
+        self.rows: dict[str, Row] = {}
+        self.reporter = reporter
+        self._space = space
+        self._stopwatch = stopwatch or Stopwatch()
+        self._expected: dict[str, Arch] = {}
+        self._trials: dict[str, int] = {}
+        self._storage = open_journal(path, reporter)
+        self.study = _study(self._storage, name)
+        for number, trial in enumerate(self.study.get_trials(deepcopy=False)):
+            self._take_over(number, trial)
+        if self.rows:
+            self._stopwatch.expect_earlier()
 
-    def ask(self) -> Asked:
-        """Let the study's sampler choose the next subnet."""
-        trial = self.study.ask(fixed_distributions=distributions(self.space))
-        arch = arch_of(self.space, trial.params)
-        trial.set_user_attr("arch_id", arch.arch_id)
-        return Asked(trial.number, arch)
+    def expect(self, archs: Iterable[Arch]) -> None:
+        """Say which subnets the next rows are about."""
+        self._expected |= {arch.arch_id: arch for arch in archs}
 
-    def tell(self, asked: Asked, *, accuracy_top1: float, latency_ms: float) -> None:
-        """Note what was measured of a subnet that was asked for.
+    def append(self, key: str, row: Row) -> None:
+        """Note a measurement, and the seconds up to it.
 
-        Raises:
-            ParamsError: If a value is not a finite number.
+        Args:
+            key: Names a subnet that is expected.
+            row: Has the ``accuracy_top1`` or the ``p50_ms`` of the subnet.
         """
-        self.study.tell(asked.number, _checked(accuracy_top1, latency_ms))
+        (arch,) = (self._expected[word] for word in key.split() if word in self._expected)
+        (attribute,) = (name for name, value in _ATTRIBUTES.items() if value in row)
+        noted = {**row, "key": key, "digest": _digest(arch.arch_id, key, row)}
+        if arch.arch_id not in self._trials:
+            trial = self._begun(arch, {attribute: noted})
+            study_id = self._storage.get_study_id_from_name(self.study.study_name)
+            self._trials[arch.arch_id] = self._storage.create_new_trial(study_id, trial)
+        else:
+            self._storage.set_trial_user_attr(self._trials[arch.arch_id], attribute, noted)
+        self.rows[key] = row
+        self._complete(self._trials[arch.arch_id])
+        self._stopwatch.note()
 
-    def give_up(self, asked: Asked) -> None:
-        """Note that a subnet could not be measured."""
-        self.study.tell(asked.number, state=TrialState.FAIL)
-
-    def measured(self) -> MeasuredSubnets:
-        """Return everything that was measured so far, by all workers."""
-        trials = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        archs = [arch_of(self.space, trial.params) for trial in trials]
-        return MeasuredSubnets(
-            genes=self.space.genes(archs),
-            accuracy=np.array([trial.values[0] for trial in trials], dtype=np.float64),
-            latency_ms=np.array([trial.values[1] for trial in trials], dtype=np.float64),
+    def _begun(self, arch: Arch, attributes: Mapping[str, Any]) -> FrozenTrial:
+        return create_trial(
+            state=TrialState.RUNNING,
+            params=params_of(self._space, arch),
+            distributions=distributions(self._space),
+            user_attrs={"arch_id": arch.arch_id, **attributes},
         )
 
-    def find(self, arch: Arch) -> tuple[float, float] | None:
-        """Return accuracy and latency of a subnet, None if it was not measured."""
-        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-            if trial.user_attrs.get("arch_id") == arch.arch_id:
-                return float(trial.values[0]), float(trial.values[1])
-        return None
+    def _complete(self, trial_id: int) -> None:
+        """Give a trial its values once both are measured."""
+        trial = self._storage.get_trial(trial_id)
+        rows = trial.user_attrs
+        if trial.state is TrialState.RUNNING and rows.keys() >= _ATTRIBUTES.keys():
+            values = [rows[name][value] for name, value in _ATTRIBUTES.items()]
+            self._storage.set_trial_state_values(trial_id, TrialState.COMPLETE, values)
+
+    def _take_over(self, number: int, trial: FrozenTrial) -> None:
+        """Read the rows of a trial of an earlier process, if nothing of it is damaged."""
+        study_id = self._storage.get_study_id_from_name(self.study.study_name)
+        trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
+        noted = dict(_rows(trial, self._space))
+        if not noted:
+            return
+        self.rows |= noted
+        self._trials[trial.user_attrs["arch_id"]] = trial_id
+        self._complete(trial_id)
 
 
-def open_ledger(
-    place: Path | str,
-    *,
-    space: SearchSpace,
-    name: str,
-    sampler: optuna.samplers.BaseSampler | None = None,
-) -> Ledger:
-    """Open a ledger, or begin one.
+class NotedWorld:
+    """The real world, with a ledger that knows which subnets are measured."""
 
-    Args:
-        place: A journal file, or a database URL such as ``postgresql://...``.
-        space: That the subnets are of.
-        name: Of the study, for example supernet and device.
-        sampler: Chooses what `Ledger.ask` returns; Optuna's default when left out.
+    def __init__(self, world: RealWorld, ledger: Ledger) -> None:
+        """Note the measurements of a world whose notes are the ledger."""
+        self._world = world
+        self._ledger = ledger
 
-    Raises:
-        ParamsError: If the study is of another space, has other objectives or holds trials that
-            are no ledger's. It is left as it was.
-    """
+    def evaluate(self, archs: Sequence[Arch], *, label: str) -> Sequence[float]:
+        """Return top-1 of each subnet; see `RealWorld`."""
+        self._ledger.expect(archs)
+        return self._world.evaluate(archs, label=label)
+
+    def measure(self, archs: Sequence[Arch], *, label: str) -> Sequence[Measured]:
+        """Return the latency of each subnet; see `RealWorld`."""
+        self._ledger.expect(archs)
+        return self._world.measure(archs, label=label)
+
+
+def _study(storage: optuna.storages.BaseStorage, name: str) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # not a line for each study and trial
     study = optuna.create_study(
-        storage=_storage(place),
+        storage=storage,
         study_name=name,
-        directions=list(DIRECTIONS),
-        sampler=sampler,
+        directions=list(DIRECTIONS.values()),
         load_if_exists=True,
     )
-    found = tuple(direction.name.lower() for direction in study.directions)
-    if found != DIRECTIONS:
-        raise ParamsError(
-            f"study {name} in {place} must {' and '.join(DIRECTIONS)} accuracy and latency, "
-            f"found directions {found}"
-        )
-    known = study.user_attrs.get(_SPACE_KEY)
-    if known is None and study.get_trials(deepcopy=False):
-        raise ParamsError(
-            f"study {name} in {place} must be a ledger, but holds trials of something else. Give "
-            "the ledger a study of its own."
-        )
-    if known is None:
-        study.set_user_attr(_SPACE_KEY, space.digest)
-    elif known != space.digest:
-        raise ParamsError(
-            f"study {name} in {place} is of a space with digest {known}, not of {space.space_id} "
-            f"with {space.digest}. Give this space a study of its own."
-        )
-    return Ledger(study, space)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names(list(DIRECTIONS))
+    return study
 
 
-def _storage(place: Path | str) -> BaseStorage | str:
-    if isinstance(place, Path):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(str(place)))
-    return place
+def _rows(trial: FrozenTrial, space: SearchSpace) -> Iterator[tuple[str, Row]]:
+    """Yield key and row of what was measured; nothing where the trial is not what was noted."""
+    arch_id = trial.user_attrs.get("arch_id")
+    try:
+        if arch_of(space, trial.params).arch_id != arch_id:
+            return
+    except ArchError:
+        return
+    for attribute in _ATTRIBUTES:
+        noted = trial.user_attrs.get(attribute)
+        if not isinstance(noted, dict):
+            continue
+        row = dict(noted)
+        key, digest = row.pop("key", None), row.pop("digest", None)
+        if isinstance(key, str) and digest == _digest(arch_id, key, row):
+            yield key, row
 
 
-def _checked(accuracy_top1: float, latency_ms: float) -> Sequence[float]:
-    values = (accuracy_top1, latency_ms)
-    if not np.isfinite(values).all():
-        raise ParamsError(
-            f"accuracy and latency of a measured subnet must be finite numbers, got {values}"
-        )
-    return values
+def _digest(arch_id: str, key: str, row: Row) -> str:
+    return digest_json([arch_id, key, row])

@@ -9,7 +9,7 @@ from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.compute import SERIAL, Executor
 from ofa_pipeline.devices import Device, LatencyMeasurement
 from ofa_pipeline.latency import LatencyProfile
-from ofa_pipeline.measuring import MeasurementLog, measure_all
+from ofa_pipeline.measuring import MeasurementNotes, measure_all
 from ofa_pipeline.predictor import check_same_space, load_compared_subnets, load_predictor
 from ofa_pipeline.search.verify import Knowledge
 
@@ -60,7 +60,7 @@ class MeasuredWorld:
         bench: "AccuracyBench",
         open_device: Callable[[], Device],
         *,
-        log: MeasurementLog,
+        log: MeasurementNotes,
         executor: Executor,
     ) -> None:
         """Measure nothing yet.

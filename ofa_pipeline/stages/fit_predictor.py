@@ -16,6 +16,7 @@ from ofa_pipeline.predictor import (
     validation_columns,
     watch_ranking,
 )
+from ofa_pipeline.search.tuning import tune_kinds
 from ofa_pipeline.stages.run import StageRun
 from ofa_pipeline.tables import CROSS_VALIDATION_SCHEMA, write_table
 
@@ -35,16 +36,20 @@ def _fit(stage: StageRun) -> None:
     validations = validate_kinds(
         subnets, settings.kind, folds=folds, seed=seed, reporter=stage.reporter
     )
+    if settings.tune:
+        validations = tune_kinds(
+            subnets, validations, folds=folds, seed=seed, reporter=stage.reporter
+        )
     chosen = choose_predictor(validations, label_noise=noise.std)
-    predictor = build_predictor(space, chosen.kind, seed=seed)
+    predictor = build_predictor(space, chosen.kind, seed=seed, settings=chosen.settings)
     predictor.fit(subnets.genes, subnets.accuracy)
     stage.reporter.message("learning curve")
-    curve = learning_curve(subnets, chosen.kind, folds=folds, seed=seed)
+    curve = learning_curve(subnets, chosen.kind, folds=folds, seed=seed, settings=chosen.settings)
     report = predictor_report(validations, chosen, curve, label_noise=noise.std)
     columns = validation_columns(space, chosen, compared)
     found = chosen.report
     with stage.writing() as writer:
-        save_predictor(predictor, writer.folder)
+        save_predictor(predictor, writer.folder, settings=chosen.settings)
         write_json(writer.folder / Layout.PREDICTOR_REPORT, report.to_dict())
         write_table(writer.folder / "cross_validation.parquet", CROSS_VALIDATION_SCHEMA, columns)
         writer.summary |= {
@@ -54,6 +59,7 @@ def _fit(stage: StageRun) -> None:
             "tau": found.tau,
             "tau_top_decile": found.tau_top_decile,
             "label_noise_points": 100 * noise.std,
+            **({"settings": dict(chosen.settings)} if chosen.settings else {}),
         }
         stage.warn([watch_ranking(Ranking.of(chosen, noise))], writer)
     stage.reporter.message(

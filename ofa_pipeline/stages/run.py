@@ -36,6 +36,8 @@ from ofa_pipeline.stopwatch import FILE_NAME, Stopwatch
 if TYPE_CHECKING:
     from ofa_pipeline.params import Params
 
+_BESIDE = "beside"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageContext:
@@ -65,6 +67,9 @@ class StageRun:
     executor: Executor
     stopwatch: Stopwatch
     """Runs while the stage does; to be noted wherever the stage saves its work."""
+    beside: Path = Path()
+    """Of a timed stage: folder for what is worth keeping but differs from run to run. It is there
+    again after a kill; its files end beside the seconds, see `Stage.writes_seconds`."""
 
     @classmethod
     def begin(cls, stage: Stage, context: StageContext, stopwatch: Stopwatch) -> "StageRun":
@@ -155,8 +160,8 @@ def run_stage(name: str, context: StageContext) -> Path:
         return begun.folder
     notes = _notes_of_seconds(begun)
     with Stopwatch(notes / FILE_NAME, reporter=context.reporter) as stopwatch:
-        run(replace(begun, stopwatch=stopwatch))
-    _write_seconds(begun, stopwatch)
+        run(replace(begun, stopwatch=stopwatch, beside=notes / _BESIDE))
+    _write_seconds(begun, stopwatch, notes / _BESIDE)
     shutil.rmtree(notes)
     return begun.folder
 
@@ -197,9 +202,11 @@ def _notes_of_seconds(run: StageRun) -> Path:
     return run.layout.scratch("seconds", key)
 
 
-def _write_seconds(run: StageRun, stopwatch: Stopwatch) -> None:
+def _write_seconds(run: StageRun, stopwatch: Stopwatch, beside: Path) -> None:
     path = run.layout.root / run.stage.writes_seconds.format(item=run.item)
     with write_artifact(
         path, stage=run.stage.name, item=run.inputs["item"], params={}, inputs=[run.folder]
     ) as writer:
         writer.summary |= stopwatch.seconds.to_dict()
+        for file in sorted(beside.glob("*")):
+            shutil.copy(file, writer.folder)

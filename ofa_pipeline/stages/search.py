@@ -16,6 +16,7 @@ from ofa_pipeline.search import (
     predict_verify_refit,
     verify_settings,
 )
+from ofa_pipeline.search.ledger import Ledger, NotedWorld
 from ofa_pipeline.stages.run import StageRun
 from ofa_pipeline.tables import EVALUATIONS_SCHEMA, FRONT_SCHEMA, write_table
 from ofa_pipeline.training import deterministic
@@ -44,6 +45,13 @@ def _search(stage: StageRun) -> None:
     profile = load_latency_profile(layout.latency(stage.item))
     knowledge = load_knowledge(space, profile, predictor=layout.predictor, accuracy=layout.accuracy)
     noise = load_label_noise(layout.accuracy).std
+    ledger = Ledger(
+        stage.beside / Layout.STUDY,
+        space=space,
+        name=f"{space.space_id} on {stage.item}",
+        reporter=stage.reporter,
+        stopwatch=stage.stopwatch,
+    )
     world = MeasuredWorld(
         bench,
         lambda: profile.open_device(
@@ -52,12 +60,12 @@ def _search(stage: StageRun) -> None:
             warmup_runs=params.latency.warmup_runs,
             timed_runs=params.latency.timed_runs,
         ),
-        log=stage.log(),
+        log=ledger,
         executor=stage.executor,
     )
     result = predict_verify_refit(
         knowledge,
-        world,
+        NotedWorld(world, ledger),
         budgets_ms=profile.budgets_ms(device.budgets_ms, device.budget_fractions),
         settings=verify_settings(params.search, accuracy_noise=noise),
         search=evolution_settings(params.search),

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from ofa_pipeline.data import Split
+from ofa_pipeline.data import Batch, Split
 from ofa_pipeline.errors import NotEnoughBatchesError
 from ofa_pipeline.progress import SILENT, Reporter
 from ofa_pipeline.stopwatch import Stopwatch
 from ofa_pipeline.training.checkpoint import Checkpoints, EpochRecord, Position
-from ofa_pipeline.training.interrupt import deferred_stop
+from ofa_pipeline.training.interrupt import StopRequest, deferred_stop
 from ofa_pipeline.training.optimizer import build_optimizer, set_learning_rate
 from ofa_pipeline.training.phases import Phase, derive_seed
 from ofa_pipeline.training.step import Recipe, Teacher, TrainingImages, TrainingStep
@@ -68,52 +68,88 @@ def train_phase(
     at = hooks.checkpoints.restore(network, optimizer, reporter=hooks.reporter)
     if at.epoch or at.batch:
         hooks.stopwatch.expect_earlier()
-    total = phase.schedule.total_epochs
-    progress = hooks.reporter.track(
-        phase.name, total=total * steps * recipe.batch_size, unit="images"
-    )
-    progress.skip((at.epoch * steps + at.batch) * recipe.batch_size)
     with (
         deferred_stop() as stop,
         TrainingStep(network, phase, images=images, recipe=recipe, teacher=teacher) as step,
     ):
+        loop = _Loop(
+            network=network,
+            optimizer=optimizer,
+            step=step,
+            at=at,
+            steps_per_epoch=steps,
+            stop=stop,
+            hooks=hooks,
+        )
+        loop.run(phase, images.split, recipe)
+    return at.history
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Loop:
+    """The steps of a phase from a position on, with a checkpoint where one is due."""
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    step: TrainingStep
+    at: Position
+    steps_per_epoch: int
+    stop: StopRequest
+    hooks: Hooks
+
+    def run(self, phase: Phase, split: Split, recipe: Recipe) -> None:
+        """Train until the last epoch has ended."""
+        at, steps, total = self.at, self.steps_per_epoch, phase.schedule.total_epochs
+        progress = self.hooks.reporter.track(
+            phase.name, total=total * steps * recipe.batch_size, unit="images"
+        )
+        progress.skip((at.epoch * steps + at.batch) * recipe.batch_size)
         while at.epoch < total:
-            batches = images.split.shuffled_batches(
+            batches = split.shuffled_batches(
                 recipe.batch_size,
                 seed=derive_seed(recipe.seed, phase.name, "order"),
                 epoch=at.epoch,
                 start_batch=at.batch,
             )
             for batch in batches:
-                number = at.epoch * steps + at.batch
-                set_learning_rate(optimizer, phase.schedule.at(number, steps_per_epoch=steps))
-                loss = step.accumulate_gradients(batch, number)
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=False)
-                at.loss_sum += loss
-                at.batch += 1
+                loss = self._train_on(batch, phase)
                 progress.advance(recipe.batch_size, epoch=at.epoch + 1, loss=loss)
-                if hooks.checkpoints.is_due or stop.is_made:
-                    _save(hooks, network, optimizer, at)
-                    stop.obey()
-            last_step = (at.epoch + 1) * steps - 1
-            at.finish_epoch(
-                EpochRecord(
-                    phase=phase.name,
-                    epoch=at.epoch + 1,
-                    learning_rate=phase.schedule.at(last_step, steps_per_epoch=steps),
-                    loss=at.loss_sum / steps,
-                    metrics=dict(hooks.validate()),
-                )
+                if self.hooks.checkpoints.is_due or self.stop.is_made:
+                    self._save()
+            self._finish_epoch(phase)
+
+    def _train_on(self, batch: Batch, phase: Phase) -> float:
+        """Take one step and return its loss."""
+        at, steps = self.at, self.steps_per_epoch
+        number = at.epoch * steps + at.batch
+        set_learning_rate(self.optimizer, phase.schedule.at(number, steps_per_epoch=steps))
+        loss = self.step.accumulate_gradients(batch, number)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=False)
+        at.loss_sum += loss
+        at.batch += 1
+        return loss
+
+    def _finish_epoch(self, phase: Phase) -> None:
+        """Validate, note the epoch in the history, and save."""
+        at, steps = self.at, self.steps_per_epoch
+        last_step = (at.epoch + 1) * steps - 1
+        at.finish_epoch(
+            EpochRecord(
+                phase=phase.name,
+                epoch=at.epoch + 1,
+                learning_rate=phase.schedule.at(last_step, steps_per_epoch=steps),
+                loss=at.loss_sum / steps,
+                metrics=dict(self.hooks.validate()),
             )
-            _save(hooks, network, optimizer, at)
-            stop.obey()
-    return at.history
+        )
+        self._save()
 
-
-def _save(hooks: Hooks, network: nn.Module, optimizer: torch.optim.Optimizer, at: Position) -> None:
-    hooks.checkpoints.save(network, optimizer, at)
-    hooks.stopwatch.note()
+    def _save(self) -> None:
+        """Save a checkpoint, then stop if that was asked for."""
+        self.hooks.checkpoints.save(self.network, self.optimizer, self.at)
+        self.hooks.stopwatch.note()
+        self.stop.obey()
 
 
 def _steps_per_epoch(split: Split, batch_size: int) -> int:

@@ -25,6 +25,59 @@ class LeastLikely:
         return [request.candidate(row, role="explore") for row in free[-request.count :]]
 """
 
+TOY_PREDICTOR = """
+import numpy as np
+
+from ofa_pipeline.predictor import Range
+
+TUNABLE = {"shrinkage": Range(0.0, 1.0)}
+
+
+def build(space, *, seed, settings):
+    return Mean(space, **settings)
+
+
+class Mean:
+    kind = "mean"
+
+    def __init__(self, space, shrinkage=0.5):
+        self.space, self.shrinkage = space, shrinkage
+
+    def fit(self, genes, accuracy):
+        self.restore({"mean": np.array([(1 - self.shrinkage) * accuracy.mean()])})
+
+    def predict(self, genes):
+        return np.full(len(genes), self._state["mean"][0]), np.ones(len(genes))
+
+    def state(self):
+        return self._state
+
+    def restore(self, state):
+        self._state = state
+"""
+
+FIT = """
+from pathlib import Path
+
+from ofa_pipeline.params import load_params
+from ofa_pipeline.predictor import (
+    build_predictor, labeled_subnets, load_predictor, save_predictor, validate_kinds
+)
+from ofa_pipeline.search.tuning import tune_kinds
+from tests.support.synthetic import labeled_sample, small_space, true_latency_ms
+
+space, kind = small_space(), load_params(Path("params.yaml")).predictor.kind
+genes, accuracy = labeled_sample(space, 30, seed=0)
+subnets = labeled_subnets(space, genes, accuracy, cost=true_latency_ms(space, genes))
+[tuned] = tune_kinds(subnets, validate_kinds(subnets, kind, folds=3, seed=0), folds=3, seed=0)
+predictor = build_predictor(space, kind, seed=0, settings=tuned.settings)
+predictor.fit(genes, accuracy)
+save_predictor(predictor, Path(), settings=tuned.settings)
+loaded = load_predictor(Path())
+assert loaded.predict(genes)[0][0] == predictor.predict(genes)[0][0]
+print(type(loaded).__name__, 0 < loaded.shrinkage < 0.4)
+"""
+
 SEARCH = """
 from pathlib import Path
 
@@ -73,6 +126,12 @@ def test_a_sampler_is_one_file(copy):
     (copy / "ofa_pipeline/search/samplers/least_likely.py").write_text(TOY_SAMPLER)
     set_param(copy, "sampler: ours ", "sampler: least_likely ")
     assert run(copy, SEARCH).split() == ["LeastLikely", "8"]
+
+
+def test_a_predictor_is_one_file(copy):
+    (copy / "ofa_pipeline/predictor/kinds/mean.py").write_text(TOY_PREDICTOR)
+    set_param(copy, "kind: auto ", "kind: mean ")
+    assert run(copy, FIT).split() == ["Mean", "True"]
 
 
 TOY_RECIPE = """

@@ -115,6 +115,8 @@ def test_shipped_file_is_valid():
         ),
         ("specialize.epochs", "half", "specialize.epochs"),
         ("search.latency_margin", 0.5, "search.latency_margin"),
+        ("predictor.kind", "ridg", "must be one of auto, gaussian_process, "),
+        ("predictor.tune", "yes", "predictor.tune"),
         ("search.sampler", "nsga3", "ours, random, tpe, got 'nsga3'. Did you mean 'nsga2'?"),
         ("training.weight_decay", float("inf"), "training.weight_decay: Input should be a finite"),
         ("training.weight_decay", float("nan"), "training.weight_decay: Input should be a finite"),

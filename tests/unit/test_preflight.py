@@ -179,6 +179,13 @@ def test_what_looks_wrong_is_doubted_and_does_not_stop(tmp_path, sections, what)
     check_before_work(params, tmp_path)
 
 
+def test_tuning_a_predictor_without_settings_is_refused(tmp_path):
+    check_before_work(with_values(predictor={"tune": True}), tmp_path)
+    params = with_values(predictor={"kind": "ridge", "tune": True})
+    with pytest.raises(OfaPipelineError, match=r"no effect on ridge.*one of gaussian_process"):
+        check_before_work(params, tmp_path)
+
+
 def test_more_subnets_than_are_drawn_are_refused(tmp_path):
     params = with_values(latency={"num_subnets": 1900, "num_holdout": 101})
     with pytest.raises(OfaPipelineError, match="at most 2000"):

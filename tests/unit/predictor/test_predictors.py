@@ -3,16 +3,16 @@ import pytest
 
 from ofa_pipeline.errors import ArchError, ManifestMismatchError, MissingArtifactError, ParamsError
 from ofa_pipeline.predictor import (
-    PREDICTOR_KINDS,
     build_predictor,
     check_same_space,
     kendall_tau,
     load_predictor,
+    predictor_kinds,
     save_predictor,
 )
 from tests.support.synthetic import labeled_sample, small_space, true_accuracy
 
-KINDS = sorted(PREDICTOR_KINDS)
+KINDS = predictor_kinds()
 
 
 @pytest.fixture(scope="module")
@@ -159,3 +159,23 @@ def test_a_damaged_predictor_is_refused(fitted, tmp_path):
     (tmp_path / "predictor.npz").write_bytes(b"no arrays")
     with pytest.raises(ManifestMismatchError, match="does not hold a predictor"):
         load_predictor(tmp_path)
+
+
+def test_a_tuned_predictor_is_fitted_again_with_its_settings(tmp_path):
+    space = small_space(num_groups=2)
+    genes, accuracy = labeled_sample(space, 30, seed=0)
+    settings = {"prior_spread": 0.3, "start_noise": 0.4}
+    default = build_predictor(space, "gaussian_process", seed=0)
+    tuned = build_predictor(space, "gaussian_process", seed=0, settings=settings)
+    for predictor in (default, tuned):
+        predictor.fit(genes, accuracy)
+    save_predictor(tuned, tmp_path, settings=settings)
+    loaded = load_predictor(tmp_path)
+    loaded.fit(genes, accuracy)
+    assert (loaded.predict(genes)[0] == tuned.predict(genes)[0]).all()
+    assert (loaded.predict(genes)[0] != default.predict(genes)[0]).any()
+
+
+def test_an_unknown_setting_names_the_known_ones():
+    with pytest.raises(ParamsError, match=r"no setting 'prior_sprad'.*prior_spread"):
+        build_predictor(small_space(), "gaussian_process", seed=0, settings={"prior_sprad": 1.0})

@@ -65,7 +65,7 @@ def test_slopes_of_an_ensemble_are_its_derivatives_by_choice(space, ensemble, mo
     chosen = np.array([4, 0])
     slopes = ensemble.trace(genes).slopes(chosen)
     features, by_choice = one_hot_features(space, genes), one_hot_feature_slopes(space)
-    module = "ofa_pipeline.predictor.ensemble.one_hot_features"
+    module = "ofa_pipeline.predictor.kinds.mlp_ensemble.one_hot_features"
     mean = ensemble.predict(genes)[0]
     for choice in range(slopes.shape[1]):
         moved = features + STEP * by_choice[choice]

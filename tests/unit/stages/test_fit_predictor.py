@@ -5,11 +5,12 @@ import pytest
 
 from ofa_pipeline.artifacts import Layout, read_json, verify_artifact, write_artifact, write_json
 from ofa_pipeline.cost import estimate_cost
-from ofa_pipeline.errors import MissingArtifactError
+from ofa_pipeline.errors import MissingArtifactError, ParamsError
 from ofa_pipeline.params import load_params
 from ofa_pipeline.predictor import load_predictor
 from ofa_pipeline.progress import Reporter
 from ofa_pipeline.run_warnings import read_warnings
+from ofa_pipeline.search import tuning
 from ofa_pipeline.stages import StageContext, run_stage
 from ofa_pipeline.tables import (
     ACCURACY_SCHEMA,
@@ -105,3 +106,27 @@ def test_search_in_the_dark_warns_and_keeps_the_warning(context, labels, text):
 def test_a_missing_accuracy_table_is_named(context):
     with pytest.raises(MissingArtifactError, match=r"accuracy\.parquet is missing"):
         run_stage("fit_predictor", context)
+
+
+def test_the_predictor_is_tuned_where_params_ask_for_it(context, monkeypatch):
+    monkeypatch.setattr(tuning, "_TRIALS", 3)
+    write_accuracy(context)
+    tuned = {"kind": "gaussian_process", "tune": True, "cross_validation_folds": 3}
+    params = context.params.model_copy(
+        update={"predictor": context.params.predictor.model_copy(update=tuned)}
+    )
+    folder = run_stage("fit_predictor", replace(context, params=params))
+    first = verify_artifact(folder)
+    settings = read_json(folder / "predictor.json", made_by="test")["settings"]
+    assert settings == first.summary["settings"]
+    assert settings.keys() == {"prior_spread", "start_noise"}
+    run_stage("fit_predictor", replace(context, params=params))
+    assert verify_artifact(folder).digest == first.digest
+
+
+def test_tuning_what_can_not_be_tuned_is_refused(context):
+    write_accuracy(context)
+    ridge = context.params.predictor.model_copy(update={"kind": "ridge", "tune": True})
+    params = context.params.model_copy(update={"predictor": ridge})
+    with pytest.raises(ParamsError, match=r"predictor\.tune has no effect on ridge"):
+        run_stage("fit_predictor", replace(context, params=params))

@@ -1,15 +1,32 @@
 """RBF kernel ridge regression: two hyperparameters, chosen by exact leave-one-out."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from ofa_pipeline.arch import FloatArray, Genes, SearchSpace
 from ofa_pipeline.predictor.features import feature_groups
 from ofa_pipeline.predictor.kernels import Normalizer
-from ofa_pipeline.predictor.protocol import PredictorState, distinct_samples, require_fitted
+from ofa_pipeline.predictor.protocol import (
+    PredictorState,
+    Range,
+    Settings,
+    distinct_samples,
+    require_fitted,
+)
 
 _LENGTHS = np.geomspace(0.003, 3.0, 16)
 _PENALTIES = np.geomspace(1e-4, 1.0, 17)
 _CHUNK = 4096  # architectures predicted at once, so that memory stays bounded
+
+
+TUNABLE: Mapping[str, Range] = {}  # its hyperparameters are chosen in each fit
+
+
+def build(space: SearchSpace, *, seed: int, settings: Settings) -> "KernelRidge":
+    """Return an unfitted predictor; it has no settings."""
+    del settings
+    return KernelRidge(space, seed=seed)
 
 
 class KernelRidge:

@@ -1,12 +1,29 @@
 """Ridge regression on one-hot genes: accuracy as a sum over blocks."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from ofa_pipeline.arch import FloatArray, Genes, SearchSpace
 from ofa_pipeline.predictor.features import one_hot_features
-from ofa_pipeline.predictor.protocol import PredictorState, distinct_samples, require_fitted
+from ofa_pipeline.predictor.protocol import (
+    PredictorState,
+    Range,
+    Settings,
+    distinct_samples,
+    require_fitted,
+)
 
 _PENALTIES = np.geomspace(1e-3, 1e3, 25)
+
+
+TUNABLE: Mapping[str, Range] = {}  # its hyperparameters are chosen in each fit
+
+
+def build(space: SearchSpace, *, seed: int, settings: Settings) -> "Ridge":
+    """Return an unfitted predictor; it has no settings."""
+    del settings
+    return Ridge(space, seed=seed)
 
 
 class Ridge:

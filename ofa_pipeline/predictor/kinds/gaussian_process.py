@@ -1,5 +1,8 @@
 """Gaussian process on grouped features: the default accuracy predictor for few samples."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
 import numpy as np
 from scipy.linalg import cho_solve, solve_triangular
 from scipy.optimize import minimize
@@ -7,13 +10,41 @@ from scipy.optimize import minimize
 from ofa_pipeline.arch import FloatArray, Genes, SearchSpace
 from ofa_pipeline.predictor.features import feature_groups
 from ofa_pipeline.predictor.kernels import GroupGrams, GroupKernel, Normalizer
-from ofa_pipeline.predictor.protocol import PredictorState, distinct_samples, require_fitted
+from ofa_pipeline.predictor.protocol import (
+    PredictorState,
+    Range,
+    Settings,
+    distinct_samples,
+    require_fitted,
+)
 
 _TUNED_ON = 400  # samples; more change the hyperparameters little and cost their cube
-_PRIOR_SPREAD = 3.0  # standard deviation of the logarithms around their start
 _LOG_BOUNDS = (-9.0, 4.0)
-_START_NOISE = 0.02  # variance of the labels' noise, in variances of the labels
 _CHUNK = 4096  # architectures predicted at once, so that memory stays bounded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GaussianProcessSettings:
+    """The prior of the hyperparameters, whose logarithms are normal around their start."""
+
+    prior_spread: float = 3.0
+    """Standard deviation of the logarithms."""
+    start_noise: float = 0.02
+    """Variance of the labels' noise, in variances of the labels."""
+
+
+TUNABLE: Mapping[str, Range] = {
+    "prior_spread": Range(0.2, 10.0, is_log=True),
+    "start_noise": Range(1e-3, 0.5, is_log=True),
+}
+"""What `predictor.tune` tries."""
+
+
+def build(space: SearchSpace, *, seed: int, settings: Settings) -> "GaussianProcess":
+    """Return an unfitted predictor; settings by the names of `GaussianProcessSettings`."""
+    return GaussianProcess(
+        space, seed=seed, settings=replace(GaussianProcessSettings(), **settings)
+    )
 
 
 class GaussianProcess:
@@ -29,10 +60,13 @@ class GaussianProcess:
 
     kind = "gaussian_process"
 
-    def __init__(self, space: SearchSpace, *, seed: int = 0) -> None:
+    def __init__(
+        self, space: SearchSpace, *, seed: int = 0, settings: GaussianProcessSettings | None = None
+    ) -> None:
         """Predict for architectures of `space`."""
         self.space = space
         self._seed = seed
+        self._settings = settings or GaussianProcessSettings()
         self._state: PredictorState | None = None
 
     def fit(self, genes: Genes, accuracy: FloatArray) -> None:
@@ -117,11 +151,16 @@ class GaussianProcess:
         subset = [array[chosen] for array in rows]
         grams = GroupGrams.of(subset, subset)
         kernel = GroupKernel(len(rows))
-        start = np.append(kernel.start(), np.log(_START_NOISE))
+        start = np.append(kernel.start(), np.log(self._settings.start_noise))
 
         def objective(params: FloatArray) -> tuple[float, FloatArray]:
             return _negative_log_posterior(
-                params, start, grams, targets=targets[chosen], repeats=repeats[chosen]
+                params,
+                start,
+                grams,
+                targets=targets[chosen],
+                repeats=repeats[chosen],
+                spread=self._settings.prior_spread,
             )
 
         found = minimize(
@@ -148,20 +187,21 @@ def _negative_log_posterior(
     *,
     targets: FloatArray,
     repeats: FloatArray,
+    spread: float,
 ) -> tuple[float, FloatArray]:
     kernel = GroupKernel(len(grams.distances))
-    deviation = (params - start) / _PRIOR_SPREAD
+    deviation = (params - start) / spread
     try:
         lower = np.linalg.cholesky(_covariance(params, grams, repeats))
     except np.linalg.LinAlgError:
-        return 1e9, deviation / _PRIOR_SPREAD
+        return 1e9, deviation / spread
     inverse = cho_solve((lower, True), np.eye(len(targets)))
     weights = inverse @ targets
     outer = 0.5 * (inverse - np.outer(weights, weights))
     noise_slope = float(np.exp(params[-1]) * (np.diag(outer) / repeats).sum())
     value = 0.5 * targets @ weights + np.log(np.diag(lower)).sum() + 0.5 * deviation @ deviation
     slope = np.append(kernel.gradient(params[:-1], grams, outer), noise_slope)
-    return float(value), slope + deviation / _PRIOR_SPREAD
+    return float(value), slope + deviation / spread
 
 
 def _calibration(lower: FloatArray, weights: FloatArray) -> float:
