@@ -53,7 +53,7 @@ class Pick:
     arch: Arch
     macs: int
     shipped: Answers
-    """Of the file that ships, on the test images."""
+    """Answers of the file that ships, on the test images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

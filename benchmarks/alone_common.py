@@ -31,7 +31,7 @@ class Alone:
     subnet: Subnet
     """Not calibrated yet."""
     cpu_s: float
-    """Of this process, over all threads."""
+    """CPU seconds of this process, over all threads."""
     wall_s: float
 
 

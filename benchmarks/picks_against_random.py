@@ -49,7 +49,7 @@ class Bench:
 
     @cached_property
     def accuracy(self) -> AccuracyBench:
-        """Of the supernet."""
+        """What evaluates subnets of the supernet."""
         return AccuracyBench(
             self.layout.dataset,
             self.layout.supernet_weights(self.params.final_phase),
@@ -59,7 +59,7 @@ class Bench:
 
     @cached_property
     def profile(self) -> LatencyProfile:
-        """Of the device."""
+        """Latency profile of the device."""
         return load_latency_profile(self.layout.latency(self.device))
 
     @cached_property
@@ -80,7 +80,7 @@ class Bench:
 
     @property
     def space(self) -> SearchSpace:
-        """Of the supernet."""
+        """Search space of the supernet."""
         return self.accuracy.evaluator.supernet.space
 
     @property

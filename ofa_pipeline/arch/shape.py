@@ -1,7 +1,8 @@
 """The shape of a network around its elastic dimensions."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Activation = Literal["relu", "relu6", "h_swish"]
 
@@ -87,3 +88,22 @@ class ResNetBackbone:
 
 
 Backbone = MBConvBackbone | ResNetBackbone
+
+
+def read_shape(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a space from a JSON object, its backbone and block groups as values.
+
+    Raises:
+        KeyError: If the backbone or the block groups are missing, or the backbone is of no kind.
+        TypeError: If one of their keys is missing or unknown.
+    """
+    kinds: dict[str, type[Backbone]] = {"mbconv": MBConvBackbone, "resnet": ResNetBackbone}
+    backbone = dict(values["backbone"])
+    kind = kinds[backbone.pop("kind")]
+    groups = tuple(BlockGroup(**_tuples(group)) for group in values["block_groups"])
+    return {**_tuples(values), "backbone": kind(**backbone), "block_groups": groups}
+
+
+def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn the lists of a JSON object into tuples."""
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}

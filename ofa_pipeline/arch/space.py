@@ -10,16 +10,25 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ofa_pipeline.arch.shape import Backbone, BlockGroup, MBConvBackbone, ResNetBackbone
+from ofa_pipeline.arch.choices import (
+    check_arch,
+    check_choice,
+    check_choices,
+    check_subset,
+    narrow,
+    narrow_groups,
+    per_item,
+    values_of_blocks,
+)
+from ofa_pipeline.arch.shape import Backbone, BlockGroup, MBConvBackbone, read_shape
 from ofa_pipeline.arch.value import Arch
 from ofa_pipeline.errors import ArchError
 
-N = TypeVar("N", int, float)
 Genes = NDArray[np.int8]
 """Shape (architectures, genes)."""
 BoolArray = NDArray[np.bool_]
@@ -48,25 +57,7 @@ class SearchSpace:
         Raises:
             ArchError: If a list of choices is empty, unsorted, or holds an even kernel size.
         """
-        named: list[tuple[str, Sequence[float]]] = [("resolutions_px", self.resolutions_px)]
-        for index, group in enumerate(self.block_groups):
-            named += [
-                (f"block_groups[{index}].depths", group.depths),
-                (f"block_groups[{index}].kernel_sizes", group.kernel_sizes),
-                (f"block_groups[{index}].expand_ratios", group.expand_ratios),
-            ]
-        if self.num_width_sites:
-            named.append(("width_multipliers", self.width_multipliers))
-        for name, choices in named:
-            if not choices or list(choices) != sorted(set(choices)) or min(choices) < 0:
-                raise ArchError(
-                    f"{self.space_id}: {name} must be ascending choices without repeats, "
-                    f"got {tuple(choices)}"
-                )
-            if name.endswith("kernel_sizes") and any(k % 2 == 0 for k in choices):
-                raise ArchError(
-                    f"{self.space_id}: {name} must be odd numbers, got {tuple(choices)}"
-                )
+        check_choices(self)
         depths = [group.max_depth for group in self.block_groups]
         offsets = np.concatenate([[0], np.cumsum(depths)[:-1]])
         object.__setattr__(self, "block_offsets", tuple(int(v) for v in offsets))
@@ -165,9 +156,9 @@ class SearchSpace:
             ArchError: If a value is not among the choices or a list has a wrong length.
         """
         groups = self.block_groups
-        depth_list = _per_item(depths, [group.max_depth for group in groups], "depths")
+        depth_list = per_item(depths, [group.max_depth for group in groups], "depths")
         for index, (depth, group) in enumerate(zip(depth_list, groups, strict=True)):
-            _check_choice(depth, group.depths, f"depths[{index}] of {self.space_id}")
+            check_choice(depth, group.depths, f"depths[{index}] of {self.space_id}")
         active = [
             offset + block
             for offset, depth in zip(self.block_offsets, depth_list, strict=True)
@@ -178,26 +169,13 @@ class SearchSpace:
             resolution_px=self.resolutions_px[-1] if resolution_px is None else resolution_px,
             depths=tuple(int(depth) for depth in depth_list),
             kernel_sizes=tuple(
-                int(v) for v in self._of_blocks(kernel_sizes, "kernel_sizes", active)
+                int(v) for v in values_of_blocks(self, kernel_sizes, "kernel_sizes", active)
             ),
-            expand_ratios=tuple(self._of_blocks(expand_ratios, "expand_ratios", active)),
-            width_multipliers=tuple(_per_item(width_multipliers, widths, "width_multipliers")),
+            expand_ratios=tuple(values_of_blocks(self, expand_ratios, "expand_ratios", active)),
+            width_multipliers=tuple(per_item(width_multipliers, widths, "width_multipliers")),
         )
         self.check(arch)
         return arch
-
-    def _of_blocks(
-        self, given: float | Sequence[float] | None, name: str, active: list[int]
-    ) -> list[float]:
-        blocks = [group for group in self.block_groups for _ in range(group.max_depth)]
-        largest = [
-            (group.kernel_sizes if name == "kernel_sizes" else group.expand_ratios)[-1]
-            for group in blocks
-        ]
-        if isinstance(given, Sequence) and len(given) == len(active) != self.num_blocks:
-            return list(given)
-        values = _per_item(given, largest, name)
-        return [values[slot] for slot in active]
 
     def check(self, arch: Arch) -> None:
         """Check that the architecture is one of this space.
@@ -205,34 +183,7 @@ class SearchSpace:
         Raises:
             ArchError: Naming the first value that is not, and the choices.
         """
-        groups = self.block_groups
-        where = f"of {self.space_id}"
-        _check_choice(arch.resolution_px, self.resolutions_px, f"resolution_px {where}")
-        if len(arch.depths) != len(groups):
-            raise ArchError(
-                f"depths {where} must have {len(groups)} entries, one a block group, "
-                f"got {arch.depths}"
-            )
-        if len(arch.width_multipliers) != self.num_width_sites:
-            raise ArchError(
-                f"width_multipliers {where} must have {self.num_width_sites} entries, "
-                f"got {arch.width_multipliers}"
-            )
-        for index, width in enumerate(arch.width_multipliers):
-            _check_choice(width, self.width_multipliers, f"width_multipliers[{index}] {where}")
-        block = 0
-        for index, (depth, group) in enumerate(zip(arch.depths, groups, strict=True)):
-            _check_choice(depth, group.depths, f"depths[{index}] {where}")
-            for _ in range(depth):
-                _check_choice(
-                    arch.kernel_sizes[block], group.kernel_sizes, f"kernel_sizes[{block}] {where}"
-                )
-                _check_choice(
-                    arch.expand_ratios[block],
-                    group.expand_ratios,
-                    f"expand_ratios[{block}] {where}",
-                )
-                block += 1
+        check_arch(self, arch)
 
     def restrict(
         self,
@@ -252,54 +203,19 @@ class SearchSpace:
         Raises:
             ArchError: If a value is not a choice of this space.
         """
-        of_groups = self._depths_of_groups(depths)
-        groups = tuple(
-            replace(
-                group,
-                depths=_narrow(group.depths, group_depths),
-                kernel_sizes=_narrow(group.kernel_sizes, kernel_sizes),
-                expand_ratios=_narrow(group.expand_ratios, expand_ratios),
-            )
-            for group, group_depths in zip(self.block_groups, of_groups, strict=True)
+        groups = narrow_groups(
+            self, depths=depths, kernel_sizes=kernel_sizes, expand_ratios=expand_ratios
         )
-        for name, given in (
-            ("kernel_sizes", kernel_sizes),
-            ("expand_ratios", expand_ratios),
-        ):
-            known = sorted({v for group in self.block_groups for v in asdict(group)[name]})
-            _check_subset(given, known, f"{name} of {self.space_id}")
-        _check_subset(resolutions_px, self.resolutions_px, f"resolutions_px of {self.space_id}")
-        _check_subset(
+        check_subset(resolutions_px, self.resolutions_px, f"resolutions_px of {self.space_id}")
+        check_subset(
             width_multipliers, self.width_multipliers, f"width_multipliers of {self.space_id}"
         )
         return replace(
             self,
             block_groups=groups,
-            resolutions_px=_narrow(self.resolutions_px, resolutions_px),
-            width_multipliers=_narrow(self.width_multipliers, width_multipliers),
+            resolutions_px=narrow(self.resolutions_px, resolutions_px),
+            width_multipliers=narrow(self.width_multipliers, width_multipliers),
         )
-
-    def _depths_of_groups(
-        self, depths: Sequence[int] | Sequence[Sequence[int]] | None
-    ) -> Sequence[Sequence[int] | None]:
-        """Return the depths that are asked of each block group."""
-        where = f"depths of {self.space_id}"
-        if depths is None:
-            return [None] * len(self.block_groups)
-        of_groups = [depth for depth in depths if isinstance(depth, Sequence)]
-        if not of_groups:
-            shared = [depth for depth in depths if not isinstance(depth, Sequence)]
-            known = sorted({depth for group in self.block_groups for depth in group.depths})
-            _check_subset(shared, known, where)
-            return [shared] * len(self.block_groups)
-        if len(of_groups) != len(self.block_groups) or len(of_groups) != len(depths):
-            raise ArchError(
-                f"{where} must be one list of choices or one for each of the "
-                f"{len(self.block_groups)} block groups, got {depths}"
-            )
-        for index, (given, group) in enumerate(zip(of_groups, self.block_groups, strict=True)):
-            _check_subset(given, group.depths, f"depths[{index}] of {self.space_id}")
-        return of_groups
 
     # ---- gene arrays -------------------------------------------------------------------------
 
@@ -433,19 +349,6 @@ class SearchSpace:
             child[:, columns] = np.where(in_second & ~in_first, second[:, columns], mixed)
         return self.canonicalize(child)
 
-    def neighbors(self, genes: Genes) -> Genes:
-        """Return every architecture one gene away from one of the rows, without repeats."""
-        batches = []
-        for gene in range(self.num_genes):
-            for choice in range(int(self.num_choices[gene])):
-                batch = genes[genes[:, gene] != choice].copy()
-                batch[:, gene] = choice
-                batches.append(batch)
-        changed = self.canonicalize(np.concatenate(batches)) if batches else genes[:0]
-        known = {row.tobytes() for row in np.ascontiguousarray(genes)}
-        unique = np.unique(changed, axis=0)
-        return unique[[row.tobytes() not in known for row in unique]]
-
     def one_hot(self, genes: Genes) -> FloatArray:
         """Encode genes one-hot in gene order, shape (architectures, sum of choices).
 
@@ -479,13 +382,8 @@ class SearchSpace:
         Raises:
             ArchError: If a key is missing or unknown.
         """
-        kinds: dict[str, type[Backbone]] = {"mbconv": MBConvBackbone, "resnet": ResNetBackbone}
         try:
-            backbone = dict(values["backbone"])
-            kind = kinds[backbone.pop("kind")]
-            groups = tuple(BlockGroup(**_tuples(group)) for group in values["block_groups"])
-            rest = _tuples({k: v for k, v in values.items() if k not in _NESTED})
-            return cls(backbone=kind(**backbone), block_groups=groups, **rest)
+            return cls(**read_shape(values))
         except (KeyError, TypeError) as error:
             raise ArchError(f"not a search space: {error!r}") from error
 
@@ -494,41 +392,3 @@ class SearchSpace:
         """Sixteen hex digits that change with any choice or channel count."""
         text = json.dumps(self.to_dict(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-_NESTED = ("backbone", "block_groups")
-
-
-def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn the lists of a JSON object into tuples."""
-    return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-
-
-def _per_item(
-    given: float | Sequence[float] | None, largest: Sequence[float], name: str
-) -> list[float]:
-    if given is None:
-        return list(largest)
-    if isinstance(given, Sequence):
-        if len(given) != len(largest):
-            raise ArchError(f"{name} must have {len(largest)} entries, got {len(given)}: {given}")
-        return list(given)
-    return [given] * len(largest)
-
-
-def _check_choice(value: float, choices: Sequence[float], name: str) -> None:
-    if value not in choices:
-        allowed = ", ".join(f"{choice:g}" for choice in choices)
-        raise ArchError(f"{name} must be one of {allowed}, got {value!r}")
-
-
-def _check_subset(given: Sequence[float] | None, known: Sequence[float], name: str) -> None:
-    for value in given or ():
-        _check_choice(value, known, name)
-
-
-def _narrow(choices: tuple[N, ...], given: Sequence[N] | None) -> tuple[N, ...]:
-    """Keep the given choices; all of them where nothing is given or nothing is elastic."""
-    if given is None or len(choices) <= 1:
-        return choices
-    return tuple(choice for choice in choices if choice in given)

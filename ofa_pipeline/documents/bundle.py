@@ -133,7 +133,7 @@ class SpentSeconds(Part):
     """Seconds of a piece of work, see `stopwatch.Seconds`."""
 
     cpu_s: float
-    """Of the process, over all its threads."""
+    """CPU seconds of the process, over all its threads."""
     wall_s: float
     is_complete: bool
     """Whether nothing is missing."""

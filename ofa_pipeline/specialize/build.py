@@ -1,7 +1,6 @@
 """Builds subnets: weights, exported file, parity, accuracy on test; each once, even when killed."""
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from ofa_pipeline.devices import CODE_FOLDER, FP32_TOLERANCE, Device, export_onn
 from ofa_pipeline.documents import Document, ParityFigures, Part, SpentSeconds, read_document
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
 from ofa_pipeline.evaluation import ResizedImages
+from ofa_pipeline.progress import Reporter
 from ofa_pipeline.specialize.bundle import ONNX_FILE, WEIGHTS_FILE
 from ofa_pipeline.specialize.parity import (
     TwoAnswers,
@@ -23,9 +23,9 @@ from ofa_pipeline.specialize.parity import (
     top_k_accuracy,
 )
 from ofa_pipeline.specialize.tuning import Tuner, TuningFigures
-from ofa_pipeline.stopwatch import Seconds
+from ofa_pipeline.stopwatch import FILE_NAME, Seconds, Stopwatch
 from ofa_pipeline.supernet import Subnet, fold_batch_norm, save_subnet
-from ofa_pipeline.training import Hooks
+from ofa_pipeline.training import Checkpoints, Hooks
 
 FACTS_FILE = "facts.json"
 PREDICTED_FILE = "predicted.npy"
@@ -61,7 +61,7 @@ class Seal(Document):
     files: dict[str, str]
     """SHA-256 by name."""
     digest: str
-    """Of the files."""
+    """Digest of the files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -86,7 +86,8 @@ class SubnetBuilder:
         *,
         device: Device,
         scratch: Path,
-        hooks: Callable[[Arch], Hooks],
+        checkpoint_minutes: float,
+        reporter: Reporter,
     ) -> None:
         """Build nothing yet.
 
@@ -95,13 +96,15 @@ class SubnetBuilder:
             test: Test images; they decide nothing.
             device: The device: the file that it runs is evaluated, as it runs it.
             scratch: Where finished subnets are kept; named after everything they depend on.
-            hooks: Checkpoints and progress of the fine-tuning of an architecture.
+            checkpoint_minutes: Between the checkpoints of a fine-tuning, at most.
+            reporter: Told of the fine-tunings, and of what an earlier run left damaged.
         """
         self._tuner = tuner
         self._test = test
         self._device = device
         self._scratch = scratch
-        self._hooks = hooks
+        self._checkpoint_s = 60 * checkpoint_minutes
+        self._reporter = reporter
 
     def build(self, arch: Arch) -> BuiltSubnet:
         """Build a subnet, or return it as an earlier, interrupted run built it.
@@ -114,7 +117,7 @@ class SubnetBuilder:
             aside = self._scratch / f"{arch.arch_id}.bad"
             shutil.rmtree(aside, ignore_errors=True)
             folder.rename(aside)
-            self._hooks(arch).reporter.message(
+            self._reporter.message(
                 f"what an earlier run built of subnet {arch.arch_id} is damaged: it is built "
                 f"again (as it was: {aside})"
             )
@@ -130,6 +133,15 @@ class SubnetBuilder:
             folder=folder,
             facts=read_document(folder / FACTS_FILE, BuiltFacts, remake=_REMAKE),
             predicted=np.load(folder / PREDICTED_FILE),
+        )
+
+    def _hooks(self, arch: Arch) -> Hooks:
+        """Return what surrounds the fine-tuning of a subnet: its checkpoints and its seconds."""
+        folder = self._scratch / "finetune" / arch.arch_id
+        return Hooks(
+            checkpoints=Checkpoints(folder, interval_s=self._checkpoint_s),
+            reporter=self._reporter,
+            stopwatch=Stopwatch(folder / FILE_NAME, reporter=self._reporter),
         )
 
     def _build(self, arch: Arch, folder: Path) -> None:

@@ -39,7 +39,7 @@ class Workshop:
     """Builds, measures and bundles the subnets of one device, each once."""
 
     name: str
-    """Of the device."""
+    """Name of the device."""
     settings: DeviceSettings
     device: Device
     space: SearchSpace

@@ -209,4 +209,5 @@ def _write_seconds(run: StageRun, stopwatch: Stopwatch, beside: Path) -> None:
     ) as writer:
         writer.summary |= stopwatch.seconds.to_dict()
         for file in sorted(beside.glob("*")):
-            shutil.copy(file, writer.folder)
+            if file.suffix != ".bad":  # what was set aside as damaged
+                shutil.copy(file, writer.folder)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ofa_pipeline.arch import Arch
 from ofa_pipeline.artifacts import Layout, Manifest, write_json
 from ofa_pipeline.data import Dataset, open_dataset
 from ofa_pipeline.documents import Picks, read_document
@@ -22,10 +21,9 @@ from ofa_pipeline.specialize.choice import candidates_of, choose
 from ofa_pipeline.specialize.tuning import Tuner, tuning_plan
 from ofa_pipeline.specialize.workshop import Workshop
 from ofa_pipeline.stages.run import StageRun
-from ofa_pipeline.stopwatch import FILE_NAME, Stopwatch
 from ofa_pipeline.supernet import check_supernet, load_supernet
 from ofa_pipeline.tables import PREDICTIONS_SCHEMA, write_table
-from ofa_pipeline.training import Checkpoints, Hooks, recipe_of
+from ofa_pipeline.training import recipe_of
 
 
 def run(stage: StageRun) -> None:
@@ -84,7 +82,8 @@ def _workshop(stage: StageRun, dataset: Dataset, trained: Mapping[str, Any]) -> 
         ),
         device=device,
         scratch=stage.scratch,
-        hooks=lambda arch: _hooks(stage, arch),
+        checkpoint_minutes=params.training.checkpoint_minutes,
+        reporter=stage.reporter,
     )
     return Workshop(
         name=stage.item,
@@ -97,17 +96,6 @@ def _workshop(stage: StageRun, dataset: Dataset, trained: Mapping[str, Any]) -> 
         calibration_images=calibration_images,
         lineage=trace_lineage(layout.root, stage.input_names),
         stopwatch=stage.stopwatch,
-    )
-
-
-def _hooks(stage: StageRun, arch: Arch) -> Hooks:
-    """Return what surrounds the fine-tuning of a subnet: its checkpoints and its seconds."""
-    folder = stage.scratch / "finetune" / arch.arch_id
-    minutes = stage.params.training.checkpoint_minutes
-    return Hooks(
-        checkpoints=Checkpoints(folder, interval_s=60 * minutes),
-        reporter=stage.reporter,
-        stopwatch=Stopwatch(folder / FILE_NAME, reporter=stage.reporter),
     )
 
 

@@ -112,3 +112,16 @@ class RuggedTrace:
         """Return the derivative by each choice, shape (rows, sum of choices)."""
         slopes: FloatArray = self.perceptron.slopes(self.ran, rows) @ self.perceptron.weights[0].T
         return slopes
+
+
+def neighbors_of(space: SearchSpace, genes: Genes) -> Genes:
+    """Return every architecture one gene away from one of the rows, without repeats."""
+    batches = []
+    for gene in range(space.num_genes):
+        for choice in range(int(space.num_choices[gene])):
+            batch = genes[genes[:, gene] != choice].copy()
+            batch[:, gene] = choice
+            batches.append(batch)
+    changed = np.unique(space.canonicalize(np.concatenate(batches)), axis=0)
+    known = {row.tobytes() for row in np.ascontiguousarray(genes)}
+    return changed[[row.tobytes() not in known for row in changed]]

@@ -9,29 +9,30 @@ import sys
 import time
 import types
 
-from ofa_pipeline.artifacts import write_artifact, write_json
+from ofa_pipeline.artifacts import Layout, write_json
 from ofa_pipeline.cli import main
+from ofa_pipeline.documents import Receipts
 from ofa_pipeline.errors import DatasetError
-from ofa_pipeline.stages import STAGES, Stage, StageContext, stage_inputs
+from ofa_pipeline.stages import STAGES, Stage, StageRun
 
 
 def fake(stage: Stage) -> types.ModuleType:
     """Return a module like `ofa_pipeline.stages.NAME`."""
 
-    def run(context: StageContext) -> None:
-        address = stage.name if context.item is None else f"{stage.name}@{context.item}"
-        folder = context.layout.root / stage.writes.format(item=context.item)
-        with (context.layout.root / "calls.txt").open("a") as calls:
+    def run(toy: StageRun) -> None:
+        address = f"{stage.name}@{toy.item}" if toy.item else stage.name
+        with (toy.layout.root / "calls.txt").open("a") as calls:
             calls.write(f"{address}\n")
         if os.environ.get("OFA_TOY_FAIL") == address:
             raise DatasetError(f"{address} was told to fail. Do not tell it so.")
-        with write_artifact(folder, **stage_inputs(stage, context)) as writer:
+        with toy.writing() as writer:
             seconds = float(os.environ.get("OFA_TOY_SECONDS", "0"))
-            context.reporter.message("a message", loss=1.5)
-            for _ in context.reporter.iterate(range(10), "toy work", total=10, unit="steps"):
+            toy.reporter.message("a message", loss=1.5)
+            for _ in toy.reporter.iterate(range(10), "toy work", total=10, unit="steps"):
                 time.sleep(seconds / 10)
-            write_json(writer.folder / "classes.json", {"class_names": ["a"]})
-            write_json(writer.folder / "receipts.json", {"receipts": []})
+            write_json(writer.folder / Layout.CLASSES, {"class_names": ["a"]})
+            receipts = Receipts(device=toy.item, receipts=())
+            write_json(writer.folder / Layout.RECEIPTS, receipts.to_dict())
             write_json(writer.folder / "metrics.json", {"accuracy": 0.5})
 
     module = types.ModuleType(f"ofa_pipeline.stages.{stage.name}")

@@ -275,26 +275,6 @@ def test_a_child_of_twins_is_their_twin():
     assert np.array_equal(space.crossover(genes, genes, np.random.default_rng(0)), genes)
 
 
-@given(seed=seeds)
-@quickly
-def test_neighbors_differ_in_one_gene_before_skipped_blocks_are_dropped(seed):
-    space = tiny_space()
-    genes = drawn(space, seed, 1)
-    neighbors = space.neighbors(genes)
-    assert np.array_equal(space.canonicalize(neighbors), neighbors)
-    assert len(np.unique(neighbors, axis=0)) == len(neighbors)
-    depth = space.columns["depth"]
-    same_depth = (neighbors[:, depth] == genes[0, depth]).all(axis=1)
-    assert ((neighbors[same_depth] != genes[0]).sum(axis=1) == 1).all()
-    assert same_depth.any()
-    assert (~same_depth).any()
-
-
-def test_no_rows_have_no_neighbors():
-    space = tiny_space()
-    assert space.neighbors(space.genes([])).shape == (0, space.num_genes)
-
-
 @every_space
 def test_one_hot_marks_one_choice_a_gene_and_nothing_of_skipped_blocks(space):
     genes = drawn(space, 1)

@@ -18,6 +18,7 @@ from ofa_pipeline.cli.display import Display, duration_text, progress_text
 from ofa_pipeline.cli.output import describe_error
 from ofa_pipeline.cli.subnets import subnet_table
 from ofa_pipeline.errors import (
+    DeviceError,
     InfeasibleConstraintError,
     ParamsError,
     WorkspaceBusyError,
@@ -185,6 +186,12 @@ def test_full_disk_says_what_to_do():
 
 def test_fault_of_the_program_asks_for_a_report():
     assert "--debug" in describe_error(RuntimeError("boom"))
+
+
+@pytest.mark.parametrize("error", [DeviceError("no such GPU."), MemoryError()])
+def test_an_error_names_the_subnet_that_it_happened_at(error):
+    error.add_note("It happened while working on 071192619c 0.")
+    assert describe_error(error).endswith("It happened while working on 071192619c 0.")
 
 
 def test_events_survive_the_pipe(tmp_path):

@@ -223,6 +223,13 @@ def test_name_that_is_given_twice_is_refused_with_its_line(tmp_path):
         load_params(tmp_path / "params.yaml")
 
 
+def test_params_of_before_samplers_and_tuning_mean_what_they_meant():
+    values = copy.deepcopy(VALUES)
+    del values["search"]["sampler"], values["predictor"]["tune"]
+    params = parse_params(values, origin="test")
+    assert (params.search.sampler, params.predictor.tune) == ("ours", False)
+
+
 def test_every_wrong_value_is_reported_at_once():
     values = changed("dataset.seed", "x")
     values["training"]["batch_size"] = 0

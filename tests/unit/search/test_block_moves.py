@@ -4,7 +4,7 @@ import pytest
 from ofa_pipeline.arch import SearchSpace
 from ofa_pipeline.search.additive import additive_part
 from ofa_pipeline.search.block_moves import BlockMoves
-from tests.support.synthetic import small_space, true_latency_ms
+from tests.support.synthetic import neighbors_of, small_space, true_latency_ms
 
 
 def uneven_space() -> SearchSpace:
@@ -77,7 +77,7 @@ def test_moves_reach_every_choice_of_what_runs(space, moves, weights):
     columns = np.flatnonzero(np.isfinite(effects.gain[0]))
     changed = moves.apply(np.repeat(effects.filled, len(columns), axis=0), columns)
     reached = {row.tobytes() for row in changed}
-    neighbors = space.neighbors(genes)
+    neighbors = neighbors_of(space, genes)
     depth = space.columns["depth"]
     # A deeper neighbour differs: its new blocks are chosen, not the smallest.
     same_depth = neighbors[(neighbors[:, depth] <= genes[:, depth]).all(axis=1)]

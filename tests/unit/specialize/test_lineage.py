@@ -2,9 +2,9 @@
 
 import pytest
 
-from ofa_pipeline.artifacts import Manifest, write_artifact
+from ofa_pipeline.artifacts import Layout, Manifest, write_artifact
 from ofa_pipeline.errors import MissingArtifactError
-from ofa_pipeline.specialize import trace_lineage
+from ofa_pipeline.specialize import trace_lineage, trace_phases
 
 
 def write(workspace, name, *, inputs=(), params=None):
@@ -39,3 +39,19 @@ def test_ancestor_that_was_made_anew_ends_the_trace_with_the_digest_that_was_use
 def test_missing_artifact_is_named(tmp_path):
     with pytest.raises(MissingArtifactError, match="search"):
         trace_lineage(tmp_path, ["artifacts/search"])
+
+
+def test_phases_come_in_the_order_of_training(tmp_path):
+    layout = Layout(tmp_path)
+    dataset = layout.dataset
+    for name, inputs in [
+        (None, []),
+        ("zero", [dataset]),
+        ("middle", [dataset, layout.supernet("zero")]),
+        ("last", [dataset, layout.supernet("middle")]),
+    ]:
+        folder = dataset if name is None else layout.supernet(name)
+        with write_artifact(folder, stage="a test", item=name, params={}, inputs=inputs):
+            pass
+    assert trace_phases(layout, "last") == ["zero", "middle", "last"]
+    assert trace_phases(layout, "zero") == ["zero"]

@@ -87,8 +87,13 @@ def test_a_killed_search_goes_on_from_the_study(context, monkeypatch):
     with pytest.raises(KilledError):
         run_stage("search", context)
     monkeypatch.undo()
+    [journal] = (context.layout.root / "scratch/seconds").glob(f"*/beside/{Layout.STUDY}")
+    with journal.open("ab") as file:
+        file.write(b"damage\n")
     folder = run_stage("search", context)
     rows = read_table(folder / "evaluations.parquet", EVALUATIONS_SCHEMA).to_pylist()
     assert [row["p50_ms"] for row in rows[:2]] == [one.p50_ms for one in measured]
     assert len(trials_beside(context)) == len(rows) > 2
+    kept = context.layout.root / "artifacts/seconds/search" / DEVICE
+    assert sorted(path.name for path in kept.iterdir()) == [Layout.MANIFEST, Layout.STUDY]
     assert not any((context.layout.root / "scratch/seconds").iterdir())
