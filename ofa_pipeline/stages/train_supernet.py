@@ -119,8 +119,9 @@ def _starting_supernet(stage: StageRun, space: SearchSpace, dataset: Dataset) ->
         seed = derive_seed(training.seed, "weights")
         return build_supernet(space, num_classes=num_classes, dropout=training.dropout, seed=seed)
     path = stage.layout.supernet_in(settings.starting_artifact)
-    supernet = load_supernet(path)
     remake = _remake(settings.previous) if settings.previous else "ofa-pipeline run"
+    Manifest.read(path.parent, made_by=remake)  # that the artifact is there
+    supernet = load_supernet(path)
     check_supernet(supernet, space, num_classes=num_classes, path=path, remake=remake)
     supernet.dropout = training.dropout
     return supernet
