@@ -41,8 +41,8 @@ def show_results(root: Path, params: Params) -> None:
     warnings = warnings_of_run(layout, params)
     for warning in warnings:
         get_run_logger().warning("%s: %s", warning.address, warning.text)
-    figures = json.loads((layout.report / "metrics.json").read_text())
-    page = layout.report / "report.html"
+    figures = json.loads((layout.report / Layout.METRICS).read_text())
+    page = layout.report / Layout.REPORT_PAGE
     text = f"report: `{page}`\n\n```json\n{json.dumps(figures, indent=2)}\n```"
     text = warnings_markdown(warnings) + text
     create_markdown_artifact(text, key="key-figures", description="key figures of the report")

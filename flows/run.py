@@ -166,7 +166,7 @@ def _show_results(root: Path, params: Params, *, duration_s: float) -> None:
             f"but {len(missing)} of those that were registered are not ({missing[0]}, ...). Look "
             "whether another registry was written (MLFLOW_TRACKING_URI), and run again."
         )
-    report = layout.report / "report.html"
+    report = layout.report / Layout.REPORT_PAGE
     stdout.print(f"report: {report}", highlight=False, soft_wrap=True)
     stdout.print(f"done in {duration_text(duration_s)}", highlight=False)
 

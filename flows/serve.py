@@ -9,7 +9,7 @@ import argparse
 import importlib
 import os
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -20,11 +20,12 @@ from flows.server import prefect_server
 from flows.settings import import_prefect
 from flows.watch import ServerLostError, ServerWatch, leave
 from ofa_pipeline.cli.output import report_error, stdout
+from ofa_pipeline.errors import WorkspaceBusyError
 from ofa_pipeline.exit_codes import EXIT_ERROR, exit_code_of, exit_on_sigterm
 from ofa_pipeline.masking import mask_logs
 from ofa_pipeline.params import load_params
 from ofa_pipeline.preflight import check_prefect
-from ofa_pipeline.workspace import check_version_control, checkout_folder
+from ofa_pipeline.workspace import check_version_control, checkout_folder, hold_workspace
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -79,9 +80,12 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 def _serve(root: Path, *, cron: str, timezone: str) -> None:
     from prefect import serve
 
-    from flows.crashes import crash_silent_runs
+    from flows.crashes import crash_silent_runs, mark_crashed_runs
 
     crash_silent_runs()
+    # One that was killed with its server would keep every later one from starting.
+    with suppress(WorkspaceBusyError), hold_workspace(root, role="run"):
+        mark_crashed_runs(root)
     # Prefect looks for the flow's imports in the current folder first: nobody else's there.
     os.chdir(checkout_folder())
     stdout.print(f"serving {root}: the pipeline at {cron!r} ({timezone})", highlight=False)

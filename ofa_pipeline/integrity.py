@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ofa_pipeline.artifacts import (
-    MANIFEST_NAME,
     Layout,
     digest_file,
     digest_json,
@@ -86,7 +85,7 @@ def verify_inputs(paths: Iterable[Path], *, root: Path) -> None:
     cache = digest_cache(root)
     try:
         for path in paths:
-            if (path / MANIFEST_NAME).is_file():
+            if (path / Layout.MANIFEST).is_file():
                 verify_artifact(path, digest=cache.digest)
             elif path.is_file():
                 verify_file(path, digest=cache.digest)
@@ -136,7 +135,7 @@ def _artifacts_below(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
         if not path.is_dir() or path.name.startswith("."):
             continue
-        if (path / MANIFEST_NAME).exists() or any(
+        if (path / Layout.MANIFEST).exists() or any(
             item.is_file() and not item.name.startswith(".") for item in path.iterdir()
         ):
             yield path

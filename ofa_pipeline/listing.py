@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from ofa_pipeline.artifacts import MANIFEST_NAME, Manifest, verify_artifact
+from ofa_pipeline.artifacts import Layout, Manifest, verify_artifact
 from ofa_pipeline.errors import DatasetError, ManifestMismatchError, MissingArtifactError
 from ofa_pipeline.progress import Reporter
 
@@ -256,7 +256,7 @@ def last_listing(folder: Path, params: object, reporter: Reporter) -> Manifest |
         params: Of the stage; those of another source differ.
         reporter: Told of a damaged one.
     """
-    if not (folder / MANIFEST_NAME).exists():
+    if not (folder / Layout.MANIFEST).exists():
         return None
     try:
         manifest = verify_artifact(folder)

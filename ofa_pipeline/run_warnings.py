@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ofa_pipeline.artifacts import MANIFEST_NAME, ArtifactWriter, Manifest, remedy_for
+from ofa_pipeline.artifacts import ArtifactWriter, Layout, Manifest, remedy_for
 from ofa_pipeline.dataset_summary import read_summary
 from ofa_pipeline.errors import ManifestMismatchError
 from ofa_pipeline.progress import Reporter
@@ -75,7 +75,7 @@ def read_warnings(folder: Path) -> tuple[RunWarning, ...]:
     Raises:
         ManifestMismatchError: If the manifest or the summary does not hold what its stage writes.
     """
-    if not (folder / MANIFEST_NAME).exists():
+    if not (folder / Layout.MANIFEST).exists():
         return ()
     manifest = Manifest.read(folder, made_by="ofa-pipeline run")
     return (*warnings_in(manifest, folder), *_warnings_of_dataset(manifest, folder))
@@ -96,7 +96,7 @@ def warnings_in(manifest: Manifest, folder: Path) -> tuple[RunWarning, ...]:
         return tuple(RunWarning(**document) for document in documents)
     except TypeError as error:
         raise ManifestMismatchError(
-            f"{folder / MANIFEST_NAME} must hold warnings as a stage writes them, found "
+            f"{folder / Layout.MANIFEST} must hold warnings as a stage writes them, found "
             f"{documents!r:.200} ({error}). {remedy_for(folder)}"
         ) from error
 

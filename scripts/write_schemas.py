@@ -24,6 +24,7 @@ MODELS: Mapping[str, type[Any]] = {
     Layout.DEVICE_PROFILE: documents.DeviceProfile,
     Layout.LATENCY_MODEL: documents.FittedLatency,
     Layout.PICKS: documents.Picks,
+    Layout.PREDICTOR: documents.StoredPredictor,
     Layout.PREDICTOR_REPORT: documents.PredictorReport,
     Layout.RECEIPTS: documents.Receipts,
     Layout.STATISTICS: documents.PixelStatistics,
@@ -35,10 +36,12 @@ MODELS: Mapping[str, type[Any]] = {
 
 def schemas() -> dict[str, str]:
     """Return the schema of each document as text, by file name."""
-    return {
-        name: json.dumps(TypeAdapter(model).json_schema(), indent=2) + "\n"
-        for name, model in MODELS.items()
+    found = {name: TypeAdapter(model).json_schema() for name, model in MODELS.items()}
+    found[Layout.MANIFEST]["properties"]["digest"] = {
+        "description": "SHA-256 of the other values; missing in earlier versions.",
+        "type": "string",
     }
+    return {name: json.dumps(schema, indent=2) + "\n" for name, schema in found.items()}
 
 
 def main() -> None:

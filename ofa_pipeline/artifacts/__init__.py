@@ -14,7 +14,6 @@ from ofa_pipeline.artifacts.files import (
 )
 from ofa_pipeline.artifacts.layout import Layout
 from ofa_pipeline.artifacts.manifest import (
-    MANIFEST_NAME,
     Manifest,
     digest_input,
     remedy_for,
@@ -25,7 +24,6 @@ from ofa_pipeline.artifacts.manifest import (
 from ofa_pipeline.artifacts.writing import ArtifactWriter, write_artifact
 
 __all__ = [
-    "MANIFEST_NAME",
     "ArtifactWriter",
     "Layout",
     "Manifest",

@@ -11,7 +11,7 @@ class Layout:
 
     root: Path
 
-    # ---- names of files in artifacts
+    # ---- names of documents
 
     MANIFEST: ClassVar[str] = "manifest.json"
     """The manifest of every artifact."""
@@ -29,8 +29,12 @@ class Layout:
     """What was measured on a device: `documents.DeviceProfile`."""
     LATENCY_MODEL: ClassVar[str] = "model.json"
     """The latency model of a device: `documents.FittedLatency`."""
+    METRICS: ClassVar[str] = "metrics.json"
+    """The key figures of the report, as DVC reads them: names and numbers."""
     PICKS: ClassVar[str] = "picks.json"
     """What a search picked: `documents.Picks`."""
+    PREDICTOR: ClassVar[str] = "predictor.json"
+    """What the accuracy predictor is: `documents.StoredPredictor`."""
     PREDICTOR_REPORT: ClassVar[str] = "report.json"
     """How good the accuracy predictor is: `documents.PredictorReport`."""
     RECEIPTS: ClassVar[str] = "receipts.json"
@@ -42,8 +46,25 @@ class Layout:
     SUBNET: ClassVar[str] = "subnet.json"
     """The network of a bundle: `documents.SubnetDescription`."""
 
+    # ---- names of tables, see `ofa_pipeline.tables`
+
+    ACCURACIES: ClassVar[str] = "accuracy.parquet"
+    CROSS_VALIDATION: ClassVar[str] = "cross_validation.parquet"
+    EVALUATIONS: ClassVar[str] = "evaluations.parquet"
+    FRONT: ClassVar[str] = "front.parquet"
+    HISTORY: ClassVar[str] = "history.parquet"
+    LATENCIES: ClassVar[str] = "samples.parquet"
+    PREDICTIONS: ClassVar[str] = "predictions.parquet"
+    QUARANTINE: ClassVar[str] = "quarantine.parquet"
+
+    # ---- names of weights, arrays and pages
+
+    PREDICTOR_ARRAYS: ClassVar[str] = "predictor.npz"
+    REPORT_PAGE: ClassVar[str] = "report.html"
     SUPERNET: ClassVar[str] = "supernet.safetensors"
     """Of a phase, and of the weights that the first starts from."""
+    WEIGHTS: ClassVar[str] = "weights.safetensors"
+    """The calibrated subnet of a bundle, before batch norm is folded."""
 
     # ---- paths
 
@@ -81,7 +102,7 @@ class Layout:
 
     def supernet_history(self, phase: str) -> Path:
         """Table of the epochs of a phase, `ofa_pipeline.tables.HISTORY_SCHEMA`."""
-        return self.supernet(phase) / "history.parquet"
+        return self.supernet(phase) / self.HISTORY
 
     @property
     def accuracy(self) -> Path:

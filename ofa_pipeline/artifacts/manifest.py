@@ -4,21 +4,36 @@ import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from ofa_pipeline.artifacts.files import digest_file, digest_json, read_json, write_json
 from ofa_pipeline.artifacts.layout import Layout
-from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
+from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError, shorten, shown
 
-MANIFEST_NAME = Layout.MANIFEST
+FORMAT = 1
+"""Of manifests. It is not written, because the digests of all artifacts would change."""
+_FORMAT_KEY = "format"
 _DIGEST_KEY = "digest"
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "stage": (str,),
+    "item": (str, NoneType),
+    **dict.fromkeys(("params", "inputs", "files", "summary"), (dict,)),
+    _DIGEST_KEY: (str,),
+    _FORMAT_KEY: (int,),
+}
+_NEEDED = ("stage", "item", "params")
 _FOREIGN = ("__pycache__", "Thumbs.db", "desktop.ini")
 """What other programs leave in a folder that they looked into; hidden files besides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What an artifact is and what it was made from: no clock, host or absolute path."""
+    """What an artifact is and what it was made from: no clock, host or absolute path.
+
+    A dataclass that checks itself, unlike `ofa_pipeline.documents`: what only trains, and what has
+    to start fast, read manifests without pydantic.
+    """
 
     stage: str
     item: str | None
@@ -44,16 +59,13 @@ class Manifest:
             MissingArtifactError: If the artifact is not there.
             ManifestMismatchError: If the manifest is not one, or is not as it was written.
         """
-        path = folder / MANIFEST_NAME
+        path = folder / Layout.MANIFEST
         values = read_json(path, made_by=made_by)
-        try:
-            # Earlier versions wrote no digest. A damaged key is no field and refused as such.
-            written = values.pop(_DIGEST_KEY, None)
-            manifest = cls(**values)
-        except (TypeError, AttributeError) as error:
-            raise ManifestMismatchError(
-                f"{path} is not a manifest ({error}). {remedy_for(folder)}"
-            ) from error
+        fault = _fault(values)
+        if fault:
+            raise ManifestMismatchError(f"{path} is not a manifest: {fault}. {remedy_for(folder)}")
+        written = values.pop(_DIGEST_KEY, None)  # earlier versions wrote none
+        manifest = cls(**{name: value for name, value in values.items() if name != _FORMAT_KEY})
         if written is not None and written != manifest.digest:
             raise ManifestMismatchError(
                 f"{path} was changed after it was written: its digest should be "
@@ -63,7 +75,26 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Write the manifest of an artifact, with its own digest."""
-        write_json(folder / MANIFEST_NAME, {**asdict(self), _DIGEST_KEY: self.digest})
+        write_json(folder / Layout.MANIFEST, {**asdict(self), _DIGEST_KEY: self.digest})
+
+
+def _fault(values: object) -> str:
+    """Return what is wrong with the content of a manifest; empty where nothing is."""
+    if not isinstance(values, dict):
+        return f"it must be an object, got {shown(values)}"
+    found = values.get(_FORMAT_KEY, FORMAT)
+    if found != FORMAT:
+        return f"it must be of format {FORMAT}, found {shown(found)}, of another version"
+    missing = [name for name in _NEEDED if name not in values]
+    if missing:
+        return f"{missing[0]} is missing"
+    for name, value in values.items():
+        if name not in _KINDS:
+            return f"unknown name {shorten(name)}"
+        if not isinstance(value, _KINDS[name]):
+            kinds = " or ".join(kind.__name__ for kind in _KINDS[name])
+            return f"{name} must be {kinds}, got {shown(value)}"
+    return ""
 
 
 def digest_input(path: Path) -> str:
@@ -95,10 +126,10 @@ def verify_artifact(folder: Path, *, digest: Callable[[Path], str] = digest_file
         _check_file(folder, manifest, name, digest)
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if name not in manifest.files and name != MANIFEST_NAME and _is_ours(folder, path):
+        if name not in manifest.files and name != Layout.MANIFEST and _is_ours(folder, path):
             raise ManifestMismatchError(
                 f"{path} was added to an artifact after it was written. Move it elsewhere: the "
-                f"files of {folder} are those that its {MANIFEST_NAME} names."
+                f"files of {folder} are those that its {Layout.MANIFEST} names."
             )
     return manifest
 
@@ -112,7 +143,7 @@ def verify_file(path: Path, *, digest: Callable[[Path], str] = digest_file) -> N
     """
     path = path.absolute()
     for folder in path.parents:
-        if (folder / MANIFEST_NAME).is_file():
+        if (folder / Layout.MANIFEST).is_file():
             name = path.relative_to(folder).as_posix()
             manifest = Manifest.read(folder, made_by="ofa-pipeline run")
             if name in manifest.files:

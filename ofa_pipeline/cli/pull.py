@@ -32,7 +32,7 @@ DOCUMENTS = (Layout.SUBNET, Layout.CARD)
 """They go with every format: without them nobody knows the classes and the normalization."""
 FILES: dict[Format, tuple[str, ...]] = {
     "onnx": ("model.onnx", *DOCUMENTS),
-    "weights": ("weights.safetensors", *DOCUMENTS),
+    "weights": (Layout.WEIGHTS, *DOCUMENTS),
 }
 
 

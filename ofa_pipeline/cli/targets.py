@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ofa_pipeline.arch import Arch, SearchSpace
-from ofa_pipeline.artifacts import MANIFEST_NAME, Layout, Manifest, digest_input
+from ofa_pipeline.artifacts import Layout, Manifest, digest_input
 from ofa_pipeline.cli.chosen import VERSION_PREFIX, find_version
 from ofa_pipeline.data import IMAGENET_NORMALIZATION, Normalization
 from ofa_pipeline.errors import ArchError, ManifestMismatchError, ParamsError, suggest
@@ -93,15 +93,15 @@ def _registered(uri: str, workspace: Path) -> Target:
 
 
 def _bundle(folder: Path, workspace: Path) -> Target:
-    from ofa_pipeline.specialize import WEIGHTS_FILE, load_bundle
+    from ofa_pipeline.specialize import load_bundle
     from ofa_pipeline.supernet import load_subnet
 
     bundle = load_bundle(folder)
     description = bundle.subnet
-    subnet = load_subnet(folder / WEIGHTS_FILE)
+    subnet = load_subnet(folder / Layout.WEIGHTS)
     if subnet.arch != bundle.arch or subnet.num_classes != len(bundle.class_names):
         raise ManifestMismatchError(
-            f"{folder / WEIGHTS_FILE} must hold the network that {folder / Layout.SUBNET} "
+            f"{folder / Layout.WEIGHTS} must hold the network that {folder / Layout.SUBNET} "
             f"describes, of {len(bundle.class_names)} classes; it holds another, of "
             f"{subnet.num_classes}. "
             "Fetch or build the bundle again."
@@ -128,7 +128,7 @@ def _dataset_of(lineage: Mapping[str, str], places: Iterable[Path]) -> Path | No
     for place in places:
         for root in (place.resolve(), *place.resolve().parents):
             folder = Layout(root).dataset
-            manifest = folder / MANIFEST_NAME
+            manifest = folder / Layout.MANIFEST
             if manifest.is_file() and lineage.get(DATASET) == digest_input(folder):
                 return folder
     return None
@@ -157,7 +157,7 @@ def _own_supernet(path: Path, arch: str, workspace: Path) -> Target:
         normalization=None,
     )
     folder = path.resolve().parent
-    if not (folder / MANIFEST_NAME).is_file():
+    if not (folder / Layout.MANIFEST).is_file():
         return target
     inputs = Manifest.read(folder, made_by="ofa-pipeline run").inputs
     found = _dataset_of(inputs, (folder, workspace))

@@ -165,7 +165,7 @@ def prepare_dataset(
         "skipped": skipped,
         "left out": copies,
     }
-    _write_quarantine(folder / "quarantine.parquet", excluded)
+    _write_quarantine(folder / Layout.QUARANTINE, excluded)
     size_px = min(options.image_size_px, first.largest_px)
     statistics = {
         "mean": mean,

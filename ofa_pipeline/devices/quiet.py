@@ -25,7 +25,7 @@ def quiet_process(*, threads: int) -> Iterator[bool]:
     small network; several threads are left to the scheduler. The garbage collector is off.
 
     Args:
-        threads: That the runtime computes with.
+        threads: How many the runtime computes with.
 
     Yields:
         Whether the thread is pinned; False where the operating system cannot pin.

@@ -16,6 +16,7 @@ from ofa_pipeline.documents.accuracy import (
     LearningPoint,
     PredictionReport,
     PredictorReport,
+    StoredPredictor,
 )
 from ofa_pipeline.documents.base import (
     Document,
@@ -102,6 +103,7 @@ __all__ = [
     "RunnerUp",
     "Runs",
     "SpentSeconds",
+    "StoredPredictor",
     "SubnetDescription",
     "UnnumberedDocument",
     "Verdict",

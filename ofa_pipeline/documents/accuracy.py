@@ -1,8 +1,11 @@
 """Documents of accuracies: their noise, and how far the predictor of them is to be trusted."""
 
-from pydantic import ConfigDict
+from typing import Any
+
+from pydantic import ConfigDict, Field
 
 from ofa_pipeline.documents.base import Count, Document, Part, UnnumberedDocument
+from ofa_pipeline.documents.space import Space
 
 
 class AccuracyNoise(UnnumberedDocument):
@@ -61,3 +64,16 @@ class PredictorReport(PredictionReport, Document):
     candidates: dict[str, PredictionReport]
     """By kind."""
     learning_curve: tuple[LearningPoint, ...]
+
+
+class StoredPredictor(UnnumberedDocument):
+    """What an accuracy predictor is; its arrays lie beside."""
+
+    model_config = ConfigDict(title="an accuracy predictor")
+
+    kind: str
+    space: Space
+    arrays: tuple[str, ...]
+    """Names, sorted."""
+    settings: dict[str, Any] | None = Field(default=None, exclude_if=lambda v: v is None)
+    """That it was built with; left out where they are the default ones."""

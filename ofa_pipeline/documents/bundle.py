@@ -1,33 +1,19 @@
 """Documents of bundles: what a subnet is, what it was measured to do, and which there are."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     ConfigDict,
     Field,
-    PlainSerializer,
-    PlainValidator,
-    WithJsonSchema,
     model_validator,
 )
 
-from ofa_pipeline.arch import Arch, SearchSpace
+from ofa_pipeline.arch import Arch
 from ofa_pipeline.documents.base import Count, Digest, Document, Fraction, Milliseconds, Part
 from ofa_pipeline.documents.latency import DeviceCard, LatencyMeasurement
+from ofa_pipeline.documents.space import Space
 from ofa_pipeline.errors import ArchError
 
-
-def _space(values: Any) -> SearchSpace:  # noqa: ANN401 - whatever the file holds
-    return values if isinstance(values, SearchSpace) else SearchSpace.from_dict(values)
-
-
-Space = Annotated[
-    SearchSpace,
-    PlainValidator(_space),
-    PlainSerializer(SearchSpace.to_dict),
-    WithJsonSchema({"type": "object", "description": "See `SearchSpace.to_dict`."}),
-]
-"""A search space, in a file as `SearchSpace.to_dict` returns it."""
 Channels = tuple[float, float, float]
 Verdict = Literal["within", "within_noise", "over"]
 

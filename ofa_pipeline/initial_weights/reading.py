@@ -12,7 +12,7 @@ from ofa_pipeline.reference.checkpoints import import_reference_supernet
 from ofa_pipeline.reference.zoo import cached_file, fetch_file, supernet_file
 from ofa_pipeline.registry import ANY_DATASET, open_registry
 from ofa_pipeline.spaces import reference_space
-from ofa_pipeline.specialize import WEIGHTS_FILE, load_bundle
+from ofa_pipeline.specialize import load_bundle
 from ofa_pipeline.supernet import Subnet, Supernet, load_subnet, load_supernet
 from ofa_pipeline.temporary import temporary_folder
 from ofa_pipeline.user import expand_home
@@ -94,7 +94,7 @@ def _bundle(source: WeightsSource, folder: Path) -> FoundWeights:
             f"training.initial_weights must name the folder of a bundle, {folder} is none. Correct "
             "it; relative paths are meant from the workspace."
         )
-    path = folder / WEIGHTS_FILE
+    path = folder / Layout.WEIGHTS
     sha256 = _checked_digest(source, path)
     class_names = load_bundle(folder).class_names
     return FoundWeights(

@@ -120,7 +120,7 @@ def save_latency_model(model: LatencyModel, folder: Path, *, report: LatencyRepo
     Args:
         model: Fitted.
         folder: Folder of the latency artifact.
-        report: Of its errors.
+        report: How far its estimates are off.
     """
     document = FittedLatency(model=LatencyCosts.from_dict(asdict(model)), report=report)
     write_json(folder / Layout.LATENCY_MODEL, document.to_dict())

@@ -22,7 +22,7 @@ def samples_on_one_scale(
     """Return the measurements with one latency of the reference network for all of them.
 
     Args:
-        tasks: That were measured, by one process or by several.
+        tasks: The tasks that were measured, by one process or by several.
         rows: What a `LatencyBench` returned for each.
     """
     samples = [Sample.of(task, row) for task, row in zip(tasks, rows, strict=True)]
@@ -38,9 +38,9 @@ def fit_profile(
     """Fit the latency model of a device, and check it on the held-out subnets.
 
     Args:
-        space: That the subnets are of.
+        space: The space that the subnets are of.
         samples: In the order of `plan_latency_tasks`.
-        card: Of the device.
+        card: The card of the device.
         num_classes: Length of the logits.
 
     Returns:

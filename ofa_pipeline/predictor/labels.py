@@ -42,7 +42,7 @@ def load_compared_subnets(folder: Path, space: SearchSpace) -> tuple[LabeledSubn
     Raises:
         MissingArtifactError: If the accuracy table is not there.
     """
-    table = read_table(folder / "accuracy.parquet", ACCURACY_SCHEMA)
+    table = read_table(folder / Layout.ACCURACIES, ACCURACY_SCHEMA)
     draws = np.array(table["calibration_draw"].to_pylist())
     compared = table.filter(pa.array(draws == COMPARED_DRAW))
     subnets = labeled_subnets(

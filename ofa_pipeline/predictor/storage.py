@@ -6,14 +6,12 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from ofa_pipeline.arch import SearchSpace
-from ofa_pipeline.artifacts import read_json, write_bytes, write_json
+from ofa_pipeline.artifacts import Layout, write_bytes, write_json
+from ofa_pipeline.documents import StoredPredictor, read_document
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
 from ofa_pipeline.predictor.kinds import build_predictor
 from ofa_pipeline.predictor.protocol import Settings, StorablePredictor
 
-_ARRAYS = "predictor.npz"
-_DOCUMENT = "predictor.json"
 _MADE_BY = "ofa-pipeline stage fit_predictor"
 
 
@@ -34,13 +32,14 @@ def save_predictor(
     arrays = {name: np.asarray(array) for name, array in sorted(predictor.state().items())}
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
-    write_bytes(folder / _ARRAYS, buffer.getvalue())
-    document = {
-        "kind": predictor.kind,
-        "space": predictor.space.to_dict(),
-        "arrays": sorted(arrays),
-    }
-    write_json(folder / _DOCUMENT, {**document, **({"settings": settings} if settings else {})})
+    write_bytes(folder / Layout.PREDICTOR_ARRAYS, buffer.getvalue())
+    document = StoredPredictor(
+        kind=predictor.kind,
+        space=predictor.space,
+        arrays=tuple(sorted(arrays)),
+        settings=dict(settings) if settings else None,
+    )
+    write_json(folder / Layout.PREDICTOR, document.to_dict())
 
 
 def load_predictor(folder: Path) -> StorablePredictor:
@@ -50,14 +49,13 @@ def load_predictor(folder: Path) -> StorablePredictor:
         MissingArtifactError: If a file is not there.
         ManifestMismatchError: If a file is damaged or not a predictor.
     """
-    document = read_json(folder / _DOCUMENT, made_by=_MADE_BY)
-    path = folder / _ARRAYS
+    document = read_document(folder / Layout.PREDICTOR, StoredPredictor, remake=_MADE_BY)
+    path = folder / Layout.PREDICTOR_ARRAYS
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            state = {name: arrays[name] for name in document["arrays"]}
-        space = SearchSpace.from_dict(document["space"])
+            state = {name: arrays[name] for name in document.arrays}
         predictor = build_predictor(
-            space, document["kind"], seed=0, settings=document.get("settings")
+            document.space, document.kind, seed=0, settings=document.settings
         )
     except FileNotFoundError as error:
         raise MissingArtifactError(f"{path} is missing. Produce it with: {_MADE_BY}") from error

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from ofa_pipeline.artifacts import MANIFEST_NAME, Layout, Manifest
+from ofa_pipeline.artifacts import Layout, Manifest
 from ofa_pipeline.params import load_params
 from ofa_pipeline.registry.choosing import HomeDataset
 
@@ -24,7 +24,7 @@ def home_dataset(folder: Path) -> HomeDataset | None:
         return None
     prepared = Layout(folder).dataset
     digest = ""
-    if (prepared / MANIFEST_NAME).exists():
+    if (prepared / Layout.MANIFEST).exists():
         digest = Manifest.read(prepared, made_by="ofa-pipeline run").digest
     return HomeDataset(name=load_params(path).dataset.label, digest=digest)
 

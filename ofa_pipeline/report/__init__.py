@@ -18,11 +18,9 @@ from ofa_pipeline.report.charts import (
 from ofa_pipeline.report.contents import ReportContents
 from ofa_pipeline.report.cost import CostFacts, break_even
 from ofa_pipeline.report.exports import metrics
-from ofa_pipeline.report.write import METRICS_FILE, PAGE_FILE, write_report
+from ofa_pipeline.report.write import write_report
 
 __all__ = [
-    "METRICS_FILE",
-    "PAGE_FILE",
     "CostFacts",
     "DeviceFolders",
     "Line",

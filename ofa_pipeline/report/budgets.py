@@ -8,6 +8,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.report.contents import CONFIDENCE, NeedlessBudget, SubnetFacts
 from ofa_pipeline.report.source import Source
 from ofa_pipeline.tables import PREDICTIONS_SCHEMA, read_table
@@ -51,7 +52,7 @@ def load_needless_budgets(
         source: The artifact of the stage specialize.
         subnets: What ships to the device.
     """
-    rows = read_table(source.path("predictions.parquet"), PREDICTIONS_SCHEMA)
+    rows = read_table(source.path(Layout.PREDICTIONS), PREDICTIONS_SCHEMA)
     arch_ids = np.array(rows["arch_id"].to_pylist())
     right = rows["label"].to_numpy() == rows["predicted"].to_numpy()
     hits = {subnet.arch.arch_id: right[arch_ids == subnet.arch.arch_id] for subnet in subnets}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from safetensors import SafetensorError, safe_open
 
 from ofa_pipeline.arch import SearchSpace
-from ofa_pipeline.artifacts import MANIFEST_NAME, Layout
+from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.dataset_summary import DatasetSummary
 from ofa_pipeline.documents import ClassNames, PredictorReport, read_document
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
@@ -33,7 +33,7 @@ def load_dataset(source: Source) -> DatasetFacts:
     found = read_document(
         source.path(Layout.DATASET_SUMMARY), DatasetSummary, remake=source.made_by
     )
-    with source.explained(MANIFEST_NAME):
+    with source.explained(Layout.MANIFEST):
         return DatasetFacts(
             source=manifest.params["dataset"]["source"],
             class_names=classes.class_names,
@@ -41,15 +41,15 @@ def load_dataset(source: Source) -> DatasetFacts:
             num_unreadable=summary["num_unreadable"],
             summary=found,
             digest=manifest.digest,
-            file=source.name(MANIFEST_NAME),
+            file=source.name(Layout.MANIFEST),
         )
 
 
 def load_phase(source: Source, *, name: str) -> PhaseFacts:
     """Read the facts of one phase of training."""
     manifest = source.manifest()
-    rows = read_table(source.path("history.parquet"), HISTORY_SCHEMA).to_pylist()
-    with source.explained(MANIFEST_NAME):
+    rows = read_table(source.path(Layout.HISTORY), HISTORY_SCHEMA).to_pylist()
+    with source.explained(Layout.MANIFEST):
         params = manifest.params[f"phases.{name}"]
         return PhaseFacts(
             name=name,
@@ -66,7 +66,7 @@ def load_phase(source: Source, *, name: str) -> PhaseFacts:
                 for row in rows
             ),
             digest=manifest.digest,
-            file=source.name("history.parquet"),
+            file=source.name(Layout.HISTORY),
         )
 
 
@@ -77,7 +77,7 @@ def load_space(source: Source) -> SearchSpace:
         MissingArtifactError: If the file is not there.
         ManifestMismatchError: If it is not a supernet.
     """
-    path = source.path("supernet.safetensors")
+    path = source.path(Layout.SUPERNET)
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -99,7 +99,7 @@ def load_predictor(source: Source) -> PredictorFacts:
     report = read_document(
         source.path(Layout.PREDICTOR_REPORT), PredictorReport, remake=source.made_by
     )
-    table = read_table(source.path("cross_validation.parquet"), CROSS_VALIDATION_SCHEMA)
+    table = read_table(source.path(Layout.CROSS_VALIDATION), CROSS_VALIDATION_SCHEMA)
     with source.explained(Layout.PREDICTOR_REPORT):
         regret_points = report.regret_points["5"]
     return PredictorFacts(
@@ -122,7 +122,7 @@ def load_predictor(source: Source) -> PredictorFacts:
             )
             for point in report.learning_curve
         ),
-        files=(source.name("cross_validation.parquet"), source.name(Layout.PREDICTOR_REPORT)),
+        files=(source.name(Layout.CROSS_VALIDATION), source.name(Layout.PREDICTOR_REPORT)),
     )
 
 

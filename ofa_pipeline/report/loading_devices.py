@@ -46,7 +46,7 @@ def load_latency(source: Source) -> LatencyFacts:
         source.path(Layout.DEVICE_PROFILE), DeviceProfile, remake=source.made_by
     )
     model = read_document(source.path(Layout.LATENCY_MODEL), FittedLatency, remake=source.made_by)
-    rows = read_table(source.path("samples.parquet"), LATENCY_SCHEMA).to_pylist()
+    rows = read_table(source.path(Layout.LATENCIES), LATENCY_SCHEMA).to_pylist()
     return LatencyFacts(
         card=profile.device.to_dict(),
         samples=tuple(
@@ -61,15 +61,15 @@ def load_latency(source: Source) -> LatencyFacts:
         ),
         noise_cv=model.report.noise.cv,
         num_contended=model.report.noise.num_contended,
-        files=tuple(source.name(name) for name in ("samples.parquet", Layout.LATENCY_MODEL)),
+        files=tuple(source.name(name) for name in (Layout.LATENCIES, Layout.LATENCY_MODEL)),
     )
 
 
 def load_search(source: Source) -> SearchFacts:
     """Read the front, the verified subnets and the picks of a device."""
     document = read_document(source.path(Layout.PICKS), Picks, remake=source.made_by)
-    front = read_table(source.path("front.parquet"), FRONT_SCHEMA).to_pylist()
-    verified = read_table(source.path("evaluations.parquet"), EVALUATIONS_SCHEMA).to_pylist()
+    front = read_table(source.path(Layout.FRONT), FRONT_SCHEMA).to_pylist()
+    verified = read_table(source.path(Layout.EVALUATIONS), EVALUATIONS_SCHEMA).to_pylist()
     return SearchFacts(
         front=tuple(
             FrontPoint(
@@ -93,9 +93,7 @@ def load_search(source: Source) -> SearchFacts:
         is_stable=document.is_stable,
         accuracy_rmse=document.verification.accuracy_rmse_points / 100,
         latency_mape=document.verification.latency_mape_percent / 100,
-        files=tuple(
-            source.name(name) for name in ("front.parquet", "evaluations.parquet", Layout.PICKS)
-        ),
+        files=tuple(source.name(name) for name in (Layout.FRONT, Layout.EVALUATIONS, Layout.PICKS)),
     )
 
 
@@ -129,7 +127,7 @@ def load_confusion(
     Raises:
         ManifestMismatchError: If there are no predictions of the subnet, or a class is unknown.
     """
-    path = source.path("predictions.parquet")
+    path = source.path(Layout.PREDICTIONS)
     rows = read_table(path, PREDICTIONS_SCHEMA).to_pylist()
     arch_id = subnet.arch.arch_id
     pairs = Counter((row["label"], row["predicted"]) for row in rows if row["arch_id"] == arch_id)
@@ -146,7 +144,7 @@ def load_confusion(
         subnet=subnet,
         class_names=tuple(class_names),
         counts=counts,
-        file=source.name("predictions.parquet"),
+        file=source.name(Layout.PREDICTIONS),
     )
 
 

@@ -2,15 +2,13 @@
 
 from pathlib import Path
 
-from ofa_pipeline.artifacts import write_bytes, write_json
+from ofa_pipeline.artifacts import Layout, write_bytes, write_json
 from ofa_pipeline.report.charts import standalone_chart
 from ofa_pipeline.report.contents import ReportContents
 from ofa_pipeline.report.exports import metrics, plot_tables
 from ofa_pipeline.report.figures import draw_all
 from ofa_pipeline.report.page import render_page
 
-PAGE_FILE = "report.html"
-METRICS_FILE = "metrics.json"
 PLOTS_FOLDER = "plots"
 FIGURES_FOLDER = "figures"
 
@@ -25,8 +23,8 @@ def write_report(contents: ReportContents, folder: Path) -> None:
         folder: Gets ``report.html``, ``metrics.json``, ``plots/*.csv`` and ``figures/*.svg``.
     """
     charts = draw_all(contents)
-    write_bytes(folder / PAGE_FILE, render_page(contents, charts).encode())
-    write_json(folder / METRICS_FILE, metrics(contents))
+    write_bytes(folder / Layout.REPORT_PAGE, render_page(contents, charts).encode())
+    write_json(folder / Layout.METRICS, metrics(contents))
     for name, text in plot_tables(contents).items():
         write_bytes(folder / PLOTS_FOLDER / name, text.encode())
     for name, chart in charts.items():

@@ -4,8 +4,6 @@ Only what uses bundles is imported here; what makes them is imported where it is
 """
 
 from ofa_pipeline.specialize.bundle import (
-    PREDICTIONS_FILE,
-    WEIGHTS_FILE,
     Bundle,
     bundle_digest,
     load_bundle,
@@ -18,8 +16,6 @@ from ofa_pipeline.specialize.lineage import trace_lineage, trace_phases
 from ofa_pipeline.specialize.shipped_code import classify_code
 
 __all__ = [
-    "PREDICTIONS_FILE",
-    "WEIGHTS_FILE",
     "Bundle",
     "Certificate",
     "Certifier",

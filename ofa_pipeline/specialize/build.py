@@ -9,13 +9,13 @@ import torch
 from pydantic import ConfigDict
 
 from ofa_pipeline.arch import Arch, IntArray
-from ofa_pipeline.artifacts import digest_file, digest_json, write_json
+from ofa_pipeline.artifacts import Layout, digest_file, digest_json, write_json
 from ofa_pipeline.devices import CODE_FOLDER, FP32_TOLERANCE, Device, export_onnx
 from ofa_pipeline.documents import Document, ParityFigures, Part, SpentSeconds, read_document
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
 from ofa_pipeline.evaluation import ResizedImages
 from ofa_pipeline.progress import Reporter
-from ofa_pipeline.specialize.bundle import ONNX_FILE, WEIGHTS_FILE
+from ofa_pipeline.specialize.bundle import ONNX_FILE
 from ofa_pipeline.specialize.parity import (
     TwoAnswers,
     answer_twice,
@@ -148,7 +148,7 @@ class SubnetBuilder:
         hooks = self._hooks(arch)
         tuned = self._tuner.tune(arch, hooks=hooks)
         subnet: Subnet = tuned.subnet.cpu()
-        save_subnet(subnet, folder / WEIGHTS_FILE)
+        save_subnet(subnet, folder / Layout.WEIGHTS)
         export_onnx(subnet, folder / ONNX_FILE, resolution_px=arch.resolution_px)
         shipped = self._write_shipped(subnet, folder)
         network = fold_batch_norm(subnet).eval().to(memory_format=torch.channels_last)

@@ -39,12 +39,10 @@ from ofa_pipeline.specialize import classify
 from ofa_pipeline.specialize.classify import Classifier, FloatArray
 from ofa_pipeline.specialize.shipped_code import classify_code
 
-WEIGHTS_FILE = "weights.safetensors"
 ONNX_FILE = "model.onnx"
 CLASSIFY_FILE = "classify.py"
-FILES = (Layout.SUBNET, WEIGHTS_FILE, ONNX_FILE, Layout.CARD, CLASSIFY_FILE)
+FILES = (Layout.SUBNET, Layout.WEIGHTS, ONNX_FILE, Layout.CARD, CLASSIFY_FILE)
 """Files of every bundle."""
-PREDICTIONS_FILE = "predictions.parquet"
 
 _REMAKE = "ofa-pipeline run; or fetch it again: ofa-pipeline pull"
 

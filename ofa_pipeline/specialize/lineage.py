@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from ofa_pipeline.artifacts import MANIFEST_NAME, Layout, Manifest
+from ofa_pipeline.artifacts import Layout, Manifest
 
 
 def trace_lineage(workspace: Path, paths: Iterable[str]) -> dict[str, str]:
@@ -33,7 +33,7 @@ def trace_lineage(workspace: Path, paths: Iterable[str]) -> dict[str, str]:
             if path in found or folder.is_file():
                 continue
             found[path] = digest
-            if (folder / MANIFEST_NAME).exists():
+            if (folder / Layout.MANIFEST).exists():
                 ancestor = _manifest(folder)
                 if ancestor.digest == digest:
                     waiting.append((path, ancestor))

@@ -50,7 +50,7 @@ def _collect(stage: StageRun) -> None:
     noise, accuracies = label_noise(tasks, rows), [row["accuracy_top1"] for row in rows]
     columns = accuracy_columns(space, tasks, rows, num_classes=num_classes)
     with stage.writing() as writer:
-        write_table(writer.folder / "accuracy.parquet", ACCURACY_SCHEMA, columns)
+        write_table(writer.folder / Layout.ACCURACIES, ACCURACY_SCHEMA, columns)
         write_json(writer.folder / Layout.ACCURACY_NOISE, noise.to_dict())
         writer.summary |= {
             **noise.to_dict(),

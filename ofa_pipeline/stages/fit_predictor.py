@@ -51,7 +51,7 @@ def _fit(stage: StageRun) -> None:
     with stage.writing() as writer:
         save_predictor(predictor, writer.folder, settings=chosen.settings)
         write_json(writer.folder / Layout.PREDICTOR_REPORT, report.to_dict())
-        write_table(writer.folder / "cross_validation.parquet", CROSS_VALIDATION_SCHEMA, columns)
+        write_table(writer.folder / Layout.CROSS_VALIDATION, CROSS_VALIDATION_SCHEMA, columns)
         writer.summary |= {
             "kind": chosen.kind,
             "num_subnets": found.num_subnets,

@@ -48,7 +48,7 @@ def run(stage: StageRun) -> None:
     profile, report = fit_profile(space, samples, card, num_classes=num_classes)
     with stage.writing() as writer:
         columns = sample_columns(space, samples, profile.model)
-        write_table(writer.folder / "samples.parquet", LATENCY_SCHEMA, columns)
+        write_table(writer.folder / Layout.LATENCIES, LATENCY_SCHEMA, columns)
         save_latency_model(profile.model, writer.folder, report=report)
         save_profile_card(profile, writer.folder, settings=settings.model_dump(mode="json"))
         writer.summary |= {

@@ -76,8 +76,8 @@ def _search(stage: StageRun) -> None:
     evaluations = describe.evaluation_columns(result.verified)
     document = picks_document(result, accuracy_noise=noise)
     with stage.writing() as writer:
-        write_table(writer.folder / "front.parquet", FRONT_SCHEMA, front)
-        write_table(writer.folder / "evaluations.parquet", EVALUATIONS_SCHEMA, evaluations)
+        write_table(writer.folder / Layout.FRONT, FRONT_SCHEMA, front)
+        write_table(writer.folder / Layout.EVALUATIONS, EVALUATIONS_SCHEMA, evaluations)
         write_json(writer.folder / Layout.PICKS, document.to_dict())
         writer.summary |= {
             "num_picks": len(result.picks),

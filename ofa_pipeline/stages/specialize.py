@@ -15,7 +15,7 @@ from ofa_pipeline.evaluation import (
 )
 from ofa_pipeline.latency import load_latency_profile
 from ofa_pipeline.run_warnings import RunWarning
-from ofa_pipeline.specialize import PREDICTIONS_FILE, trace_lineage, trace_phases
+from ofa_pipeline.specialize import trace_lineage, trace_phases
 from ofa_pipeline.specialize.build import SubnetBuilder
 from ofa_pipeline.specialize.choice import candidates_of, choose
 from ofa_pipeline.specialize.tuning import Tuner, tuning_plan
@@ -40,7 +40,7 @@ def run(stage: StageRun) -> None:
         index = workshop.write(choices, writer.folder)
         write_json(writer.folder / Layout.BUNDLES, index.to_dict())
         columns = workshop.prediction_columns(choices)
-        write_table(writer.folder / PREDICTIONS_FILE, PREDICTIONS_SCHEMA, columns)
+        write_table(writer.folder / Layout.PREDICTIONS, PREDICTIONS_SCHEMA, columns)
         accuracies = {item.arch_id: item.accuracy for item in index.bundles}
         writer.summary |= {
             "num_bundles": len(accuracies),

@@ -38,6 +38,7 @@ from ofa_pipeline.documents import (
     ReferenceSubnet,
     RunnerUp,
     Runs,
+    StoredPredictor,
     SubnetDescription,
     VerificationReport,
 )
@@ -201,6 +202,11 @@ def predictor_report() -> PredictorReport:
         candidates={"kernel_ridge": validation},
         learning_curve=(LearningPoint(num_samples=4, rmse_points=0.9, tau=0.5),),
     )
+
+
+def stored_predictor() -> StoredPredictor:
+    """Return what a predictor is."""
+    return StoredPredictor(kind="ridge", space=small_space(), arrays=("weights",))
 
 
 # ---- bundles

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ofa_pipeline.arch import Arch, SearchSpace
+from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.reference.checkpoints import write_reference_checkpoint
-from ofa_pipeline.specialize import WEIGHTS_FILE, write_bundle
+from ofa_pipeline.specialize import write_bundle
 from ofa_pipeline.supernet import (
     Subnet,
     Supernet,
@@ -45,7 +46,7 @@ def write_subnet_bundle(
     """Write a bundle of a subnet of random weights."""
     subnet = extract_subnet(weights_of(space, num_classes=len(class_names)), arch)
     made = registries.write_bundle(folder.with_name(f"{folder.name}.files"))
-    save_subnet(subnet, made / WEIGHTS_FILE)
+    save_subnet(subnet, made / Layout.WEIGHTS)
     described = documents.subnet_description(
         arch, space=space, class_names=tuple(class_names), num_classes=len(class_names)
     )

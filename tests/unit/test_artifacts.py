@@ -194,11 +194,23 @@ def test_missing_manifest_says_what_produces_it(tmp_path):
         manifest_of(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["{", '{"colour": 1}'])
-def test_what_is_no_manifest_is_refused(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ("{", "is not valid JSON"),
+        ("[]", r"must be an object, got \[\]"),
+        ('{"colour": 1}', "stage is missing"),
+        ('{"stage": "s", "item": null, "params": {}, "colour": 1}', "unknown name colour"),
+        ('{"stage": 4, "item": null, "params": {}}', "stage must be str, got 4"),
+        ('{"stage": "s", "item": null, "params": []}', r"params must be dict, got \[\]"),
+        ('{"stage": "s", "item": null, "params": {}, "format": 2}', "be of format 1, found 2"),
+    ],
+)
+def test_what_is_no_manifest_is_refused_with_the_field(tmp_path, content, fault):
     (tmp_path / "manifest.json").write_text(content)
-    with pytest.raises(ManifestMismatchError):
+    with pytest.raises(ManifestMismatchError, match=fault) as raised:
         manifest_of(tmp_path)
+    assert str(tmp_path / "manifest.json") in str(raised.value)
 
 
 def test_input_that_is_not_there_is_an_error(tmp_path):

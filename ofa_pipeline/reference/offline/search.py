@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ofa_pipeline.artifacts import write_json
+from ofa_pipeline.artifacts import Layout, write_json
 from ofa_pipeline.cost import estimate_cost
 from ofa_pipeline.progress import SILENT, Reporter
 from ofa_pipeline.reference.offline.picks import EstimatedPick, EstimatedPicks
@@ -132,7 +132,7 @@ def _pick(estimates: Estimates, finding: BudgetFinding, gap: float | None) -> Es
 def _write(
     estimates: Estimates, guided: GuidedResult, picks: Sequence[EstimatedPick], output: Path
 ) -> tuple[Path, ...]:
-    files = (output / "front.parquet", output / "front.svg", output / PICKS_FILE)
+    files = (output / Layout.FRONT, output / "front.svg", output / PICKS_FILE)
     front = guided.result.front
     write_table(files[0], FRONT_SCHEMA, _front_columns(estimates, front))
     budgets = [(pick.budget_ms, pick.accuracy_top1_estimated) for pick in picks]

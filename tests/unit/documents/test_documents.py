@@ -22,6 +22,7 @@ DOCUMENTS = {
     Layout.DEVICE_PROFILE: samples.device_profile(),
     Layout.LATENCY_MODEL: samples.fitted_latency(),
     Layout.PICKS: samples.picks(),
+    Layout.PREDICTOR: samples.stored_predictor(),
     Layout.PREDICTOR_REPORT: samples.predictor_report(),
     Layout.RECEIPTS: samples.receipts(),
     Layout.STATISTICS: samples.pixel_statistics(),
