@@ -43,6 +43,8 @@ def pipeline(workspace: str) -> None:
 
         bring_up_to_date(dvc, "list_source")
         bring_up_to_date(dvc, "prepare_dataset")
+        for kind in params.training.initial_weights:
+            bring_up_to_date(dvc, "import_weights", kind)
         for phase in params.phases:
             bring_up_to_date(dvc, "train_supernet", phase)
         bring_up_to_date(dvc, "collect_accuracy")

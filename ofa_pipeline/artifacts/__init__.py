@@ -19,6 +19,7 @@ from ofa_pipeline.artifacts.manifest import (
     remedy_for,
     verify_artifact,
     verify_file,
+    workspace_of,
 )
 from ofa_pipeline.artifacts.writing import ArtifactWriter, write_artifact
 
@@ -33,6 +34,7 @@ __all__ = [
     "remedy_for",
     "verify_artifact",
     "verify_file",
+    "workspace_of",
     "write_artifact",
     "write_bytes",
     "write_json",

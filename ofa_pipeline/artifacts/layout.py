@@ -62,6 +62,7 @@ class Layout:
     PREDICTOR_ARRAYS: ClassVar[str] = "predictor.npz"
     REPORT_PAGE: ClassVar[str] = "report.html"
     SUPERNET: ClassVar[str] = "supernet.safetensors"
+    """Of a phase, and of the weights that the first starts from."""
     WEIGHTS: ClassVar[str] = "weights.safetensors"
     """The calibrated subnet of a bundle, before batch norm is folded."""
 
@@ -82,13 +83,22 @@ class Layout:
         """Parquet shards, class names, statistics."""
         return self.artifacts / "dataset"
 
+    @property
+    def initial(self) -> Path:
+        """What the first phase starts from, where params.yaml names weights."""
+        return self.artifacts / "initial"
+
+    def supernet_in(self, artifact: str) -> Path:
+        """The weights of a supernet in an artifact, such as ``initial`` or ``supernet/largest``."""
+        return self.artifacts / artifact / self.SUPERNET
+
     def supernet(self, phase: str) -> Path:
         """Weights and history of a phase."""
         return self.artifacts / "supernet" / phase
 
     def supernet_weights(self, phase: str) -> Path:
         """The supernet of a phase, for `ofa_pipeline.supernet.load_supernet`."""
-        return self.supernet(phase) / self.SUPERNET
+        return self.supernet_in(f"supernet/{phase}")
 
     def supernet_history(self, phase: str) -> Path:
         """Table of the epochs of a phase, `ofa_pipeline.tables.HISTORY_SCHEMA`."""

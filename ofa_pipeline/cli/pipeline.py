@@ -111,7 +111,8 @@ def init(
     folder: Annotated[Path, typer.Argument(help="The folder; made when it is not there.")] = Path(),
     *,
     preset: Annotated[
-        str | None, typer.Option(help="Of presets/: mobilenet-v3-w1.0, progressive-shrinking, ...")
+        str | None,
+        typer.Option(help="Of presets/: transfer, mobilenet-v3-w1.0, progressive-shrinking, ..."),
     ] = None,
     update: Annotated[
         bool,
@@ -120,9 +121,9 @@ def init(
 ) -> None:
     """Make a folder a workspace: its own params.yaml, artifacts and registry.
 
-    A preset is the params of one of the reference's supernets on ImageNet, or progressive shrinking
-    on small images. A workspace of an earlier version is brought up to date with --update; its
-    params.yaml is left alone.
+    A preset is the params of one of the reference's supernets on ImageNet, of photos that start
+    from published weights (transfer), or progressive shrinking on small images. A workspace of an
+    earlier version is brought up to date with --update; its params.yaml is left alone.
     """
     for path in create_workspace(folder, preset=preset):
         stdout.print(f"wrote {path}", **PLAIN)

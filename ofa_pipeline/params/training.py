@@ -1,19 +1,35 @@
 """The sections `phases` and `training`: how the supernet is trained."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from ofa_pipeline.params.values import Count, Few, Positive, Section, Seed, Share, part_of
+from ofa_pipeline.errors import shown
+from ofa_pipeline.params.values import (
+    Count,
+    Few,
+    Positive,
+    Section,
+    Seed,
+    Share,
+    is_text,
+    part_of,
+)
+from ofa_pipeline.weights_source import SOURCE_KINDS, SourceKind, WeightsSource, parse_source
 
 _SANDWICH = 3
+WeightsText = Annotated[str, Field(max_length=4096), AfterValidator(is_text)]
+START_DATASET, START_INITIAL = "dataset", "initial"
+"""What the first phase may start from: new random weights, or `TrainingParams.initial_weights`."""
 
 
 class PhaseParams(Section):
     """One phase of the supernet's training: what is elastic, how it learns, and for how long."""
 
     start_from: str
-    """``supernet/PHASE``, the phase before this one; ``dataset`` for the first."""
+    """``supernet/PHASE``, the phase before this one; for the first ``dataset``, new random weights,
+    or ``initial``, those of `TrainingParams.initial_weights`."""
     depths: Annotated[tuple[int, ...], Few] | Annotated[tuple[tuple[int, ...], ...], Few]
     """One list for all block groups, or one for each."""
     kernel_sizes: Annotated[tuple[int, ...], Few]
@@ -49,6 +65,11 @@ class PhaseParams(Section):
         """The phase before this one; None for the first."""
         folder, _, phase = self.start_from.partition("/")
         return phase if folder == "supernet" else None
+
+    @property
+    def starting_artifact(self) -> str | None:
+        """The artifact whose weights it starts from; None for new random weights."""
+        return None if self.start_from == START_DATASET else self.start_from
 
     @model_validator(mode="after")
     def _train_as_told(self) -> "PhaseParams":
@@ -105,6 +126,34 @@ class TrainingParams(Section):
     checkpoint_minutes: Positive
     threads: Count
     seed: Seed
+    initial_weights: dict[SourceKind, WeightsText] = Field(default_factory=dict, max_length=1)
+    """What the first phase starts from, one kind and what it names; empty: random weights. A
+    mapping, because DVC loops over it: no stage where it is empty."""
+
+    @field_validator("initial_weights", mode="before")
+    @classmethod
+    def _one_kind_and_its_name(cls, value: object) -> object:
+        if isinstance(value, Mapping):
+            return value
+        raise ValueError(
+            f"must be a kind of weights ({', '.join(SOURCE_KINDS)}) and what it names, such as "
+            "{published: ofa_mbv3_d234_e346_k357_w1.0}, or left out for random weights, got "
+            f"{shown(value)}"
+        )
+
+    @field_validator("initial_weights")
+    @classmethod
+    def _named_well(cls, value: dict[SourceKind, str]) -> dict[SourceKind, str]:
+        for kind, text in value.items():
+            parse_source(kind, text)
+        return value
+
+    @property
+    def weights_source(self) -> WeightsSource | None:
+        """What the first phase starts from; None for random weights."""
+        for kind, text in self.initial_weights.items():
+            return parse_source(kind, text)
+        return None
 
     @model_validator(mode="after")
     def _cut_into_equal_groups(self) -> "TrainingParams":

@@ -24,11 +24,15 @@ from ofa_pipeline.params.search import (
     SearchParams,
 )
 from ofa_pipeline.params.space import SpaceParams
-from ofa_pipeline.params.training import PhaseParams, TrainingParams
+from ofa_pipeline.params.training import START_DATASET, START_INITIAL, PhaseParams, TrainingParams
 from ofa_pipeline.params.values import Few, Name, Section
 
-_LABELS: Mapping[str, frozenset[str]] = {"dataset": frozenset({"name"})}
-"""By section, what is only a name: no artifact is made from it, so manifests leave it out."""
+_APART: Mapping[str, frozenset[str]] = {
+    "dataset": frozenset({"name"}),
+    "training": frozenset({"initial_weights"}),
+}
+"""By section, what manifests leave out of it: what is only a name, so that no artifact is made from
+it, and what is a section of its own, of the stage that makes something of it."""
 
 
 class Params(Section):
@@ -60,7 +64,9 @@ class Params(Section):
                 f"{list(self.phases)}"
             )
         # DVC cannot work out "the phase before", so every phase names it (dvc.yaml).
-        expected = ("dataset", *(f"supernet/{name}" for name in self.phases))
+        first = START_INITIAL if self.training.initial_weights else START_DATASET
+        expected = (first, *(f"supernet/{name}" for name in self.phases))
+        _check_first_start(next(iter(self.phases)), self.phases, self.training)
         for (name, phase), start in zip(self.phases.items(), expected, strict=False):
             if phase.start_from != start:
                 raise ValueError(
@@ -83,6 +89,16 @@ class Params(Section):
                     "Change the phase or the space."
                 ) from error
         _check_that_phases_widen(spaces, space)
+        return self
+
+    @model_validator(mode="after")
+    def _published_weights_are_of_the_space(self) -> "Params":
+        source = self.training.weights_source
+        if source and source.kind == "published" and source.name != self.space.family:
+            raise ValueError(
+                f"space.family must be {source.name!r}, the space of the weights that "
+                f"training.initial_weights names, got {self.space.family!r}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -134,14 +150,38 @@ class Params(Section):
 
         Without what is only a name: renaming a dataset leaves every artifact as it was.
         """
-        plain = self.model_dump(mode="json", exclude={k: set(v) for k, v in _LABELS.items()})
+        plain = self.model_dump(mode="json")
         found = {}
         for name in names:
             value: Any = plain
             for key in name.split("."):
                 value = value[key]
+            if apart := _APART.get(name):
+                value = {key: item for key, item in value.items() if key not in apart}
             found[name] = value
         return found
+
+
+def _check_first_start(
+    name: str, phases: Mapping[str, PhaseParams], training: TrainingParams
+) -> None:
+    """Check that initial weights are named and used, or neither.
+
+    Raises:
+        ValueError: If one of both is missing.
+    """
+    is_initial = phases[name].start_from == START_INITIAL
+    if is_initial and not training.initial_weights:
+        raise ValueError(
+            f"phases.{name}.start_from is {START_INITIAL!r}, so training.initial_weights must name "
+            "weights, got none. Name some, such as {published: ofa_mbv3_d234_e346_k357_w1.0}, or "
+            f"write start_from: {START_DATASET} for random weights."
+        )
+    if training.initial_weights and not is_initial:
+        raise ValueError(
+            f"phases.{name}.start_from must be {START_INITIAL!r}, because training.initial_weights "
+            f"names weights that have no effect otherwise, got {phases[name].start_from!r}"
+        )
 
 
 def _check_that_phases_widen(spaces: dict[str, SearchSpace], space: SearchSpace) -> None:

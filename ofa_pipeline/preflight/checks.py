@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ofa_pipeline.errors import OfaPipelineError, shorten
 from ofa_pipeline.preflight.findings import Finding, Subject
+from ofa_pipeline.preflight.initial_weights import look_at_initial_weights
 from ofa_pipeline.preflight.machine import look_at_device, look_at_disk
 from ofa_pipeline.preflight.services import look_at_prefect, look_at_registry
 from ofa_pipeline.preflight.settings import (
@@ -28,6 +29,8 @@ NOT_CHECKED = (
 )
 
 _MAX_FAULT = 500
+_OF_TRAINING = ("source", "initial weights")
+"""What is not looked at where nothing is trained."""
 
 Look = Callable[[Subject], Iterator[Finding]]
 
@@ -62,7 +65,7 @@ def check_before_work(params: "Params", root: Path, *, reads_images: bool = True
     subject = Subject(params, root)
     faults: list[OfaPipelineError] = []
     for what, check in _checks(params):
-        if what == "source" and not reads_images:
+        if what in _OF_TRAINING and not reads_images:
             continue
         try:
             list(check(subject))
@@ -85,6 +88,7 @@ def _checks(params: "Params") -> list[tuple[str, Look]]:
         ("space", look_at_space),
         ("predictor", look_at_predictor),
         ("training", look_at_training),
+        ("initial weights", look_at_initial_weights),
         *devices,
         ("schedule", look_at_schedule),
         ("registry", look_at_registry),

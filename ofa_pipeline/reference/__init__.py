@@ -1,7 +1,7 @@
 """The reference implementation (mit-han-lab/once-for-all): its networks, files and interface.
 
-Nothing of the pipeline imports this room, only the command line and `hubconf.py` do: a change
-here leaves every stage as it is.
+Only the command line, `hubconf.py` and `initial_weights` import this room: a change here leaves
+every stage as it is but ``import_weights``, whose output is known by its content.
 
 Modules:
     hub: Its torch.hub interface over our networks.

@@ -57,7 +57,7 @@ class StageRun:
 
     stage: Stage
     item: str
-    """The phase or device; empty where the stage has none."""
+    """The phase, device or kind of weights; empty where the stage has none."""
     layout: Layout
     params: "Params"
     """The sections that the stage declares; asking for another one is an error."""

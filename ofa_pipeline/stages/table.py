@@ -12,7 +12,7 @@ from ofa_pipeline.errors import ParamsError, suggest
 if TYPE_CHECKING:
     from ofa_pipeline.params import Params
 
-ItemKind = Literal["phase", "device"]
+ItemKind = Literal["phase", "device", "kind of weights"]
 
 SECONDS = "artifacts/seconds"
 
@@ -21,8 +21,9 @@ SECONDS = "artifacts/seconds"
 class Stage:
     """One row of the stage table.
 
-    Paths are relative to the workspace. ``{item}`` is the phase or device, ``{previous}`` the
-    phase before it, ``{final}`` the last phase; a path with ``{device}`` stands for all devices.
+    Paths are relative to the workspace. ``{item}`` is the phase, device or kind of weights,
+    ``{start_from}`` what the phase starts from, ``{final}`` the last phase; a path with
+    ``{device}`` stands for all devices.
     """
 
     name: str
@@ -73,9 +74,17 @@ STAGES: tuple[Stage, ...] = (
         summary="decode-check every image, split, write Parquet shards",
     ),
     Stage(
+        name="import_weights",
+        item_kind="kind of weights",
+        reads=(f"artifacts/dataset/{Layout.CLASSES}",),
+        writes="artifacts/initial",
+        params=("space", "training.seed", "training.initial_weights.{item}"),
+        summary="read, check and convert the weights that training starts from, if any are named",
+    ),
+    Stage(
         name="train_supernet",
         item_kind="phase",
-        reads=("artifacts/dataset", "artifacts/supernet/{previous}"),
+        reads=("artifacts/dataset", "artifacts/{start_from}"),
         writes="artifacts/supernet/{item}",
         is_timed=True,
         keeps_memory=True,
@@ -188,11 +197,16 @@ def find_stage(name: str) -> Stage:
 
 
 def items_of(stage: Stage, params: "Params") -> tuple[str | None, ...]:
-    """Return the phases or devices that the stage runs for; ``(None,)`` where it has none."""
+    """Return what the stage runs for: phases, devices, at most one kind of weights.
+
+    ``(None,)`` where it runs once, for the whole; empty where params.yaml names no weights.
+    """
     if stage.item_kind == "phase":
         return tuple(params.phases)
     if stage.item_kind == "device":
         return tuple(params.devices)
+    if stage.item_kind == "kind of weights":
+        return tuple(params.training.initial_weights)
     return (None,)
 
 
@@ -200,10 +214,10 @@ def read_paths(stage: Stage, item: str | None, params: "Params") -> tuple[str, .
     """Return what the stage reads for an item, relative to the workspace."""
     paths: list[str] = []
     for template in stage.reads:
-        previous = ""
-        if "{previous}" in template:
-            previous = params.previous_phase(item or "") or ""
-            if not previous:
+        start = ""
+        if "{start_from}" in template:
+            start = params.phases[item or ""].starting_artifact or ""
+            if not start:
                 continue
         expanded = [template]
         if "{phase}" in template:
@@ -211,7 +225,7 @@ def read_paths(stage: Stage, item: str | None, params: "Params") -> tuple[str, .
         elif "{device}" in template:
             expanded = [template.replace("{device}", device) for device in params.devices]
         paths += [
-            path.format(item=item, previous=previous, final=params.final_phase) for path in expanded
+            path.format(item=item, start_from=start, final=params.final_phase) for path in expanded
         ]
     return tuple(paths)
 
@@ -232,6 +246,10 @@ def check_item(stage: Stage, item: str | None, params: "Params") -> None:
         return
     if items == (None,):
         raise ParamsError(f"stage {stage.name} has no items, got --item {item}")
+    if not items:
+        raise ParamsError(
+            f"stage {stage.name} has nothing to do: params.yaml names no {stage.item_kind}"
+        )
     known = [str(item) for item in items]
     raise ParamsError(
         f"stage {stage.name} needs --item, a {stage.item_kind}, got {item}."

@@ -46,7 +46,7 @@ EVALUATION_BATCH_SIZE = 500
 
 
 def run(stage: StageRun) -> None:
-    """Train one phase from the previous phase's supernet and write the result."""
+    """Train one phase from what it starts from and write the result."""
     with deterministic(threads=stage.params.training.threads):
         _train(stage)
 
@@ -112,15 +112,17 @@ def _remake(phase: str) -> str:
 
 
 def _starting_supernet(stage: StageRun, space: SearchSpace, dataset: Dataset) -> Supernet:
-    """Load the previous phase's supernet, or build one with random weights for the first."""
-    training, previous = stage.params.training, stage.params.phases[stage.item].previous
+    """Load what the phase starts from, or build a supernet with random weights."""
+    training, settings = stage.params.training, stage.params.phases[stage.item]
     num_classes = dataset.num_classes
-    if previous is None:
+    if settings.starting_artifact is None:
         seed = derive_seed(training.seed, "weights")
         return build_supernet(space, num_classes=num_classes, dropout=training.dropout, seed=seed)
-    path = stage.layout.supernet_weights(previous)
+    path = stage.layout.supernet_in(settings.starting_artifact)
+    remake = _remake(settings.previous) if settings.previous else "ofa-pipeline run"
+    Manifest.read(path.parent, made_by=remake)  # that the artifact is there
     supernet = load_supernet(path)
-    check_supernet(supernet, space, num_classes=num_classes, path=path, remake=_remake(previous))
+    check_supernet(supernet, space, num_classes=num_classes, path=path, remake=remake)
     supernet.dropout = training.dropout
     return supernet
 

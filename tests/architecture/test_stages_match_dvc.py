@@ -17,7 +17,7 @@ GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 # without breaking loudly (docs/adr/0061-code-is-a-dependency.md).
 PLUMBING = {
     *("errors", "progress", "cores", "memory", "params", "artifacts", "workspace"),
-    *("yaml_reader", "cron", "explain", "parts"),  # of params
+    *("yaml_reader", "cron", "explain", "parts", "weights_source"),  # of params
     *("dataset_summary", "documents", "run_warnings", "masking", "temporary", "user", "proxies"),
     *("integrity", "resume", "stopwatch", "measuring", "compute", "telemetry"),
 }
@@ -29,9 +29,14 @@ COMMON = {ROOM, *(f"{ROOM}.{name}" for name in ("run", "table", "given"))}
 TO_DVC = {
     "{item}": "${key}",
     "{final}": "${final_phase}",
-    "supernet/{previous}": "${item.start_from}",
+    "{start_from}": "${item.start_from}",
     "/{phase}": "",
     "/{device}": "",
+}
+LOOPS = {
+    "phase": "${phases}",
+    "device": "${devices}",
+    "kind of weights": "${training.initial_weights}",
 }
 
 
@@ -58,7 +63,7 @@ def test_stages_come_in_the_order_of_the_table():
 class TestStage:
     def test_loops_over_its_phases_or_devices(self, stage):
         loop = GRAPH["stages"][stage.name].get("foreach")
-        assert loop == ({"phase": "${phases}", "device": "${devices}"}.get(stage.item_kind))
+        assert loop == LOOPS.get(stage.item_kind)
 
     def test_command_is_the_one_at_the_keyboard(self, stage):
         command = block(stage)["cmd"].removeprefix('PATH="$PATH:.venv/bin" ')
@@ -132,7 +137,13 @@ def stages_that_watch(path: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("room", "watching"), [("reference", set()), ("report", {"report"}), ("cli", set())]
+    ("room", "watching"),
+    [
+        ("reference", {"import_weights"}),
+        ("initial_weights", {"import_weights"}),
+        ("report", {"report"}),
+        ("cli", set()),
+    ],
 )
 def test_an_edit_of_what_comes_after_training_makes_no_training_stale(room, watching):
     files = [

@@ -73,6 +73,27 @@ def test_changed_param_runs_exactly_what_depends_on_it_and_changing_back_restore
     assert outcomes(dvc) == ([], dependent)
 
 
+def test_weights_to_start_from_are_imported_and_importing_them_again_trains_nothing(finished, dvc):
+    weights = {"initial_weights": {"supernet": "own.safetensors"}}
+    params = read_params(finished)
+    before = {name: dict(params[name]) for name in ("training", "phases")}
+    params["training"] |= weights
+    params["phases"] = {
+        **params["phases"],
+        "largest": {**params["phases"]["largest"], "start_from": "initial"},
+    }
+    write_params(finished, params)
+    ran, restored = outcomes(dvc, ["import_weights@supernet", *ALL])
+    assert ran[:2] == ["import_weights@supernet", "train_supernet@largest"]
+    assert restored == []
+    dvc.ask("force", ["import_weights@supernet"], Watcher())  # as after an edit of an importer
+    assert outcomes(dvc) == ([], [])
+    write_params(finished, read_params(finished) | before)
+    assert outcomes(dvc)[0] == []
+    with pytest.raises(StageFailedError, match="import_weights"):
+        dvc.ask("reproduce", ["import_weights@supernet"], Watcher())
+
+
 def test_renamed_dataset_is_registered_anew_and_trains_nothing(finished, dvc):
     manifest = finished / "artifacts" / "dataset" / "manifest.json"
     content = manifest.read_bytes()

@@ -10,22 +10,29 @@ from PIL import Image
 
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.params import load_params
+from ofa_pipeline.reference.zoo import import_file, supernet_file
+from ofa_pipeline.spaces import reference_space
 from ofa_pipeline.stages import StageContext, run_stage
-from ofa_pipeline.supernet import load_supernet
+from ofa_pipeline.supernet import build_supernet, load_supernet
 from ofa_pipeline.workspace import create_workspace
+from tests.support.weights import write_checkpoint
 
 PRESETS = sorted(path.stem for path in (Path(__file__).parents[2] / "presets").glob("*.yaml"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS)
-def test_every_phase_trains(preset: str, tmp_path: Path) -> None:
+def test_every_phase_trains(preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     create_workspace(tmp_path, preset=preset)
     write_images(tmp_path / "images")
     shrink_params(tmp_path / "params.yaml")
     params = load_params(tmp_path / "params.yaml")
     layout = Layout(tmp_path)
     run_stage("prepare_dataset", StageContext(layout=layout, params=params))
+    monkeypatch.setenv("OFA_PIPELINE_CACHE", str(tmp_path / "cache"))
+    for kind in params.training.initial_weights:
+        write_published(tmp_path / "published.pth", params.space.family)
+        run_stage("import_weights", StageContext(layout=layout, params=params, item=kind))
     before = None
     for phase in params.phases:
         run_stage("train_supernet", StageContext(layout=layout, params=params, item=phase))
@@ -34,6 +41,12 @@ def test_every_phase_trains(preset: str, tmp_path: Path) -> None:
         if before is not None:
             assert any(not torch.equal(before[name], weights[name]) for name in weights)
         before = weights
+
+
+def write_published(path: Path, name: str) -> None:
+    """Put a file of random weights into the cache, as if it had been downloaded."""
+    write_checkpoint(path, build_supernet(reference_space(name), num_classes=1000))
+    import_file(supernet_file(name), path)
 
 
 def write_images(folder: Path) -> None:

@@ -342,3 +342,54 @@ def test_name_of_a_dataset_is_in_no_manifest():
     after = parse_params(values, origin="a test").sections(sections)
     assert after == before
     assert "name" not in after["dataset"]
+
+
+def with_weights(weights, *, start="initial", **space):
+    values = changed("training.initial_weights", weights)
+    values["phases"]["largest"]["start_from"] = start
+    values["space"] = space or values["space"]
+    return values
+
+
+def error_of_weights(weights, **changes):
+    with pytest.raises(ParamsError) as caught:
+        parse_params(with_weights(weights, **changes), origin="params.yaml")
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (None, "must be a kind of weights (published, checkpoint, supernet, bundle, registry)"),
+        ("ofa_resnet50", "got 'ofa_resnet50'"),
+        ({"publishd": "ofa_resnet50"}, "training.initial_weights.publishd"),
+        ({"supernet": "a", "bundle": "b"}, "training.initial_weights: Dictionary should have"),
+        ({"published": "ofa_resnet5"}, "unknown published supernet 'ofa_resnet5'. Did you mean"),
+        ({"published": "ofa_resnet50"}, "space.family must be 'ofa_resnet50'"),
+        ({"registry": "phone"}, "must be NAME/VERSION"),
+        ({"registry": "phone/newest"}, "must be NAME/VERSION"),
+        ({"supernet": ""}, "must not be blank"),
+        ({"supernet": "@sha256:" + "a" * 64}, "must name a supernet"),
+        ({"supernet": "a@sha256:abc"}, "must be followed by 64 hexadecimal digits"),
+        ({"supernet": 3}, "Input should be a valid string"),
+    ],
+)
+def test_initial_weights_are_checked(weights, message):
+    assert message in error_of_weights(weights)
+
+
+def test_initial_weights_are_named_and_used_or_neither():
+    found = error_of_weights({"supernet": "a"}, start="dataset")
+    assert "phases.largest.start_from must be 'initial'" in found
+    found = error_of_weights({}, start="initial")
+    assert "training.initial_weights must name weights, got none" in found
+
+
+def test_initial_weights_are_a_source_with_or_without_a_digest():
+    params = parse_params(with_weights({"registry": "models:/phone/3"}), origin="test")
+    assert str(params.training.weights_source) == "registry phone/3"
+    digest = "0123456789abcdef" * 4
+    params = parse_params(with_weights({"bundle": f"b@sha256:{digest}"}), origin="test")
+    assert params.training.weights_source.name == "b"
+    assert params.training.weights_source.sha256 == digest
+    assert load_params(SHIPPED).training.weights_source is None

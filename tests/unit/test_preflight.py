@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from ofa_pipeline.errors import OfaPipelineError
+from ofa_pipeline.artifacts import Layout, write_artifact
+from ofa_pipeline.errors import CheckpointError, OfaPipelineError
 from ofa_pipeline.params import Params, load_params
 from ofa_pipeline.preflight import check_before_work, check_prefect, look
+from ofa_pipeline.stages import find_stage, param_sections
+from tests.support.networks import tiny_space
+from tests.support.weights import write_supernet
 
 SHIPPED = load_params(Path(__file__).parents[2] / "params.yaml")
 
@@ -239,3 +243,49 @@ def test_full_disk_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr("ofa_pipeline.preflight.machine.MIN_FREE_BYTES", 2**62)
     with pytest.raises(OfaPipelineError, match="MiB free, found"):
         check_before_work(SHIPPED, tmp_path)
+
+
+def starting_from(kind, text):
+    params = with_values(training={"initial_weights": {kind: text}})
+    first = params.phases["largest"].model_copy(update={"start_from": "initial"})
+    return params.model_copy(update={"phases": {**params.phases, "largest": first}})
+
+
+def test_weights_are_looked_at_before_work(tmp_path):
+    write_supernet(tmp_path / "own.safetensors", SHIPPED.space.build(), num_classes=4)
+    params = starting_from("supernet", "own.safetensors")
+    check_before_work(params, tmp_path)
+    text = found(params, tmp_path, "initial weights")
+    assert text.startswith("supernet own.safetensors: of 4 classes, fits the space; SHA-256 ")
+    assert "initial weights" not in states(SHIPPED, tmp_path)
+
+
+def test_weights_that_do_not_fit_are_a_fault_before_work(tmp_path):
+    write_supernet(tmp_path / "own.safetensors", tiny_space())
+    params = starting_from("supernet", "own.safetensors")
+    with pytest.raises(CheckpointError, match=r"must fit the space in params.yaml"):
+        check_before_work(params, tmp_path)
+    assert states(params, tmp_path)["initial weights"] == "wrong"
+    check_before_work(params, tmp_path, reads_images=False)  # nothing is trained then
+
+
+def test_weights_to_be_downloaded_are_only_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("OFA_PIPELINE_CACHE", str(tmp_path / "cache"))
+    text = found(starting_from("published", "ofa_resnet50"), tmp_path, "initial weights")
+    assert text.startswith("published ofa_resnet50: to be downloaded")
+
+
+def test_weights_that_were_imported_need_not_be_there_any_more(tmp_path):
+    params = starting_from("supernet", "gone.safetensors")
+    names = param_sections(find_stage("import_weights"), "supernet")
+    with write_artifact(
+        Layout(tmp_path).initial,
+        stage="import_weights",
+        item="supernet",
+        params=params.sections(names),
+        inputs=[],
+    ):
+        pass
+    assert found(params, tmp_path, "initial weights").endswith("imported already")
+    other = starting_from("supernet", "other.safetensors")
+    assert states(other, tmp_path)["initial weights"] == "wrong"

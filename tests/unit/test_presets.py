@@ -9,6 +9,7 @@ from ofa_pipeline.params import load_params
 from ofa_pipeline.spaces import REFERENCE_SPACES
 from ofa_pipeline.workspace import create_workspace
 
+SHIPPED = Path(__file__).parents[2] / "params.yaml"
 PRESETS = sorted(path.stem for path in (Path(__file__).parents[2] / "presets").glob("*.yaml"))
 
 
@@ -18,6 +19,17 @@ def test_there_is_a_preset_for_each_supernet(tmp_path: Path) -> None:
         create_workspace(tmp_path / preset, preset=preset)
         families.add(load_params(tmp_path / preset / "params.yaml").space.family)
     assert families == {*REFERENCE_SPACES, "mobilenet_v3_small_images"}
+
+
+def test_transfer_starts_elastic_from_published_weights(tmp_path: Path) -> None:
+    create_workspace(tmp_path, preset="transfer")
+    params = load_params(tmp_path / "params.yaml")
+    source = params.training.weights_source
+    assert source is not None
+    assert source.kind == "published"
+    [phase] = params.phases.values()
+    assert (phase.start_from, phase.sampling) == ("initial", "sandwich")
+    assert phase.learning_rate < load_params(SHIPPED).phases["largest"].learning_rate
 
 
 def test_unknown_preset_lists_the_known_ones(tmp_path: Path) -> None:
