@@ -1,0 +1,38 @@
+"""The sections of what follows the search: fine-tuning, registry, report, schedule."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from ofa_pipeline.cron import check_cron, check_timezone
+from ofa_pipeline.params.values import Name, Positive, Section, Seed, Text
+
+
+class SpecializeParams(Section):
+    """Fine-tuning of the picked subnets."""
+
+    epochs: Annotated[int, Field(ge=0, le=10**9)] | Literal["auto"]
+    """At most; ``auto``: a fourth of what the supernet was trained for."""
+    learning_rate: Positive | Literal["auto"]
+    """``auto``: three quarters of that of the first phase."""
+    seed: Seed
+
+
+class RegistryParams(Section):
+    """Names in the model registry."""
+
+    experiment: Text
+    model_prefix: Name
+
+
+class ReportParams(Section):
+    """The HTML report."""
+
+    title: Text
+
+
+class ScheduleParams(Section):
+    """When the served flow runs."""
+
+    cron: Annotated[str, AfterValidator(check_cron)]
+    timezone: Annotated[str, AfterValidator(check_timezone)]

@@ -1,0 +1,67 @@
+"""The section `space`: the search space."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from ofa_pipeline.arch import SearchSpace
+from ofa_pipeline.errors import ArchError, shown, suggest
+from ofa_pipeline.params.values import Few, Section
+from ofa_pipeline.spaces import REFERENCE_SPACES, mobilenet_v3_small_images, reference_space
+
+SMALL_IMAGES = "mobilenet_v3_small_images"
+Channels = Annotated[int, Field(ge=1, le=2**16)]
+Ratio = Annotated[float, Field(gt=0, le=64)]
+
+
+class SpaceParams(Section):
+    """The search space: a reference supernet by its id, or a small-image space spelled out."""
+
+    family: str
+    resolutions_px: Annotated[tuple[Annotated[int, Field(ge=8, le=1024)], ...], Few] | None = None
+    depths: Annotated[tuple[Annotated[int, Field(ge=1, le=16)], ...], Few] | None = None
+    kernel_sizes: Annotated[tuple[Annotated[int, Field(ge=1, le=15)], ...], Few] | None = None
+    expand_ratios: Annotated[tuple[Ratio, ...], Few] | None = None
+    stem_stride: Literal[1, 2] | None = None
+    stem_channels: Channels | None = None
+    group_channels: Annotated[tuple[Channels, ...], Few] | None = None
+    group_strides: Annotated[tuple[Literal[1, 2], ...], Few] | None = None
+    head_channels: tuple[Channels, Channels] | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> "SpaceParams":
+        families = (SMALL_IMAGES, *REFERENCE_SPACES)
+        if self.family not in families:
+            raise ValueError(
+                f"unknown family {shown(self.family)}.{suggest(self.family, families)}"
+            )
+        shape = self.model_dump(exclude={"family", "resolutions_px"})
+        if self.family != SMALL_IMAGES:
+            given = sorted(key for key, value in shape.items() if value is not None)
+            if given:
+                raise ValueError(f"{self.family} fixes {', '.join(given)}: leave them out")
+            return self
+        missing = sorted(
+            key
+            for key, value in {**shape, "resolutions_px": self.resolutions_px}.items()
+            if value is None
+        )
+        if missing:
+            raise ValueError(f"{self.family} needs {', '.join(missing)}")
+        if len(self.group_channels or ()) != len(self.group_strides or ()):
+            raise ValueError(
+                "group_channels and group_strides must have as many entries as each other, got "
+                f"{len(self.group_channels or ())} and {len(self.group_strides or ())}"
+            )
+        try:
+            self.build()
+        except ArchError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def build(self) -> SearchSpace:
+        """Return the search space."""
+        if self.family != SMALL_IMAGES:
+            return reference_space(self.family).restrict(resolutions_px=self.resolutions_px)
+        values: dict[str, Any] = self.model_dump(exclude={"family"})
+        return mobilenet_v3_small_images(**values)

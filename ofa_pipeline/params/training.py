@@ -1,0 +1,166 @@
+"""The sections `phases` and `training`: how the supernet is trained."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from ofa_pipeline.errors import shown
+from ofa_pipeline.params.values import (
+    Count,
+    Few,
+    Positive,
+    Section,
+    Seed,
+    Share,
+    is_text,
+    part_of,
+)
+from ofa_pipeline.weights_source import SOURCE_KINDS, SourceKind, WeightsSource, parse_source
+
+_SANDWICH = 3
+WeightsText = Annotated[str, Field(max_length=4096), AfterValidator(is_text)]
+START_DATASET, START_INITIAL = "dataset", "initial"
+"""What the first phase may start from: new random weights, or `TrainingParams.initial_weights`."""
+
+
+class PhaseParams(Section):
+    """One phase of the supernet's training: what is elastic, how it learns, and for how long."""
+
+    start_from: str
+    """``supernet/PHASE``, the phase before this one; for the first ``dataset``, new random weights,
+    or ``initial``, those of `TrainingParams.initial_weights`."""
+    depths: Annotated[tuple[int, ...], Few] | Annotated[tuple[tuple[int, ...], ...], Few]
+    """One list for all block groups, or one for each."""
+    kernel_sizes: Annotated[tuple[int, ...], Few]
+    expand_ratios: Annotated[tuple[float, ...], Few]
+    width_multipliers: Annotated[tuple[float, ...], Few] | None = None
+    """Choices of spaces with elastic width; left out, all of them."""
+    epochs: Count
+    """Besides the warm-up; more where they are fewer than `min_steps`."""
+    min_steps: Annotated[int, Field(ge=0, le=10**9)] = 0
+    """Updates that the epochs must amount to: few images make few steps an epoch."""
+    warmup_epochs: Annotated[int, Field(ge=0, le=10**9)]
+    learning_rate: Positive
+    """At the top of the cosine, for the whole batch."""
+    cosine: tuple[Share, Share] = (0.0, 1.0)
+    """The part of the cosine that the epochs go through, from where to where: ``[0, 1]`` from
+    `learning_rate` down to zero; ``[0, 0.5]`` and, in the next phase, ``[0.5, 1]`` share one."""
+    subnets_per_step: Count
+    """Subnets whose gradients are averaged in one update."""
+    sampling: Literal["uniform", "sandwich", "largest"] = "uniform"
+    """``uniform``: uniform draws, at one image size a step; ``sandwich``: the largest, the
+    smallest, and uniform draws, each at its own image size; ``largest``: the largest alone."""
+    largest_share: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """With ``sandwich``, what the gradient of the largest subnet counts in that average; the others
+    share the rest. Left out, as much as each of them."""
+    teacher: Annotated[str, AfterValidator(part_of("training/recipes"))] = "previous"
+    """Whose soft labels the subnets learn from, a file of `ofa_pipeline.training.recipes`: of the
+    largest subnet that the phase before has left, besides the labels; or ``in_place``, of the
+    largest subnet in the same step, which alone learns from the labels. The first phase has none
+    before it."""
+
+    @property
+    def previous(self) -> str | None:
+        """The phase before this one; None for the first."""
+        folder, _, phase = self.start_from.partition("/")
+        return phase if folder == "supernet" else None
+
+    @property
+    def starting_artifact(self) -> str | None:
+        """The artifact whose weights it starts from; None for new random weights."""
+        return None if self.start_from == START_DATASET else self.start_from
+
+    @model_validator(mode="after")
+    def _train_as_told(self) -> "PhaseParams":
+        start, end = self.cosine
+        if start >= end:
+            raise ValueError(
+                f"cosine must go from a smaller number to a larger one, such as [0, 0.5], got "
+                f"[{start:g}, {end:g}]"
+            )
+        if self.warmup_epochs and start:
+            raise ValueError(
+                f"warmup_epochs must be 0 where the cosine starts at {start:g}: the phase goes on "
+                f"from the rate of the phase before, got {self.warmup_epochs}"
+            )
+        if self.sampling == "sandwich" and self.subnets_per_step < _SANDWICH:
+            raise ValueError(
+                f"subnets_per_step must be at least {_SANDWICH} for sampling: sandwich, the "
+                f"largest, the smallest and a random one, got {self.subnets_per_step}"
+            )
+        if self.sampling == "largest" and self.subnets_per_step != 1:
+            raise ValueError(
+                "subnets_per_step must be 1 for sampling: largest, which is one subnet, got "
+                f"{self.subnets_per_step}"
+            )
+        if self.largest_share is not None and self.sampling != "sandwich":
+            raise ValueError(
+                f"largest_share has no effect with sampling: {self.sampling}: leave it out, or set "
+                "sampling: sandwich"
+            )
+        if self.teacher == "in_place" and self.sampling != "sandwich":
+            raise ValueError(
+                "teacher: in_place needs sampling: sandwich, because the largest subnet of each "
+                "step teaches the others"
+            )
+        return self
+
+
+class TrainingParams(Section):
+    """Progressive shrinking."""
+
+    batch_size: Annotated[int, Field(ge=2, le=10**9)]
+    batch_norm_images: Annotated[int, Field(ge=2, le=10**9)] | None = None
+    """Images of a batch that share batch-norm statistics; left out, all of them."""
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    distillation_weight: Annotated[float, Field(ge=0)]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    augmentation: Literal["none", "crop_flip", "random_resized_crop"]
+    calibration_images: Count
+    """Images that the teacher and the subnets validated after each epoch are calibrated on."""
+    validation_images: Count
+    """Selection images that the smallest and the largest subnet are validated on."""
+    checkpoint_minutes: Positive
+    threads: Count
+    seed: Seed
+    initial_weights: dict[SourceKind, WeightsText] = Field(default_factory=dict, max_length=1)
+    """What the first phase starts from, one kind and what it names; empty: random weights. A
+    mapping, because DVC loops over it: no stage where it is empty."""
+
+    @field_validator("initial_weights", mode="before")
+    @classmethod
+    def _one_kind_and_its_name(cls, value: object) -> object:
+        if isinstance(value, Mapping):
+            return value
+        raise ValueError(
+            f"must be a kind of weights ({', '.join(SOURCE_KINDS)}) and what it names, such as "
+            "{published: ofa_mbv3_d234_e346_k357_w1.0}, or left out for random weights, got "
+            f"{shown(value)}"
+        )
+
+    @field_validator("initial_weights")
+    @classmethod
+    def _named_well(cls, value: dict[SourceKind, str]) -> dict[SourceKind, str]:
+        for kind, text in value.items():
+            parse_source(kind, text)
+        return value
+
+    @property
+    def weights_source(self) -> WeightsSource | None:
+        """What the first phase starts from; None for random weights."""
+        for kind, text in self.initial_weights.items():
+            return parse_source(kind, text)
+        return None
+
+    @model_validator(mode="after")
+    def _cut_into_equal_groups(self) -> "TrainingParams":
+        group = self.batch_norm_images
+        if group and self.batch_size > group and self.batch_size % group:
+            raise ValueError(
+                f"batch_size must be a multiple of batch_norm_images, got {self.batch_size} and "
+                f"{group}: the last group would be smaller than the others"
+            )
+        return self

@@ -1,0 +1,219 @@
+"""All of params.yaml, and what must hold between its sections."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Annotated, Any
+
+from pydantic import model_validator
+
+from ofa_pipeline.arch import SearchSpace
+from ofa_pipeline.errors import ArchError, ParamsError, suggest
+from ofa_pipeline.params.dataset import DatasetParams
+from ofa_pipeline.params.delivery import (
+    RegistryParams,
+    ReportParams,
+    ScheduleParams,
+    SpecializeParams,
+)
+from ofa_pipeline.params.devices import DeviceParams
+from ofa_pipeline.params.search import (
+    AccuracyParams,
+    EvaluationParams,
+    LatencyParams,
+    PredictorParams,
+    SearchParams,
+)
+from ofa_pipeline.params.space import SpaceParams
+from ofa_pipeline.params.training import START_DATASET, START_INITIAL, PhaseParams, TrainingParams
+from ofa_pipeline.params.values import Few, Name, Section
+
+_APART: Mapping[str, frozenset[str]] = {
+    "dataset": frozenset({"name"}),
+    "training": frozenset({"initial_weights"}),
+}
+"""By section, what manifests leave out of it: what is only a name, so that no artifact is made from
+it, and what is a section of its own, of the stage that makes something of it."""
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    dataset: DatasetParams
+    space: SpaceParams
+    training: TrainingParams
+    final_phase: Name
+    phases: Annotated[dict[Name, PhaseParams], Few]
+    evaluation: EvaluationParams
+    accuracy: AccuracyParams
+    predictor: PredictorParams
+    latency: LatencyParams
+    devices: Annotated[dict[Name, DeviceParams], Few]
+    search: SearchParams
+    specialize: SpecializeParams
+    registry: RegistryParams
+    report: ReportParams
+    schedule: ScheduleParams
+
+    @model_validator(mode="after")
+    def _phases_fit_the_space(self) -> "Params":
+        if not self.devices:
+            raise ValueError("devices must name at least one device")
+        if not self.phases or self.final_phase != list(self.phases)[-1]:
+            raise ValueError(
+                f"final_phase must be the last of phases, got {self.final_phase!r} and "
+                f"{list(self.phases)}"
+            )
+        # DVC cannot work out "the phase before", so every phase names it (dvc.yaml).
+        first = START_INITIAL if self.training.initial_weights else START_DATASET
+        expected = (first, *(f"supernet/{name}" for name in self.phases))
+        _check_first_start(next(iter(self.phases)), self.phases, self.training)
+        for (name, phase), start in zip(self.phases.items(), expected, strict=False):
+            if phase.start_from != start:
+                raise ValueError(
+                    f"phases.{name}.start_from must be {start!r}, what the phase before it "
+                    f"writes, got {phase.start_from!r}"
+                )
+        space = self.space.build()
+        spaces: dict[str, SearchSpace] = {}
+        for name, phase in self.phases.items():
+            try:
+                spaces[name] = space.restrict(
+                    depths=phase.depths,
+                    kernel_sizes=phase.kernel_sizes,
+                    expand_ratios=phase.expand_ratios,
+                    width_multipliers=phase.width_multipliers,
+                )
+            except ArchError as error:
+                raise ValueError(
+                    f"phases.{name} must stay within the space: {error}. "
+                    "Change the phase or the space."
+                ) from error
+        _check_that_phases_widen(spaces, space)
+        return self
+
+    @model_validator(mode="after")
+    def _published_weights_are_of_the_space(self) -> "Params":
+        source = self.training.weights_source
+        if source and source.kind == "published" and source.name != self.space.family:
+            raise ValueError(
+                f"space.family must be {source.name!r}, the space of the weights that "
+                f"training.initial_weights names, got {self.space.family!r}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _counts_fit_the_space(self) -> "Params":
+        num_archs = self.space.build().num_archs
+        for name, count in {
+            "accuracy.num_subnets": self.accuracy.num_subnets,
+            "latency.num_subnets + latency.num_holdout": (
+                self.latency.num_subnets + self.latency.num_holdout
+            ),
+            "search.verify_top_k": self.search.verify_top_k,
+        }.items():
+            if count > num_archs:
+                raise ValueError(
+                    f"{name} must be at most {num_archs}, the different subnets of the space, got "
+                    f"{count}. Lower it, or give the space more choices."
+                )
+        if self.predictor.cross_validation_folds > self.accuracy.num_subnets:
+            raise ValueError(
+                "predictor.cross_validation_folds must be at most accuracy.num_subnets, "
+                f"{self.accuracy.num_subnets}, got {self.predictor.cross_validation_folds}"
+            )
+        return self
+
+    def previous_phase(self, phase: str) -> str | None:
+        """Return the phase that `phase` starts from; None for the first.
+
+        Raises:
+            ParamsError: If there is no such phase.
+        """
+        names = list(self.phases)
+        if phase not in names:
+            raise ParamsError(f"unknown phase {phase!r}.{suggest(phase, names)}")
+        index = names.index(phase)
+        return names[index - 1] if index else None
+
+    def device(self, name: str) -> DeviceParams:
+        """Return a device card.
+
+        Raises:
+            ParamsError: If params.yaml has no such device.
+        """
+        if name not in self.devices:
+            raise ParamsError(f"unknown device {name!r}.{suggest(name, self.devices)}")
+        return self.devices[name]
+
+    def sections(self, names: tuple[str, ...]) -> dict[str, Any]:
+        """Return sections as plain values, by dotted names such as ``phases.kernel``.
+
+        Without what is only a name: renaming a dataset leaves every artifact as it was.
+        """
+        plain = self.model_dump(mode="json")
+        found = {}
+        for name in names:
+            value: Any = plain
+            for key in name.split("."):
+                value = value[key]
+            if apart := _APART.get(name):
+                value = {key: item for key, item in value.items() if key not in apart}
+            found[name] = value
+        return found
+
+
+def _check_first_start(
+    name: str, phases: Mapping[str, PhaseParams], training: TrainingParams
+) -> None:
+    """Check that initial weights are named and used, or neither.
+
+    Raises:
+        ValueError: If one of both is missing.
+    """
+    is_initial = phases[name].start_from == START_INITIAL
+    if is_initial and not training.initial_weights:
+        raise ValueError(
+            f"phases.{name}.start_from is {START_INITIAL!r}, so training.initial_weights must name "
+            "weights, got none. Name some, such as {published: ofa_mbv3_d234_e346_k357_w1.0}, or "
+            f"write start_from: {START_DATASET} for random weights."
+        )
+    if training.initial_weights and not is_initial:
+        raise ValueError(
+            f"phases.{name}.start_from must be {START_INITIAL!r}, because training.initial_weights "
+            f"names weights that have no effect otherwise, got {phases[name].start_from!r}"
+        )
+
+
+def _check_that_phases_widen(spaces: dict[str, SearchSpace], space: SearchSpace) -> None:
+    """Check that each phase keeps what those before made elastic, and the last has the space.
+
+    Raises:
+        ValueError: If subnets that are searched later would be left untrained, or spoilt.
+    """
+    for before, after in pairwise(spaces):
+        if lost := _lost(spaces[before], spaces[after]):
+            raise ValueError(
+                f"phases.{after} must keep what phases.{before} made elastic, it lacks {lost}: the "
+                "subnets that have them would be spoilt. Swap the phases, or add the values."
+            )
+    last = list(spaces)[-1]
+    if lost := _lost(space, spaces[last]):
+        raise ValueError(
+            f"phases.{last} is the last and must make the whole space elastic, it lacks {lost}: "
+            "the search would find subnets that were never trained. Add the values, or take them "
+            "out of the space."
+        )
+
+
+def _lost(before: SearchSpace, after: SearchSpace) -> str:
+    """Return the choices that one space has and the other has not, in words; nothing if none."""
+    lost: dict[str, set[float]] = {}
+    for name in ("depths", "kernel_sizes", "expand_ratios"):
+        for one, other in zip(before.block_groups, after.block_groups, strict=True):
+            lost.setdefault(name, set()).update(set(getattr(one, name)) - set(getattr(other, name)))
+    lost["width_multipliers"] = set(before.width_multipliers) - set(after.width_multipliers)
+    return "; ".join(
+        f"{name} {', '.join(f'{value:g}' for value in sorted(values))}"
+        for name, values in lost.items()
+        if values
+    )
