@@ -46,9 +46,7 @@ RESOLUTIONS_PX = [16, 20, 24]
 STEPS = 120
 EPOCHS = 3
 """At least, of the two classes; fewer than `STEPS` make more."""
-EPOCHS_OF_EIGHT = 4
-"""In which all subnets learn the eight classes, after the shipped ones of the largest."""
-RATE = 0.1
+RATE = 0.3
 """Of what starts from weights, for 32 images a step."""
 
 
@@ -168,6 +166,9 @@ def main() -> int:
     parser.add_argument("--images", type=int, nargs="+", default=[100, 500, 2000])
     parser.add_argument("--draws", type=int, default=3, help="of the images, to average over")
     parser.add_argument("--eight", type=int, default=12_000, help="images of the eight classes")
+    parser.add_argument(
+        "--epochs", type=int, default=4, help="of all subnets on them, after those of the largest"
+    )
     parser.add_argument("--work", type=Path, help="keep everything here, and go on from it")
     options = parser.parse_args()
     if not (options.cifar10 / "train.parquet").is_file():
@@ -178,7 +179,7 @@ def main() -> int:
         source = work / "sources" / "eight"
         write_images(source, cifar10, labels=EIGHT, count=options.eight, seed=0)
         values = settings(source)
-        values["phases"]["elastic"] |= {"epochs": EPOCHS_OF_EIGHT, "min_steps": 0}
+        values["phases"]["elastic"] |= {"epochs": options.epochs, "min_steps": 0}
         _, cpu_s = train(work / "eight", values)
         print(f"trained on eight classes: {cpu_s:.0f} CPU s", file=sys.stderr, flush=True)
         for count in options.images:
