@@ -1,22 +1,17 @@
 """The registry on MLflow: a LoggedModel and a version of a registered model for each subnet.
 
-Metrics of a LoggedModel can be compared in a search (tags of a version cannot), so they answer
-`best`. A subnet counts as registered when its LoggedModel bears the tag `VERSION_TAG`, which is
-written last; what an interrupted run left without it is removed by the next.
-How many processes and machines register at once without harm is told in `registration`.
+What counts as registered is told in `holdings`. What an interrupted run left is removed by the
+next; how many processes and machines register at once without harm is told in `registration`.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from ofa_pipeline.artifacts import Layout
-from ofa_pipeline.errors import RegistryError, suggest
-from ofa_pipeline.masking import mask_secrets
-from ofa_pipeline.registry.addresses import is_sqlite, sqlite_path
-from ofa_pipeline.registry.causes import explain
+from ofa_pipeline.errors import RegistryError
+from ofa_pipeline.registry.addresses import sqlite_path
 from ofa_pipeline.registry.choosing import (
     HomeDataset,
     alias_targets,
@@ -24,19 +19,17 @@ from ofa_pipeline.registry.choosing import (
     comparable,
     most_accurate,
     unknown_dataset,
-    visible,
 )
-from ofa_pipeline.registry.database import ensure_database, hold_database, make_in_background
+from ofa_pipeline.registry.connection import Connection
+from ofa_pipeline.registry.database import make_in_background
 from ofa_pipeline.registry.fields import (
     OWNER,
     OWNER_TAG,
-    VERSION_TAG,
-    dataset_filters,
     latency_metric,
     of_bundle,
     of_model,
-    read_model,
 )
+from ofa_pipeline.registry.holdings import Holdings
 from ofa_pipeline.registry.protocol import Entry, RunNotes, infeasible
 from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord
 from ofa_pipeline.registry.registration import Shelf, end_abandoned_runs, open_run, register_one
@@ -44,17 +37,10 @@ from ofa_pipeline.registry.server import (
     ambient_tracking_uri,
     check_reachable,
     may_hold_anything,
-    quiet_mlflow,
 )
 from ofa_pipeline.registry.verify import check_files
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import LoggedModel
-
 Found = TypeVar("Found")
-
-PAGE = 200
 
 
 class MlflowRegistry:
@@ -78,6 +64,8 @@ class MlflowRegistry:
                 look-ups that name no dataset.
         """
         self.tracking_uri = tracking_uri
+        self._mlflow = Connection(tracking_uri)
+        self._holdings = Holdings(self._mlflow)
         self._experiment = experiment
         self._artifacts = artifacts
         self._home = home
@@ -95,12 +83,12 @@ class MlflowRegistry:
         check_reachable(self.tracking_uri)
         if not may_hold_anything(self.tracking_uri):
             return
-        with self._explained("look up the experiment"):
-            experiment = self._client.get_experiment_by_name(self._experiment)
+        with self._mlflow.explained("look up the experiment"):
+            experiment = self._mlflow.client.get_experiment_by_name(self._experiment)
         if experiment is not None and experiment.lifecycle_stage != "active":
             raise RegistryError(
-                f"the experiment {self._experiment!r} on {self._where} was deleted. Restore it "
-                f"(mlflow experiments restore -x {experiment.experiment_id}) or choose another "
+                f"the experiment {self._experiment!r} on {self._mlflow.where} was deleted. Restore "
+                f"it (mlflow experiments restore -x {experiment.experiment_id}) or choose another "
                 "name in registry.experiment."
             )
         for name in model_names:
@@ -127,13 +115,13 @@ class MlflowRegistry:
         """Return the most accurate subnet within the bounds; see `SubnetRegistry.choose`."""
         check_bounds(max_latency_ms=max_latency_ms, min_accuracy=min_accuracy)
         home = self._home() if dataset is None else None
-        seen = self._visible(device, dataset=dataset, home=home)
+        seen = self._holdings.visible(device, dataset=dataset, home=home)
         if not seen:
-            known = self._look_up(device)
+            known = self._holdings.on_device(device)
             if not known:
-                raise self._nothing_on(device)
+                raise self._holdings.nothing_on(device)
             raise unknown_dataset(
-                known, dataset=dataset, home=home, device=device, where=self._where
+                known, dataset=dataset, home=home, device=device, where=self._mlflow.where
             )
         answers = comparable(seen, dataset=dataset, home=home)
         chosen = most_accurate(
@@ -167,7 +155,7 @@ class MlflowRegistry:
     ) -> tuple[RegisteredSubnet, ...]:
         """Return what is registered, ordered by device, then latency."""
         home = self._home() if dataset is None else None
-        kept = self._visible(device, dataset=dataset, home=home)
+        kept = self._holdings.visible(device, dataset=dataset, home=home)
         return tuple(
             sorted(
                 kept, key=lambda item: (item.record.device, item.record.latency_ms, item.version)
@@ -176,16 +164,7 @@ class MlflowRegistry:
 
     def find(self, *, model_name: str, bundle_digest: str) -> RegisteredSubnet | None:
         """Return the subnet with this content, or None; its files must be there, too."""
-        return self._lowest(self._models(of_bundle(model_name, bundle_digest)))
-
-    def _lowest(self, models: Iterable["LoggedModel"]) -> RegisteredSubnet | None:
-        """Return the lowest version among complete LoggedModels whose version and files exist."""
-        whole = [
-            subnet
-            for model in models
-            if self._version_exists(subnet := read_model(model)) and self._has_files(model)
-        ]
-        return min(whole, key=lambda subnet: subnet.version, default=None)
+        return self._holdings.lowest(self._holdings.models(of_bundle(model_name, bundle_digest)))
 
     def download(self, subnet: RegisteredSubnet, folder: Path) -> Path:
         """Bring the bundle of a registered subnet into a folder and return where it lies.
@@ -197,17 +176,18 @@ class MlflowRegistry:
 
         folder.mkdir(parents=True, exist_ok=True)
         ambient = ambient_tracking_uri(self.tracking_uri)
-        with self._explained(f"download {subnet.model_uri}"), ambient:
+        with self._mlflow.explained(f"download {subnet.model_uri}"), ambient:
             path = download_artifacts(
                 artifact_uri=f"{subnet.model_uri}/artifacts", dst_path=str(folder)
             )
         bundles = [item.parent for item in Path(path).glob(f"*/{Layout.SUBNET}")]
         if len(bundles) != 1:
             raise RegistryError(
-                f"{subnet.model_uri} on {self._where} must hold one bundle, found {len(bundles)}. "
-                "Run the stage register again: it registers what has lost its files."
+                f"{subnet.model_uri} on {self._mlflow.where} must hold one bundle, found "
+                f"{len(bundles)}. Run the stage register again: it registers what has lost its "
+                "files."
             )
-        check_files(bundles[0], subnet, where=self._where)
+        check_files(bundles[0], subnet, where=self._mlflow.where)
         return bundles[0]
 
     # ---- registration ------------------------------------------------------------------------
@@ -222,8 +202,8 @@ class MlflowRegistry:
         self, entries: Sequence[Entry], *, notes: RunNotes
     ) -> tuple[RegisteredSubnet, ...]:
         """Register subnets in one run; see `SubnetRegistry.register_all`."""
-        with self._explained("register subnets"), self._alone():
-            end_abandoned_runs(self._client, self._experiment_ids())
+        with self._mlflow.explained("register subnets"), self._mlflow.alone():
+            end_abandoned_runs(self._mlflow.client, self._holdings.experiment_ids())
             found = [
                 self.find(
                     model_name=entry.record.model_name, bundle_digest=entry.record.bundle_digest
@@ -247,13 +227,13 @@ class MlflowRegistry:
         notes: RunNotes,
     ) -> tuple[RegisteredSubnet, ...]:
         """Register what was not found, in one run of the registry."""
-        with open_run(self._client, self._experiment_id, notes) as run:
+        with open_run(self._mlflow.client, self._experiment_id, notes) as run:
             shelf = Shelf(
-                client=self._client,
+                client=self._mlflow.client,
                 tracking_uri=self.tracking_uri,
                 experiment_id=self._experiment_id,
-                models=lambda conditions: list(self._models(conditions, complete=False)),
-                lowest=self._lowest,
+                models=lambda conditions: list(self._holdings.models(conditions, complete=False)),
+                lowest=self._holdings.lowest,
             )
             return tuple(
                 subnet or register_one(entry, run, shelf)
@@ -273,59 +253,23 @@ class MlflowRegistry:
         Raises:
             RegistryError: If the registry refuses.
         """
-        with self._explained(f"move the aliases of {model_name}"):
-            versions = self._alive([of_model(model_name)])
-            aliases: dict[str, str] = dict(self._client.get_registered_model(model_name).aliases)
+        with self._mlflow.explained(f"move the aliases of {model_name}"):
+            versions = self._holdings.alive([of_model(model_name)])
+            client = self._mlflow.client
+            aliases: dict[str, str] = dict(client.get_registered_model(model_name).aliases)
             for alias, target in alias_targets(versions).items():
                 if target is None:
                     if alias in aliases:
-                        self._client.delete_registered_model_alias(model_name, alias)
+                        client.delete_registered_model_alias(model_name, alias)
                 elif str(aliases.get(alias)) != str(target.version):
-                    self._client.set_registered_model_alias(model_name, alias, str(target.version))
+                    client.set_registered_model_alias(model_name, alias, str(target.version))
 
-    def _alone(self) -> AbstractContextManager[None]:
-        """Let the processes of one machine take turns at a SQLite file: it knows one writer."""
-        if not is_sqlite(self.tracking_uri):
-            return nullcontext()
-        path = sqlite_path(self.tracking_uri)
-        ensure_database(path)
-        return hold_database(path)
-
-    # ---- what lies where ---------------------------------------------------------------------
-
-    @cached_property
-    def _client(self) -> "MlflowClient":
-        quiet_mlflow()
-        if is_sqlite(self.tracking_uri):
-            ensure_database(sqlite_path(self.tracking_uri))
-        else:
-            check_reachable(self.tracking_uri)  # MLflow tries for minutes before it says no
-        with self._explained("open the registry"):
-            from mlflow import MlflowClient
-
-            return MlflowClient(self.tracking_uri, registry_uri=self.tracking_uri)
-
-    @property
-    def _where(self) -> str:
-        return mask_secrets(self.tracking_uri)
-
-    @contextmanager
-    def _explained(self, doing: str) -> Iterator[None]:
-        """Turn what MLflow raises into our error, with the place and a way out."""
-        try:
-            yield
-        except (RegistryError, KeyboardInterrupt):
-            raise
-        except Exception as error:  # the registry adapter is a boundary: MLflow raises many kinds
-            reason, advice = explain(error, self.tracking_uri)
-            raise RegistryError(
-                f"could not {doing} on {self._where}: {reason}. {advice}"
-            ) from error
+    # ---- experiment and models ---------------------------------------------------------------
 
     @cached_property
     def _experiment_id(self) -> str:
         """Find or create the experiment of registrations."""
-        client = self._client
+        client = self._mlflow.client
         experiment = self._made(
             lambda: client.get_experiment_by_name(self._experiment),
             lambda: client.create_experiment(
@@ -343,23 +287,23 @@ class MlflowRegistry:
         Raises:
             RegistryError: If it is somebody else's.
         """
-        with self._explained(f"look up the registered model {name}"):
-            found = self._client.search_registered_models(f"name='{name}'")
+        with self._mlflow.explained(f"look up the registered model {name}"):
+            found = self._mlflow.client.search_registered_models(f"name='{name}'")
         if not found:
             return False
         if found[0].tags.get(OWNER_TAG) != OWNER:
             raise RegistryError(
-                f"the registered model {name!r} on {self._where} was not made by this pipeline "
-                f"(it has no tag {OWNER_TAG}={OWNER}), so nothing is added to it. Rename it, or "
-                "choose another registry.model_prefix in params.yaml."
+                f"the registered model {name!r} on {self._mlflow.where} was not made by this "
+                f"pipeline (it has no tag {OWNER_TAG}={OWNER}), so nothing is added to it. Rename "
+                "it, or choose another registry.model_prefix in params.yaml."
             )
         return True
 
     def _ensure_model(self, name: str) -> None:
-        with self._explained(f"create the registered model {name}"):
+        with self._mlflow.explained(f"create the registered model {name}"):
             self._made(
                 lambda: self._is_ours(name),
-                lambda: self._client.create_registered_model(
+                lambda: self._mlflow.client.create_registered_model(
                     name,
                     tags={OWNER_TAG: OWNER},
                     description="Subnets of one once-for-all network for a device, one a version.",
@@ -380,107 +324,3 @@ class MlflowRegistry:
                 raise
             return found
         return look()
-
-    def _experiment_ids(self) -> list[str]:
-        found = self._client.search_experiments(filter_string=f"tags.`{OWNER_TAG}` = '{OWNER}'")
-        return [experiment.experiment_id for experiment in found]
-
-    def _models(
-        self,
-        conditions: Sequence[str],
-        *,
-        complete: bool = True,
-    ) -> Iterator["LoggedModel"]:
-        """Yield LoggedModels of ours, the newest first."""
-        if not may_hold_anything(self.tracking_uri):
-            return
-        with self._explained("search"):
-            experiments = self._experiment_ids()
-            if not experiments:
-                return
-            every = [f"tags.`{OWNER_TAG}` = '{OWNER}'", *conditions]
-            if complete:
-                every.append(f"tags.`{VERSION_TAG}` != ''")
-            token: str | None = None
-            while True:
-                page = self._client.search_logged_models(
-                    experiments,
-                    filter_string=" AND ".join(every),
-                    max_results=PAGE,
-                    order_by=[{"field_name": "creation_timestamp", "ascending": False}],
-                    page_token=token,
-                )
-                yield from page
-                token = page.token
-                if not token:
-                    return
-
-    def _visible(
-        self, device: str | None, *, dataset: str | None, home: HomeDataset | None
-    ) -> tuple[RegisteredSubnet, ...]:
-        """Return what a look-up sees, the newest first; MLflow is asked for little more."""
-        filters = dataset_filters(dataset=dataset, home=home)
-        found = {
-            item.model_uri: item
-            for condition in filters
-            for item in self._look_up(device, *([condition] if condition else []))
-        }
-        return visible(found.values(), dataset=dataset, home=home)
-
-    def _look_up(self, device: str | None, *conditions: str) -> tuple[RegisteredSubnet, ...]:
-        """Return every registered subnet that was measured on a device, the newest first."""
-        on_device = [] if device is None else [f"metrics.`{latency_metric(device)}` > 0"]
-        return self._alive([*on_device, *conditions])
-
-    def _alive(self, conditions: Sequence[str]) -> tuple[RegisteredSubnet, ...]:
-        """Return what is registered and meets conditions of MLflow, the newest first."""
-        found = [read_model(model) for model in self._models(conditions)]
-        alive = {
-            (name, version)
-            for name in {subnet.record.model_name for subnet in found}
-            for version in self._versions(name)
-        }
-        return tuple(item for item in found if (item.record.model_name, item.version) in alive)
-
-    def _nothing_on(self, device: str | None) -> RegistryError:
-        everything = self._look_up(None)
-        if not everything or device is None:
-            return RegistryError(
-                f"no subnet{f' measured on {device!r}' if device else ''} is registered on "
-                f"{self._where}. The registry is empty: run ofa-pipeline run."
-            )
-        known = sorted({name for item in everything for name in item.record.latency})
-        return RegistryError(
-            f"no subnet measured on {device!r} is registered on {self._where}."
-            f"{suggest(device, known)}"
-        )
-
-    def _versions(self, model_name: str) -> list[int]:
-        versions: list[int] = []
-        token: str | None = None
-        with self._explained(f"list the versions of {model_name}"):
-            while True:
-                page = self._client.search_model_versions(
-                    f"name='{model_name}'", max_results=PAGE, page_token=token
-                )
-                versions += [int(version.version) for version in page]
-                token = page.token
-                if not token:
-                    return versions
-
-    def _version_exists(self, subnet: RegisteredSubnet) -> bool:
-        """Whether the version is still there; people delete versions in MLflow's UI."""
-        from mlflow.exceptions import MlflowException
-
-        with self._explained(f"look up {subnet.model_uri}"):
-            try:
-                self._client.get_model_version(subnet.record.model_name, str(subnet.version))
-            except MlflowException as error:
-                if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                    return False
-                raise
-            return True
-
-    def _has_files(self, model: "LoggedModel") -> bool:
-        with self._explained(f"look for the files of {model.model_id}"):
-            return bool(self._client.list_logged_model_artifacts(model.model_id))
