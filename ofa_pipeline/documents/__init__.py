@@ -7,7 +7,7 @@ their JSON Schemas. File names are in `artifacts.Layout`.
 
 Two are plain dataclasses elsewhere, because what trains or starts fast must not import pydantic:
 `artifacts.Manifest`, which checks itself, and `dataset_summary.DatasetSummary`, which
-`read_document` checks all the same. `specialize.classify`, which ships alone, checks what it reads
+`read_document` checks all the same. `specialize.shipped_checks`, which ships, checks what is read
 of a bundle by itself.
 """
 

@@ -35,7 +35,7 @@ from ofa_pipeline.data import decode
 from ofa_pipeline.devices import FIRST_RUNTIME, network_classes
 from ofa_pipeline.documents import Card, SubnetDescription, read_document
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
-from ofa_pipeline.specialize import classify
+from ofa_pipeline.specialize import shipped_checks
 from ofa_pipeline.specialize.classify import Classifier, FloatArray
 from ofa_pipeline.specialize.shipped_code import classify_code
 
@@ -101,11 +101,11 @@ def load_bundle(folder: Path) -> Bundle:
     """
     _require(folder, FILES)
     subnet = read_description(folder)
-    classify.read_document(folder / Layout.CARD)  # not one of gigabytes
+    shipped_checks.read_document(folder / Layout.CARD)  # not one of gigabytes
     card = read_document(folder / Layout.CARD, Card, remake=_REMAKE)
     names = files_of(subnet)
     _require(folder, names)
-    classify.check_digests(folder, [name for name in names if name != Layout.CARD])
+    shipped_checks.check_digests(folder, [name for name in names if name != Layout.CARD])
     return Bundle(folder=folder, subnet=subnet, card=card)
 
 
@@ -123,7 +123,7 @@ def read_description(folder: Path) -> SubnetDescription:
         ManifestMismatchError: If it is of another format, or holds what no bundle has.
     """
     path = folder / Layout.SUBNET
-    classify.check_description(classify.read_document(path), path)
+    shipped_checks.check_description(shipped_checks.read_document(path), path)
     return read_document(path, SubnetDescription, remake=_REMAKE)
 
 
