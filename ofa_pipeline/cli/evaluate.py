@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 PREPARED = "prepared"
 MIN_SIDE_PX = 8
 
+SplitOption = Annotated[
+    str | None,
+    typer.Option(
+        help="test, selection, train, calibration or all; of a source, a split of its own.",
+        show_default="test, or all images where a source has no test split of its own",
+    ),
+]
+
 
 def add_commands(app: typer.Typer) -> None:
     """Add the command to the application."""
@@ -43,13 +51,7 @@ def evaluate(  # noqa: PLR0913 - options of a command
         str,
         typer.Option(help="image_folder:PATH, parquet:PATH, torchvision:NAME, or prepared."),
     ] = PREPARED,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            help="test, selection, train, calibration or all; of a source, a split of its own.",
-            show_default="test, or all images where a source has no test split of its own",
-        ),
-    ] = None,
+    split: SplitOption = None,
     labels: Annotated[
         Literal["name", "index"],
         typer.Option(help="Match classes by their names, or by their order."),
@@ -72,37 +74,45 @@ def evaluate(  # noqa: PLR0913 - options of a command
     A subnet of a supernet is calibrated first, on images of the training split. Classes are
     matched by name; those of a network that names none, only where their order is certain.
     """
-    import torch
-
-    from ofa_pipeline.cli.display import Display
     from ofa_pipeline.cli.targets import find_target
-    from ofa_pipeline.evaluation import predict
-    from ofa_pipeline.progress import Reporter
-    from ofa_pipeline.supernet import fold_batch_norm
+
+    _check_options(device=device, split=split)
+    found = find_target(
+        target, arch=arch, checkpoint=checkpoint, resolution_px=resolution_px, workspace=workspace
+    )
+    images = _Images(data, split, found, workspace=workspace, batch_size=batch_size)
+    images.match(labels)
+    predictions = _predict(found, images, calibration_images, device)
+    _show(found, images, predictions, as_json=as_json)
+
+
+def _check_options(*, device: str, split: str | None) -> None:
+    import torch
 
     if device == "cuda" and not torch.cuda.is_available():
         raise DeviceError("--device cuda needs a CUDA GPU and driver. Use --device cpu.")
     if split is not None and split not in SPLITS:
         raise ParamsError(f"--split must be one of {', '.join(SPLITS)}, got {split!r}")
-    found = find_target(
-        target,
-        arch=arch,
-        checkpoint=checkpoint,
-        resolution_px=resolution_px,
-        workspace=workspace,
-    )
-    images = _Images(data, split, found, workspace=workspace, batch_size=batch_size)
-    images.match(labels)
+
+
+def _predict(
+    target: "Target", images: "_Images", calibration_images: int, device: str
+) -> "Predictions":
+    """Run the network on all images, calibrated where it needs it, and show how far it is."""
+    from ofa_pipeline.cli.display import Display
+    from ofa_pipeline.evaluation import predict
+    from ofa_pipeline.progress import Reporter
+    from ofa_pipeline.supernet import fold_batch_norm
+
     for note in images.notes:
         stderr.print(note, **PLAIN)
     with Display(stderr) as display:
         reporter = Reporter(lambda event: display.show("evaluate", event))
-        network: nn.Module = found.subnet
-        if found.needs_calibration:
-            network = images.calibrate(found, calibration_images, reporter, device)
+        network: nn.Module = target.subnet
+        if target.needs_calibration:
+            network = images.calibrate(target, calibration_images, reporter, device)
         network = fold_batch_norm(network).to(device)  # type: ignore[arg-type]
-        predictions = predict(network, images.batches(reporter, device))
-    _show(found, images, predictions, as_json=as_json)
+        return predict(network, images.batches(reporter, device))
 
 
 class _Images:

@@ -4,7 +4,8 @@ from ofa_pipeline.data.crop import uncropped_side_px
 from ofa_pipeline.data.dataset import Batch, Dataset, Split, open_dataset
 from ofa_pipeline.data.direct import Decoding, SourceImages
 from ofa_pipeline.data.normalization import IMAGENET_NORMALIZATION, Normalization
-from ofa_pipeline.data.prepare import DatasetOptions, prepare_dataset
+from ofa_pipeline.data.options import DatasetOptions
+from ofa_pipeline.data.prepare import prepare_dataset
 from ofa_pipeline.data.splits import SPLIT_NAMES, SplitName
 from ofa_pipeline.data.transforms import Augmentation, augment, resize_normalize
 
