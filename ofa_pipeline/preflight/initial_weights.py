@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 WHAT = "initial weights"
 _STAGE = "import_weights"
+_PIN = " (write @sha256: and these digits behind the name, and no other file is taken)"
 
 
 def look_at_initial_weights(subject: Subject) -> Iterator[Finding]:
@@ -39,7 +40,7 @@ def look_at_initial_weights(subject: Subject) -> Iterator[Finding]:
     yield Finding(
         WHAT,
         f"{source}: of {found.network.num_classes} classes, fits the space; SHA-256 {found.sha256}"
-        f"{'' if source.sha256 else ', behind @sha256: no other file is taken'}",
+        f"{'' if source.sha256 else _PIN}",
     )
 
 
