@@ -80,6 +80,9 @@ def _pass_signals_on(parent_pid: int) -> None:
         os.killpg(0, signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, pass_on)
+    # A run in the background of a script inherits that Ctrl-C is ignored; what the run itself
+    # sends to the stage has to arrive all the same.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     end_with_parent(parent_pid)
 
 

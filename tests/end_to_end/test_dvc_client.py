@@ -189,8 +189,13 @@ class Recorder(Watcher):
 
 
 @pytest.mark.parametrize(("reason", "code"), [(KeyboardInterrupt(), 130), (SystemExit(143), 143)])
-def test_stopped_run_lets_the_stage_end_and_starts_no_other(finished, monkeypatch, reason, code):
+def test_stopped_run_lets_the_stage_end_and_starts_no_other(
+    finished, monkeypatch, request, reason, code
+):
     monkeypatch.setenv("OFA_TOY_SECONDS", "60")
+    # What a run inherits that a script has put into the background.
+    ignored = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, ignored))
     with DvcClient(finished) as dvc:
         watcher = Recorder()
         stopper = threading.Thread(target=lambda: (watcher.reported.wait(60), dvc.stop(reason)))
