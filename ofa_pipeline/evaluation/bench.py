@@ -40,7 +40,7 @@ class AccuracyBench:
 
         Args:
             dataset: The prepared dataset.
-            weights: Of the supernet.
+            weights: Weights of the supernet.
             calibration_images: At most all of the calibration split.
             batch_size: Images a forward pass.
         """

@@ -26,7 +26,7 @@ class FoundWeights:
     source: WeightsSource
     network: Supernet | Subnet
     sha256: str
-    """Of the weight file."""
+    """SHA-256 of the weight file."""
     class_names: tuple[str, ...] | None
     """By label; None where the source does not say them."""
 

@@ -21,7 +21,7 @@ def save_predictor(
     """Write a fitted predictor; equal predictors give equal bytes.
 
     Args:
-        predictor: Of one of `predictor_kinds`.
+        predictor: A predictor of one of `predictor_kinds`.
         folder: Where its files go.
         settings: That it was built with, where they are not the default ones: it is fitted again
             with the same.

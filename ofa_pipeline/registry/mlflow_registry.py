@@ -248,7 +248,7 @@ class MlflowRegistry:
         leaves out here the next registration mends.
 
         Args:
-            model_name: Of a registered model of ours.
+            model_name: Name of a registered model of ours.
 
         Raises:
             RegistryError: If the registry refuses.

@@ -24,7 +24,7 @@ def load_knowledge(
 
     Args:
         space: That is searched.
-        profile: Of the device.
+        profile: Profile of the device.
         predictor: Its artifact.
         accuracy: The artifact of the measured subnets.
 
@@ -66,7 +66,7 @@ class MeasuredWorld:
         """Measure nothing yet.
 
         Args:
-            bench: Of the supernet.
+            bench: Bench of the supernet.
             open_device: Returns the device; called once, when something is to be measured.
             log: What an interrupted search has measured.
             executor: Where accuracies are computed.

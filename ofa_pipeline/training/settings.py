@@ -34,9 +34,9 @@ def phase_of(
     """Return a phase.
 
     Args:
-        name: Of the phase.
+        name: Name of the phase.
         params: Its entry in params.yaml.
-        space: Of the supernet; the phase trains a part of it.
+        space: Space of the supernet; the phase trains a part of it.
         steps_per_epoch: Updates that a pass over the images makes.
 
     Raises:

@@ -88,7 +88,7 @@ def test_params_check_says_what_it_looked_at_and_what_is_wrong(cli, tmp_path):
     assert f"no source: image_folder must be a folder of class folders, {tmp_path}/nope" in out
     assert "ok device cpu-pytorch: pytorch" in out
     assert "not checked: that every image can be decoded" in out
-    assert "nope is nothing" in err
+    assert "nope does not exist" in err
     assert err.count("\n") == 1
 
 
