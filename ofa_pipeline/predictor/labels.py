@@ -60,7 +60,7 @@ def validation_columns(
     """Return the columns of `ofa_pipeline.tables.CROSS_VALIDATION_SCHEMA`.
 
     Args:
-        space: That the subnets are of.
+        space: The space of the subnets.
         validation: Validation of the predictor that was chosen.
         compared: The rows that it was validated on, see `load_compared_subnets`.
     """

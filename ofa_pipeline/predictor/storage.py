@@ -23,7 +23,7 @@ def save_predictor(
     Args:
         predictor: A predictor of one of `predictor_kinds`.
         folder: Where its files go.
-        settings: That it was built with, where they are not the default ones: it is fitted again
+        settings: Its settings, where they are not the default ones: it is fitted again
             with the same.
 
     Raises:

@@ -49,7 +49,7 @@ class Ledger:
         Args:
             path: Path of the journal, in a folder named after all that the measurements depend
                 on; no other process may write it.
-            space: That the subnets are of.
+            space: The space of the subnets.
             name: Name of the study, for people.
             reporter: Told of damaged lines, and of the progress of `measure_all`.
             stopwatch: Stopwatch of the stage.

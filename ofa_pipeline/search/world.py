@@ -23,7 +23,7 @@ def load_knowledge(
     """Return the predictor, the subnets that it learned from, and the latency model.
 
     Args:
-        space: That is searched.
+        space: The space that is searched.
         profile: Profile of the device.
         predictor: Its artifact.
         accuracy: The artifact of the measured subnets.

@@ -100,7 +100,7 @@ def tuning_plan(
 
     Args:
         special: Where epochs or rate are ``auto``, they follow from the supernet's training.
-        recipe: That the supernet was trained by.
+        recipe: The recipe that the supernet was trained by.
         dataset: With the images.
         trained: Summary of the final supernet's manifest.
 
