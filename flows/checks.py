@@ -20,7 +20,7 @@ def check_run(root: Path, params: Params, *, reads_images: bool = True) -> None:
 
     Args:
         root: The workspace.
-        params: Of it.
+        params: Params of the workspace.
         reads_images: Whether the source of images is looked at, too.
 
     Raises:

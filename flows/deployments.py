@@ -20,11 +20,6 @@ class Deployment:
     is_scheduled: bool = False
     """Whether `schedule` of params.yaml starts it; else somebody does."""
 
-    @property
-    def entrypoint(self) -> str:
-        """The flow as `prefect.yaml` names it: file and function."""
-        return f"{self.module.replace('.', '/')}.py:{self.flow}"
-
 
 DEPLOYMENTS = (
     Deployment(

@@ -38,8 +38,8 @@ def prefect_server(root: Path, *, port: int | None = None) -> Iterator["PrefectS
 
     Args:
         root: The workspace.
-        port: Of the server with its user interface and its clean-up services; None for a server
-            that only records, on any free port.
+        port: Port of the server with its user interface and its clean-up services; None for a
+            server that only records, on any free port.
     """
     with_interface = port is not None
     server = PrefectServer(root, port or _free_port(), with_interface=with_interface)

@@ -46,7 +46,7 @@ class PrefectSettings:
         """Return what counts of a setting; None where nobody has set it.
 
         Args:
-            name: Of its environment variable, in capitals.
+            name: Name of its environment variable, in capitals.
         """
         for where, values in self.sources:
             if values.get(name) is not None:
@@ -58,7 +58,7 @@ def read_settings(environment: Mapping[str, str], *, folder: Path | None = None)
     """Read what the user has told Prefect about its server and its home.
 
     Args:
-        environment: Of the process.
+        environment: Environment of the process.
         folder: Where ``.env`` and the files of the project are looked for; by default the
             current one, as for Prefect.
 

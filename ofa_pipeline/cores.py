@@ -13,7 +13,7 @@ def usable_cores(root: Path = Path("/")) -> int:
     for whatever else runs.
 
     Args:
-        root: Of the file system; another one in tests.
+        root: Root of the file system; another one in tests.
     """
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
@@ -65,7 +65,7 @@ def _folders(mount: Path, *, mounted: str, path: str) -> list[Path]:
     Args:
         mount: Where it is mounted.
         mounted: The group that is seen there: in a container its own, not the root.
-        path: Of the group, from the root.
+        path: Path of the group, from the root.
     """
     inside = Path(path)
     if inside.is_relative_to(mounted) and ".." not in inside.parts:

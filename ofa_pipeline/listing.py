@@ -53,7 +53,7 @@ class SourceFiles:
     folder: Path | None
     """A folder, or the only file; None where there are no files of the user."""
     note: str = ""
-    """Why there are none."""
+    """Why there are no files."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -253,7 +253,7 @@ def last_listing(folder: Path, params: object, reporter: Reporter) -> Manifest |
 
     Args:
         folder: The artifact of the stage list_source.
-        params: Of the stage; those of another source differ.
+        params: Params of the stage; those of another source differ.
         reporter: Told of a damaged one.
     """
     if not (folder / Layout.MANIFEST).exists():
@@ -271,10 +271,10 @@ def describe_listing(listing: Listing, path: Path, before: Manifest | None, fold
     """Return how many files there are, and what differs from the last listing.
 
     Args:
-        listing: Of now.
+        listing: What is listed now.
         path: Its file.
         before: Manifest of the last listing, see `last_listing`.
-        folder: Of the last listing.
+        folder: Folder of the last listing.
     """
     count = f"{listing.num_files:,} file{'s' * (listing.num_files != 1)}"
     if before is None:

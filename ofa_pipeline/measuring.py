@@ -39,9 +39,9 @@ class MeasurementLog(ResumeLog):
         """Read what an earlier process measured.
 
         Args:
-            path: Of the file, in a folder named after everything that the measurements depend on.
+            path: Path of the file, in a folder named after all that the measurements depend on.
             reporter: Told of damaged lines, and of the progress of `measure_all`.
-            stopwatch: Of the stage.
+            stopwatch: Stopwatch of the stage.
         """
         super().__init__(path, reporter=reporter)
         self.reporter = reporter
@@ -71,7 +71,7 @@ def measure_all(
         build: Returns what measures one task, see `ofa_pipeline.compute.Executor.run`.
         log: What was measured earlier; every new row is added as it arrives.
         executor: Where to measure.
-        label: Of the progress.
+        label: Names the progress.
         shown: Keys of the rows whose values are shown with the progress.
 
     Raises:

@@ -58,8 +58,8 @@ def keep_warnings(
 
     Args:
         warnings: What was found; None where nothing was.
-        writer: Of the artifact.
-        reporter: Of the stage.
+        writer: Writer of the artifact.
+        reporter: Reporter of the stage.
     """
     found = [warning for warning in warnings if warning is not None]
     for warning in found:
@@ -85,7 +85,7 @@ def warnings_in(manifest: Manifest, folder: Path) -> tuple[RunWarning, ...]:
     """Return the warnings that a manifest keeps.
 
     Args:
-        manifest: Of the artifact.
+        manifest: Manifest of the artifact.
         folder: Where it lies, for messages.
 
     Raises:

@@ -188,7 +188,7 @@ def write_table(path: Path, schema: pa.Schema, columns: Mapping[str, Any]) -> No
     """Write a Parquet file, whole or not at all.
 
     Args:
-        path: Of the file; its folder is made when it is missing.
+        path: Path of the file; its folder is made when it is missing.
         schema: The columns in order, with units and kinds.
         columns: Values of each column: a list, a numpy array or an Arrow array. All have the
             same length.

@@ -31,7 +31,7 @@ class WeightsSource:
     name: str
     """Id, path or ``NAME/VERSION``; relative paths are meant from the workspace."""
     sha256: str | None = None
-    """Of the weight file, 64 hexadecimal digits; None: whatever is found there."""
+    """SHA-256 of the weight file, 64 hexadecimal digits; None: whatever is found there."""
 
     def __str__(self) -> str:
         """Return it as messages name it."""

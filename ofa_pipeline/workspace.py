@@ -161,7 +161,7 @@ def create_workspace(root: Path, *, preset: str | None = None) -> tuple[Path, ..
 
     Args:
         root: The folder; made when it is not there.
-        preset: Of ``presets/``, whose sections replace those of params.yaml.
+        preset: Name of a file in ``presets/``, whose sections replace those of params.yaml.
 
     Returns:
         What was written.

@@ -62,7 +62,7 @@ class Layout:
     PREDICTOR_ARRAYS: ClassVar[str] = "predictor.npz"
     REPORT_PAGE: ClassVar[str] = "report.html"
     SUPERNET: ClassVar[str] = "supernet.safetensors"
-    """Of a phase, and of the weights that the first starts from."""
+    """Weights of a phase, and those that the first phase starts from."""
     WEIGHTS: ClassVar[str] = "weights.safetensors"
     """The calibrated subnet of a bundle, before batch norm is folded."""
 

@@ -12,7 +12,7 @@ from ofa_pipeline.artifacts.layout import Layout
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError, shorten, shown
 
 FORMAT = 1
-"""Of manifests. It is not written, because the digests of all artifacts would change."""
+"""Format number of manifests. It is not written, because the digests of all artifacts would change."""
 _FORMAT_KEY = "format"
 _DIGEST_KEY = "digest"
 _KINDS: Mapping[str, tuple[type, ...]] = {

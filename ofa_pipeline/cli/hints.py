@@ -31,7 +31,7 @@ def program(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
     """Return how the user calls the program, quoted for a shell.
 
     Args:
-        arguments: Of the process, its own name first.
+        arguments: Arguments of the process, its own name first.
         environment: Holds what an outer process found out.
     """
     if PROGRAM_VARIABLE in environment:

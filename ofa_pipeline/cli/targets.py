@@ -57,7 +57,7 @@ def find_target(
     Args:
         name: A bundle folder, ``models:/MODEL/VERSION``, a supernet file of ours, the id of one
             of the reference's supernets, or the name of a published network.
-        arch: Of a supernet: ``largest``, ``smallest``, or an architecture as JSON.
+        arch: Subnet of a supernet: ``largest``, ``smallest``, or an architecture as JSON.
         checkpoint: Weights of a reference's supernet or published network instead of the cache.
         resolution_px: Image size instead of the network's own.
         workspace: Whose registry is meant.

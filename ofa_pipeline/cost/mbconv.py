@@ -23,7 +23,7 @@ def count_mbconv(
 
     Args:
         tally: Is added to.
-        space: Of MBConv blocks.
+        space: A space of MBConv blocks.
         genes: Shape (architectures, genes).
         num_classes: Length of the logits.
         resolutions_px: Image sizes, shape (architectures,).

@@ -23,7 +23,7 @@ def count_resnet(
 
     Args:
         tally: Is added to.
-        space: Of bottleneck blocks.
+        space: A space of bottleneck blocks.
         genes: Shape (architectures, genes).
         num_classes: Length of the logits.
         resolutions_px: Image sizes, shape (architectures,).

@@ -64,7 +64,7 @@ class Tally:
         """Add a convolution with batch norm.
 
         Args:
-            kind: Of layer.
+            kind: Kind of layer.
             channels: In and out. For a depthwise convolution the input channels of each group
                 are 1.
             side_px: Height and width of the output.

@@ -17,8 +17,8 @@ def evaluation_crop(side_px: int, resolution_px: int) -> tuple[int, slice]:
     """Return the side that a square image is resized to, and the rows and columns that are kept.
 
     Args:
-        side_px: Of the image.
-        resolution_px: Of the network's input.
+        side_px: Side of the image.
+        resolution_px: Side of the network's input.
 
     Source:
         Once-for-All's ImageNet transform: ``Resize(ceil(r / 0.875)), CenterCrop(r)``.

@@ -131,7 +131,7 @@ class Split:
 
         Args:
             batch_size: Images a batch.
-            seed: Of the order.
+            seed: Seed of the order.
             epoch: Another epoch, another order.
             start_batch: Begin with this batch, as if those before it had been taken.
             drop_last: Leave out a last batch that is smaller than the others.
@@ -232,7 +232,7 @@ def open_dataset(folder: Path, *, memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT
 
     Args:
         folder: The artifact.
-        memory_limit_bytes: Of the decoded images of each split; larger splits are streamed.
+        memory_limit_bytes: Limit of the decoded images of each split; larger splits are streamed.
 
     Raises:
         MissingArtifactError: If the artifact or one of its files is not there.

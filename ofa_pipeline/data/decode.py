@@ -79,7 +79,7 @@ def decode_image(content: bytes, *, value_range: ValueRange | None = None) -> Im
     """Decode an image file to mode ``L`` or ``RGB``, upright.
 
     Args:
-        content: Of an image file in any format that Pillow reads.
+        content: Bytes of an image file in any format that Pillow reads.
         value_range: As for `decode_source_image`.
 
     Raises:
@@ -95,7 +95,7 @@ def decode_stored(
     """Decode an image file as a dataset of this size was decoded, to mode ``L`` or ``RGB``.
 
     Args:
-        content: Of an image file in any format that Pillow reads.
+        content: Bytes of an image file in any format that Pillow reads.
         image_size_px: Shorter side that the dataset stores: a large JPEG is decoded at a part
             of its size, as in `decode_source_image`.
         value_range: As for `decode_source_image`.
@@ -112,7 +112,7 @@ def decode_source_image(
     """Decode an image file of a source.
 
     Args:
-        content: Of an image file in any format that Pillow reads.
+        content: Bytes of an image file in any format that Pillow reads.
         at_least_px: Shorter side that is enough: a JPEG of four times as much and more is
             decoded at a half, a quarter or an eighth of its size, never below twice this.
         value_range: Values that become 0 and 255 where a channel has more than 8 bits, those
@@ -196,7 +196,7 @@ def upright_eight_bits(image: Image.Image, *, value_range: ValueRange | None = N
     """Return an opened image in mode ``L`` or ``RGB``, upright.
 
     Args:
-        image: Of Pillow, in any mode.
+        image: Image of Pillow, in any mode.
         value_range: As for `decode_source_image`.
 
     Raises:
@@ -329,7 +329,7 @@ def square_pixels(
     """Decode an image for training and evaluation.
 
     Args:
-        content: Of the image file.
+        content: Bytes of the image file.
         side_px: Height and width of the result.
         value_range: As for `decode_source_image`.
         as_stored: Decode a file of a source as `decode_stored` does.

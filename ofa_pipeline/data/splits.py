@@ -16,7 +16,7 @@ from ofa_pipeline.errors import DatasetError
 
 SplitName = Literal["train", "calibration", "selection", "test"]
 SPLIT_NAMES: tuple[SplitName, ...] = get_args(SplitName)
-TRAIN, CALIBRATION, SELECTION, TEST = range(len(SPLIT_NAMES))
+TRAIN = SPLIT_NAMES.index("train")
 DRAWN = -1
 """Code of an image whose split the source leaves open."""
 LEFT_OUT = -2
@@ -63,8 +63,8 @@ def assign_splits(
 
     Args:
         images: The usable images.
-        fractions: Of the images that are divided, for each split that is drawn; the rest goes
-            to train.
+        fractions: Shares of the images that are divided, for each split that is drawn; the rest
+            goes to train.
         class_names: For messages.
 
     Raises:

@@ -98,7 +98,7 @@ def group_passed(fate: Fate, files: Iterable[tuple[str, str]]) -> list[Passed]:
     """Count files by the reason why they are in no split.
 
     Args:
-        fate: Of all of them.
+        fate: What became of all of them.
         files: Path and reason of each. Reasons that differ in numbers only are one.
     """
     reasons: dict[str, str] = {}

@@ -33,8 +33,8 @@ GRAY_WEIGHTS = (0.299, 0.587, 0.114)
 def resize_normalize(images: Tensor, *, resolution_px: int, normalization: Normalization) -> Tensor:
     """Transform images for evaluation.
 
-    Images of fewer than `LARGE_IMAGE_PX` pixels a side are resized whole: in small images there
-    is nothing to crop away. Larger ones get what ImageNet models are evaluated with: resize to
+    Images of fewer than `LARGE_IMAGE_PX` pixels a side are resized whole: small images are
+    not cropped. Larger ones are transformed as ImageNet models are evaluated: resize to
     ``ceil(r / 0.875)``, crop the middle ``r``.
 
     Args:
@@ -106,7 +106,7 @@ def random_boxes(count: int, side: int, generator: torch.Generator) -> tuple[Ten
 
     Args:
         count: Number of boxes, N.
-        side: Of the square images, in pixels.
+        side: Side of the square images, in pixels.
         generator: On the CPU.
 
     Returns:

@@ -33,9 +33,9 @@ NUM_SESSIONS = 2
 PRECISION = 0.015
 """Half width of the confidence interval, relative, that ends a measurement."""
 PATIENCE_S = 0.3
-"""CPU time after which there are no further sessions, whatever the precision."""
+"""CPU time after which no further session begins, whatever the precision."""
 MAX_WAIT = 2.5
-"""Wall time after which there are none, as a multiple, where others have the core."""
+"""Wall time after which none begins, as a multiple of it, where other processes have the core."""
 CALIBRATION_S = 1.5
 """How long a reference network without a known latency is watched at first."""
 QUIET_QUANTILE = 0.25

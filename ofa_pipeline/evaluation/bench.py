@@ -40,7 +40,7 @@ class AccuracyBench:
 
         Args:
             dataset: The prepared dataset.
-            weights: Of the supernet.
+            weights: Weights of the supernet.
             calibration_images: At most all of the calibration split.
             batch_size: Images a forward pass.
         """
@@ -99,7 +99,7 @@ def evaluator_of(
         calibration_images: At most all of the calibration split.
         batch_size: Images a forward pass.
         evaluation_images: The first ones of the split; None: all of them.
-        split: That accuracy is measured on.
+        split: The split that accuracy is measured on.
     """
     device = compute_device()
     return SubnetEvaluator(

@@ -60,6 +60,6 @@ def chance_level(labels: Sequence[int]) -> float:
     """Return the accuracy of always answering the most frequent class, at least 1 / classes.
 
     Args:
-        labels: Of the images that accuracy is measured on, at least one.
+        labels: Labels of the images that accuracy is measured on, at least one.
     """
     return float(np.bincount(labels).max() / len(labels))

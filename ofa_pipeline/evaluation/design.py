@@ -24,7 +24,7 @@ def initial_design(space: SearchSpace, *, num_archs: int, num_classes: int, seed
         space: Where to draw from.
         num_archs: Architectures of the design; fewer if the space has fewer.
         num_classes: For the MACs.
-        seed: Of the draws.
+        seed: Seed of the draws.
 
     Returns:
         Canonical genes without repeats, shape (architectures, genes), ascending by MACs.

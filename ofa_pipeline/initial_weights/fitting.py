@@ -70,9 +70,9 @@ def fit_to_space(
 
     Args:
         found: What the source holds.
-        space: Of params.yaml.
-        class_names: Of the dataset, by label.
-        seed: Of a new classifier.
+        space: The space of params.yaml.
+        class_names: Names of the classes of the dataset, by label.
+        seed: Seed of a new classifier.
 
     Raises:
         CheckpointError: If the weights do not fit; see `check_fit`.

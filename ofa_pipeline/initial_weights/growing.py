@@ -22,7 +22,7 @@ def grow_subnet(subnet: Subnet, space: SearchSpace, *, seed: int) -> dict[str, T
     Args:
         subnet: With statistics, of the same backbone and block groups, nowhere larger.
         space: What it grows into.
-        seed: Of the random weights.
+        seed: Seed of the random weights.
 
     Returns:
         Every entry of the supernet's state, with the classifier of the subnet.

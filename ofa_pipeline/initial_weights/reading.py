@@ -26,7 +26,7 @@ class FoundWeights:
     source: WeightsSource
     network: Supernet | Subnet
     sha256: str
-    """Of the weight file."""
+    """SHA-256 of the weight file."""
     class_names: tuple[str, ...] | None
     """By label; None where the source does not say them."""
 
@@ -48,7 +48,7 @@ def read_weights(
     Args:
         source: What params.yaml names.
         root: The workspace: relative paths are meant from there, and the registry is its own.
-        space: That of params.yaml, whose names and shapes a checkpoint of the reference must have.
+        space: Space of params.yaml; a checkpoint of the reference must fit its names and shapes.
         reporter: Is told of a download.
 
     Raises:

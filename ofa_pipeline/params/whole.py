@@ -123,18 +123,6 @@ class Params(Section):
             )
         return self
 
-    def previous_phase(self, phase: str) -> str | None:
-        """Return the phase that `phase` starts from; None for the first.
-
-        Raises:
-            ParamsError: If there is no such phase.
-        """
-        names = list(self.phases)
-        if phase not in names:
-            raise ParamsError(f"unknown phase {phase!r}.{suggest(phase, names)}")
-        index = names.index(phase)
-        return names[index - 1] if index else None
-
     def device(self, name: str) -> DeviceParams:
         """Return a device card.
 

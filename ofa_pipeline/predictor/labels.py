@@ -60,8 +60,8 @@ def validation_columns(
     """Return the columns of `ofa_pipeline.tables.CROSS_VALIDATION_SCHEMA`.
 
     Args:
-        space: That the subnets are of.
-        validation: Of the predictor that was chosen.
+        space: The space of the subnets.
+        validation: Validation of the predictor that was chosen.
         compared: The rows that it was validated on, see `load_compared_subnets`.
     """
     archs = space.archs(validation.genes)
@@ -89,7 +89,7 @@ def predictor_report(
     """Return how far to trust the predictor that was chosen, beside the other kinds.
 
     Args:
-        validations: Of every kind.
+        validations: Validations of every kind.
         chosen: One of them.
         curve: Errors of the chosen kind by the number of subnets that it learned from.
         label_noise: Standard deviation of a label, a fraction.

@@ -48,7 +48,7 @@ class Perceptron:
 
         Args:
             ran: What it computed.
-            rows: Of which inputs.
+            rows: Which inputs.
         """
         slopes = (ran.hidden[-1][rows] > 0) * self._turned[-1]
         for turned, hidden in zip(self._turned[-2:0:-1], ran.hidden[-2::-1], strict=True):

@@ -71,7 +71,7 @@ class Trace(Protocol):
         adds. Slopes of a skipped block are what its choices add once it runs.
 
         Args:
-            rows: Of which subnets.
+            rows: Which subnets.
         """
         ...
 

@@ -21,9 +21,9 @@ def save_predictor(
     """Write a fitted predictor; equal predictors give equal bytes.
 
     Args:
-        predictor: Of one of `predictor_kinds`.
+        predictor: A predictor of one of `predictor_kinds`.
         folder: Where its files go.
-        settings: That it was built with, where they are not the default ones: it is fitted again
+        settings: Its settings, where they are not the default ones: it is fitted again
             with the same.
 
     Raises:

@@ -31,7 +31,7 @@ class Validation:
     fold: IntArray
     report: PredictionReport
     settings: Settings = field(default_factory=dict)
-    """Of the predictor where they are not the default ones."""
+    """Settings of the predictor that differ from its defaults."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,10 +76,10 @@ def cross_validate(
 
     Args:
         subnets: Distinct measured subnets.
-        kind: Of the predictor.
+        kind: Kind of the predictor.
         folds: As many as subnets at most.
-        seed: Of the folds and the predictors.
-        settings: Of the predictor, see `build_predictor`; the default ones when left out.
+        seed: Seed of the folds and the predictors.
+        settings: Settings of the predictor, see `build_predictor`; the default ones when left out.
 
     Raises:
         ParamsError: If there are fewer subnets than would leave two to learn from.

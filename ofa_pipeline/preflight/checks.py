@@ -39,7 +39,7 @@ def look(params: "Params", root: Path) -> Iterator[Finding]:
     """Look at everything; what is wrong is a finding, too, and does not stop the rest.
 
     Args:
-        params: Of the workspace.
+        params: Params of the workspace.
         root: The workspace.
     """
     subject = Subject(params, root)
@@ -54,7 +54,7 @@ def check_before_work(params: "Params", root: Path, *, reads_images: bool = True
     """Check everything that a run needs.
 
     Args:
-        params: Of the workspace.
+        params: Params of the workspace.
         root: The workspace.
         reads_images: Whether the run may prepare the images; where a device is added to a
             supernet that is there, they need not be here.

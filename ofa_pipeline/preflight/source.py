@@ -79,9 +79,9 @@ def _path(root: Path, given: str) -> Path:
 
 def _count_folder(root: Path) -> _Count:
     if not root.is_dir():
-        found = "a file" if root.exists() else "nothing"
+        found = "is a file" if root.exists() else "does not exist"
         raise DatasetError(
-            f"image_folder must be a folder of class folders, {root} is {found}. Correct "
+            f"image_folder must be a folder of class folders, {root} {found}. Correct "
             "dataset.source; relative paths are meant from the workspace."
         )
     folders, files = _listed(root)
@@ -156,8 +156,8 @@ def _count_rows(path: Path) -> tuple[str, int | None]:
     """Return the rows of Parquet files, by their footers."""
     if not path.exists():
         raise DatasetError(
-            f"parquet must be a Parquet file or a folder of them, {path} is nothing. Correct "
-            "dataset.source; relative paths are meant from the workspace."
+            f"parquet must be a Parquet file or a folder of them, {path} does not exist. "
+            "Correct dataset.source; relative paths are meant from the workspace."
         )
     if path.is_dir():
         _listed(path)  # that it may be read

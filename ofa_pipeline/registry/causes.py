@@ -118,7 +118,7 @@ def explain(error: BaseException, address: str) -> tuple[str, str]:
 
     Args:
         error: As MLflow, SQLAlchemy or the network raised it.
-        address: Of the registry.
+        address: Address of the registry.
     """
     texts = [_text_of(link) for link in _chain(error)]
     reason = mask_secrets(texts[0]).rstrip(".")

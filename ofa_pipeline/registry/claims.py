@@ -110,7 +110,7 @@ def is_in_flight(tags: Mapping[str, str], *, since_s: float) -> bool | None:
     """Whether something that is not complete is still being written; None when that is unknown.
 
     Args:
-        tags: Of a LoggedModel or a run.
+        tags: Tags of a LoggedModel or a run.
         since_s: When it was made, seconds since 1970: all that an earlier version tells.
     """
     claim = Claim.from_tag(tags.get(CLAIM_TAG, ""))

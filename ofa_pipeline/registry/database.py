@@ -46,7 +46,7 @@ def ensure_database(path: Path) -> None:
     Quick when it does. Whatever else is done is said in a line of the log.
 
     Args:
-        path: Of the file; its folder is made where it is not there.
+        path: Path of the file; its folder is made where it is not there.
 
     Raises:
         RegistryError: If it cannot be, or if it is of another program or a newer MLflow.

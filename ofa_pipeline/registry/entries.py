@@ -42,7 +42,7 @@ def read_entries(folder: Path, *, names: ModelNames) -> tuple[Entry, ...]:
 
     Args:
         folder: With the bundles and their index.
-        names: Of registered models.
+        names: Names of registered models.
 
     Raises:
         MissingArtifactError: If the index is not there.
@@ -97,9 +97,9 @@ def run_notes(
 
     Args:
         device: Whose subnets are registered.
-        manifest: Of their artifact.
+        manifest: Manifest of their artifact.
         entries: What is registered; at least one.
-        warnings: Of their artifact.
+        warnings: Warnings of their artifact.
     """
     texts = "\n".join(warning.text for warning in warnings)
     noted = {"ofa.warnings": shorten(texts, TAG_LENGTH)} if texts else {}

@@ -58,7 +58,7 @@ class MlflowRegistry:
 
         Args:
             tracking_uri: As MLflow takes it.
-            experiment: That registrations are logged in; look-ups see all experiments of ours.
+            experiment: Where registrations are logged; look-ups see all experiments of ours.
             artifacts: URI where a new experiment keeps its files; None lets the server decide.
             home: Returns the dataset of the workspace that asks, None outside of one; called by
                 look-ups that name no dataset.
@@ -248,7 +248,7 @@ class MlflowRegistry:
         leaves out here the next registration mends.
 
         Args:
-            model_name: Of a registered model of ours.
+            model_name: Name of a registered model of ours.
 
         Raises:
             RegistryError: If the registry refuses.

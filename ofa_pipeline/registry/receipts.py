@@ -52,7 +52,7 @@ def missing_receipts(layout: Layout, params: Params, device: str) -> tuple[str, 
     although its inputs are the same. Without receipts nothing is claimed, and the result is empty.
 
     Args:
-        layout: Of the workspace.
+        layout: Layout of the workspace.
         params: Name the experiment.
         device: The device of the receipts.
 

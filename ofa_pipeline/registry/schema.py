@@ -97,7 +97,7 @@ def _judge(path: Path, connection: sqlite3.Connection) -> DatabaseFinding:
     if is_torn or (revision == latest_revision() and not names >= TABLES):
         return DatabaseFinding(DatabaseState.HALF_MADE, revision, has_entries)
     if revision != latest_revision():
-        # One that was just begun looks like an old one; without entries there is nothing to keep.
+        # One that was just begun looks like an old one; without entries it may be made anew.
         state = DatabaseState.OLDER if has_entries else DatabaseState.HALF_MADE
         return DatabaseFinding(state, revision, has_entries)
     return DatabaseFinding(DatabaseState.WHOLE, revision, has_entries)

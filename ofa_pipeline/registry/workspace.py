@@ -28,7 +28,7 @@ def open_registry(workspace: Path, *, experiment: str = "once-for-all") -> Mlflo
     Args:
         workspace: Holds ``mlflow.db`` and ``mlruns`` unless ``MLFLOW_TRACKING_URI`` names another
             registry.
-        experiment: That registrations are logged in.
+        experiment: Where registrations are logged.
 
     Raises:
         RegistryError: If the workspace was moved and its registry cannot be brought along.

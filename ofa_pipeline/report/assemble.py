@@ -63,7 +63,7 @@ def report_folders(
     """Return where the artifacts of a workspace lie.
 
     Args:
-        layout: Of the workspace.
+        layout: Layout of the workspace.
         phases: Names, in order.
         devices: Names.
     """
@@ -91,7 +91,7 @@ def load_contents(folders: ReportFolders, *, title: str) -> ReportContents:
 
     Args:
         folders: Where the artifacts lie.
-        title: Of the page.
+        title: Title of the page.
 
     Raises:
         MissingArtifactError: If an artifact or one of its files is not there.

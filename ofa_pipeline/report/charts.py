@@ -130,7 +130,7 @@ def draw_chart(
         x: Horizontal axis.
         y: Vertical axis.
         description: What a reader who cannot see the chart should know.
-        height: Of the whole chart in its own units; the width is `WIDTH`.
+        height: Height of the whole chart in its own units; the width is `WIDTH`.
 
     Returns:
         One ``<svg>`` element.

@@ -316,7 +316,7 @@ def proportion_interval(share: float, *, count: int) -> Interval:
 
     Args:
         share: Observed, in [0, 1].
-        count: Of independent trials, at least 1.
+        count: Number of independent trials, at least 1.
 
     Source:
         Wilson 1927, the score interval: unlike the normal one it stays within [0, 1].

@@ -26,7 +26,7 @@ def load_stage_cost(seconds: Path, source: Source, *, stage: str, item: str | No
     Args:
         seconds: The folder of all seconds.
         source: The artifact.
-        stage: That made it.
+        stage: The stage that made it.
         item: Its phase or device.
     """
     folder = seconds / stage / item if item else seconds / stage

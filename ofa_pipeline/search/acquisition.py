@@ -62,7 +62,7 @@ def propose(
         std: Its standard deviation.
         within: Which architecture meets which budget, shape (architectures, budgets).
         is_taken: Not to be chosen (again).
-        count: Of all budgets together, at most.
+        count: How many for all budgets together, at most.
     """
     taken = is_taken.copy()
     rows: list[int] = []

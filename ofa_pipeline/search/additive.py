@@ -64,7 +64,7 @@ def additive_part(space: SearchSpace, score: Score, *, seed: int = 0) -> Additiv
     Args:
         space: Without elastic width, since a width would change what its blocks cost.
         score: The quantity.
-        seed: Of the architectures on which the sum is checked.
+        seed: Seed of the architectures on which the sum is checked.
 
     Raises:
         ArchError: If the space has elastic width.
@@ -84,7 +84,7 @@ def fit_additive(
         genes: Where the sum should be good, shape (architectures, genes).
         values: The quantity there, shape (architectures,).
         score: The quantity, to check the sum with.
-        seed: Of the architectures on which the sum is checked.
+        seed: Seed of the architectures on which the sum is checked.
 
     Raises:
         ArchError: If the space has elastic width.

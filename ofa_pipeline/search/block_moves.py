@@ -85,7 +85,7 @@ class BlockMoves:
 
         Args:
             genes: Canonical, shape (architectures, genes).
-            slopes: Of the gain by each choice of each gene, shape (architectures, choices).
+            slopes: Slopes of the gain by each choice of each gene, shape (architectures, choices).
             prices: Gain that a unit of cost is worth, shape (architectures,): chooses the blocks
                 that a deeper architecture would run.
         """

@@ -69,7 +69,7 @@ def picks_document(result: VerifiedSearch, *, accuracy_noise: float) -> Picks:
     """Return what a search found, for its artifact.
 
     Args:
-        result: Of predict, verify, refit.
+        result: Result of predict, verify, refit.
         accuracy_noise: Standard deviation of a measured accuracy, a fraction.
     """
     return Picks(

@@ -54,7 +54,7 @@ def search_guided(
     Args:
         estimates: The space, and accuracy and latency of its architectures.
         budgets_ms: Upper limits, in any order, repeats allowed.
-        settings: Of the evolution.
+        settings: Settings of the evolution.
         reporter: Told the best accuracy of each generation.
         seeds: Further architectures to start from.
 

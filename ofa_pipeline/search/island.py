@@ -35,8 +35,8 @@ class Island:
 
         Args:
             problem: Gain, costs and budgets.
-            limits: Of each niche, the budgets first, shape (niches, costs).
-            rng: Of everything that is drawn.
+            limits: Limits of each niche, the budgets first, shape (niches, costs).
+            rng: Source of everything that is drawn.
             population: Children a generation.
             elite: Architectures that each niche keeps.
         """

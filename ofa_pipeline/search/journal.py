@@ -18,7 +18,7 @@ def open_journal(path: Path, reporter: Reporter) -> JournalStorage:
     kill is only the last. Optuna would refuse such a file, or write on behind the torn line.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
         reporter: Told of damage; the file is then kept beside as it was found.
     """
     path.parent.mkdir(parents=True, exist_ok=True)

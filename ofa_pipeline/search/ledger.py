@@ -47,12 +47,12 @@ class Ledger:
         """Read what an earlier process measured, or begin a study.
 
         Args:
-            path: Of the journal, in a folder named after everything that the measurements depend
+            path: Path of the journal, in a folder named after all that the measurements depend
                 on; no other process may write it.
-            space: That the subnets are of.
-            name: Of the study, for people.
+            space: The space of the subnets.
+            name: Name of the study, for people.
             reporter: Told of damaged lines, and of the progress of `measure_all`.
-            stopwatch: Of the stage.
+            stopwatch: Stopwatch of the stage.
         """
         self.rows: dict[str, Row] = {}
         self.reporter = reporter

@@ -20,7 +20,7 @@ def crossed_over(
         space: The space of the genes.
         first: Parents, shape (architectures, genes).
         second: Their partners, of the same shape.
-        rng: Of the choices.
+        rng: Source of the random choices.
     """
     by_gene = space.crossover(first, second, rng)
     group_of_gene = _group_of_gene(space)
@@ -49,7 +49,7 @@ def promising_pairs(
     Args:
         problem: Gain and costs.
         genes: One architecture, shape (1, genes).
-        limits: Of its costs, shape (costs,).
+        limits: Limits of its costs, shape (costs,).
         count: Pairs to return, at most.
     """
     changes = one_gene_changes(problem.space, genes)

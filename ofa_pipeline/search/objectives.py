@@ -72,7 +72,7 @@ def check_budgets(budgets: Sequence[float], *, name: str) -> tuple[float, ...]:
 
     Args:
         budgets: In any order.
-        name: Of the quantity, for the error message.
+        name: Name of the quantity, for the error message.
 
     Raises:
         ParamsError: If no budget is given, or one is not a positive number.

@@ -96,8 +96,8 @@ class Niches:
         Args:
             limits: Upper limits of the costs, shape (niches, costs).
             empty: What every niche starts with.
-            size: Of each niche.
-            front_size: Of the front; the most crowded points are dropped beyond it.
+            size: Size of each niche.
+            front_size: Size of the front; the most crowded points are dropped beyond it.
         """
         self.limits = limits
         self.members = [empty] * len(limits)

@@ -33,9 +33,9 @@ def tune_kinds(
 
     Args:
         subnets: Measured subnets.
-        validations: Of the kinds with their default settings.
-        folds: Of the cross-validation; the same for all settings.
-        seed: Of sampler, folds and predictors.
+        validations: Validations of the kinds with their default settings.
+        folds: Folds of the cross-validation; the same for all settings.
+        seed: Seed of sampler, folds and predictors.
         reporter: Told of each setting that was tried.
 
     Raises:

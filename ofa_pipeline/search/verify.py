@@ -49,7 +49,7 @@ class RealWorld(Protocol):
 
         Args:
             archs: Each once.
-            label: Of the progress.
+            label: Names the progress.
         """
         ...
 

@@ -23,8 +23,8 @@ def load_knowledge(
     """Return the predictor, the subnets that it learned from, and the latency model.
 
     Args:
-        space: That is searched.
-        profile: Of the device.
+        space: The space that is searched.
+        profile: Profile of the device.
         predictor: Its artifact.
         accuracy: The artifact of the measured subnets.
 
@@ -66,7 +66,7 @@ class MeasuredWorld:
         """Measure nothing yet.
 
         Args:
-            bench: Of the supernet.
+            bench: Bench of the supernet.
             open_device: Returns the device; called once, when something is to be measured.
             log: What an interrupted search has measured.
             executor: Where accuracies are computed.

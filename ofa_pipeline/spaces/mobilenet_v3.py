@@ -76,14 +76,14 @@ def mobilenet_v3_small_images(  # noqa: PLR0913 - the shape of a network, all by
 
     Args:
         stem_stride: Stride of the stem convolution; 1 keeps the full resolution.
-        stem_channels: Of the stem and the static first block.
+        stem_channels: Channels of the stem and the static first block.
         group_channels: Output channels of each block group.
         group_strides: Stride of the first block of each group.
-        head_channels: Of the 1x1 convolutions before and after global pooling.
+        head_channels: Channels of the 1x1 convolutions before and after global pooling.
         resolutions_px: Image sizes that subnets may use.
         depths: Numbers of blocks that a group may run.
-        kernel_sizes: Of the depthwise convolutions.
-        expand_ratios: Of the MBConv blocks.
+        kernel_sizes: Sizes of the depthwise convolutions.
+        expand_ratios: Ratios of the MBConv blocks.
 
     Raises:
         ArchError: If a list of choices is empty, unsorted or has repeats.

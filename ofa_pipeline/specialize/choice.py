@@ -45,7 +45,7 @@ def choose(
     """Give each budget the first of its candidates that meets it by measurement.
 
     Args:
-        candidates: Of each budget.
+        candidates: Candidates for each budget.
         meets: Measures an architecture against a budget in milliseconds.
         describe: Latency of an architecture that was measured, for messages.
 

@@ -15,7 +15,7 @@ def trace_lineage(workspace: Path, paths: Iterable[str]) -> dict[str, str]:
 
     Args:
         workspace: The artifacts lie below it.
-        paths: Of artifact folders, relative to the workspace.
+        paths: Paths of artifact folders, relative to the workspace.
 
     Returns:
         Digests by path relative to the workspace, sorted.
@@ -44,7 +44,7 @@ def trace_phases(layout: Layout, last: str) -> list[str]:
     """Return the names of the phases that a supernet was trained by, in order.
 
     Args:
-        layout: Of the workspace.
+        layout: Layout of the workspace.
         last: The phase that left the supernet.
     """
     phases = [last]

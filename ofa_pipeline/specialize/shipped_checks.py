@@ -40,7 +40,7 @@ def check_digests(folder: Path, names: Iterable[str]) -> None:
 
     Args:
         folder: The bundle; without a ``card.json`` no digest is compared.
-        names: Of the files.
+        names: Names of the files.
 
     Raises:
         MissingArtifactError: If a file is not there.

@@ -81,7 +81,7 @@ def tuning_rounds(epochs: int, learning_rate: float) -> tuple[Schedule, ...]:
     """Return the rounds of a fine-tuning: a short one that shows whether it pays, and the rest.
 
     Args:
-        epochs: Of all rounds together; 0 gives none.
+        epochs: Epochs of all rounds together; 0 gives none.
         learning_rate: At the start of each round.
     """
     first = max(1, round(epochs * _FIRST_ROUND))
@@ -100,7 +100,7 @@ def tuning_plan(
 
     Args:
         special: Where epochs or rate are ``auto``, they follow from the supernet's training.
-        recipe: That the supernet was trained by.
+        recipe: The recipe that the supernet was trained by.
         dataset: With the images.
         trained: Summary of the final supernet's manifest.
 

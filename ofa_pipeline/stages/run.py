@@ -41,7 +41,7 @@ _BESIDE = "beside"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageContext:
-    """In what a stage is run: where files lie, all params, its item, where to report."""
+    """What a stage is run in: where files lie, all params, its item, where to report."""
 
     layout: Layout
     params: "Params"
@@ -68,8 +68,8 @@ class StageRun:
     stopwatch: Stopwatch
     """Runs while the stage does; to be noted wherever the stage saves its work."""
     beside: Path = Path()
-    """Of a timed stage: folder for what is worth keeping but differs from run to run. It is there
-    again after a kill; its files end beside the seconds, see `Stage.writes_seconds`."""
+    """Folder of a timed stage for what is worth keeping but differs from run to run. It is kept
+    over a kill; its files end beside the seconds, see `Stage.writes_seconds`."""
 
     @classmethod
     def begin(cls, stage: Stage, context: StageContext, stopwatch: Stopwatch) -> "StageRun":

@@ -26,7 +26,7 @@ def build_supernet(
         space: What is elastic, and the network around it.
         num_classes: Length of the logits.
         dropout: Probability before the classifier.
-        seed: Of the weights.
+        seed: Seed of the weights.
     """
     network = empty_supernet(space, num_classes=num_classes, dropout=dropout)
     return initialize(network, seed=seed)
@@ -42,7 +42,7 @@ def build_subnet(
         arch: The architecture.
         num_classes: Length of the logits.
         dropout: Probability before the classifier.
-        seed: Of the weights.
+        seed: Seed of the weights.
 
     Raises:
         ArchError: If the architecture is not of the space.
@@ -81,7 +81,7 @@ def initialize(network: Network, *, seed: int) -> Network:
 
     Args:
         network: Built on the meta device; elastic or plain, with the names of this package.
-        seed: Of the weights.
+        seed: Seed of the weights.
     """
     generator = torch.Generator().manual_seed(seed)
     # Not Module.to_empty: that imports torch's compiler, which takes seconds.

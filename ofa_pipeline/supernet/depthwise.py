@@ -28,7 +28,7 @@ def depthwise_conv2d(x: Tensor, weight: Tensor, *, stride: int) -> Tensor:
     Args:
         x: Features, shape (N, C, H, W).
         weight: Kernels, shape (C, 1, K, K), K odd.
-        stride: Of the convolution.
+        stride: Stride of the convolution.
     """
     if x.device.type == "cpu" and weight.shape[-1] > FAST_COLUMNS and weight.requires_grad:
         result: Tensor = _DepthwiseConv.apply(x, weight, stride)

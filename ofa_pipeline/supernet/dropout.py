@@ -37,7 +37,7 @@ def dropout(x: Tensor, probability: float, *, training: bool) -> Tensor:
 
     Args:
         x: Any shape.
-        probability: Of each feature to be zeroed, in [0, 1).
+        probability: Probability of each feature to be zeroed, in [0, 1).
         training: Whether to do anything.
     """
     if not training or probability == 0:

@@ -18,7 +18,7 @@ def extract_subnet(supernet: Supernet, arch: Arch) -> Subnet:
 
     Args:
         supernet: Left as it is.
-        arch: Of the supernet's space.
+        arch: An architecture of the supernet's space.
 
     Raises:
         ArchError: If the architecture is not of the space.

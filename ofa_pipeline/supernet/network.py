@@ -91,7 +91,7 @@ class MBConvSupernet(nn.Module):
         Args:
             images: Shape (N, 3, H, W), normalized. The caller resizes them; the network itself
                 works at any size.
-            arch: Of this space.
+            arch: An architecture of this space.
 
         Returns:
             Logits, shape (N, classes).

@@ -108,7 +108,7 @@ class ResNetSupernet(nn.Module):
 
         Args:
             images: Shape (N, 3, H, W), normalized, of any size.
-            arch: Of this space.
+            arch: An architecture of this space.
 
         Returns:
             Logits, shape (N, classes).

@@ -44,8 +44,8 @@ def check_supernet(
 
     Args:
         supernet: As it was read.
-        space: That is wanted.
-        num_classes: That are wanted.
+        space: The space that is wanted.
+        num_classes: How many are wanted.
         path: Where it comes from, for the error message.
         remake: The command that trains it, for the error message.
 

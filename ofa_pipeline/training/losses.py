@@ -13,8 +13,8 @@ def soft_cross_entropy(logits: Tensor, target_logits: Tensor) -> Tensor:
     """Return the cross-entropy against a teacher's softmax, averaged over the batch.
 
     Args:
-        logits: Of the student, shape (N, K).
-        target_logits: Of the teacher, shape (N, K); no gradient flows into them.
+        logits: Logits of the student, shape (N, K).
+        target_logits: Logits of the teacher, shape (N, K); no gradient flows into them.
 
     Source:
         Hinton et al. 2015 (arXiv:1503.02531), section 2, at temperature 1 as the reference does.

@@ -34,9 +34,9 @@ def phase_of(
     """Return a phase.
 
     Args:
-        name: Of the phase.
+        name: Name of the phase.
         params: Its entry in params.yaml.
-        space: Of the supernet; the phase trains a part of it.
+        space: Space of the supernet; the phase trains a part of it.
         steps_per_epoch: Updates that a pass over the images makes.
 
     Raises:
@@ -73,7 +73,7 @@ def trained_so_far(phase: Phase, previous: Mapping[str, Any] | None) -> dict[str
     """Return what fine-tuning goes by: epochs of all phases so far, and the rate of the first.
 
     Args:
-        phase: That was trained last.
+        phase: The phase that was trained last.
         previous: Summary of the phase before it; None for the first.
     """
     so_far = {"total_epochs": 0, "first_learning_rate": phase.schedule.learning_rate}

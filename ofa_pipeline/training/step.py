@@ -138,7 +138,7 @@ class TrainingStep:
 
         Args:
             batch: Images and labels.
-            number: Of the step, counted from the start of the phase.
+            number: Number of the step, counted from the start of the phase.
 
         Returns:
             The loss, averaged over the subnets.

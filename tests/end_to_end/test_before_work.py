@@ -11,7 +11,7 @@ from tests.support.workspace import read_params, run_command, write_params
 @pytest.mark.parametrize(
     ("source", "environment", "message"),
     [
-        ("image_folder:nope", {}, "nope is nothing"),
+        ("image_folder:nope", {}, "nope does not exist"),
         ("fashion_mnist_sample", {"PREFECT_API_URL": "http://127.0.0.1:9/api"}, "Prefect's server"),
         ("fashion_mnist_sample", {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}, "MLflow server"),
     ],

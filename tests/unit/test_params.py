@@ -267,17 +267,8 @@ def test_missing_file_says_where_to_look(tmp_path):
         load_params(tmp_path / "params.yaml")
 
 
-def test_previous_phase_is_the_one_before():
+def test_unknown_device_suggests_the_nearest():
     params = load_params(SHIPPED)
-    names = list(params.phases)
-    assert params.previous_phase(names[0]) is None
-    assert params.previous_phase(names[1]) == names[0]
-
-
-def test_unknown_phase_and_device_suggest_the_nearest():
-    params = load_params(SHIPPED)
-    with pytest.raises(ParamsError, match="Did you mean 'largest'"):
-        params.previous_phase("largests")
     with pytest.raises(ParamsError, match=r"Did you mean .*'cpu-pytorch'"):
         params.device("cpu-pytorc")
 

@@ -68,13 +68,13 @@ def test_what_was_looked_at_is_said_with_its_value(tmp_path):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("image_folder:nope", "nope is nothing"),
+        ("image_folder:nope", "nope does not exist"),
         ("image_folder:file", "file is a file"),
         ("image_folder:flat", "it has no folders"),
         ("image_folder:hollow", "folders are empty"),
         ("image_folder:~nobody-here/x", "no such user"),
-        ("image_folder:/proc/1/nope", "is nothing"),
-        ("parquet:nope.parquet", "is nothing"),
+        ("image_folder:/proc/1/nope", "does not exist"),
+        ("parquet:nope.parquet", "does not exist"),
         ("parquet:file", "must be a Parquet file"),
         ("parquet:flat", "must hold Parquet files"),
         ("torchvision:CIFAR11", "Did you mean 'CIFAR10'"),

@@ -54,8 +54,8 @@ class ImageFolderSource:
                 look like splits and are not understood.
         """
         if not root.is_dir():
-            found = "a file" if root.exists() else "nothing"
-            raise DatasetError(f"image_folder must be a folder of class folders, {root} is {found}")
+            found = "is a file" if root.exists() else "does not exist"
+            raise DatasetError(f"image_folder must be a folder of class folders, {root} {found}")
         self._root = root
         self._above = keys_above(root)
         skipped: list[SkippedFile] = []

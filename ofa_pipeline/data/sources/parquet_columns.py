@@ -48,7 +48,7 @@ class ParquetColumns:
 
     Attributes:
         path: The file.
-        class_names: Of the schema metadata, in the order of the labels; None where it has none.
+        class_names: Names in the schema metadata, in the order of the labels; None without any.
         num_rows: Rows of the file.
     """
 

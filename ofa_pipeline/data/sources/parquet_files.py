@@ -59,7 +59,7 @@ def find_parquet_files(path: Path) -> FoundFiles:
     if path.is_file():
         return FoundFiles((NamedFile(path, path.name, None, ""),), ())
     if not path.is_dir():
-        raise DatasetError(f"parquet must be a Parquet file or a folder of them, {path} is nothing")
+        raise DatasetError(f"parquet must be a Parquet file or a folder of them, {path} is neither")
     files, skipped = [], []
     for file in _walk(path):
         shown = file.relative_to(path).as_posix().encode(errors="surrogateescape")

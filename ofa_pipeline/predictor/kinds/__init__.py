@@ -40,7 +40,7 @@ def build_predictor(
     Args:
         space: The space of the architectures.
         kind: One of `predictor_kinds`.
-        seed: Of whatever the method draws.
+        seed: Seed of whatever the method draws.
         settings: Instead of the default ones, by their names in `tunable_settings`.
 
     Raises:

@@ -111,7 +111,7 @@ def test_name_that_is_not_utf8_is_shown_with_escapes(tmp_path):
 
 
 def test_missing_folder_is_an_error(tmp_path):
-    with pytest.raises(DatasetError, match=r"must be a folder of class folders, .* is nothing"):
+    with pytest.raises(DatasetError, match=r"must be a folder of class folders, .* does not exist"):
         ImageFolderSource(tmp_path / "nowhere")
 
 

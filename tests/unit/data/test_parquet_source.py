@@ -82,7 +82,7 @@ def test_row_without_bytes_fails_when_it_is_read(tmp_path):
 
 
 def test_missing_path_is_an_error(tmp_path):
-    with pytest.raises(DatasetError, match="is nothing"):
+    with pytest.raises(DatasetError, match="is neither"):
         ParquetSource(tmp_path / "no.parquet")
 
 

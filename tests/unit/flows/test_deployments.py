@@ -21,7 +21,7 @@ def test_file_says_what_the_table_says():
         {
             "name": row.name,
             "description": row.description,
-            "entrypoint": row.entrypoint,
+            "entrypoint": f"{row.module.replace('.', '/')}.py:{row.flow}",
             "parameters": {"workspace": ".", **row.parameters},
             **({"schedules": when} if row.is_scheduled else {}),
             "concurrency_limit": {"limit": RUNS_AT_A_TIME, "collision_strategy": WHEN_ONE_RUNS},
