@@ -8,15 +8,14 @@ from hypothesis import strategies as st
 from ofa_pipeline.data.splits import (
     DRAWN,
     LEFT_OUT,
-    SELECTION,
     SPLIT_NAMES,
-    TEST,
     TRAIN,
     UsableImages,
     assign_splits,
 )
 from ofa_pipeline.errors import DatasetError
 
+SELECTION, TEST = SPLIT_NAMES.index("selection"), SPLIT_NAMES.index("test")
 FRACTIONS = {"test": 0.2, "selection": 0.2, "calibration": 0.1}
 
 
