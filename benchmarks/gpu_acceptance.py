@@ -34,7 +34,7 @@ from torch import nn
 
 import ofa_pipeline.data
 from ofa_pipeline.arch import SearchSpace
-from ofa_pipeline.data import Batch
+from ofa_pipeline.data import Batch, Normalization
 from ofa_pipeline.evaluation import CalibratedTeacher, SubnetEvaluator
 from ofa_pipeline.spaces import mobilenet_v3_small_images, reference_space
 from ofa_pipeline.supernet import Supernet, build_supernet, extract_subnet
@@ -52,7 +52,7 @@ from ofa_pipeline.training import (
 )
 from ofa_pipeline.training.step import TrainingStep
 
-MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+NORMALIZATION = Normalization(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 NUM_CLASSES = 10
 BATCH = 64
 LOGITS_TOLERANCE = 1e-4
@@ -141,7 +141,7 @@ def random_images(count: int, side_px: int) -> TrainingImages:
 def training_images(images: torch.Tensor, labels: torch.Tensor) -> TrainingImages:
     """Return images to train on."""
     split: Any = MemorySplit(images, labels)
-    return TrainingImages(split=split, mean=MEAN, std=STD)
+    return TrainingImages(split=split, normalization=NORMALIZATION)
 
 
 def recipe(*, batch_size: int = BATCH) -> Recipe:
@@ -252,9 +252,14 @@ def teacher_statistics() -> Result:
     supernet = build_supernet(space, num_classes=NUM_CLASSES, seed=0).to(device)
     split: Any = random_images(256, 32).split
     evaluator = SubnetEvaluator(
-        supernet=supernet, calibration=split, evaluation=split, mean=MEAN, std=STD, batch_size=64,
-        calibration_images=256, device=str(device),
-    )  # fmt: skip
+        supernet=supernet,
+        calibration=split,
+        evaluation=split,
+        normalization=NORMALIZATION,
+        batch_size=64,
+        calibration_images=256,
+        device=str(device),
+    )
     images = next(iter(evaluator.images(32)))[0]
     subnet = extract_subnet(supernet, space.largest)
     with float32():
@@ -356,7 +361,7 @@ def no_synchronization() -> Result:
 
 
 def flat_memory() -> Result:
-    """Compare the memory in use after 50 and after 500 steps."""
+    """Compare the memory in use after 50 and after 300 steps."""
     with stepping(small_space(), 32, batch=BATCH, per_step=3) as update:
         for _ in range(50):
             update()
@@ -422,9 +427,14 @@ def three_epochs() -> Result:
         train_phase(supernet, phase, images=data, recipe=recipe())
         held_out: Any = MemorySplit(test, labels[8000:])
         evaluator = SubnetEvaluator(
-            supernet=supernet, calibration=data.split, evaluation=held_out, mean=MEAN, std=STD,
-            batch_size=500, calibration_images=600, device=str(name),
-        )  # fmt: skip
+            supernet=supernet,
+            calibration=data.split,
+            evaluation=held_out,
+            normalization=NORMALIZATION,
+            batch_size=500,
+            calibration_images=600,
+            device=str(name),
+        )
         found = [evaluator.evaluate(a).accuracy_top1 for a in (space.largest, space.smallest)]
         accuracies[name.type] = [round(accuracy, 4) for accuracy in found]
     worst = max(abs(a - b) for a, b in zip(*accuracies.values(), strict=True))

@@ -1,15 +1,17 @@
 """Which accuracies are measured, and how much each of them may be off."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.cost import estimate_cost
-from ofa_pipeline.documents import AccuracyNoise
 from ofa_pipeline.evaluation.bench import AccuracyTask
 from ofa_pipeline.tables import arch_columns
+
+if TYPE_CHECKING:
+    from ofa_pipeline.documents import AccuracyNoise
 
 NUM_NOISE_SUBNETS = 5
 """Subnets, spread over the design, whose accuracy is measured with further calibration draws."""
@@ -31,8 +33,13 @@ def plan_accuracy_tasks(archs: Sequence[Arch], *, num_repeats: int) -> list[Accu
     return [*(AccuracyTask(arch=arch) for arch in archs), *repeats]
 
 
-def label_noise(tasks: Sequence[AccuracyTask], rows: Sequence[Mapping[str, Any]]) -> AccuracyNoise:
+def label_noise(
+    tasks: Sequence[AccuracyTask], rows: Sequence[Mapping[str, Any]]
+) -> "AccuracyNoise":
     """Return the standard deviation of a label, from repeats and from the number of images."""
+    # Evaluation runs where pydantic is missing, as training does.
+    from ofa_pipeline.documents import AccuracyNoise
+
     groups: dict[str, list[float]] = {}
     for task, row in zip(tasks, rows, strict=True):
         groups.setdefault(task.arch.arch_id, []).append(row["accuracy_top1"])
