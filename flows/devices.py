@@ -4,15 +4,16 @@ from prefect import flow
 
 from flows.checks import check_run
 from flows.dvc_client import Watcher
+from flows.names import address_of, name_of_flow_run
 from flows.pipeline import open_workspace, serve_devices
 from flows.results import show_results
-from flows.stages import address_of, bring_up_to_date
+from flows.stages import bring_up_to_date
 from ofa_pipeline.errors import ManifestMismatchError
 from ofa_pipeline.params import Params, load_params
 from ofa_pipeline.registry import begin_registry
 
 
-@flow(name="add-device", validate_parameters=False)
+@flow(name="add-device", flow_run_name=name_of_flow_run, validate_parameters=False)
 def add_devices(workspace: str, devices: list[str]) -> None:
     """Serve some devices of params.yaml from the supernet that is there.
 

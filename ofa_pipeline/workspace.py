@@ -234,6 +234,9 @@ _WRITTEN_BY_RUNS = (
     "/.dvc/cache/",
     "/.dvc/tmp/",
     "/.dvc/config.local",
+    "/dvc_plots/",
+    "/.venv/",
+    ".env",  # of Prefect and MLflow: holds passwords
     "__pycache__/",
 )
 

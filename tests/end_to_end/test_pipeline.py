@@ -2,6 +2,9 @@
 
 import json
 import re
+import shutil
+import sqlite3
+import subprocess
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -33,7 +36,49 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 def by_flow(tmp_path_factory):
     """A workspace after `ofa-pipeline run`, and what that printed."""
     root = tiny_workspace(tmp_path_factory.mktemp("flow"))
-    return root, run_command("ofa-pipeline", "run", workspace=root, **ONE_THREAD)
+    shown = run_command(
+        "ofa-pipeline", "run", workspace=root, PYTHONWARNINGS="default", **ONE_THREAD
+    )
+    return root, shown
+
+
+def test_run_ends_without_warnings_of_python(by_flow):
+    _, shown = by_flow
+    assert "never awaited" not in shown.stderr
+    assert re.findall(r"\w+Warning", shown.stderr) == []
+
+
+def test_prefect_s_records_say_what_ran(by_flow):
+    root, _ = by_flow
+    with sqlite3.connect(root / ".prefect" / "prefect.db") as records:
+        flow_runs = {name for (name,) in records.execute("SELECT name FROM flow_run")}
+        task_runs = {name for (name,) in records.execute("SELECT name FROM task_run")}
+        artifacts = {key for (key,) in records.execute("SELECT key FROM artifact")}
+    records.close()
+    assert flow_runs == {f"{root.name}: whole pipeline"}
+    assert f"{root.name}: search@cpu-onnxruntime" in task_runs
+    assert all(name.startswith(f"{root.name}: ") for name in task_runs)
+    assert artifacts == {f"progress-{root.name}", f"summary-{root.name}"}
+
+
+def test_git_takes_settings_and_results_in_brief_and_nothing_else(by_flow):
+    root, _ = by_flow
+    (root / ".env").write_text("PREFECT_API_KEY=secret")
+    subprocess.run(["git", "init", "--quiet"], cwd=root, check=True)
+    try:
+        # Nobody's own excludes: those of the workspace have to do.
+        own = ["git", "-c", "core.excludesFile="]
+        subprocess.run([*own, "add", "-A"], cwd=root, check=True)
+        listed = subprocess.run([*own, "ls-files"], cwd=root, check=True, capture_output=True)
+    finally:
+        shutil.rmtree(root / ".git")
+    taken = {name for name in listed.stdout.decode().split() if not is_code(name)}
+    settings = {".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml"}
+    assert taken - {".dvc/.gitignore"} == {*settings, "dvc.lock", "images.parquet"}
+
+
+def is_code(name):
+    return name.startswith("ofa_pipeline/")  # a copy here, elsewhere a link that is ignored
 
 
 def test_run_prints_every_subnet_and_the_report(by_flow):
