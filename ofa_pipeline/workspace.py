@@ -148,8 +148,17 @@ def _describe_holder(role: str) -> dict[str, Any]:
 
 
 def checkout_folder() -> Path:
-    """Return the folder that the package lies in: of the clone, for a normal set-up."""
+    """Return the folder that the package lies in: the clone, or ``site-packages``."""
     return Path(__file__).resolve().parent.parent
+
+
+def files_to_start_from() -> Path:
+    """Return the folder with the files that a workspace starts from.
+
+    In a clone that is its top; a wheel has them in the package (``setup.py``).
+    """
+    shipped = Path(__file__).resolve().with_name("workspace_files")
+    return shipped if shipped.is_dir() else checkout_folder()
 
 
 def create_workspace(root: Path, *, preset: str | None = None) -> tuple[Path, ...]:
@@ -170,13 +179,13 @@ def create_workspace(root: Path, *, preset: str | None = None) -> tuple[Path, ..
         ParamsError: If there is no such preset, or the folder has a params.yaml already.
         OfaPipelineError: If the files to start from are not beside the package.
     """
-    source = checkout_folder()
+    source = files_to_start_from()
     params = _with_preset(source, root, preset) if preset is not None else None
     missing = [name for name in _WORKSPACE_FILES if not (source / name).is_file()]
     if missing:
         raise OfaPipelineError(
             f"{source} must hold {', '.join(missing)} to start a workspace from. "
-            "Install the package from its clone: make setup"
+            "Install the package again: make setup in a clone of it, or its wheel."
         )
     root.mkdir(parents=True, exist_ok=True)
     written = []
@@ -187,7 +196,7 @@ def create_workspace(root: Path, *, preset: str | None = None) -> tuple[Path, ..
             (root / name).write_text(text)
             written.append(root / name)
     if not (root / "ofa_pipeline").exists():
-        (root / "ofa_pipeline").symlink_to(source / "ofa_pipeline")
+        (root / "ofa_pipeline").symlink_to(Path(__file__).resolve().parent)
         written.append(root / "ofa_pipeline")
     if _keep_out_of_git(root):
         written.append(root / ".gitignore")
