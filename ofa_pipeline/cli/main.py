@@ -12,6 +12,7 @@ from ofa_pipeline.cli import (
     checkpoints,
     doctor,
     evaluate,
+    lookups,
     params,
     pipeline,
     predict,
@@ -53,7 +54,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 for group in (
-    *(pipeline, subnets, pull, predict, search, evaluate),
+    *(pipeline, subnets, lookups, pull, predict, search, evaluate),
     *(zoo, checkpoints, params, doctor, verify),
 ):
     group.add_commands(app)

@@ -18,6 +18,14 @@ from ofa_pipeline.documents.accuracy import (
     PredictorReport,
     StoredPredictor,
 )
+from ofa_pipeline.documents.answers import (
+    ComparisonAnswer,
+    Difference,
+    ExplanationAnswer,
+    FrontAnswer,
+    RegisteredFigures,
+    SubnetAnswer,
+)
 from ofa_pipeline.documents.base import (
     Document,
     Part,
@@ -40,7 +48,6 @@ from ofa_pipeline.documents.bundle import (
     Runs,
     SpentSeconds,
     SubnetDescription,
-    Verdict,
 )
 from ofa_pipeline.documents.dataset import ClassNames, PixelStatistics
 from ofa_pipeline.documents.latency import (
@@ -53,7 +60,9 @@ from ofa_pipeline.documents.latency import (
     LatencyModelReport,
     LatencyReport,
     MeasurementNoise,
+    Quantile,
     ReferenceSubnet,
+    Verdict,
 )
 from ofa_pipeline.documents.registry import Receipt, Receipts
 from ofa_pipeline.documents.search import (
@@ -76,12 +85,16 @@ __all__ = [
     "Card",
     "CardFigures",
     "ClassNames",
+    "ComparisonAnswer",
     "ComputeCost",
     "DeviceCard",
     "DeviceProfile",
+    "Difference",
     "Document",
+    "ExplanationAnswer",
     "FinetuningCost",
     "FittedLatency",
+    "FrontAnswer",
     "LatencyCertificate",
     "LatencyCosts",
     "LatencyFigures",
@@ -97,13 +110,16 @@ __all__ = [
     "PixelStatistics",
     "PredictionReport",
     "PredictorReport",
+    "Quantile",
     "Receipt",
     "Receipts",
     "ReferenceSubnet",
+    "RegisteredFigures",
     "RunnerUp",
     "Runs",
     "SpentSeconds",
     "StoredPredictor",
+    "SubnetAnswer",
     "SubnetDescription",
     "UnnumberedDocument",
     "Verdict",
