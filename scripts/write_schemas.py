@@ -34,6 +34,7 @@ MODELS: Mapping[str, type[Any]] = {
 """By the name of the file; manifest and summary are dataclasses, but have schemas all the same."""
 ANSWERS: Mapping[str, type[Any]] = {
     "answer_best.json": documents.SubnetAnswer,
+    "answer_certificate.json": documents.SubnetCertificate,
     "answer_compare.json": documents.ComparisonAnswer,
     "answer_explain.json": documents.ExplanationAnswer,
     "answer_front.json": documents.FrontAnswer,

@@ -49,6 +49,11 @@ from ofa_pipeline.documents.bundle import (
     SpentSeconds,
     SubnetDescription,
 )
+from ofa_pipeline.documents.certificate import (
+    BudgetCertificate,
+    DeviceCertificate,
+    SubnetCertificate,
+)
 from ofa_pipeline.documents.dataset import ClassNames, PixelStatistics
 from ofa_pipeline.documents.latency import (
     DeviceCard,
@@ -76,6 +81,7 @@ from ofa_pipeline.documents.search import (
 __all__ = [
     "AccuracyFigures",
     "AccuracyNoise",
+    "BudgetCertificate",
     "BudgetChoice",
     "BudgetVerdict",
     "BundleEntry",
@@ -88,6 +94,7 @@ __all__ = [
     "ComparisonAnswer",
     "ComputeCost",
     "DeviceCard",
+    "DeviceCertificate",
     "DeviceProfile",
     "Difference",
     "Document",
@@ -120,6 +127,7 @@ __all__ = [
     "SpentSeconds",
     "StoredPredictor",
     "SubnetAnswer",
+    "SubnetCertificate",
     "SubnetDescription",
     "UnnumberedDocument",
     "Verdict",

@@ -99,6 +99,15 @@ class LatencyMeasurement(LatencyFigures):
             }
         )
 
+    @property
+    def stability(self) -> float:
+        """Share of the calls that count, times p50 over p95.
+
+        It is 1 where nothing disturbed a call and all took the same.
+        """
+        num_calls = max(self.num_runs + self.num_dropped_runs, 1)
+        return self.num_runs / num_calls * min(self.p50_ms / self.p95_ms, 1.0)
+
     def meets(self, budget_ms: float) -> bool:
         """Tell whether the whole confidence interval of the median is within the budget."""
         return self.ci_high_ms <= budget_ms

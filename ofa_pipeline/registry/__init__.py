@@ -10,6 +10,7 @@ from ofa_pipeline.registry.answers import (
     subnet_answer,
     values_of,
 )
+from ofa_pipeline.registry.certificates import certify_bundle, certify_version
 from ofa_pipeline.registry.choosing import HomeDataset, dataset_label
 from ofa_pipeline.registry.comparison import ComparableSubnets, Explanation, accuracy_noise
 from ofa_pipeline.registry.entries import ModelNames, read_entries, run_notes
@@ -55,6 +56,8 @@ __all__ = [
     "accuracy_noise",
     "begin_registry",
     "budget_alias",
+    "certify_bundle",
+    "certify_version",
     "check_reachable",
     "check_registry",
     "comparison_answer",

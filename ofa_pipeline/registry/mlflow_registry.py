@@ -5,6 +5,7 @@ next; how many processes and machines register at once without harm is told in `
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -215,6 +216,14 @@ class MlflowRegistry:
             )
         check_files(bundles[0], subnet, where=self._mlflow.where)
         return bundles[0]
+
+    def registered_at(self, subnet: RegisteredSubnet) -> datetime:
+        """Return when a version was registered; see `SubnetRegistry.registered_at`."""
+        with self._mlflow.explained(f"look up {subnet.model_uri}"):
+            version = self._mlflow.client.get_model_version(
+                subnet.record.model_name, str(subnet.version)
+            )
+        return datetime.fromtimestamp((version.creation_timestamp or 0) / 1000, UTC)
 
     # ---- registration ------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -169,5 +170,13 @@ class SubnetRegistry(Protocol):
 
         Raises:
             RegistryError: If its files are gone, or are not those that were registered.
+        """
+        ...
+
+    def registered_at(self, subnet: RegisteredSubnet) -> datetime:
+        """Return when a version was registered, by the clock of the registry.
+
+        Raises:
+            RegistryError: If the version is gone.
         """
         ...

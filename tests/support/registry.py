@@ -4,6 +4,7 @@ import math
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,7 @@ class InMemoryRegistry:
         self._subnets: list[RegisteredSubnet] = []
         self._bundles: dict[tuple[str, int], Path] = {}
         self.runs: list[RunNotes] = []
+        self.time = datetime.now(UTC)
         self._lookups = Lookups(
             lambda: Snapshot(self._subnets[::-1]), home=lambda: self.home, where="memory"
         )
@@ -303,6 +305,11 @@ class InMemoryRegistry:
         """Copy the bundle."""
         source = self._bundles[subnet.record.model_name, subnet.version]
         return Path(shutil.copytree(source, folder / "bundle"))
+
+    def registered_at(self, subnet: RegisteredSubnet) -> datetime:
+        """Return the time that the test sets."""
+        del subnet
+        return self.time
 
 
 class SubnetRegistryContract:
