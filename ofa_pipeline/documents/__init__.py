@@ -69,7 +69,7 @@ from ofa_pipeline.documents.latency import (
     ReferenceSubnet,
     Verdict,
 )
-from ofa_pipeline.documents.registry import Receipt, Receipts
+from ofa_pipeline.documents.registry import Receipt, Receipts, budget_alias
 from ofa_pipeline.documents.search import (
     Candidate,
     PickedSubnet,
@@ -132,5 +132,6 @@ __all__ = [
     "UnnumberedDocument",
     "Verdict",
     "VerificationReport",
+    "budget_alias",
     "read_document",
 ]

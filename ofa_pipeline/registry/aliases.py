@@ -6,10 +6,11 @@ than the noise of a measured accuracy, so that measuring the same again deploys 
 
 from collections.abc import Mapping, Sequence
 
+from ofa_pipeline.documents import budget_alias
 from ofa_pipeline.registry.choosing import of_digest
 from ofa_pipeline.registry.comparison import ComparableSubnets, figures_on, is_clearly_better
 from ofa_pipeline.registry.questions import Question
-from ofa_pipeline.registry.record import RegisteredSubnet, budget_alias
+from ofa_pipeline.registry.record import RegisteredSubnet
 
 
 def alias_targets(
