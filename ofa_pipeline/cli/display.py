@@ -18,6 +18,7 @@ _WIDEST = 100
 """Most characters of a line: longer ones are hard to read."""
 _MINUTE_S = 60
 _HOUR_S = 3600
+_DAY_S = 86400
 
 
 class Display:
@@ -111,12 +112,14 @@ def progress_text(event: ProgressEvent) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """Return a duration for people: ``8 s``, ``12 min``, ``3.4 h``."""
+    """Return a duration for people: ``8 s``, ``12 min``, ``3.4 h``, ``5.1 days``."""
     if seconds < 1.5 * _MINUTE_S:
         return f"{seconds:.0f} s"
     if seconds < 1.5 * _HOUR_S:
         return f"{seconds / _MINUTE_S:.0f} min"
-    return f"{seconds / _HOUR_S:.1f} h"
+    if seconds < 1.5 * _DAY_S:
+        return f"{seconds / _HOUR_S:.1f} h"
+    return f"{seconds / _DAY_S:.1f} days"
 
 
 def _metrics(event: ProgressEvent) -> str:
