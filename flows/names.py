@@ -6,10 +6,7 @@ from typing import Any
 
 import prefect.runtime
 
-
-def address_of(stage: str, item: str | None = None) -> str:
-    """Return the name of a stage as DVC has it."""
-    return stage if item is None else f"{stage}@{item}"
+from ofa_pipeline.planning import address_of
 
 
 def artifact_key(kind: str, root: Path) -> str:
