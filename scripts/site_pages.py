@@ -14,6 +14,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from nbconvert import MarkdownExporter
 
 ROOT = Path(__file__).resolve().parent.parent
 TOP_PAGES = {
@@ -22,6 +23,7 @@ TOP_PAGES = {
     "CHANGELOG.md": "CHANGELOG.md",
 }
 """Pages at the top of the repository, and where they lie in the site."""
+TOUR, TOUR_PAGE, TOUR_PICTURES = "examples/tour.ipynb", "tour.md", "pictures/tour"
 PACKAGES = ("ofa_pipeline", "flows")
 LINK = re.compile(r"(?P<before>\]\(|\bsrc=\")(?P<target>[^)\s\"]+)(?P<after>\)|\")")
 DIRECTIVE = re.compile(r"^<!-- (?:walk: .*|/?demo) -->\n", re.MULTILINE)
@@ -33,6 +35,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Lay out the site."""
     config.nav = [
         {"Home": "index.md"},
+        {"Tour": TOUR_PAGE},
         {"Guides": list(_guides())},
         {"Architecture": ["architecture.md", "recipes.md", "schemas/README.md"]},
         {"Decisions": ["adr/README.md", *_pages("adr")]},
@@ -46,6 +49,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add what does not lie in the folder of the documentation."""
     for source, page in TOP_PAGES.items():
         files.append(File.generated(config, page, content=(ROOT / source).read_text()))
+    text, pictures = _tour()
+    files.append(File.generated(config, TOUR_PAGE, content=text))
+    for name, data in pictures.items():
+        files.append(File.generated(config, name, content=data))
     for name in _modules():
         text = f"# `{name}`\n\n::: {name}\n"
         files.append(File.generated(config, _api_page(name), content=text))
@@ -79,7 +86,7 @@ def _outside_fences(markdown: str, source: str, page: str) -> str:
 def _led(target: str, source: str, page: str) -> str:
     """Return where a link of a file in the repository leads in the site."""
     path, mark, fragment = target.partition("#")
-    if not path or "://" in path or path.startswith("mailto:"):
+    if not path or "://" in path or path.startswith(("mailto:", TOUR_PICTURES)):
         return target
     return posixpath.relpath(_page_of(_absolute(path, source)), posixpath.dirname(page) or ".") + (
         mark + fragment
@@ -104,6 +111,8 @@ def _page_of(path: str) -> str:
         path = f"{path}/README.md"
     if path in TOP_PAGES:
         return TOP_PAGES[path]
+    if path == TOUR:
+        return TOUR_PAGE
     if path == "docs/README.md":
         return "index.md"
     if path.startswith("docs/"):
@@ -127,10 +136,19 @@ def _documents() -> list[Path]:
 
 def _source_of(page: str) -> str | None:
     """Return where the text of a page lies in the repository; None of a page that is made."""
-    for source, name in TOP_PAGES.items():
+    for source, name in [*TOP_PAGES.items(), (TOUR, TOUR_PAGE)]:
         if page == name:
             return source
     return f"docs/{page}" if (ROOT / "docs" / page).is_file() else None
+
+
+def _tour() -> tuple[str, dict[str, bytes]]:
+    """Return the notebook with its results as a page, and the pictures by their path."""
+    resources = {"output_files_dir": TOUR_PICTURES}
+    text, found = MarkdownExporter().from_filename(str(ROOT / TOUR), resources=resources)
+    # Tables look as those of the other pages.
+    text = re.sub(r"<style scoped>.*?</style>\n", "", text, flags=re.DOTALL)
+    return text.replace(' border="1" class="dataframe"', ""), found["outputs"]
 
 
 def _listing(path: str) -> str:

@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 
+import nbformat
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -16,6 +17,7 @@ from ofa_pipeline.data import open_dataset
 from ofa_pipeline.params import load_params
 from ofa_pipeline.registry import budget_alias, open_registry, registered_subnets
 from ofa_pipeline.stages import warnings_of_run
+from ofa_pipeline.workspace import checkout_folder
 from tests.support.workspace import run_command, tiny_workspace
 
 WITHOUT_CLOCK = [
@@ -211,6 +213,18 @@ def test_alias_of_each_budget_names_what_best_answers(by_flow):
         for budget_ms in record.budgets_ms:
             best = registry.best(device=record.device, max_latency_ms=budget_ms)
             assert int(aliases[budget_alias(budget_ms)]) == best.version
+
+
+def test_tour_runs_from_top_to_bottom(by_flow, tmp_path):
+    root, _ = by_flow
+    tour, executed = checkout_folder() / "examples" / "tour.ipynb", tmp_path / "tour.ipynb"
+    words = ("jupyter", "execute", "--output", executed, tour)
+    run_command(*words, workspace=tmp_path, OFA_WORKSPACE=str(root))
+    cells = [cell for cell in nbformat.read(executed, as_version=4).cells if "outputs" in cell]
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 3
+    assert [output for output in outputs if output.get("name") == "stderr"] == []
 
 
 def test_registry_that_lost_its_subnets_gets_them_again(by_flow):
