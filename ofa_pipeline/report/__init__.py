@@ -14,6 +14,7 @@ from ofa_pipeline.report.charts import (
     draw_chart,
     linear_axis,
     standalone_chart,
+    style_sheet,
 )
 from ofa_pipeline.report.contents import ReportContents
 from ofa_pipeline.report.cost import CostFacts, break_even
@@ -36,5 +37,6 @@ __all__ = [
     "metrics",
     "report_folders",
     "standalone_chart",
+    "style_sheet",
     "write_report",
 ]
