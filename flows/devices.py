@@ -31,7 +31,7 @@ def add_devices(workspace: str, devices: list[str]) -> None:
         for device in devices:
             params.device(device)
         check_run(dvc.root, params, reads_images=False)
-        with followed(params, devices):
+        with followed(dvc, params, devices):
             bring_up_to_date(dvc, "list_source")
             registry_is_made = begin_registry(dvc.root, params)
             stale = dvc.ask("status", shared_addresses(params), Watcher())

@@ -42,7 +42,7 @@ def pipeline(workspace: str) -> None:
         check_run(root, params)
         registry_is_made = begin_registry(root, params)
 
-        with followed(params):
+        with followed(dvc, params):
             bring_up_to_date(dvc, "list_source")
             bring_up_to_date(dvc, "prepare_dataset")
             for kind in params.training.initial_weights:
