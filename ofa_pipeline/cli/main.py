@@ -9,9 +9,11 @@ import typer
 from typer.core import TyperGroup
 
 from ofa_pipeline.cli import (
+    certificate,
     checkpoints,
     doctor,
     evaluate,
+    lookups,
     params,
     pipeline,
     predict,
@@ -53,7 +55,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 for group in (
-    *(pipeline, subnets, pull, predict, search, evaluate),
+    *(pipeline, subnets, lookups, certificate, pull, predict, search, evaluate),
     *(zoo, checkpoints, params, doctor, verify),
 ):
     group.add_commands(app)

@@ -297,16 +297,6 @@ def spans(starts: Sequence[float], *, end: float, labels: Sequence[str]) -> list
     ]
 
 
-def standalone_chart(chart: str) -> str:
-    """Return a chart as an SVG file of its own, for slides and other pages."""
-    start, rest = chart.split(">", 1)
-    style = style_sheet("chart.css")
-    return (
-        f'{start} xmlns="http://www.w3.org/2000/svg"><style>{style}</style>'
-        f'<rect width="100%" height="100%" fill="var(--panel)"/>{rest}\n'
-    )
-
-
 def style_sheet(name: str) -> str:
     """Return a style sheet of the page."""
     return (resources.files("ofa_pipeline.report") / "templates" / name).read_text()

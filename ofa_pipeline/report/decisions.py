@@ -158,9 +158,9 @@ def _why(device: DeviceFacts, subnet: SubnetFacts, budget_ms: float) -> str:
             f"The first choice of the search, {first.arch_id}, did not keep the budget as a file; "
             "this is the next best that does."
         )
+    if first is None or not within:
+        return "The search picked it."
     text = f"The most accurate of {show_counted(len(within), 'measured candidate')} within it"
-    if first is None:
-        return f"{text}."
     return f"{text}, {show_percent(first.accuracy_top1)} % on selection images{_ties(first)}."
 
 
@@ -175,7 +175,8 @@ def _counted(found: list[Finding], *, of: int) -> Finding:
     first = found[0]
     if len(found) == 1 and of == 1:
         return first
-    text = f"{show_number(len(found))} of {show_counted(of, 'pick')}: {_HEADS[first.about]}."
+    head = f"{show_number(len(found))} of {show_counted(of, 'pick')}: {_HEADS[first.about]}."
+    text = f"{head} For example: {first.text[0].lower()}{first.text[1:]}"
     return Finding(about=first.about, level=first.level, text=text, rule=first.rule)
 
 

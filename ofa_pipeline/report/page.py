@@ -16,6 +16,7 @@ from ofa_pipeline.report.contents import (
 )
 from ofa_pipeline.report.cost import CostFacts
 from ofa_pipeline.report.decisions import answer
+from ofa_pipeline.report.figures import LEGENDS
 from ofa_pipeline.report.text import (
     FILTERS,
     show_counted,
@@ -94,6 +95,7 @@ def render_page(contents: ReportContents, charts: Mapping[str, str]) -> str:
         charts={name: _trusted(chart) for name, chart in charts.items()},
         confidence=CONFIDENCE,
         answer=answer(contents),
+        legends=LEGENDS,
         architectures=drawn_architectures(contents),
         made=contents.cost.finished,
         split_uses=SPLIT_USES,

@@ -115,8 +115,11 @@ def _ranking(contents: ReportContents) -> Finding:
     tau, count = facts.kendall_tau, len(facts.measured)
     probability = float(kendalltau(facts.measured, facts.predicted, alternative="greater").pvalue)
     scale = "1 is the right order, 0 is chance"
-    if not (math.isfinite(tau) and probability < CHANCE):
+    if not math.isfinite(tau):
         level: Level = "care"
+        text = f"The predictor finds no order in {show_counted(count, 'subnet')}."
+    elif not probability < CHANCE:
+        level = "care"
         text = (
             f"The predictor cannot be told from chance (Kendall tau {tau:.2f} on {count} subnets; "
             f"{scale}): what was not measured was chosen by lot."

@@ -1,12 +1,9 @@
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from xml.etree import ElementTree
 
 import pytest
 
-from ofa_pipeline.report.charts import standalone_chart
-from ofa_pipeline.report.figures import draw_all
 from ofa_pipeline.report.page import (
     confusion_rows,
     most_confused,
@@ -160,13 +157,6 @@ def test_most_confused_starts_with_the_most_frequent():
         ("a", "b", 1),
     ]
     assert found[0].share == 0.2
-
-
-def test_chart_stands_alone_as_an_svg_file():
-    chart = draw_all(sample_contents())["pareto-cpu-pytorch"]
-    root = ElementTree.fromstring(standalone_chart(chart))
-    assert root.tag == "{http://www.w3.org/2000/svg}svg"
-    assert "--measured" in root[0].text
 
 
 def test_page_says_what_was_found_in_the_dataset():
