@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,10 +20,17 @@ from ofa_pipeline.planning import (
     states_of,
 )
 
+_PATIENCE_S = 60.0
+
 
 @contextmanager
-def followed(dvc: DvcClient, params: Params, devices: Collection[str] = ()) -> Iterator[None]:
+def followed(
+    dvc: DvcClient, params: Params, devices: Collection[str] = ()
+) -> Iterator[Callable[[], None]]:
     """Number the stages of the body, and say how long it still takes.
+
+    Yields what waits until nothing runs beside the body any more, to be called before latency is
+    measured.
 
     Args:
         dvc: DVC in the workspace, which says what will run.
@@ -39,11 +46,15 @@ def followed(dvc: DvcClient, params: Params, devices: Collection[str] = ()) -> I
     expecting = _Expecting(root, outlook) if stale and not set(stale) <= set(kept) else None
     token = OUTLOOK.set(outlook)
     try:
-        yield
+        yield expecting.wait if expecting else _wait_for_nothing
     finally:
         OUTLOOK.reset(token)
         if expecting:
             expecting.end()
+
+
+def _wait_for_nothing() -> None:
+    """Nothing runs beside."""
 
 
 class _Expecting:
@@ -59,13 +70,19 @@ class _Expecting:
             words, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
         self._outlook = outlook
-        threading.Thread(target=self._wait, daemon=True).start()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Wait until it has ended, not for ever."""
+        self._thread.join(_PATIENCE_S)
+        self.end()
 
     def end(self) -> None:
-        """Stop it, where the run ends before."""
+        """Stop it."""
         self._process.kill()
 
-    def _wait(self) -> None:
+    def _listen(self) -> None:
         text, _ = self._process.communicate()
         if self._process.returncode == 0:
             self._outlook.expect(json.loads(text))

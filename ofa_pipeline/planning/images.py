@@ -6,13 +6,24 @@ from typing import TYPE_CHECKING
 
 from ofa_pipeline.artifacts import Layout, Manifest
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
+from ofa_pipeline.listing import (
+    LISTING_NAME,
+    files_of_source,
+    last_listing,
+    list_files,
+    write_listing,
+)
 from ofa_pipeline.planning.resources import dataset_bytes
 from ofa_pipeline.planning.survey import survey_source
 from ofa_pipeline.planning.work import SplitSizes
+from ofa_pipeline.progress import SILENT
+from ofa_pipeline.stages import find_stage, param_sections
+from ofa_pipeline.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from ofa_pipeline.params import Params
 
+_LISTED_BY = "list_source"
 _MADE_BY = "ofa-pipeline stage prepare_dataset"
 _DECODE_S = 0.004
 
@@ -29,6 +40,23 @@ class ImagesAtHand:
     decode_s: float
     """CPU seconds to decode a file."""
     note: str
+
+
+def is_source_changed(params: "Params", layout: Layout) -> bool:
+    """Return whether the files of the source differ from those that were listed last.
+
+    DVC does not see it: the stage list_source finds out, each time that it is asked. A source that
+    is gone is no change, what was made from it stays.
+    """
+    stage = find_stage(_LISTED_BY)
+    wanted = params.sections(param_sections(stage, None))
+    before = last_listing(layout.source, wanted, SILENT)
+    source = files_of_source(params.dataset.source, base=layout.root)
+    if before is None or source.folder is None or not source.folder.exists():
+        return False
+    with temporary_folder("plan") as folder:
+        listing = write_listing(folder / LISTING_NAME, list_files(source.folder))
+    return bool(listing.digest != before.summary["listing_digest"])
 
 
 def prepared_images(layout: Layout) -> ImagesAtHand | None:

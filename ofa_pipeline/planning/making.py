@@ -2,12 +2,17 @@
 
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ofa_pipeline.artifacts import Layout
-from ofa_pipeline.planning.images import ImagesAtHand, prepared_images, surveyed_images
+from ofa_pipeline.planning.images import (
+    ImagesAtHand,
+    is_source_changed,
+    prepared_images,
+    surveyed_images,
+)
 from ofa_pipeline.planning.machine import this_machine
 from ofa_pipeline.planning.measuring import Measured, measure_machine
 from ofa_pipeline.planning.plan import (
@@ -64,6 +69,8 @@ def make_plan(
         DeviceError: If this machine cannot serve a device.
     """
     layout, machine = Layout(root), this_machine(root)
+    if is_source_changed(params, layout):
+        judgement = replace(judgement, changed={*judgement.changed, _PREPARE})
     states = states_of(params, changed=judgement.changed, restorable=judgement.restorable)
     images = prepared_images(layout) if states[_PREPARE] != "runs" else None
     images = images or surveyed_images(params, root)

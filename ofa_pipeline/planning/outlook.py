@@ -49,9 +49,9 @@ class Outlook:
         self._lock = threading.Lock()
 
     def expect(self, expected_s: Mapping[str, float]) -> None:
-        """Take the seconds of the stages, where they are known only when the run has begun."""
+        """Take the seconds of those stages that nothing was known of when the run began."""
         with self._lock:
-            self._expected_s = dict(expected_s)
+            self._expected_s = {**expected_s, **self._expected_s}
 
     def ask(self, address: str) -> None:
         """Note that it is the stage's turn: it gets the next number."""

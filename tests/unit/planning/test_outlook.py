@@ -94,10 +94,10 @@ def test_a_stage_that_is_asked_for_and_has_not_begun_is_still_to_come(clock):
 
 
 def test_expected_seconds_may_come_when_the_run_has_begun(clock):
-    run = follow(stale=["train", "measure"])
-    assert run.seconds_left() is None
-    run.expect({"train": 100, "measure": 50})
-    assert run.seconds_left() == pytest.approx(150)
+    run = follow(expected_s={"train": 80}, stale=["train", "measure"])
+    assert run.seconds_left() == pytest.approx(80)
+    run.expect({"train": 100, "measure": 50})  # what a plan measured stays
+    assert run.seconds_left() == pytest.approx(130)
 
 
 def test_a_run_that_stops_before_a_turn_goes_on(clock):

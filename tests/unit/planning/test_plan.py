@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 
@@ -17,9 +18,11 @@ from ofa_pipeline.planning import (
     run_addresses,
     states_of,
 )
-from ofa_pipeline.stages import find_stage, param_sections
+from ofa_pipeline.planning.images import is_source_changed
+from ofa_pipeline.stages import StageContext, find_stage, param_sections, run_stage
 from ofa_pipeline.stopwatch import Seconds
 from ofa_pipeline.workspace import checkout_folder
+from tests.support.images import write_image_folder
 from tests.support.survey import GIB, a_machine
 
 SIZES = {"train": 7560, "calibration": 600, "selection": 2040, "test": 1800}
@@ -110,6 +113,19 @@ def test_a_plan_for_images_that_are_not_prepared_looks_at_the_source(tmp_path, p
     plan = make_plan(tmp_path, params, judgement, is_measured=False)
     assert "not prepared yet" in plan.notes[0]
     assert plan.num_running == len(plan.stages) - 1  # all but the check
+
+
+def test_images_that_changed_since_they_were_listed_are_prepared_again(tmp_path, params):
+    write_image_folder(tmp_path / "photos")
+    dataset = params.dataset.model_copy(update={"source": "image_folder:photos"})
+    params, layout = params.model_copy(update={"dataset": dataset}), Layout(tmp_path)
+    assert not is_source_changed(params, layout)  # never listed: DVC knows that
+    run_stage("list_source", StageContext(layout=layout, params=params))
+    assert not is_source_changed(params, layout)
+    (tmp_path / "photos/cat/new.png").write_bytes(b"new")
+    assert is_source_changed(params, layout)
+    shutil.rmtree(tmp_path / "photos")
+    assert not is_source_changed(params, layout)
 
 
 def test_the_demonstration_takes_about_what_the_readme_says(layout, params):
