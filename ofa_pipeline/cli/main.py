@@ -19,6 +19,7 @@ from ofa_pipeline.cli import (
     predict,
     pull,
     search,
+    serve_registry,
     subnets,
     verify,
     zoo,
@@ -55,7 +56,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 for group in (
-    *(pipeline, subnets, lookups, certificate, pull, predict, search, evaluate),
+    *(pipeline, subnets, lookups, certificate, serve_registry, pull, predict, search, evaluate),
     *(zoo, checkpoints, params, doctor, verify),
 ):
     group.add_commands(app)

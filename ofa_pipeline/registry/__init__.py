@@ -7,6 +7,7 @@ from ofa_pipeline.registry.answers import (
     comparison_answer,
     explanation_answer,
     front_answer,
+    page_answer,
     subnet_answer,
     values_of,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "missing_from",
     "missing_receipts",
     "open_registry",
+    "page_answer",
     "read_entries",
     "receipts_of",
     "registered_model_name",

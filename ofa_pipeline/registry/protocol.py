@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from ofa_pipeline.documents import Quantile
 from ofa_pipeline.registry.comparison import Explanation
+from ofa_pipeline.registry.lookups import Snapshot
 from ofa_pipeline.registry.questions import Proof, Question
 from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord
 
@@ -147,6 +148,14 @@ class SubnetRegistry(Protocol):
 
         Raises:
             RegistryError: If it is not there; suggests the nearest.
+        """
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """Return everything that is registered now.
+
+        Raises:
+            RegistryError: If the registry cannot be read.
         """
         ...
 

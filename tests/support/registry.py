@@ -177,9 +177,7 @@ class InMemoryRegistry:
         self._bundles: dict[tuple[str, int], Path] = {}
         self.runs: list[RunNotes] = []
         self.time = datetime.now(UTC)
-        self._lookups = Lookups(
-            lambda: Snapshot(self._subnets[::-1]), home=lambda: self.home, where="memory"
-        )
+        self._lookups = Lookups(self.snapshot, home=lambda: self.home, where="memory")
 
     def check(self, model_names: Iterable[str] = ()) -> None:
         """Refuse the names of foreign models."""
@@ -287,6 +285,10 @@ class InMemoryRegistry:
     def version(self, uri: str) -> RegisteredSubnet:
         """Return a version."""
         return self._lookups.version(uri)
+
+    def snapshot(self) -> Snapshot:
+        """Return what is registered, the newest first."""
+        return Snapshot(self._subnets[::-1])
 
     def list_subnets(
         self, *, device: str | None = None, dataset: str | None = None
