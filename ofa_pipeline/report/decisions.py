@@ -11,7 +11,14 @@ from ofa_pipeline.report.contents import (
     SubnetFacts,
 )
 from ofa_pipeline.report.text import show_counted, show_number, show_percent
-from ofa_pipeline.report.trust import Finding, Level, judge_pick, judge_run, worst
+from ofa_pipeline.report.trust import (
+    AGAINST_ALONE,
+    Finding,
+    Level,
+    judge_pick,
+    judge_run,
+    worst,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +99,11 @@ class Answer:
         for decision in self.decisions:
             levels += decision.findings
         return worst(levels)
+
+    @property
+    def against_alone(self) -> Finding:
+        """How what ships compares with the same architectures trained alone."""
+        return next(finding for finding in self.findings if finding.about == AGAINST_ALONE)
 
     @property
     def num_poor(self) -> int:
