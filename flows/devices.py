@@ -31,7 +31,7 @@ def add_devices(workspace: str, devices: list[str]) -> None:
         for device in devices:
             params.device(device)
         check_run(dvc.root, params, reads_images=False)
-        with followed(params, devices):
+        with followed(dvc, params, devices) as outlook_is_made:
             bring_up_to_date(dvc, "list_source")
             registry_is_made = begin_registry(dvc.root, params)
             stale = dvc.ask("status", shared_addresses(params), Watcher())
@@ -41,6 +41,7 @@ def add_devices(workspace: str, devices: list[str]) -> None:
                     f"{', '.join(stale)} would have to run first. Run the whole pipeline: "
                     "ofa-pipeline run"
                 )
+            outlook_is_made()
             registry_is_made()
             serve_devices(dvc, devices)
             registered = [address_of("register", device) for device in params.devices]

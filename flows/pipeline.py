@@ -42,7 +42,7 @@ def pipeline(workspace: str) -> None:
         check_run(root, params)
         registry_is_made = begin_registry(root, params)
 
-        with followed(params):
+        with followed(dvc, params) as outlook_is_made:
             bring_up_to_date(dvc, "list_source")
             bring_up_to_date(dvc, "prepare_dataset")
             for kind in params.training.initial_weights:
@@ -52,6 +52,7 @@ def pipeline(workspace: str) -> None:
             bring_up_to_date(dvc, "collect_accuracy")
             bring_up_to_date(dvc, "fit_predictor")
 
+            outlook_is_made()
             registry_is_made()  # nothing runs beside a measurement of latency
             serve_devices(dvc, params.devices)
             bring_up_to_date(dvc, "report")
