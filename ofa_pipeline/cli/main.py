@@ -16,6 +16,7 @@ from ofa_pipeline.cli import (
     lookups,
     params,
     pipeline,
+    platform,
     predict,
     pull,
     search,
@@ -57,7 +58,7 @@ app = typer.Typer(
 )
 for group in (
     *(pipeline, subnets, lookups, certificate, serve_registry, pull, predict, search, evaluate),
-    *(zoo, checkpoints, params, doctor, verify),
+    *(zoo, checkpoints, params, doctor, verify, platform),
 ):
     group.add_commands(app)
 

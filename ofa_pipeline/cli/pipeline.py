@@ -1,7 +1,6 @@
 """`ofa-pipeline run`, `plan`, `serve`, `stage` and `init`: make the artifacts."""
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +11,11 @@ from rich.markup import escape
 
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli.display import Display
-from ofa_pipeline.cli.environment import start_our_own_code
-from ofa_pipeline.cli.hints import PROGRAM_VARIABLE, command, program
+from ofa_pipeline.cli.hints import command
 from ofa_pipeline.cli.notices import notices_to
 from ofa_pipeline.cli.options import WorkspaceOption
 from ofa_pipeline.cli.output import PLAIN, describe_error, stderr, stdout
+from ofa_pipeline.cli.programs import become
 from ofa_pipeline.cli.proposing import propose_params
 from ofa_pipeline.dataset_summary import read_summary
 from ofa_pipeline.exit_codes import exit_code_of, exit_on_sigterm
@@ -52,7 +51,7 @@ def run(
     What is up to date is skipped; what was interrupted goes on where it stopped.
     """
     words = [word for name in device or () for word in ("--device", name)]
-    _become("flows.run", "--workspace", str(workspace), *words)
+    become("flows.run", "--workspace", str(workspace), *words)
 
 
 def plan(
@@ -70,7 +69,7 @@ def plan(
     and latencies.
     """
     words = [*(["--estimate"] if estimate else []), *(["--json"] if as_json else [])]
-    _become("flows.plan", "--workspace", str(workspace), *words)
+    become("flows.plan", "--workspace", str(workspace), *words)
 
 
 def serve(
@@ -80,15 +79,7 @@ def serve(
 ) -> None:
     """Run the pipeline on the schedule of params.yaml, and add devices on demand."""
     words = [] if port is None else ["--port", str(port)]
-    _become("flows.serve", "--workspace", str(workspace), *words)
-
-
-def _become(module: str, *words: str) -> None:
-    """Go on as another program of ours: the flows are the layer above, so never imported."""
-    start_our_own_code(os.environ)
-    os.environ[PROGRAM_VARIABLE] = program(sys.argv, os.environ)
-    debug = ["--debug"] if "--debug" in sys.argv else []
-    os.execv(sys.executable, [sys.executable, "-P", "-m", module, *words, *debug])  # noqa: S606
+    become("flows.serve", "--workspace", str(workspace), *words)
 
 
 def stage(

@@ -1,28 +1,44 @@
-"""What a team shares: a registry on PostgreSQL, its files and DVC's remote in an S3 store."""
+"""What a team shares: a platform on PostgreSQL, its files and DVC's remote in an S3 store."""
 
+import json
+import os
 import re
 import shutil
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg2
 import pytest
 
+from flows.services import WORK_POOL
+from ofa_pipeline.exit_codes import EXIT_INTERRUPTED
 from ofa_pipeline.registry import open_registry
-from tests.support.mlflow_server import mlflow_server
+from tests.support.mlflow_server import free_port
 from tests.support.postgres import postgres
-from tests.support.registry import SubnetRegistryContract, write_bundle
+from tests.support.registry import SubnetRegistryContract, subnet_record, write_bundle
 from tests.support.registry_writer import Count, count_registered, start_writer
 from tests.support.s3 import BUCKET, s3_store
 from tests.support.workspace import run_command, toy_workspace
 
 ROOT = Path(__file__).parents[2]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 WHOLE = Count(duplicates=0, missing=0, num_running=0)
 
 
 @pytest.fixture(scope="module")
-def database():
+def databases():
     with postgres() as address:
         yield address
+
+
+@pytest.fixture(scope="module")
+def database(databases):
+    return f"{databases}mlflow"
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +47,55 @@ def store():
         yield found
 
 
+@dataclass(frozen=True)
+class Platform:
+    """A platform that runs, with everything on PostgreSQL and S3; its clients know neither."""
+
+    folder: Path
+    prefect: str
+    mlflow: str
+    registry: str
+
+
 @pytest.fixture(scope="module")
-def server(database, store, tmp_path_factory):
-    """An MLflow server with everything on PostgreSQL and S3; clients know neither."""
-    folder = tmp_path_factory.mktemp("team") / "server"
-    files = f"s3://{BUCKET}/mlflow"
-    with mlflow_server(folder, store=database, files=files, variables=store.environment) as port:
-        yield f"http://127.0.0.1:{port}"
+def platform(databases, store, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("team") / "platform"
+    ports = {name: free_port() for name in ("prefect", "mlflow", "registry")}
+    words = [word for name, port in ports.items() for word in (f"--{name}-port", str(port))]
+    variables = {
+        **store.environment,
+        "OFA_PIPELINE_MLFLOW_DATABASE": f"{databases}mlflow",
+        "OFA_PIPELINE_PREFECT_DATABASE": f"{databases}prefect",
+        "OFA_PIPELINE_ARTIFACTS": f"s3://{BUCKET}/mlflow",
+    }
+    begin = ("platform", "start", "--folder")
+    process = subprocess.Popen(
+        [Path(sys.executable).with_name("ofa-pipeline"), *begin, str(folder), *words],
+        env=os.environ | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    said, urls = "", {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+    try:
+        for line in process.stdout:
+            said += line
+            if "Ctrl-C" in line:
+                break
+        assert f"export MLFLOW_TRACKING_URI={urls['mlflow']}" in said, said
+        yield Platform(folder, **urls)
+    finally:
+        process.send_signal(signal.SIGINT)
+        rest = process.communicate(timeout=120)[0]
+    assert process.returncode == EXIT_INTERRUPTED, said + rest
+    for port in ports.values():
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+
+
+@pytest.fixture(scope="module")
+def server(platform):
+    return platform.mlflow
 
 
 @pytest.fixture
@@ -83,6 +141,32 @@ class TestOnServer(SubnetRegistryContract):
     def registry(self, server, empty, workspace, monkeypatch):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
         return open_registry(workspace)
+
+
+def answer(url):
+    with urllib.request.urlopen(url, timeout=60) as response:
+        return response.read().decode()
+
+
+def test_platform_has_what_runs_of_the_pipeline_need(
+    platform, empty, workspace, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", platform.mlflow)
+    open_registry(workspace).register(subnet_record(), write_bundle(tmp_path / "a-bundle"))
+    assert json.loads(answer(f"{platform.registry}/healthz"))
+    shown = run_command(
+        *("prefect", "--no-prompt", "work-pool", "inspect", WORK_POOL),
+        workspace=workspace,
+        PREFECT_API_URL=f"{platform.prefect}/api",
+        PREFECT_HOME=str(tmp_path / "prefect"),
+    )
+    assert "type='process'" in shown.stdout
+    again = run_command(
+        *("ofa-pipeline", "platform", "init"),
+        workspace=workspace,
+        PREFECT_API_URL=f"{platform.prefect}/api",
+    )
+    assert "marked as crashed" in again.stdout
 
 
 def test_files_of_a_bundle_lie_in_the_store(server, store, empty, workspace, tmp_path, monkeypatch):

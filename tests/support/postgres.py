@@ -19,9 +19,13 @@ OWNER = "postgres"
 """Debian's user: PostgreSQL refuses to run as root."""
 
 
+DATABASES = ("mlflow", "prefect")
+"""Empty ones."""
+
+
 @contextmanager
 def postgres() -> Iterator[str]:
-    """Run a PostgreSQL until the body ends; gives the address of an empty database.
+    """Run a PostgreSQL until the body ends; gives its address, to which `DATABASES` are added.
 
     Skips the test, with the reason, where PostgreSQL is not installed. Its files lie in a folder
     of their own: those of pytest let no other user through.
@@ -55,8 +59,9 @@ def _running(programs: Path, folder: Path, owner: str | None) -> Iterator[str]:
     control = ["pg_ctl", "--pgdata", data, "--silent", "--wait"]
     run(*control, "--log", str(folder / "log"), "--options", settings, "start")
     try:
-        run("createdb", "--host", "127.0.0.1", "--port", str(port), "--username", "ofa", "registry")
-        yield f"postgresql://ofa:secret@127.0.0.1:{port}/registry"
+        for name in DATABASES:
+            run("createdb", "--host", "127.0.0.1", "--port", str(port), "--username", "ofa", name)
+        yield f"postgresql://ofa:secret@127.0.0.1:{port}/"
     finally:
         run(*control, "--mode", "immediate", "stop")
 
