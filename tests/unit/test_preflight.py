@@ -296,7 +296,7 @@ def test_launcher_is_looked_at_before_work(tmp_path):
         ranks = SHIPPED.compute.training.model_copy(update={"launch": line})
         return with_values(compute={"training": ranks}, training=training)
 
-    assert states(launched("env"), tmp_path)["ranks"] == "ok"
+    assert states(launched("env"), tmp_path)["ranks"] == "right"
     with pytest.raises(OfaPipelineError, match="'no-launcher' is not found"):
         check_before_work(launched("no-launcher -n 2"), tmp_path)
     with pytest.raises(OfaPipelineError, match="batches of 64 with groups of the whole batch"):

@@ -191,7 +191,7 @@ def test_random_resized_crop_equals_the_crop_resized(monkeypatch):
     rows = torch.tensor([[0.0, 24.0], [3.0, 12.0], [10.0, 14.0], [5.0, 7.0]])
     columns = torch.tensor([[0.0, 24.0], [1.0, 16.0], [8.0, 9.0], [5.0, 8.0]])
     monkeypatch.setattr("ofa_pipeline.data.transforms.random_boxes", lambda *_: (rows, columns))
-    monkeypatch.setattr("ofa_pipeline.data.transforms._jitter_color", lambda pixels, _: pixels)
+    monkeypatch.setattr("ofa_pipeline.data.transforms._jitter_color", lambda pixels, *_: pixels)
     found = augment(
         images,
         kind="random_resized_crop",

@@ -122,16 +122,6 @@ def test_the_seconds_are_those_of_all_ranks(by_ranks):
     assert json.loads((path / "manifest.json").read_text())["summary"]["cpu_s"] > 1
 
 
-@pytest.mark.slow
-def test_what_a_rank_finds_wrong_is_the_message(trained, tmp_path):
-    root, values = tmp_path / "workspace", trained[1]
-    shutil.copytree(trained[0], root)
-    with pytest.raises(
-        LaunchError, match=r"rank 0 of 3 .*: each batch must have a group of images"
-    ):
-        train(root, values, TWO.replace(" 2", " 3"))
-
-
 def test_a_launcher_that_is_not_there_is_told_before_work(trained, tmp_path):
     with pytest.raises(ParamsError, match="'no-such-launcher' is not found"):
         train(trained[0], trained[1], "no-such-launcher --ranks 2")
