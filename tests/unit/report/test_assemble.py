@@ -42,8 +42,7 @@ def test_dataset_and_space_come_from_their_artifacts(contents):
     assert contents.dataset.class_names == CLASS_NAMES
     assert contents.dataset.total_images == 20
     assert contents.dataset.num_unreadable == 1
-    assert contents.space_id == SPACE.space_id
-    assert contents.num_archs == SPACE.num_archs
+    assert contents.space == SPACE
 
 
 def test_percentage_points_become_fractions(contents):
@@ -84,7 +83,7 @@ def test_equal_artifacts_give_equal_files(contents, folders, tmp_path):
     write_report(contents, tmp_path / "one")
     write_report(load_contents(folders, title="A title"), tmp_path / "other")
     one = sorted(path for path in (tmp_path / "one").rglob("*") if path.is_file())
-    assert len(one) == 1 + 1 + 4 + 6
+    assert len(one) == 1 + 2 + 4 + 6
     for path in one:
         assert (tmp_path / "other" / path.relative_to(tmp_path / "one")).read_bytes() == (
             path.read_bytes()
