@@ -298,13 +298,24 @@ class MlflowRegistry:
                 item for item in self.snapshot().subnets if item.record.model_name == model_name
             ]
             client = self._mlflow.client
-            aliases = self._catalog.aliases(model_name)
+            aliases = self.aliases(model_name)
             for alias, target in alias_targets(versions, aliases).items():
                 if target is None:
                     if alias in aliases:
                         client.delete_registered_model_alias(model_name, alias)
                 elif aliases.get(alias) != target.version:
-                    client.set_registered_model_alias(model_name, alias, str(target.version))
+                    self.set_alias(target, alias)
+
+    def aliases(self, model_name: str) -> dict[str, int]:
+        """Return the aliases of a registered model; see `SubnetRegistry.aliases`."""
+        return self._catalog.aliases(model_name)
+
+    def set_alias(self, subnet: RegisteredSubnet, alias: str) -> None:
+        """Let an alias name a version; see `SubnetRegistry.set_alias`."""
+        with self._mlflow.explained(f"set the alias {alias} of {subnet.record.model_name}"):
+            self._mlflow.client.set_registered_model_alias(
+                subnet.record.model_name, alias, str(subnet.version)
+            )
 
     # ---- experiment and models ---------------------------------------------------------------
 
