@@ -16,7 +16,7 @@ GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 # Modules that carry values about and compute none: a change there cannot change a result
 # without breaking loudly (docs/adr/0061-code-is-a-dependency.md).
 PLUMBING = {
-    *("errors", "progress", "cores", "memory", "params", "artifacts", "workspace"),
+    *("errors", "exit_codes", "progress", "cores", "memory", "params", "artifacts", "workspace"),
     *("yaml_reader", "cron", "explain", "parts", "weights_source"),  # of params
     *("dataset_summary", "documents", "run_warnings", "masking", "temporary", "user", "proxies"),
     *("integrity", "resume", "stopwatch", "measuring", "compute", "launching", "telemetry"),
