@@ -17,6 +17,7 @@ from ofa_pipeline.cli import (
     params,
     pipeline,
     predict,
+    promote,
     pull,
     search,
     serve_registry,
@@ -56,7 +57,18 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 for group in (
-    *(pipeline, subnets, lookups, certificate, serve_registry, pull, predict, search, evaluate),
+    *(
+        pipeline,
+        subnets,
+        lookups,
+        certificate,
+        promote,
+        serve_registry,
+        pull,
+        predict,
+        search,
+        evaluate,
+    ),
     *(zoo, checkpoints, params, doctor, verify),
 ):
     group.add_commands(app)
