@@ -23,7 +23,7 @@ export UV_COMPILE_BYTECODE := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test coverage docs format lock clean
+.PHONY: help setup demo platform check test coverage docs format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -32,6 +32,9 @@ setup: $(SETUP_DONE) ## Install what requirements.lock names into .venv (nothing
 
 demo: setup ## Run the whole pipeline on the data set that comes with the package
 	$(BIN)/ofa-pipeline run
+
+platform: setup ## Start Prefect's server, MLflow's and the registry service here, until Ctrl-C
+	$(BIN)/ofa-pipeline platform start
 
 check: setup ## Formatting, lint, types, import contracts, installed versions
 	$(BIN)/ruff format --check .

@@ -18,6 +18,7 @@ from ofa_pipeline.cli import (
     pipeline,
     platform,
     predict,
+    promote,
     pull,
     search,
     serve_registry,
@@ -57,8 +58,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 for group in (
-    *(pipeline, subnets, lookups, certificate, serve_registry, pull, predict, search, evaluate),
-    *(zoo, checkpoints, params, doctor, verify, platform),
+    *(pipeline, subnets, lookups, certificate, promote, serve_registry, platform),
+    *(pull, predict, search, evaluate, zoo, checkpoints, params, doctor, verify),
 ):
     group.add_commands(app)
 

@@ -17,6 +17,7 @@ from ofa_pipeline.registry.comparison import ComparableSubnets, Explanation, acc
 from ofa_pipeline.registry.entries import ModelNames, read_entries, run_notes
 from ofa_pipeline.registry.lookups import Lookups, Snapshot
 from ofa_pipeline.registry.mlflow_registry import MlflowRegistry
+from ofa_pipeline.registry.promotion import Check, Promotion, Rank, plan_promotion, promote
 from ofa_pipeline.registry.protocol import Entry, RunNotes, SubnetRegistry
 from ofa_pipeline.registry.questions import Proof, Question
 from ofa_pipeline.registry.receipts import (
@@ -38,6 +39,7 @@ from ofa_pipeline.registry.workspace import open_registry
 __all__ = [
     "ANY_DATASET",
     "URI_VARIABLE",
+    "Check",
     "ComparableSubnets",
     "Entry",
     "Explanation",
@@ -46,8 +48,10 @@ __all__ = [
     "Lookups",
     "MlflowRegistry",
     "ModelNames",
+    "Promotion",
     "Proof",
     "Question",
+    "Rank",
     "RegisteredSubnet",
     "RunNotes",
     "Snapshot",
@@ -69,6 +73,8 @@ __all__ = [
     "missing_receipts",
     "open_registry",
     "page_answer",
+    "plan_promotion",
+    "promote",
     "read_entries",
     "receipts_of",
     "registered_model_name",

@@ -189,3 +189,19 @@ class SubnetRegistry(Protocol):
             RegistryError: If the version is gone.
         """
         ...
+
+    def aliases(self, model_name: str) -> dict[str, int]:
+        """Return the versions that the aliases of a registered model name.
+
+        Raises:
+            RegistryError: If the registry cannot be read.
+        """
+        ...
+
+    def set_alias(self, subnet: RegisteredSubnet, alias: str) -> None:
+        """Let an alias of a registered model name a version.
+
+        Raises:
+            RegistryError: If the registry refuses.
+        """
+        ...

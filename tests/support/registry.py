@@ -176,6 +176,7 @@ class InMemoryRegistry:
         self._subnets: list[RegisteredSubnet] = []
         self._bundles: dict[tuple[str, int], Path] = {}
         self.runs: list[RunNotes] = []
+        self._aliases: dict[str, dict[str, int]] = {}
         self.time = datetime.now(UTC)
         self._lookups = Lookups(self.snapshot, home=lambda: self.home, where="memory")
 
@@ -312,6 +313,14 @@ class InMemoryRegistry:
         """Return the time that the test sets."""
         del subnet
         return self.time
+
+    def aliases(self, model_name: str) -> dict[str, int]:
+        """Return the aliases that were set."""
+        return self._aliases.setdefault(model_name, {})
+
+    def set_alias(self, subnet: RegisteredSubnet, alias: str) -> None:
+        """Set an alias."""
+        self.aliases(subnet.record.model_name)[alias] = subnet.version
 
 
 class SubnetRegistryContract:
