@@ -2,6 +2,7 @@
 
 import shutil
 from collections import OrderedDict
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 
@@ -42,7 +43,9 @@ class Shelf:
         with self._lock:
             if digest not in self._certificates:
                 self._certificates[digest] = certify_version(self._registry, subnet)
-            return self._certificates[digest].model_copy(update={"source": subnet.model_uri})
+            found = self._certificates[digest]
+        is_expired = found.expires is not None and found.expires < datetime.now(UTC)
+        return found.model_copy(update={"source": subnet.model_uri, "is_expired": is_expired})
 
     def file(self, subnet: RegisteredSubnet, name: str) -> tuple[Path, str]:
         """Return a file of a version and its SHA-256.
