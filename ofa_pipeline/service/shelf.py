@@ -5,11 +5,14 @@ from collections import OrderedDict
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from ofa_pipeline.documents import SubnetCertificate
 from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.registry import RegisteredSubnet, SubnetRegistry, certify_version
-from ofa_pipeline.specialize import Classifier
+
+if TYPE_CHECKING:
+    from ofa_pipeline.specialize import Classifier
 
 MAX_BUNDLES = 32
 
@@ -61,8 +64,11 @@ class Shelf:
         with self._lock:
             return self._bundle(subnet) / name, files[name]
 
-    def classifier(self, subnet: RegisteredSubnet) -> Classifier:
+    def classifier(self, subnet: RegisteredSubnet) -> "Classifier":
         """Return what classifies images with a version."""
+        # Half a gigabyte with PyTorch: who only looks up need not have it.
+        from ofa_pipeline.specialize import Classifier
+
         digest = subnet.record.bundle_digest
         with self._lock:
             bundle = self._bundle(subnet)
