@@ -19,6 +19,7 @@ from typing import Any
 from filelock import BaseFileLock, FileLock, Timeout
 
 from ofa_pipeline.errors import OfaPipelineError, ParamsError, WorkspaceBusyError, suggest
+from ofa_pipeline.gitignore import keep_out_of_git
 
 RUN_PID_VARIABLE = "OFA_RUN_PID"
 """Environment variable with the process id of the run that a stage belongs to."""
@@ -148,11 +149,22 @@ def _describe_holder(role: str) -> dict[str, Any]:
 
 
 def checkout_folder() -> Path:
-    """Return the folder that the package lies in: of the clone, for a normal set-up."""
+    """Return the folder that the package lies in: the clone, or ``site-packages``."""
     return Path(__file__).resolve().parent.parent
 
 
-def create_workspace(root: Path, *, preset: str | None = None) -> tuple[Path, ...]:
+def files_to_start_from() -> Path:
+    """Return the folder with the files that a workspace starts from.
+
+    In a clone that is its top; a wheel has them in the package (``setup.py``).
+    """
+    shipped = Path(__file__).resolve().with_name("workspace_files")
+    return shipped if shipped.is_dir() else checkout_folder()
+
+
+def create_workspace(
+    root: Path, *, preset: str | None = None, params: str | None = None
+) -> tuple[Path, ...]:
     """Make a folder a workspace: the files that `ofa-pipeline run` and `dvc repro` need there.
 
     Files that exist are left alone, but that ``.gitignore`` gets the lines that it lacks, so that
@@ -162,6 +174,7 @@ def create_workspace(root: Path, *, preset: str | None = None) -> tuple[Path, ..
     Args:
         root: The folder; made when it is not there.
         preset: Name of a file in ``presets/``, whose sections replace those of params.yaml.
+        params: The whole params.yaml instead, made from what `starting_params` returns.
 
     Returns:
         What was written.
@@ -170,13 +183,14 @@ def create_workspace(root: Path, *, preset: str | None = None) -> tuple[Path, ..
         ParamsError: If there is no such preset, or the folder has a params.yaml already.
         OfaPipelineError: If the files to start from are not beside the package.
     """
-    source = checkout_folder()
-    params = _with_preset(source, root, preset) if preset is not None else None
+    source = files_to_start_from()
+    if params is None and preset is not None:
+        params = starting_params(root, preset=preset, option=f"--preset {preset}")
     missing = [name for name in _WORKSPACE_FILES if not (source / name).is_file()]
     if missing:
         raise OfaPipelineError(
             f"{source} must hold {', '.join(missing)} to start a workspace from. "
-            "Install the package from its clone: make setup"
+            "Install the package again: make setup in a clone of it, or its wheel."
         )
     root.mkdir(parents=True, exist_ok=True)
     written = []
@@ -187,70 +201,50 @@ def create_workspace(root: Path, *, preset: str | None = None) -> tuple[Path, ..
             (root / name).write_text(text)
             written.append(root / name)
     if not (root / "ofa_pipeline").exists():
-        (root / "ofa_pipeline").symlink_to(source / "ofa_pipeline")
+        (root / "ofa_pipeline").symlink_to(Path(__file__).resolve().parent)
         written.append(root / "ofa_pipeline")
-    if _keep_out_of_git(root):
+    if keep_out_of_git(root):
         written.append(root / ".gitignore")
     return tuple(written)
 
 
-def _keep_out_of_git(root: Path) -> bool:
-    """Add what a run writes to the workspace's .gitignore; what stands there stays.
+def starting_params(root: Path, *, preset: str | None, option: str) -> str:
+    """Return the params.yaml that a new workspace begins with.
 
-    Returns:
-        Whether a line was missing.
+    Args:
+        root: The folder that is to become a workspace.
+        preset: Name of a file in ``presets/``, whose sections replace those of params.yaml.
+        option: What asks for it, for the message.
+
+    Raises:
+        ParamsError: If there is no such preset, or the folder has a params.yaml already.
     """
-    path = root / ".gitignore"
-    before = path.read_bytes() if path.exists() else b""
-    present = {line.strip() for line in before.split(b"\n")}
-    # A link to the package holds for this machine alone; the package itself is code.
-    wanted = [
-        *_WRITTEN_BY_RUNS,
-        *(["/ofa_pipeline"] if (root / "ofa_pipeline").is_symlink() else []),
-    ]
-    missing = [line for line in wanted if not present & _equivalents(line)]
-    if not missing:
-        return False
-    text = "\n".join(["# What the pipeline writes: DVC keeps the artifacts.", *missing, ""])
-    gap = b"" if before.endswith(b"\n") or not before else b"\n"
-    path.write_bytes(before + gap + (b"\n" if before else b"") + text.encode())
-    return True
+    check_no_params(root, option=option)
+    source = files_to_start_from()
+    text = (source / "params.yaml").read_text()
+    return text if preset is None else _with_preset(source, text, preset)
 
 
-def _equivalents(line: str) -> set[bytes]:
-    """Return the lines with which a user has decided already, one way or the other."""
-    name = line.strip("/")
-    found = {f"{start}{name}{end}" for start in ("", "/") for end in ("", "/")}
-    return {text.encode() for line in found for text in (line, f"!{line}")}
+def check_no_params(root: Path, *, option: str) -> None:
+    """Check that a folder has no params.yaml, which an option of `init` would have no effect on.
+
+    Raises:
+        ParamsError: If it has.
+    """
+    if (root / "params.yaml").exists():
+        raise ParamsError(
+            f"{root / 'params.yaml'} is there already and would not follow {option}. "
+            "Remove it, or choose another folder."
+        )
 
 
-_WRITTEN_BY_RUNS = (
-    "/artifacts/",
-    "/scratch/",
-    "/mlruns/",
-    "/mlartifacts/",
-    "/mlflow.db*",
-    "/.prefect/",
-    "/.dvc/cache/",
-    "/.dvc/tmp/",
-    "/.dvc/config.local",
-    "__pycache__/",
-)
-
-
-def _with_preset(source: Path, root: Path, preset: str) -> str:
+def _with_preset(source: Path, text: str, preset: str) -> str:
     """Return params.yaml with the sections of a preset in place of its own."""
     names = sorted(path.stem for path in (source / "presets").glob("*.yaml"))
     if preset not in names:
         raise ParamsError(f"there is no preset {preset!r}.{suggest(preset, names)}")
-    if (root / "params.yaml").exists():
-        raise ParamsError(
-            f"{root / 'params.yaml'} is there already and would not follow --preset {preset}. "
-            "Remove it, or choose another folder."
-        )
-    sections = _sections((source / "params.yaml").read_text())
-    text = (source / "presets" / f"{preset}.yaml").read_text()
-    return "".join((sections | _sections(text)).values())
+    replacing = _sections((source / "presets" / f"{preset}.yaml").read_text())
+    return "".join((_sections(text) | replacing).values())
 
 
 def _sections(text: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""`ofa-pipeline run`, `serve`, `stage` and `init`: make the artifacts."""
+"""`ofa-pipeline run`, `plan`, `serve`, `stage` and `init`: make the artifacts."""
 
 import os
 import sys
@@ -17,6 +17,7 @@ from ofa_pipeline.cli.hints import PROGRAM_VARIABLE, command, program
 from ofa_pipeline.cli.notices import notices_to
 from ofa_pipeline.cli.options import WorkspaceOption
 from ofa_pipeline.cli.output import PLAIN, describe_error, stderr, stdout
+from ofa_pipeline.cli.proposing import propose_params
 from ofa_pipeline.dataset_summary import read_summary
 from ofa_pipeline.exit_codes import exit_code_of, exit_on_sigterm
 from ofa_pipeline.progress import Reporter
@@ -28,6 +29,7 @@ from ofa_pipeline.workspace import choose_version_control, create_workspace, hol
 def add_commands(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command("run")(run)
+    app.command("plan")(plan)
     app.command("serve")(serve)
     app.command("stage")(stage)
     app.command("init")(init)
@@ -51,6 +53,24 @@ def run(
     """
     words = [word for name in device or () for word in ("--device", name)]
     _become("flows.run", "--workspace", str(workspace), *words)
+
+
+def plan(
+    *,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Measure nothing: recorded times, rules of thumb.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Say which stages would run, for how long on this machine, and what they need.
+
+    What is up to date is DVC's judgement, as of `run`. Times are those that an earlier run of the
+    workspace recorded, or measured now, in about a minute: some real training steps, evaluations
+    and latencies.
+    """
+    words = [*(["--estimate"] if estimate else []), *(["--json"] if as_json else [])]
+    _become("flows.plan", "--workspace", str(workspace), *words)
 
 
 def serve(
@@ -114,6 +134,13 @@ def init(
         str | None,
         typer.Option(help="Of presets/: transfer, mobilenet-v3-w1.0, progressive-shrinking, ..."),
     ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            help="image_folder:PATH, parquet:PATH or torchvision:NAME: looks at images and "
+            "machine, and proposes params that suit both."
+        ),
+    ] = None,
     update: Annotated[
         bool,
         typer.Option("--update", help="Bring dvc.yaml up to this version; the former is kept."),
@@ -121,18 +148,24 @@ def init(
 ) -> None:
     """Make a folder a workspace: its own params.yaml, artifacts and registry.
 
+    With --source the images are looked at, and params.yaml says what was chosen and why. A
+    relative PATH is meant from here.
+
     A preset is the params of one of the reference's supernets on ImageNet, of photos that start
     from published weights (transfer), or progressive shrinking on small images. A workspace of an
     earlier version is brought up to date with --update; its params.yaml is left alone.
     """
-    for path in create_workspace(folder, preset=preset):
+    params = None if source is None else propose_params(folder, source, preset=preset)
+    for path in create_workspace(folder, preset=preset, params=params):
         stdout.print(f"wrote {path}", **PLAIN)
     if update:
         _update(folder)
     choose_version_control(folder)
+    first = f"edit {folder / 'params.yaml'}"
+    if source is not None:
+        first = f"read {folder / 'params.yaml'}, {command('plan', '--workspace', folder)}"
     stdout.print(
-        f"{folder} is a workspace. Next: edit {folder / 'params.yaml'}, "
-        f"then {command('run', '--workspace', folder)}",
+        f"{folder} is a workspace. Next: {first}, then {command('run', '--workspace', folder)}",
         **PLAIN,
     )
 

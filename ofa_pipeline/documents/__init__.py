@@ -18,6 +18,15 @@ from ofa_pipeline.documents.accuracy import (
     PredictorReport,
     StoredPredictor,
 )
+from ofa_pipeline.documents.answers import (
+    ComparisonAnswer,
+    Difference,
+    ExplanationAnswer,
+    FrontAnswer,
+    RegisteredFigures,
+    SubnetAnswer,
+    SubnetPage,
+)
 from ofa_pipeline.documents.base import (
     Document,
     Part,
@@ -40,7 +49,11 @@ from ofa_pipeline.documents.bundle import (
     Runs,
     SpentSeconds,
     SubnetDescription,
-    Verdict,
+)
+from ofa_pipeline.documents.certificate import (
+    BudgetCertificate,
+    DeviceCertificate,
+    SubnetCertificate,
 )
 from ofa_pipeline.documents.dataset import ClassNames, PixelStatistics
 from ofa_pipeline.documents.latency import (
@@ -58,9 +71,11 @@ from ofa_pipeline.documents.latency import (
     LaunchCosts,
     MeasurementNoise,
     PredictionInterval,
+    Quantile,
     ReferenceSubnet,
+    Verdict,
 )
-from ofa_pipeline.documents.registry import Receipt, Receipts
+from ofa_pipeline.documents.registry import Receipt, Receipts, budget_alias
 from ofa_pipeline.documents.search import (
     Candidate,
     PickedSubnet,
@@ -72,6 +87,7 @@ from ofa_pipeline.documents.search import (
 __all__ = [
     "AccuracyFigures",
     "AccuracyNoise",
+    "BudgetCertificate",
     "BudgetChoice",
     "BudgetVerdict",
     "BundleEntry",
@@ -81,12 +97,17 @@ __all__ = [
     "Card",
     "CardFigures",
     "ClassNames",
+    "ComparisonAnswer",
     "ComputeCost",
     "DeviceCard",
+    "DeviceCertificate",
     "DeviceProfile",
+    "Difference",
     "Document",
+    "ExplanationAnswer",
     "FinetuningCost",
     "FittedLatency",
+    "FrontAnswer",
     "LatencyCertificate",
     "LatencyCosts",
     "LatencyFigures",
@@ -107,16 +128,22 @@ __all__ = [
     "PredictionInterval",
     "PredictionReport",
     "PredictorReport",
+    "Quantile",
     "Receipt",
     "Receipts",
     "ReferenceSubnet",
+    "RegisteredFigures",
     "RunnerUp",
     "Runs",
     "SpentSeconds",
     "StoredPredictor",
+    "SubnetAnswer",
+    "SubnetCertificate",
     "SubnetDescription",
+    "SubnetPage",
     "UnnumberedDocument",
     "Verdict",
     "VerificationReport",
+    "budget_alias",
     "read_document",
 ]

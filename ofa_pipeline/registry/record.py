@@ -1,6 +1,5 @@
 """What the registry knows about one subnet: a plain value, without any MLflow in it."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -52,6 +51,8 @@ class SubnetRecord:
     """Digests of everything that it was made from, by path relative to the workspace."""
     dataset: str = ""
     """Name of the dataset; empty where it was registered before datasets had names."""
+    num_bytes: int | None = None
+    """Size of the file that runs; None where it was registered before sizes were."""
 
     def __post_init__(self) -> None:
         """Refuse what may not be registered.
@@ -81,6 +82,11 @@ class SubnetRecord:
     def latency_ms(self) -> float:
         """Median on its own device."""
         return self.latency[self.device].p50_ms
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the file that runs; where it is not known, four bytes a parameter."""
+        return 4 * self.num_params if self.num_bytes is None else self.num_bytes
 
     @property
     def dataset_digest(self) -> str:
@@ -130,13 +136,3 @@ class RegisteredSubnet:
 def registered_model_name(prefix: str, *, dataset: str, space_id: str, device: str) -> str:
     """Return the name of the registered model of a dataset, a supernet and a device."""
     return f"{prefix}-{dataset}-{space_id}-{device}"
-
-
-def budget_alias(budget_ms: float) -> str:
-    """Return the alias of the version picked for a budget, for example ``best-450us``.
-
-    Whole milliseconds read ``best-3ms``. MLflow allows no point in an alias.
-    """
-    microseconds = round(budget_ms * 1000)
-    text = f"{microseconds // 1000}ms" if microseconds % 1000 == 0 else f"{microseconds}us"
-    return re.sub(r"[^\w-]", "-", f"best-{text}")
