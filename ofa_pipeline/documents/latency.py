@@ -288,8 +288,8 @@ class LatencyReport(Part):
     """None in files of format 1."""
 
 
-class FittedLatency(Document):
-    """The latency model of a device, and what is to be said about it."""
+class FittedLatency(Part):
+    """The latency model of a device, and what is to be said about it: a document of two formats."""
 
     model_config = ConfigDict(title="a latency model")
 
