@@ -79,8 +79,27 @@ def fit_latency(
     held_out_ms = choice.held_out_ms
     if estimator.residual is not None:
         held_out_ms = _held_out_estimates(choice.candidate, subnets)
+    errors = latency_ms / held_out_ms - 1
+    return LatencyFit(
+        model=_model(space, subnets, estimator, choice, errors=errors, num_classes=num_classes),
+        genes=genes,
+        latency_ms=latency_ms,
+        choice=choice,
+        is_launch_bound=choice.form.is_launch_bound(subnets.measurements),
+    )
+
+
+def _model(
+    space: SearchSpace,
+    subnets: Subnets,
+    estimator: Estimator,
+    choice: Choice,
+    *,
+    errors: FloatArray,
+    num_classes: int,
+) -> LatencyModel:
     fixed_ms, *costs_ms = choice.form.work.tolist()
-    model = LatencyModel(
+    return LatencyModel(
         space_digest=space.digest,
         num_classes=num_classes,
         costs_ms=dict(zip(subnets.names[1:], costs_ms, strict=True)),
@@ -88,14 +107,7 @@ def fit_latency(
         form=choice.candidate.name,
         launch=_launch_costs(choice.form.launch),
         residual=estimator.residual,
-        interval=prediction_interval(latency_ms / held_out_ms - 1),
-    )
-    return LatencyFit(
-        model=model,
-        genes=genes,
-        latency_ms=latency_ms,
-        choice=choice,
-        is_launch_bound=choice.form.is_launch_bound(subnets.measurements),
+        interval=prediction_interval(errors),
     )
 
 
