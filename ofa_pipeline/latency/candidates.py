@@ -13,7 +13,7 @@ NUM_FOLDS = 10
 PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2)
 """Ridge penalties to choose from, a subnet; the fixed part has none."""
 LAUNCH_BOUND_PENALTIES = (1e-5, 1e-3)
-TRANSFER_PENALTIES = ((1e-5, 1e-4), (1e-5, 1e-2), (0.1, 1.0))
+TRANSFER_PENALTIES = ((1e-5, 1e-4), (1e-5, 1e-2))
 """On factors of the components of another device, and on what it does not tell."""
 _COMPONENTS = {
     "call": ("fixed", "num_layers", "num_blocks"),

@@ -10,7 +10,7 @@ from ofa_pipeline.arch import BoolArray, FloatArray
 MIN_SUBNETS = 5
 OUTLIER = 4.0
 """Typical errors beyond which a measurement is an outlier, and is set aside."""
-SMALLEST_OUTLIER = 0.02
+SMALLEST_OUTLIER = 0.05
 """Relative error of an outlier, at least."""
 MAX_OUTLIERS = 0.3
 """Share of the measurements that may be set aside; with more, none is: the model is wrong."""
