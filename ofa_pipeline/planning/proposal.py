@@ -113,7 +113,7 @@ def propose(
         notes.append(_weights_note(weights))
         preset = None if weights == "unreachable" else TRANSFER
     elif preset == TRANSFER:
-        notes.append(_weights_note(weights))
+        notes.append(_UNREACHABLE if weights == "unreachable" else _weights_note(weights))
     draft = _Draft(survey, machine, preset)
     draft.splits()
     draft.batch()
@@ -134,20 +134,26 @@ def propose(
     )
 
 
+_GET = f"ofa-pipeline zoo get {PUBLISHED}"
+_UNREACHABLE = (
+    f"the preset needs the published weights {PUBLISHED}, which cannot be reached from here: before "
+    f"you run, get them on another machine ({_GET}), and bring the file: {_GET} --from FOLDER"
+)
+
+
 def _weights_note(weights: Availability) -> str:
-    get = f"ofa-pipeline zoo get {PUBLISHED}"
     if weights == "here":
         return f"starts from the published weights {PUBLISHED}, which are in the cache"
     if weights == "unreachable":
         return (
             f"the published weights {PUBLISHED} cannot be reached from here, so training starts "
             "from random weights. With them a few hundred photos go much further: get them on "
-            f"another machine ({get}), bring the file, {get} --from FOLDER, then "
+            f"another machine ({_GET}), bring the file, {_GET} --from FOLDER, then "
             "ofa-pipeline init FOLDER --preset transfer --source ... in a new folder"
         )
     return (
         f"starts from the published weights {PUBLISHED} (30 MB), which the run will download once; "
-        f"{get} does it now. Without internet: bring the file and add --from FOLDER; where there "
+        f"{_GET} does it now. Without internet: bring the file and add --from FOLDER; where there "
         "is neither file nor internet, this command proposes random weights and smaller images"
     )
 

@@ -21,7 +21,7 @@ from ofa_pipeline.planning import (
 from ofa_pipeline.planning.images import is_source_changed
 from ofa_pipeline.stages import StageContext, find_stage, param_sections, run_stage
 from ofa_pipeline.stopwatch import Seconds
-from ofa_pipeline.workspace import checkout_folder
+from ofa_pipeline.workspace import checkout_folder, create_workspace
 from tests.support.images import write_image_folder
 from tests.support.survey import GIB, a_machine
 
@@ -113,6 +113,19 @@ def test_a_plan_for_images_that_are_not_prepared_looks_at_the_source(tmp_path, p
     plan = make_plan(tmp_path, params, judgement, is_measured=False)
     assert "not prepared yet" in plan.notes[0]
     assert plan.num_running == len(plan.stages) - 1  # all but the check
+
+
+def test_a_download_is_told_and_what_would_stop_the_run_is_a_warning(tmp_path, monkeypatch):
+    monkeypatch.setenv("OFA_PIPELINE_CACHE", str(tmp_path / "cache"))
+    write_image_folder(tmp_path / "photos")
+    create_workspace(tmp_path, preset="transfer")
+    params = load_params(tmp_path / "params.yaml")  # of 20 images no batch of 32 is left
+    judgement = Judgement(changed=set(run_addresses(params)))
+    plan = make_plan(tmp_path, params, judgement, is_measured=False)
+    assert any("downloads the weights of published ofa_mbv3" in note for note in plan.notes)
+    [warning] = plan.warnings
+    assert "at least one batch of 32 images" in warning
+    assert f"the run would stop: {warning}" in [line.text for line in plan_lines(plan)]
 
 
 def test_images_that_changed_since_they_were_listed_are_prepared_again(tmp_path, params):

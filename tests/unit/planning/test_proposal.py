@@ -91,6 +91,9 @@ def test_the_notes_say_that_weights_are_downloaded_and_what_to_do_without():
     [note, *_] = propose(a_survey(), a_machine(), weights="unreachable").notes
     assert "cannot be reached" in note
     assert "--from FOLDER" in note
+    [note, *_] = propose(a_survey(), a_machine(), preset="transfer", weights="unreachable").notes
+    assert note.startswith("the preset needs the published weights")
+    assert "random" not in note
 
 
 def test_small_images_keep_the_shipped_recipe():
