@@ -136,8 +136,9 @@ def propose(
 
 _GET = f"ofa-pipeline zoo get {PUBLISHED}"
 _UNREACHABLE = (
-    f"the preset needs the published weights {PUBLISHED}, which cannot be reached from here: before "
-    f"you run, get them on another machine ({_GET}), and bring the file: {_GET} --from FOLDER"
+    f"the preset needs the published weights {PUBLISHED}, which cannot be reached from here. "
+    f"Before you run, get them on another machine ({_GET}), and bring the file: "
+    f"{_GET} --from FOLDER"
 )
 
 
