@@ -4,6 +4,7 @@ from prefect import flow
 
 from flows.checks import check_run
 from flows.dvc_client import Watcher
+from flows.names import name_of_flow_run
 from flows.outlook import followed
 from flows.pipeline import open_workspace, serve_devices
 from flows.results import show_results
@@ -14,7 +15,7 @@ from ofa_pipeline.planning import address_of
 from ofa_pipeline.registry import begin_registry
 
 
-@flow(name="add-device", validate_parameters=False)
+@flow(name="add-device", flow_run_name=name_of_flow_run, validate_parameters=False)
 def add_devices(workspace: str, devices: list[str]) -> None:
     """Serve some devices of params.yaml from the supernet that is there.
 

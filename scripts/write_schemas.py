@@ -38,6 +38,7 @@ ANSWERS: Mapping[str, type[Any]] = {
     "answer_compare.json": documents.ComparisonAnswer,
     "answer_explain.json": documents.ExplanationAnswer,
     "answer_front.json": documents.FrontAnswer,
+    "answer_subnets.json": documents.SubnetPage,
 }
 """By the name of the schema: what commands print."""
 

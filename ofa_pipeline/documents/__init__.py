@@ -25,6 +25,7 @@ from ofa_pipeline.documents.answers import (
     FrontAnswer,
     RegisteredFigures,
     SubnetAnswer,
+    SubnetPage,
 )
 from ofa_pipeline.documents.base import (
     Document,
@@ -129,6 +130,7 @@ __all__ = [
     "SubnetAnswer",
     "SubnetCertificate",
     "SubnetDescription",
+    "SubnetPage",
     "UnnumberedDocument",
     "Verdict",
     "VerificationReport",

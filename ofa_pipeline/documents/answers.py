@@ -67,6 +67,18 @@ class FrontAnswer(Document):
     """The fastest first; each is more accurate than all that are as fast."""
 
 
+class SubnetPage(Document):
+    """A page of the list of the registry service."""
+
+    model_config = ConfigDict(title="a page of registered subnets")
+
+    total: Count
+    """Of all pages."""
+    offset: Count
+    """Place of the first one of this page."""
+    subnets: tuple[RegisteredFigures, ...]
+
+
 class Difference(Part):
     """How a subnet differs from the first of a comparison."""
 

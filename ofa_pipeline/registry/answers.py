@@ -11,6 +11,7 @@ from ofa_pipeline.documents import (
     Quantile,
     RegisteredFigures,
     SubnetAnswer,
+    SubnetPage,
 )
 from ofa_pipeline.registry.comparison import Explanation, accuracy_noise
 from ofa_pipeline.registry.record import RegisteredSubnet
@@ -41,6 +42,21 @@ def front_answer(
     """Return the answer of a front."""
     return FrontAnswer(
         device=device, quantile=quantile, subnets=tuple(_figures(item) for item in subnets)
+    )
+
+
+def page_answer(subnets: Sequence[RegisteredSubnet], *, limit: int, offset: int) -> SubnetPage:
+    """Return a page of a list.
+
+    Args:
+        subnets: The whole list.
+        limit: Subnets of the page, at most.
+        offset: Place of its first one.
+    """
+    return SubnetPage(
+        total=len(subnets),
+        offset=offset,
+        subnets=tuple(_figures(item) for item in subnets[offset : offset + limit]),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from ofa_pipeline.documents import Quantile
 from ofa_pipeline.registry.comparison import Explanation
+from ofa_pipeline.registry.lookups import Snapshot
 from ofa_pipeline.registry.questions import Proof, Question
 from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord
 
@@ -150,6 +151,14 @@ class SubnetRegistry(Protocol):
         """
         ...
 
+    def snapshot(self) -> Snapshot:
+        """Return everything that is registered now.
+
+        Raises:
+            RegistryError: If the registry cannot be read.
+        """
+        ...
+
     def list_subnets(
         self, *, device: str | None = None, dataset: str | None = None
     ) -> tuple[RegisteredSubnet, ...]:
@@ -178,5 +187,37 @@ class SubnetRegistry(Protocol):
 
         Raises:
             RegistryError: If the version is gone.
+        """
+        ...
+
+    def aliases(self, model_name: str) -> dict[str, int]:
+        """Return the versions that the aliases of a registered model name.
+
+        Raises:
+            RegistryError: If the registry cannot be read.
+        """
+        ...
+
+    def set_alias(self, subnet: RegisteredSubnet, alias: str) -> None:
+        """Let an alias of a registered model name a version.
+
+        Raises:
+            RegistryError: If the registry refuses.
+        """
+        ...
+
+    def signature(self, subnet: RegisteredSubnet) -> str:
+        """Return the text of a version's signature; empty where it has none.
+
+        Raises:
+            RegistryError: If the registry cannot be read.
+        """
+        ...
+
+    def set_signature(self, subnet: RegisteredSubnet, text: str) -> None:
+        """Write the text of a version's signature; one that was there is replaced.
+
+        Raises:
+            RegistryError: If the registry refuses.
         """
         ...

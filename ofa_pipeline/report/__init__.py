@@ -13,6 +13,7 @@ from ofa_pipeline.report.charts import (
     Rule,
     draw_chart,
     linear_axis,
+    style_sheet,
 )
 from ofa_pipeline.report.contents import ReportContents
 from ofa_pipeline.report.cost import CostFacts, break_even
@@ -37,5 +38,6 @@ __all__ = [
     "metrics",
     "report_folders",
     "standalone_chart",
+    "style_sheet",
     "write_report",
 ]

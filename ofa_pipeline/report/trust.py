@@ -16,6 +16,7 @@ Level = Literal["unknown", "good", "care", "poor"]
 LEVELS: tuple[Level, ...] = ("unknown", "good", "care", "poor")
 """From the one that decides nothing to the worst."""
 
+AGAINST_ALONE = "against training alone"
 SKILL_CARE, SKILL_POOR = 0.5, 0.25
 """Shares of the way from guessing to no error that a good, and that a usable subnet has gone."""
 INTERVAL_CARE, INTERVAL_POOR = 0.03, 0.10
@@ -142,7 +143,7 @@ def _alone(contents: ReportContents) -> Finding:
     rule = "No subnet may be less accurate than that by more than two standard errors."
     if not measured:
         text = "Nobody has measured what the same architectures reach when trained alone."
-        return Finding(about="against training alone", level="unknown", text=text, rule=rule)
+        return Finding(about=AGAINST_ALONE, level="unknown", text=text, rule=rule)
     lesser = sum(not item.is_within_two_standard_errors for item in measured)
     text = (
         f"{lesser} of {show_counted(len(measured), 'subnet')} "
@@ -153,7 +154,7 @@ def _alone(contents: ReportContents) -> Finding:
         "the same architecture trained alone."
     )
     level: Level = "care" if lesser else "good"
-    return Finding(about="against training alone", level=level, text=text, rule=rule)
+    return Finding(about=AGAINST_ALONE, level=level, text=text, rule=rule)
 
 
 def _accuracy(subnet: SubnetFacts, chance: float | None) -> Finding:
