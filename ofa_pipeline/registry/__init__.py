@@ -17,6 +17,7 @@ from ofa_pipeline.registry.comparison import ComparableSubnets, Explanation, acc
 from ofa_pipeline.registry.entries import ModelNames, read_entries, run_notes
 from ofa_pipeline.registry.lookups import Lookups, Snapshot
 from ofa_pipeline.registry.mlflow_registry import MlflowRegistry
+from ofa_pipeline.registry.promotion import Check, Promotion, Rank, plan_promotion, promote
 from ofa_pipeline.registry.protocol import Entry, RunNotes, SubnetRegistry
 from ofa_pipeline.registry.questions import Proof, Question
 from ofa_pipeline.registry.receipts import (
@@ -33,11 +34,13 @@ from ofa_pipeline.registry.record import (
     registered_model_name,
 )
 from ofa_pipeline.registry.server import check_reachable, tracking_uri
+from ofa_pipeline.registry.signatures import Signature, check_signature, sign_version
 from ofa_pipeline.registry.workspace import open_registry
 
 __all__ = [
     "ANY_DATASET",
     "URI_VARIABLE",
+    "Check",
     "ComparableSubnets",
     "Entry",
     "Explanation",
@@ -46,10 +49,13 @@ __all__ = [
     "Lookups",
     "MlflowRegistry",
     "ModelNames",
+    "Promotion",
     "Proof",
     "Question",
+    "Rank",
     "RegisteredSubnet",
     "RunNotes",
+    "Signature",
     "Snapshot",
     "SubnetRecord",
     "SubnetRegistry",
@@ -60,6 +66,7 @@ __all__ = [
     "certify_version",
     "check_reachable",
     "check_registry",
+    "check_signature",
     "comparison_answer",
     "dataset_label",
     "explanation_answer",
@@ -69,11 +76,14 @@ __all__ = [
     "missing_receipts",
     "open_registry",
     "page_answer",
+    "plan_promotion",
+    "promote",
     "read_entries",
     "receipts_of",
     "registered_model_name",
     "registered_subnets",
     "run_notes",
+    "sign_version",
     "subnet_answer",
     "tracking_uri",
     "values_of",

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.registry.addresses import is_database, is_sqlite, sqlite_path
 from ofa_pipeline.registry.connection import Connection
 from ofa_pipeline.registry.database import ensure_database
@@ -74,6 +75,10 @@ class Reader(Protocol):
         """Tell whether a version that was read still exists."""
         ...
 
+    def aliases(self, model_name: str) -> dict[str, int]:
+        """Return the versions that the aliases of a registered model name."""
+        ...
+
 
 class Catalog:
     """A current snapshot of a registry; safe to use from several threads."""
@@ -103,6 +108,35 @@ class Catalog:
                 self._entries = self._reader.read(self._entries)
                 self._snapshot = Snapshot(tuple(self._entries.values()))
             return self._snapshot
+
+    def copies(
+        self, model_name: str, bundle_digest: str
+    ) -> tuple[tuple[str, RegisteredSubnet], ...]:
+        """Return the versions of one content with the ids of their LoggedModels, lowest first."""
+        with self._lock:
+            self.snapshot()
+            found = [
+                (model_id, item)
+                for model_id, item in self._entries.items()
+                if item.record.bundle_digest == bundle_digest
+                and item.record.model_name == model_name
+            ]
+        return tuple(sorted(found, key=lambda copy: copy[1].version))
+
+    def model_id(self, subnet: RegisteredSubnet) -> str:
+        """Return the id of a version's LoggedModel.
+
+        Raises:
+            RegistryError: If the version is gone.
+        """
+        for key, item in self.copies(subnet.record.model_name, subnet.record.bundle_digest):
+            if item.version == subnet.version:
+                return key
+        raise RegistryError(f"{subnet.model_uri} is gone: somebody deleted it.")
+
+    def aliases(self, model_name: str) -> dict[str, int]:
+        """Return the versions that the aliases of a registered model name."""
+        return self._reader.aliases(model_name)
 
     def is_there(self, subnet: RegisteredSubnet) -> bool:
         """Tell whether a version still exists; if not, everything is read again."""
@@ -158,6 +192,15 @@ class DatabaseReader:
     def is_there(self, subnet: RegisteredSubnet) -> bool:  # noqa: ARG002 - of the protocol
         """Tell that it is: a deleted version is a change."""
         return True
+
+    def aliases(self, model_name: str) -> dict[str, int]:
+        """Read the table: MLflow would read every version of the model, too."""
+        from sqlalchemy import text
+
+        statement = text("SELECT alias, version FROM registered_model_aliases WHERE name = :name")
+        with self._mlflow.explained("read the aliases"), self._engine.connect() as connection:
+            rows = connection.execute(statement, {"name": model_name})
+            return {str(alias): int(version) for alias, version in rows}
 
     def _records(self, ids: Sequence[str]) -> dict[str, str]:
         from sqlalchemy import bindparam, text
@@ -257,6 +300,12 @@ class ServerReader:
     def is_there(self, subnet: RegisteredSubnet) -> bool:
         """Ask for the version: people delete versions in MLflow's UI."""
         return self._holdings.version_exists(subnet)
+
+    def aliases(self, model_name: str) -> dict[str, int]:
+        """Ask for the registered model."""
+        with self._mlflow.explained(f"read the aliases of {model_name}"):
+            aliases = self._mlflow.client.get_registered_model(model_name).aliases
+        return {alias: int(version) for alias, version in aliases.items()}
 
     def _walk(self) -> Entries:
         found = {model.model_id: read_model(model) for model in self._holdings.models([])}

@@ -35,7 +35,7 @@ class Holdings:
         whole = [
             subnet
             for model in models
-            if self.version_exists(subnet := read_model(model)) and self._has_files(model)
+            if self.version_exists(subnet := read_model(model)) and self.has_files(model.model_id)
         ]
         return min(whole, key=lambda subnet: subnet.version, default=None)
 
@@ -105,6 +105,7 @@ class Holdings:
                 raise
             return True
 
-    def _has_files(self, model: "LoggedModel") -> bool:
-        with self._mlflow.explained(f"look for the files of {model.model_id}"):
-            return bool(self._mlflow.client.list_logged_model_artifacts(model.model_id))
+    def has_files(self, model_id: str) -> bool:
+        """Tell whether a LoggedModel has files."""
+        with self._mlflow.explained(f"look for the files of {model_id}"):
+            return bool(self._mlflow.client.list_logged_model_artifacts(model_id))

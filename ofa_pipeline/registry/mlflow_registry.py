@@ -23,7 +23,7 @@ from ofa_pipeline.registry.database import make_in_background
 from ofa_pipeline.registry.fields import (
     OWNER,
     OWNER_TAG,
-    of_bundle,
+    SIGNATURE_TAG,
 )
 from ofa_pipeline.registry.holdings import Holdings
 from ofa_pipeline.registry.lookups import Lookups, Snapshot
@@ -191,7 +191,10 @@ class MlflowRegistry:
 
     def find(self, *, model_name: str, bundle_digest: str) -> RegisteredSubnet | None:
         """Return the subnet with this content, or None; its files must be there, too."""
-        return self._holdings.lowest(self._holdings.models(of_bundle(model_name, bundle_digest)))
+        for model_id, subnet in self._catalog.copies(model_name, bundle_digest):
+            if self._catalog.is_there(subnet) and self._holdings.has_files(model_id):
+                return subnet
+        return None
 
     def download(self, subnet: RegisteredSubnet, folder: Path) -> Path:
         """Bring the bundle of a registered subnet into a folder and return where it lies.
@@ -248,8 +251,10 @@ class MlflowRegistry:
             names = sorted({entry.record.model_name for entry in entries})
             registered = tuple(subnet for subnet in found if subnet is not None)
             if len(registered) < len(entries):
+                used = {item.record.model_name for item in self.snapshot().subnets}
                 for name in names:
-                    self._ensure_model(name)
+                    if name not in used:  # MLflow would read every version of it
+                        self._ensure_model(name)
                 registered = self._register_missing(entries, found, notes)
                 self._catalog.expire()
             for name in names:
@@ -294,16 +299,37 @@ class MlflowRegistry:
                 item for item in self.snapshot().subnets if item.record.model_name == model_name
             ]
             client = self._mlflow.client
-            aliases = {
-                alias: int(version)
-                for alias, version in client.get_registered_model(model_name).aliases.items()
-            }
+            aliases = self.aliases(model_name)
             for alias, target in alias_targets(versions, aliases).items():
                 if target is None:
                     if alias in aliases:
                         client.delete_registered_model_alias(model_name, alias)
                 elif aliases.get(alias) != target.version:
-                    client.set_registered_model_alias(model_name, alias, str(target.version))
+                    self.set_alias(target, alias)
+
+    def aliases(self, model_name: str) -> dict[str, int]:
+        """Return the aliases of a registered model; see `SubnetRegistry.aliases`."""
+        return self._catalog.aliases(model_name)
+
+    def set_alias(self, subnet: RegisteredSubnet, alias: str) -> None:
+        """Let an alias name a version; see `SubnetRegistry.set_alias`."""
+        with self._mlflow.explained(f"set the alias {alias} of {subnet.record.model_name}"):
+            self._mlflow.client.set_registered_model_alias(
+                subnet.record.model_name, alias, str(subnet.version)
+            )
+
+    def signature(self, subnet: RegisteredSubnet) -> str:
+        """Return the text of a version's signature; see `SubnetRegistry.signature`."""
+        with self._mlflow.explained(f"read the signature of {subnet.model_uri}"):
+            model = self._mlflow.client.get_logged_model(self._catalog.model_id(subnet))
+        return str(model.tags.get(SIGNATURE_TAG, ""))
+
+    def set_signature(self, subnet: RegisteredSubnet, text: str) -> None:
+        """Write the text of a version's signature; see `SubnetRegistry.set_signature`."""
+        with self._mlflow.explained(f"sign {subnet.model_uri}"):
+            self._mlflow.client.set_logged_model_tags(
+                self._catalog.model_id(subnet), {SIGNATURE_TAG: text}
+            )
 
     # ---- experiment and models ---------------------------------------------------------------
 

@@ -189,3 +189,35 @@ class SubnetRegistry(Protocol):
             RegistryError: If the version is gone.
         """
         ...
+
+    def aliases(self, model_name: str) -> dict[str, int]:
+        """Return the versions that the aliases of a registered model name.
+
+        Raises:
+            RegistryError: If the registry cannot be read.
+        """
+        ...
+
+    def set_alias(self, subnet: RegisteredSubnet, alias: str) -> None:
+        """Let an alias of a registered model name a version.
+
+        Raises:
+            RegistryError: If the registry refuses.
+        """
+        ...
+
+    def signature(self, subnet: RegisteredSubnet) -> str:
+        """Return the text of a version's signature; empty where it has none.
+
+        Raises:
+            RegistryError: If the registry cannot be read.
+        """
+        ...
+
+    def set_signature(self, subnet: RegisteredSubnet, text: str) -> None:
+        """Write the text of a version's signature; one that was there is replaced.
+
+        Raises:
+            RegistryError: If the registry refuses.
+        """
+        ...

@@ -66,5 +66,7 @@ def serve(registry: SubnetRegistry, settings: ServiceSettings) -> None:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     # Bound here, so that a port that is taken is an error of ours, before anything starts.
     with socket.create_server((settings.host, settings.port), family=family) as listening:
+        # Connections inherit it. Without it head and body of an answer wait 40 ms for each other.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         config = uvicorn.Config(app, log_level="warning", access_log=False)
         uvicorn.Server(config).run(sockets=[listening])

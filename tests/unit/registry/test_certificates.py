@@ -5,42 +5,23 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ofa_pipeline.artifacts import digest_file, write_json
+from ofa_pipeline.artifacts import digest_file
 from ofa_pipeline.documents import DeviceCertificate
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError, RegistryError
 from ofa_pipeline.registry import certify_bundle, certify_version
+from tests.support.certified import register_certified, write_card, write_certified_bundle
 from tests.support.documents import card
-from tests.support.registry import (
-    InMemoryRegistry,
-    digest_of,
-    latency_figures,
-    subnet_record,
-    write_bundle,
-)
-
-
-def write_card(folder, **changes):
-    """Give a bundle a card that names its files; returns the folder."""
-    (folder / "card.json").unlink()
-    files = {path.name: digest_file(path) for path in folder.iterdir()}
-    values = {**card().to_dict(), "files": files}
-    values["latency"]["cpu"]["file_digest"] = files["model.onnx"]
-    write_json(folder / "card.json", {**values, **changes})
-    return folder
+from tests.support.registry import InMemoryRegistry, latency_figures
 
 
 @pytest.fixture
 def bundle(tmp_path):
-    return write_card(write_bundle(tmp_path / "bundle"))
+    return write_certified_bundle(tmp_path / "bundle")
 
 
-def registered(bundle, **changes):
+def registered(bundle, **figures):
     registry = InMemoryRegistry()
-    figures = card().latency["cpu"]
-    record = subnet_record(bundle_digest=digest_of(bundle), latency={"cpu": figures})
-    for name, value in changes.items():
-        object.__setattr__(record, name, value)
-    return registry, registry.register(record, bundle)
+    return registry, register_certified(registry, bundle, **figures)
 
 
 def test_certificate_says_what_was_measured_on_what(bundle):

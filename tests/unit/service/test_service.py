@@ -9,38 +9,22 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from ofa_pipeline.artifacts import digest_file, write_json
 from ofa_pipeline.documents import FrontAnswer, SubnetAnswer, SubnetCertificate, SubnetPage
 from ofa_pipeline.errors import ParamsError, RegistryError
 from ofa_pipeline.registry import Snapshot
 from ofa_pipeline.service import CurrentSnapshot, ServiceSettings, build_app
-from tests.support.documents import card
-from tests.support.registry import InMemoryRegistry, digest_of, subnet_record, write_bundle
+from tests.support.certified import register_certified, write_certified_bundle
+from tests.support.registry import InMemoryRegistry, subnet_record
 
 VERSION = "/v1/models/ofa-tiny-cpu/versions/1"
-
-
-def certified_bundle(folder):
-    """Write a bundle whose card is a whole one."""
-    write_bundle(folder, runtime="onnxruntime")
-    (folder / "card.json").unlink()
-    files = {path.name: digest_file(path) for path in folder.iterdir()}
-    values = {**card().to_dict(), "files": files}
-    values["latency"]["cpu"]["file_digest"] = files["model.onnx"]
-    write_json(folder / "card.json", values)
-    return folder
 
 
 @pytest.fixture
 def registry(tmp_path):
     """Three subnets of one dataset; the first has files that were certified."""
     found = InMemoryRegistry()
-    bundle = certified_bundle(tmp_path / "bundle")
-    figures = card().latency["cpu"]
-    first = subnet_record(
-        accuracy=0.6, dataset="pets", bundle_digest=digest_of(bundle), latency={"cpu": figures}
-    )
-    found.register(first, bundle)
+    bundle = write_certified_bundle(tmp_path / "bundle")
+    register_certified(found, bundle, accuracy=0.6, dataset="pets")
     for accuracy, latency_ms in [(0.8, 2.0), (0.9, 4.0)]:
         record = subnet_record(accuracy=accuracy, latency_ms=latency_ms, dataset="pets")
         found.register(record, bundle)
