@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.registry.addresses import is_database, is_sqlite, sqlite_path
 from ofa_pipeline.registry.connection import Connection
 from ofa_pipeline.registry.database import ensure_database
@@ -121,6 +122,17 @@ class Catalog:
                 and item.record.model_name == model_name
             ]
         return tuple(sorted(found, key=lambda copy: copy[1].version))
+
+    def model_id(self, subnet: RegisteredSubnet) -> str:
+        """Return the id of a version's LoggedModel.
+
+        Raises:
+            RegistryError: If the version is gone.
+        """
+        for key, item in self.copies(subnet.record.model_name, subnet.record.bundle_digest):
+            if item.version == subnet.version:
+                return key
+        raise RegistryError(f"{subnet.model_uri} is gone: somebody deleted it.")
 
     def aliases(self, model_name: str) -> dict[str, int]:
         """Return the versions that the aliases of a registered model name."""
