@@ -4,8 +4,9 @@ from ofa_pipeline.documents import LatencyFigures, budget_alias
 from ofa_pipeline.params import ANY_DATASET
 from ofa_pipeline.registry.addresses import URI_VARIABLE, is_database
 from ofa_pipeline.registry.choosing import HomeDataset, dataset_label, most_accurate
-from ofa_pipeline.registry.entries import ModelNames, read_entries, run_notes
+from ofa_pipeline.registry.entries import ModelNames, read_entries
 from ofa_pipeline.registry.mlflow_registry import MlflowRegistry
+from ofa_pipeline.registry.notes import report_notes, run_notes
 from ofa_pipeline.registry.protocol import Entry, RunNotes, SubnetRegistry, infeasible
 from ofa_pipeline.registry.receipts import (
     begin_registry,
@@ -50,6 +51,7 @@ __all__ = [
     "receipts_of",
     "registered_model_name",
     "registered_subnets",
+    "report_notes",
     "run_notes",
     "tracking_uri",
 ]

@@ -4,7 +4,7 @@ What counts as registered is told in `holdings`. What an interrupted run left is
 next; how many processes and machines register at once without harm is told in `registration`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -23,16 +23,20 @@ from ofa_pipeline.registry.choosing import (
 from ofa_pipeline.registry.connection import Connection
 from ofa_pipeline.registry.database import make_in_background
 from ofa_pipeline.registry.fields import (
+    EXPERIMENT_TAGS,
     OWNER,
     OWNER_TAG,
     latency_metric,
     of_bundle,
     of_model,
+    read_model,
 )
 from ofa_pipeline.registry.holdings import Holdings
-from ofa_pipeline.registry.protocol import Entry, RunNotes, infeasible
+from ofa_pipeline.registry.model_card import MODEL_VERSIONS_TAG, Links
+from ofa_pipeline.registry.protocol import Entry, RunNotes, WorkNotes, infeasible
 from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord
-from ofa_pipeline.registry.registration import Shelf, end_abandoned_runs, open_run, register_one
+from ofa_pipeline.registry.registration import Shelf, register_one, renew_page
+from ofa_pipeline.registry.runs import NOTE_TAG, end_abandoned_runs, log_once, open_run, runs_of
 from ofa_pipeline.registry.server import (
     ambient_tracking_uri,
     check_reachable,
@@ -211,11 +215,13 @@ class MlflowRegistry:
                 for entry in entries
             ]
             names = sorted({entry.record.model_name for entry in entries})
+            works = self._log_works(notes.works)
             registered = tuple(subnet for subnet in found if subnet is not None)
             if len(registered) < len(entries):
                 for name in names:
                     self._ensure_model(name)
-                registered = self._register_missing(entries, found, notes)
+                registered = self._register_missing(entries, found, notes, works=works)
+            self._renew_pages(entries, registered, works=works)
             for name in names:
                 self.move_aliases(name)
             return registered
@@ -225,9 +231,11 @@ class MlflowRegistry:
         entries: Sequence[Entry],
         found: Sequence[RegisteredSubnet | None],
         notes: RunNotes,
+        *,
+        works: Mapping[str, str],
     ) -> tuple[RegisteredSubnet, ...]:
         """Register what was not found, in one run of the registry."""
-        with open_run(self._mlflow.client, self._experiment_id, notes) as run:
+        with open_run(self._mlflow.client, self._experiment_id, notes, works=works) as run:
             shelf = Shelf(
                 client=self._mlflow.client,
                 tracking_uri=self.tracking_uri,
@@ -239,6 +247,50 @@ class MlflowRegistry:
                 subnet or register_one(entry, run, shelf)
                 for subnet, entry in zip(found, entries, strict=True)
             )
+
+    def log_work(self, work: WorkNotes) -> None:
+        """Write the run of some finished work, once.
+
+        Raises:
+            RegistryError: If the registry refuses.
+        """
+        with self._mlflow.explained(f"log {work.name}"), self._mlflow.alone():
+            end_abandoned_runs(self._mlflow.client, self._holdings.experiment_ids())
+            self._log_works([work])
+
+    def has_work(self, digest: str) -> bool:
+        """Whether the work that an artifact shows has its run."""
+        if not may_hold_anything(self.tracking_uri):
+            return False
+        with self._mlflow.explained("look for a run"):
+            experiments = self._holdings.experiment_ids()
+            return bool(experiments and runs_of(self._mlflow.client, experiments, digest))
+
+    def _log_works(self, works: Sequence[WorkNotes]) -> dict[str, str]:
+        """Write the runs of finished work and return their ids, by digest."""
+        client = self._mlflow.client
+        return {work.digest: log_once(client, self._experiment_id, work) for work in works}
+
+    def _renew_pages(
+        self,
+        entries: Sequence[Entry],
+        registered: Sequence[RegisteredSubnet],
+        *,
+        works: Mapping[str, str],
+    ) -> None:
+        """Write the pages of versions that an earlier version of this package registered."""
+        models = {
+            (item.record.model_name, item.version): model
+            for name in {entry.record.model_name for entry in entries}
+            for model in self._holdings.models([of_model(name)])
+            if MODEL_VERSIONS_TAG not in model.tags or NOTE_TAG not in model.tags
+            for item in [read_model(model)]
+        }
+        for entry, subnet in zip(entries, registered, strict=True):
+            model = models.get((subnet.record.model_name, subnet.version))
+            if model is not None:
+                links = Links(model.experiment_id, run_id=model.source_run_id or "", works=works)
+                renew_page(entry, subnet.version, model, links, self._mlflow.client)
 
     def move_aliases(self, model_name: str) -> None:
         """Let the alias of every budget name what `best` answers for that budget.
@@ -273,12 +325,13 @@ class MlflowRegistry:
         experiment = self._made(
             lambda: client.get_experiment_by_name(self._experiment),
             lambda: client.create_experiment(
-                self._experiment, artifact_location=self._artifacts, tags={OWNER_TAG: OWNER}
+                self._experiment, artifact_location=self._artifacts, tags=EXPERIMENT_TAGS
             ),
         )
         assert experiment is not None
-        if experiment.tags.get(OWNER_TAG) != OWNER:
-            client.set_experiment_tag(experiment.experiment_id, OWNER_TAG, OWNER)
+        for key, value in EXPERIMENT_TAGS.items():
+            if key not in experiment.tags or (key == OWNER_TAG and experiment.tags[key] != value):
+                client.set_experiment_tag(experiment.experiment_id, key, value)
         return str(experiment.experiment_id)
 
     def _is_ours(self, name: str) -> bool:
