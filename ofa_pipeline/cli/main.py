@@ -9,14 +9,18 @@ import typer
 from typer.core import TyperGroup
 
 from ofa_pipeline.cli import (
+    certificate,
     checkpoints,
     doctor,
     evaluate,
+    lookups,
     params,
     pipeline,
     predict,
+    promote,
     pull,
     search,
+    serve_registry,
     subnets,
     verify,
     zoo,
@@ -53,7 +57,18 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 for group in (
-    *(pipeline, subnets, pull, predict, search, evaluate),
+    *(
+        pipeline,
+        subnets,
+        lookups,
+        certificate,
+        promote,
+        serve_registry,
+        pull,
+        predict,
+        search,
+        evaluate,
+    ),
     *(zoo, checkpoints, params, doctor, verify),
 ):
     group.add_commands(app)

@@ -16,7 +16,6 @@ from ofa_pipeline.cli.chosen import (
     choose_subnet,
     default_folder,
     describe_subnet,
-    find_version,
 )
 from ofa_pipeline.cli.hints import command
 from ofa_pipeline.cli.options import DatasetOption, JsonOption, WorkspaceOption
@@ -84,7 +83,7 @@ def pull(  # noqa: PLR0913 - options of a command
     }
     _check_question(uri, bounds)
     registry = open_registry(workspace)
-    subnet = find_version(registry, uri) if uri else choose_subnet(registry, **bounds)  # type: ignore[arg-type]
+    subnet = registry.version(uri) if uri else choose_subnet(registry, **bounds)  # type: ignore[arg-type]
     target = folder or default_folder(subnet)
     is_new = _fetch(registry, subnet, target, file_format)
     values = _values(subnet, target, file_format)

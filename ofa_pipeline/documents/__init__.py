@@ -18,6 +18,15 @@ from ofa_pipeline.documents.accuracy import (
     PredictorReport,
     StoredPredictor,
 )
+from ofa_pipeline.documents.answers import (
+    ComparisonAnswer,
+    Difference,
+    ExplanationAnswer,
+    FrontAnswer,
+    RegisteredFigures,
+    SubnetAnswer,
+    SubnetPage,
+)
 from ofa_pipeline.documents.base import (
     Document,
     Part,
@@ -40,7 +49,11 @@ from ofa_pipeline.documents.bundle import (
     Runs,
     SpentSeconds,
     SubnetDescription,
-    Verdict,
+)
+from ofa_pipeline.documents.certificate import (
+    BudgetCertificate,
+    DeviceCertificate,
+    SubnetCertificate,
 )
 from ofa_pipeline.documents.dataset import ClassNames, PixelStatistics
 from ofa_pipeline.documents.latency import (
@@ -53,7 +66,9 @@ from ofa_pipeline.documents.latency import (
     LatencyModelReport,
     LatencyReport,
     MeasurementNoise,
+    Quantile,
     ReferenceSubnet,
+    Verdict,
 )
 from ofa_pipeline.documents.registry import Receipt, Receipts, budget_alias
 from ofa_pipeline.documents.search import (
@@ -67,6 +82,7 @@ from ofa_pipeline.documents.search import (
 __all__ = [
     "AccuracyFigures",
     "AccuracyNoise",
+    "BudgetCertificate",
     "BudgetChoice",
     "BudgetVerdict",
     "BundleEntry",
@@ -76,12 +92,17 @@ __all__ = [
     "Card",
     "CardFigures",
     "ClassNames",
+    "ComparisonAnswer",
     "ComputeCost",
     "DeviceCard",
+    "DeviceCertificate",
     "DeviceProfile",
+    "Difference",
     "Document",
+    "ExplanationAnswer",
     "FinetuningCost",
     "FittedLatency",
+    "FrontAnswer",
     "LatencyCertificate",
     "LatencyCosts",
     "LatencyFigures",
@@ -97,14 +118,19 @@ __all__ = [
     "PixelStatistics",
     "PredictionReport",
     "PredictorReport",
+    "Quantile",
     "Receipt",
     "Receipts",
     "ReferenceSubnet",
+    "RegisteredFigures",
     "RunnerUp",
     "Runs",
     "SpentSeconds",
     "StoredPredictor",
+    "SubnetAnswer",
+    "SubnetCertificate",
     "SubnetDescription",
+    "SubnetPage",
     "UnnumberedDocument",
     "Verdict",
     "VerificationReport",

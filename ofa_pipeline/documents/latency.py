@@ -2,12 +2,25 @@
 
 import hashlib
 import json
+import math
 from typing import Any, Literal
 
 from pydantic import ConfigDict
 
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.documents.base import Count, Document, Milliseconds, Part
+
+Quantile = Literal["p50", "p95"]
+"""The median, or what 95 of 100 calls take at most."""
+Verdict = Literal["within", "within_noise", "over"]
+"""The confidence interval is within the budget; only the figure is; neither is."""
+
+_NORMAL_95 = 1.645
+"""95 % quantile of the standard normal distribution."""
+_NORMAL_975 = 1.960
+_P95_ERROR = 2.113
+"""Standard error of an estimated 95 % quantile of n normal values, times the root of n over their
+standard deviation: the root of 0.95 * 0.05 over the density there."""
 
 
 class LatencyFigures(Part):
@@ -23,6 +36,34 @@ class LatencyFigures(Part):
     """Upper end of the 95 % confidence interval of the median."""
     num_runs: int
     """Timed calls that count."""
+
+    def value_ms(self, quantile: Quantile) -> float:
+        """Return a quantile of the calls."""
+        return self.p50_ms if quantile == "p50" else self.p95_ms
+
+    def high_ms(self, quantile: Quantile) -> float:
+        """Return the upper end of the 95 % confidence interval of a quantile.
+
+        That of the median was measured. That of the 95 % quantile follows from the spread of the
+        calls and their number, for calls whose logarithm is normally distributed: a rough figure,
+        and on the safe side where the machine, and not the network, made the slow calls.
+        """
+        if quantile == "p50":
+            return self.ci_high_ms
+        spread = math.log(max(self.p95_ms / self.p50_ms, 1.0)) / _NORMAL_95
+        error = _P95_ERROR * spread / math.sqrt(max(self.num_runs, 1))
+        return self.p95_ms * math.exp(_NORMAL_975 * error)
+
+    def verdict(self, budget_ms: float, *, quantile: Quantile = "p50") -> Verdict:
+        """Compare a quantile with a budget.
+
+        Returns:
+            ``within`` when its whole 95 % confidence interval is within the budget,
+            ``within_noise`` when the figure is and the interval reaches over, else ``over``.
+        """
+        if self.high_ms(quantile) <= budget_ms:
+            return "within"
+        return "within_noise" if self.value_ms(quantile) <= budget_ms else "over"
 
 
 class LatencyMeasurement(LatencyFigures):
@@ -57,6 +98,15 @@ class LatencyMeasurement(LatencyFigures):
                 "slowdown": self.slowdown / factor,
             }
         )
+
+    @property
+    def stability(self) -> float:
+        """Share of the calls that count, times p50 over p95.
+
+        It is 1 where nothing disturbed a call and all took the same.
+        """
+        num_calls = max(self.num_runs + self.num_dropped_runs, 1)
+        return self.num_runs / num_calls * min(self.p50_ms / self.p95_ms, 1.0)
 
     def meets(self, budget_ms: float) -> bool:
         """Tell whether the whole confidence interval of the median is within the budget."""

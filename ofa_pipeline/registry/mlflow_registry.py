@@ -5,46 +5,35 @@ next; how many processes and machines register at once without harm is told in `
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
 
 from ofa_pipeline.artifacts import Layout
+from ofa_pipeline.documents import Quantile
 from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.registry.addresses import sqlite_path
-from ofa_pipeline.registry.choosing import (
-    HomeDataset,
-    alias_targets,
-    check_bounds,
-    comparable,
-    most_accurate,
-    unknown_dataset,
-)
+from ofa_pipeline.registry.aliases import alias_targets
+from ofa_pipeline.registry.catalog import Catalog
+from ofa_pipeline.registry.choosing import HomeDataset
+from ofa_pipeline.registry.comparison import Explanation
 from ofa_pipeline.registry.connection import Connection
 from ofa_pipeline.registry.database import make_in_background
-from ofa_pipeline.registry.fields import (
-    EXPERIMENT_TAGS,
-    OWNER,
-    OWNER_TAG,
-    latency_metric,
-    of_bundle,
-    of_model,
-    read_model,
-)
+from ofa_pipeline.registry.ensuring import ensure_experiment, ensure_model, is_ours
 from ofa_pipeline.registry.holdings import Holdings
-from ofa_pipeline.registry.model_card import MODEL_VERSIONS_TAG, Links
-from ofa_pipeline.registry.protocol import Entry, RunNotes, WorkNotes, infeasible
+from ofa_pipeline.registry.lookups import Lookups, Snapshot
+from ofa_pipeline.registry.pages import renew_pages
+from ofa_pipeline.registry.protocol import Entry, RunNotes, WorkNotes
+from ofa_pipeline.registry.questions import Proof, Question
 from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord
-from ofa_pipeline.registry.registration import Shelf, register_one, renew_page
-from ofa_pipeline.registry.runs import NOTE_TAG, end_abandoned_runs, log_once, open_run, runs_of
+from ofa_pipeline.registry.registration import Shelf, register_one
+from ofa_pipeline.registry.runs import end_abandoned_runs, log_once, open_run, runs_of
 from ofa_pipeline.registry.server import (
     ambient_tracking_uri,
     check_reachable,
     may_hold_anything,
 )
 from ofa_pipeline.registry.verify import check_files
-
-Found = TypeVar("Found")
 
 
 class MlflowRegistry:
@@ -70,9 +59,15 @@ class MlflowRegistry:
         self.tracking_uri = tracking_uri
         self._mlflow = Connection(tracking_uri)
         self._holdings = Holdings(self._mlflow)
+        self._catalog = Catalog(self._mlflow, self._holdings)
+        self._lookups = Lookups(self._catalog.snapshot, home=home, where=self._mlflow.where)
         self._experiment = experiment
         self._artifacts = artifacts
-        self._home = home
+
+    @property
+    def may_hold_anything(self) -> bool:
+        """Whether it is not a SQLite file that nobody has made yet."""
+        return may_hold_anything(self.tracking_uri)
 
     # ---- look-ups ----------------------------------------------------------------------------
 
@@ -96,7 +91,7 @@ class MlflowRegistry:
                 "name in registry.experiment."
             )
         for name in model_names:
-            self._is_ours(name)
+            is_ours(self._mlflow, name)
 
     def prepare(self) -> Callable[[], None]:
         """Begin to make the SQLite file of the registry, if it is one and not there.
@@ -108,67 +103,98 @@ class MlflowRegistry:
             return lambda: None
         return make_in_background(sqlite_path(self.tracking_uri))
 
-    def choose(
+    def choose(  # noqa: PLR0913 - bounds of a question, by name
         self,
         *,
         device: str | None = None,
         max_latency_ms: float | None = None,
+        quantile: Quantile = "p50",
+        verdict: Proof | None = None,
         min_accuracy: float | None = None,
+        max_size_bytes: float | None = None,
         dataset: str | None = None,
     ) -> RegisteredSubnet:
-        """Return the most accurate subnet within the bounds; see `SubnetRegistry.choose`."""
-        check_bounds(max_latency_ms=max_latency_ms, min_accuracy=min_accuracy)
-        home = self._home() if dataset is None else None
-        seen = self._holdings.visible(device, dataset=dataset, home=home)
-        if not seen:
-            known = self._holdings.on_device(device)
-            if not known:
-                raise self._holdings.nothing_on(device)
-            raise unknown_dataset(
-                known, dataset=dataset, home=home, device=device, where=self._mlflow.where
+        """Return the best subnet within the bounds; see `SubnetRegistry.choose`."""
+        return self.answer(
+            Question(
+                device=device,
+                max_latency_ms=max_latency_ms,
+                quantile=quantile,
+                verdict=verdict,
+                min_accuracy=min_accuracy,
+                max_size_bytes=max_size_bytes,
+                dataset=dataset,
             )
-        answers = comparable(seen, dataset=dataset, home=home)
-        chosen = most_accurate(
-            answers, device=device, max_latency_ms=max_latency_ms, min_accuracy=min_accuracy
         )
-        if chosen is None:
-            raise infeasible(
-                answers, device=device, max_latency_ms=max_latency_ms, min_accuracy=min_accuracy
-            )
-        return chosen
 
-    def best(
+    def answer(self, question: Question) -> RegisteredSubnet:
+        """Return the best subnet within the bounds of a question; see `SubnetRegistry.choose`."""
+        found = self._lookups.choose(question)
+        # Of a server it is not told that a version was deleted.
+        return found if self._catalog.is_there(found) else self._lookups.choose(question)
+
+    def best(  # noqa: PLR0913 - bounds of a question, by name
         self,
         *,
         device: str,
         max_latency_ms: float,
+        quantile: Quantile = "p50",
+        verdict: Proof | None = None,
         min_accuracy: float | None = None,
+        max_size_bytes: float | None = None,
         dataset: str | None = None,
     ) -> RegisteredSubnet:
         """Return the most accurate subnet within a latency; see `SubnetRegistry.best`."""
-        latency_metric(device)  # refuses what is no name, an empty one too
-        return self.choose(
-            device=device,
-            max_latency_ms=max_latency_ms,
-            min_accuracy=min_accuracy,
-            dataset=dataset,
+        return self.answer(
+            Question(
+                device=device,
+                max_latency_ms=max_latency_ms,
+                quantile=quantile,
+                verdict=verdict,
+                min_accuracy=min_accuracy,
+                max_size_bytes=max_size_bytes,
+                dataset=dataset,
+            )
         )
+
+    def runner_up(self, question: Question) -> RegisteredSubnet | None:
+        """Return the second best subnet within the bounds; see `SubnetRegistry.runner_up`."""
+        return self._lookups.runner_up(question)
+
+    def explain(self, question: Question) -> Explanation:
+        """Return the best subnet and the price of the budget; see `SubnetRegistry.explain`."""
+        return self._lookups.explain(question)
+
+    def front(
+        self, *, device: str, quantile: Quantile = "p50", dataset: str | None = None
+    ) -> tuple[RegisteredSubnet, ...]:
+        """Return the Pareto front of a device; see `SubnetRegistry.front`."""
+        return self._lookups.front(device=device, quantile=quantile, dataset=dataset)
+
+    def compare(self, uris: Sequence[str]) -> tuple[RegisteredSubnet, ...]:
+        """Return versions to look at side by side; see `SubnetRegistry.compare`."""
+        return self._lookups.compare(uris)
+
+    def version(self, uri: str) -> RegisteredSubnet:
+        """Return a version of whatever dataset; see `SubnetRegistry.version`."""
+        return self._lookups.version(uri)
 
     def list_subnets(
         self, *, device: str | None = None, dataset: str | None = None
     ) -> tuple[RegisteredSubnet, ...]:
         """Return what is registered, ordered by device, then latency."""
-        home = self._home() if dataset is None else None
-        kept = self._holdings.visible(device, dataset=dataset, home=home)
-        return tuple(
-            sorted(
-                kept, key=lambda item: (item.record.device, item.record.latency_ms, item.version)
-            )
-        )
+        return self._lookups.list_subnets(device=device, dataset=dataset)
+
+    def snapshot(self) -> Snapshot:
+        """Return everything that is registered now."""
+        return self._catalog.snapshot()
 
     def find(self, *, model_name: str, bundle_digest: str) -> RegisteredSubnet | None:
         """Return the subnet with this content, or None; its files must be there, too."""
-        return self._holdings.lowest(self._holdings.models(of_bundle(model_name, bundle_digest)))
+        for model_id, subnet in self._catalog.copies(model_name, bundle_digest):
+            if self._catalog.is_there(subnet) and self._holdings.has_files(model_id):
+                return subnet
+        return None
 
     def download(self, subnet: RegisteredSubnet, folder: Path) -> Path:
         """Bring the bundle of a registered subnet into a folder and return where it lies.
@@ -194,6 +220,14 @@ class MlflowRegistry:
         check_files(bundles[0], subnet, where=self._mlflow.where)
         return bundles[0]
 
+    def registered_at(self, subnet: RegisteredSubnet) -> datetime:
+        """Return when a version was registered; see `SubnetRegistry.registered_at`."""
+        with self._mlflow.explained(f"look up {subnet.model_uri}"):
+            version = self._mlflow.client.get_model_version(
+                subnet.record.model_name, str(subnet.version)
+            )
+        return datetime.fromtimestamp((version.creation_timestamp or 0) / 1000, UTC)
+
     # ---- registration ------------------------------------------------------------------------
 
     def register(self, record: SubnetRecord, bundle_folder: Path) -> RegisteredSubnet:
@@ -216,12 +250,24 @@ class MlflowRegistry:
             ]
             names = sorted({entry.record.model_name for entry in entries})
             works = self._log_works(notes.works)
+            known = {
+                model_id: subnet
+                for subnet in found
+                if subnet is not None
+                for model_id, item in self._catalog.copies(
+                    subnet.record.model_name, subnet.record.bundle_digest
+                )
+                if item == subnet
+            }
             registered = tuple(subnet for subnet in found if subnet is not None)
             if len(registered) < len(entries):
+                used = {item.record.model_name for item in self.snapshot().subnets}
                 for name in names:
-                    self._ensure_model(name)
+                    if name not in used:  # MLflow would read every version of it
+                        ensure_model(self._mlflow, name)
                 registered = self._register_missing(entries, found, notes, works=works)
-            self._renew_pages(entries, registered, works=works)
+                self._catalog.expire()
+            renew_pages(self._mlflow.client, entries, known, works=works)
             for name in names:
                 self.move_aliases(name)
             return registered
@@ -271,29 +317,8 @@ class MlflowRegistry:
         client = self._mlflow.client
         return {work.digest: log_once(client, self._experiment_id, work) for work in works}
 
-    def _renew_pages(
-        self,
-        entries: Sequence[Entry],
-        registered: Sequence[RegisteredSubnet],
-        *,
-        works: Mapping[str, str],
-    ) -> None:
-        """Write the pages of versions that an earlier version of this package registered."""
-        models = {
-            (item.record.model_name, item.version): model
-            for name in {entry.record.model_name for entry in entries}
-            for model in self._holdings.models([of_model(name)])
-            if MODEL_VERSIONS_TAG not in model.tags or NOTE_TAG not in model.tags
-            for item in [read_model(model)]
-        }
-        for entry, subnet in zip(entries, registered, strict=True):
-            model = models.get((subnet.record.model_name, subnet.version))
-            if model is not None:
-                links = Links(model.experiment_id, run_id=model.source_run_id or "", works=works)
-                renew_page(entry, subnet.version, model, links, self._mlflow.client)
-
     def move_aliases(self, model_name: str) -> None:
-        """Let the alias of every budget name what `best` answers for that budget.
+        """Let the alias of every budget name what `alias_targets` says.
 
         Called after each registration: what came may be better than what was picked for a budget
         before, and what was picked may be gone. Versions are written whole before, so what a kill
@@ -306,74 +331,29 @@ class MlflowRegistry:
             RegistryError: If the registry refuses.
         """
         with self._mlflow.explained(f"move the aliases of {model_name}"):
-            versions = self._holdings.alive([of_model(model_name)])
+            versions = [
+                item for item in self.snapshot().subnets if item.record.model_name == model_name
+            ]
             client = self._mlflow.client
-            aliases: dict[str, str] = dict(client.get_registered_model(model_name).aliases)
-            for alias, target in alias_targets(versions).items():
+            aliases = self.aliases(model_name)
+            for alias, target in alias_targets(versions, aliases).items():
                 if target is None:
                     if alias in aliases:
                         client.delete_registered_model_alias(model_name, alias)
-                elif str(aliases.get(alias)) != str(target.version):
-                    client.set_registered_model_alias(model_name, alias, str(target.version))
+                elif aliases.get(alias) != target.version:
+                    self.set_alias(target, alias)
 
-    # ---- experiment and models ---------------------------------------------------------------
+    def aliases(self, model_name: str) -> dict[str, int]:
+        """Return the aliases of a registered model; see `SubnetRegistry.aliases`."""
+        return self._catalog.aliases(model_name)
+
+    def set_alias(self, subnet: RegisteredSubnet, alias: str) -> None:
+        """Let an alias name a version; see `SubnetRegistry.set_alias`."""
+        with self._mlflow.explained(f"set the alias {alias} of {subnet.record.model_name}"):
+            self._mlflow.client.set_registered_model_alias(
+                subnet.record.model_name, alias, str(subnet.version)
+            )
 
     @cached_property
     def _experiment_id(self) -> str:
-        """Find or create the experiment of registrations."""
-        client = self._mlflow.client
-        experiment = self._made(
-            lambda: client.get_experiment_by_name(self._experiment),
-            lambda: client.create_experiment(
-                self._experiment, artifact_location=self._artifacts, tags=EXPERIMENT_TAGS
-            ),
-        )
-        assert experiment is not None
-        for key, value in EXPERIMENT_TAGS.items():
-            if key not in experiment.tags or (key == OWNER_TAG and experiment.tags[key] != value):
-                client.set_experiment_tag(experiment.experiment_id, key, value)
-        return str(experiment.experiment_id)
-
-    def _is_ours(self, name: str) -> bool:
-        """Whether a registered model exists and is ours; False when it does not exist.
-
-        Raises:
-            RegistryError: If it is somebody else's.
-        """
-        with self._mlflow.explained(f"look up the registered model {name}"):
-            found = self._mlflow.client.search_registered_models(f"name='{name}'")
-        if not found:
-            return False
-        if found[0].tags.get(OWNER_TAG) != OWNER:
-            raise RegistryError(
-                f"the registered model {name!r} on {self._mlflow.where} was not made by this "
-                f"pipeline (it has no tag {OWNER_TAG}={OWNER}), so nothing is added to it. Rename "
-                "it, or choose another registry.model_prefix in params.yaml."
-            )
-        return True
-
-    def _ensure_model(self, name: str) -> None:
-        with self._mlflow.explained(f"create the registered model {name}"):
-            self._made(
-                lambda: self._is_ours(name),
-                lambda: self._mlflow.client.create_registered_model(
-                    name,
-                    tags={OWNER_TAG: OWNER},
-                    description="Subnets of one once-for-all network for a device, one a version.",
-                ),
-            )
-
-    @staticmethod
-    def _made(look: Callable[[], Found], make: Callable[[], object]) -> Found:
-        """Return what is found, made where it is not there; another process may be faster."""
-        found = look()
-        if found:
-            return found
-        try:
-            make()
-        except Exception:
-            found = look()
-            if not found:
-                raise
-            return found
-        return look()
+        return ensure_experiment(self._mlflow.client, self._experiment, artifacts=self._artifacts)

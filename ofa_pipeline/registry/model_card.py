@@ -13,8 +13,6 @@ from ofa_pipeline.registry.choosing import dataset_label
 from ofa_pipeline.registry.protocol import Entry
 from ofa_pipeline.registry.record import SubnetRecord
 
-MODEL_VERSIONS_TAG = "mlflow.modelVersions"
-"""On a LoggedModel: the versions that MLflow shows on its page, as JSON."""
 MODEL_TRAINING = "?workflowType=machine_learning"
 """Makes MLflow's pages open as those of model training, whatever was looked at before."""
 CONFIDENCE = 0.95
@@ -39,12 +37,12 @@ class Links:
         return f"#/experiments/{self.experiment_id}/runs/{run_id}{MODEL_TRAINING}"
 
 
-def model_card(entry: Entry, *, version: int, links: Links) -> str:
+def model_card(entry: Entry, *, model_id: str, links: Links) -> str:
     """Return the card of a subnet in Markdown.
 
     Args:
         entry: The subnet, its bundle, and the certificate of its latency where there is one.
-        version: Of the registered model.
+        model_id: Of its LoggedModel.
         links: Pages that the card leads to.
     """
     record = entry.record
@@ -54,7 +52,7 @@ def model_card(entry: Entry, *, version: int, links: Links) -> str:
         f"A subnet of one once-for-all network ({record.space_id}) that sorts images of "
         f"{dataset_label(record)} into {record.num_classes} classes{_classes(entry)}.",
         "\n".join(["| | |", "| --- | --- |", *_rows(entry)]),
-        _loading(record, version),
+        _loading(model_id),
         "**Made from** "
         + ", ".join(_lineage(record, links))
         + f". [Its run]({links.run(links.run_id)}).",
@@ -108,12 +106,12 @@ def _latency(figures: LatencyFigures) -> str:
     )
 
 
-def _loading(record: SubnetRecord, version: int) -> str:
+def _loading(model_id: str) -> str:
     return (
         "**Load it.** It takes image files (bytes, base64) or pixels (uint8).\n\n"
         "```python\n"
         "import mlflow\n"
-        f'model = mlflow.pyfunc.load_model("models:/{record.model_name}/{version}")\n'
+        f'model = mlflow.pyfunc.load_model("models:/{model_id}")\n'
         'print(model.predict([open("photo.jpg", "rb").read()]))\n'
         "```"
     )

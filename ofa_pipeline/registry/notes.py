@@ -15,7 +15,6 @@ from ofa_pipeline.registry.protocol import DatasetNotes, Entry, RunNotes, WorkNo
 from ofa_pipeline.registry.server import quiet_mlflow
 from ofa_pipeline.run_warnings import RunWarning, warnings_in
 from ofa_pipeline.stopwatch import Seconds
-from ofa_pipeline.tables import HISTORY_SCHEMA, read_table
 
 TAG_LENGTH = 4900
 """Characters that every version of MLflow takes in a tag."""
@@ -116,6 +115,8 @@ def _phase(
     dataset: DatasetNotes | None,
     ended_s: float,
 ) -> WorkNotes:
+    from ofa_pipeline.tables import HISTORY_SCHEMA, read_table  # needs pyarrow
+
     phase = manifest.item or folder.name
     history = read_table(folder / Layout.HISTORY, HISTORY_SCHEMA)
     seconds = _seconds(layout.seconds / manifest.stage / phase)

@@ -36,16 +36,16 @@ from ofa_pipeline.registry.fields import (
     tags_of,
     version_tags_of,
 )
-from ofa_pipeline.registry.model_card import MODEL_VERSIONS_TAG, Links, model_card
+from ofa_pipeline.registry.model_card import Links, model_card
 from ofa_pipeline.registry.model_folder import write_model_folder
+from ofa_pipeline.registry.pages import page_tags
 from ofa_pipeline.registry.protocol import Entry
 from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord
 from ofa_pipeline.registry.runs import (
-    NOTE_TAG,
     OpenRun,
+    SubnetFigures,
     begin_subnet_run,
-    end_subnet_run,
-    log_metrics,
+    log_subnet,
     remove_subnet_run,
 )
 from ofa_pipeline.registry.server import ambient_tracking_uri
@@ -59,8 +59,6 @@ _POLL_S = 0.2
 _SAY_AFTER_S = 5.0
 ON_TEST = (ACCURACY_METRIC, "accuracy_top5", "parity_max_abs_difference", "parity_top1_agreement")
 """Figures that say something about the test images."""
-EARLIER_TAGS = (*ON_TEST, "accuracy_top1_selection", "macs", "num_params")
-"""Figures that versions once bore as tags."""
 
 _log = logging.getLogger(__name__)
 
@@ -143,21 +141,20 @@ def _add(entry: Entry, run: OpenRun, shelf: Shelf) -> RegisteredSubnet | None:
     """
     record, client, claim = entry.record, shelf.client, run.claim
     name = f"{record.arch.arch_id} on {record.device}"
-    run_id = begin_subnet_run(
-        client, shelf.experiment_id, name=name, parent=run, dataset=run.is_about(record)
-    )
+    run_id = begin_subnet_run(client, shelf.experiment_id, name=name, parent=run)
     model_id, is_complete = "", False
     try:
         model_id = _begin_model(record, run_id, run, shelf)
+        links = Links(shelf.experiment_id, run_id=run_id, works=run.works)
+        card = model_card(entry, model_id=model_id, links=links)
         with renewed(lambda: client.set_logged_model_tags(model_id, {CLAIM_TAG: claim.to_tag()})):
-            version = _write(entry, run, Place(run_id, model_id), shelf)
+            _write(entry, run, Place(run_id, model_id, card), shelf)
+            version = _version_that_stays(record, model_id, shelf)
         if version is None:
             return None
-        end_subnet_run(client, run_id, model_id=model_id, params=params_of(record))
-        versions = json.dumps([{"name": record.model_name, "version": str(version)}])
-        # MLflow's own tag, by which the page of the model names its version.
-        links = {VERSION_TAG: str(version), MODEL_VERSIONS_TAG: versions}
-        client.set_logged_model_tags(model_id, links)
+        client.set_terminated(run_id)
+        mark = {VERSION_TAG: str(version), **page_tags(record, version, card)}
+        client.set_logged_model_tags(model_id, mark)
         is_complete = True
         client.delete_logged_model_tag(model_id, CLAIM_TAG)
     finally:
@@ -182,69 +179,37 @@ def _begin_model(record: SubnetRecord, run_id: str, run: OpenRun, shelf: Shelf) 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one subnet is written."""
+    """Where one subnet is written, and what stands on its page."""
 
     run_id: str
     model_id: str
+    card: str
 
 
-def _write(entry: Entry, run: OpenRun, place: Place, shelf: Shelf) -> int | None:
-    """Write files, figures and version; None when a lower version has the same content."""
+def _write(entry: Entry, run: OpenRun, place: Place, shelf: Shelf) -> None:
+    """Write files, figures and version."""
     record, client, model_id = entry.record, shelf.client, place.model_id
     with _temporary_files() as temporary:
         write_model_folder(entry.bundle_folder, temporary / "model")
         client.log_model_artifacts(model_id, str(temporary / "model"))
-    figures = metrics_of(record)
-    of_images = {key: value for key, value in figures.items() if key in ON_TEST}
-    others = {key: value for key, value in figures.items() if key not in ON_TEST}
-    dataset = run.notes.dataset if run.is_about(record) else None
-    log_metrics(client, place.run_id, of_images, model_id=model_id, dataset=dataset)
-    log_metrics(client, place.run_id, others, model_id=model_id)
+    metrics = metrics_of(record)
+    figures = SubnetFigures(
+        params=params_of(record),
+        on_images={key: value for key, value in metrics.items() if key in ON_TEST},
+        others={key: value for key, value in metrics.items() if key not in ON_TEST},
+        dataset=run.notes.dataset if run.is_about(record) else None,
+    )
+    log_subnet(client, place.run_id, figures, model_id=model_id)
     client.finalize_logged_model(model_id, "READY")
     with ambient_tracking_uri(shelf.tracking_uri):
-        made = client.create_model_version(
+        client.create_model_version(
             record.model_name,
             source=f"models:/{model_id}",
             run_id=place.run_id,
             model_id=model_id,
             tags=version_tags_of(record),
+            description=place.card,
         )
-    version = _version_that_stays(record, model_id, shelf)
-    if version is not None:
-        links = Links(shelf.experiment_id, run_id=place.run_id, works=run.works)
-        describe_version(entry, int(made.version), model_id, links, shelf.client)
-    return version
-
-
-def describe_version(
-    entry: Entry, version: int, model_id: str, links: Links, client: "MlflowClient"
-) -> None:
-    """Write the model card of a subnet to the pages of its version and of its model."""
-    record = entry.record
-    card = model_card(entry, version=version, links=links)
-    client.update_model_version(record.model_name, str(version), description=card)
-    client.set_logged_model_tags(model_id, {NOTE_TAG: card})
-
-
-def renew_page(
-    entry: Entry, version: int, model: "LoggedModel", links: Links, client: "MlflowClient"
-) -> None:
-    """Write the card and the links of a version that was registered without, and few tags.
-
-    Its files stay as they are. What else stood in tags is in the record.
-    """
-    name = entry.record.model_name
-    describe_version(entry, version, model.model_id, links, client)
-    wanted = version_tags_of(entry.record)
-    made = client.get_model_version(name, str(version))
-    for key in made.tags.keys() - wanted.keys():
-        if key.startswith(("ofa.", "latency_")) or key in EARLIER_TAGS:
-            client.delete_model_version_tag(name, str(version), key)
-    for key, value in wanted.items():
-        if made.tags.get(key) != value:
-            client.set_model_version_tag(name, str(version), key, value)
-    versions = json.dumps([{"name": name, "version": str(version)}])
-    client.set_logged_model_tags(model.model_id, {MODEL_VERSIONS_TAG: versions})
 
 
 def _version_that_stays(record: SubnetRecord, model_id: str, shelf: Shelf) -> int | None:

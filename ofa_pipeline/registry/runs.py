@@ -68,7 +68,7 @@ def open_run(
         try:
             with renewed(lambda: client.set_tag(run_id, CLAIM_TAG, claim.to_tag())):
                 _log_params(client, run_id, notes.params)
-                log_metrics(client, run_id, notes.metrics)
+                _log_metrics(client, run_id, notes.metrics)
                 _log_dataset(client, run_id, notes.dataset, "training")
                 _log_files(client, run_id, notes.files)
                 yield OpenRun(run_id, claim, notes, works)
@@ -78,37 +78,46 @@ def open_run(
 
 
 def begin_subnet_run(
-    client: "MlflowClient", experiment_id: str, *, name: str, parent: OpenRun, dataset: bool
+    client: "MlflowClient", experiment_id: str, *, name: str, parent: OpenRun
 ) -> str:
     """Begin the run of a subnet within a registration and return its id.
 
     It is ended before the mark that makes the subnet count, so one that is left running belongs
     to nothing.
-
-    Args:
-        client: Of MLflow.
-        experiment_id: Of the registration.
-        name: Of the run.
-        parent: The run of the registration.
-        dataset: Whether the subnet was tested on the dataset of the registration.
     """
     source = {key: value for key, value in parent.notes.tags.items() if key.startswith("mlflow.")}
-    tags = {KIND_TAG: SUBNET, PARENT_TAG: parent.id, **_tags(parent.claim, source, "")}
-    run_id: str = client.create_run(experiment_id, run_name=name, tags=tags).info.run_id
-    if dataset:
-        _log_dataset(client, run_id, parent.notes.dataset, "testing")
-    return run_id
+    tags = {OWNER_TAG: OWNER, KIND_TAG: SUBNET, PARENT_TAG: parent.id, **source}
+    return str(client.create_run(experiment_id, run_name=name, tags=tags).info.run_id)
 
 
-def end_subnet_run(
-    client: "MlflowClient", run_id: str, *, model_id: str, params: Mapping[str, str]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubnetFigures:
+    """What the run of a subnet shows."""
+
+    params: Mapping[str, str]
+    on_images: Mapping[str, float]
+    """Figures that say something about the test images."""
+    others: Mapping[str, float]
+    dataset: DatasetNotes | None
+    """That the test images are of."""
+
+
+def log_subnet(
+    client: "MlflowClient", run_id: str, figures: SubnetFigures, *, model_id: str
 ) -> None:
-    """End the run of a subnet that is written, with the model that came out of it."""
-    from mlflow.entities import LoggedModelOutput
+    """Write the figures of a subnet to its run and its model."""
+    from mlflow.entities import LoggedModelOutput, Metric, Param
 
-    _log_params(client, run_id, params)
+    now, dataset = int(time.time() * 1000), figures.dataset
+    on = {"dataset_name": dataset.name, "dataset_digest": dataset.short_digest} if dataset else {}
+    metrics = [
+        *(Metric(k, v, now, 0, model_id=model_id, **on) for k, v in figures.on_images.items()),
+        *(Metric(k, v, now, 0, model_id=model_id) for k, v in figures.others.items()),
+    ]
+    params = [Param(key, value) for key, value in figures.params.items()]
+    client.log_batch(run_id, metrics=metrics, params=params)
+    _log_dataset(client, run_id, dataset, "testing")
     client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
-    _end(client, run_id, "FINISHED")
 
 
 def remove_subnet_run(client: "MlflowClient", run_id: str | None) -> None:
@@ -133,7 +142,10 @@ def end_abandoned_runs(client: "MlflowClient", experiment_ids: list[str]) -> Non
         experiment_ids,
         filter_string=f"attributes.status = 'RUNNING' and tags.`{OWNER_TAG}` = '{OWNER}'",
     ):
-        if is_in_flight(run.data.tags, since_s=run.info.start_time / 1000) is not False:
+        # Those of subnets are written by whoever writes the registration.
+        parent_id = run.data.tags.get(PARENT_TAG)
+        owner = client.get_run(parent_id) if parent_id else run
+        if is_in_flight(owner.data.tags, since_s=owner.info.start_time / 1000) is not False:
             continue
         # Read again, now that its owner can write no more: it may have ended as it should.
         if client.get_run(run.info.run_id).info.status != "RUNNING":
@@ -200,28 +212,16 @@ def _points(work: WorkNotes, started_ms: int, ended_ms: int) -> "list[Metric]":
     return points
 
 
-def log_metrics(
-    client: "MlflowClient",
-    run_id: str,
-    metrics: Mapping[str, float],
-    *,
-    model_id: str | None = None,
-    dataset: DatasetNotes | None = None,
-) -> None:
-    """Write figures of a run and, where it made one, of its model; on a dataset, where named."""
-    from mlflow.entities import Metric
-
-    now = int(time.time() * 1000)
-    on = {"dataset_name": dataset.name, "dataset_digest": dataset.short_digest} if dataset else {}
-    figures = [
-        Metric(key, value, now, 0, model_id=model_id, **on) for key, value in metrics.items()
-    ]
-    client.log_batch(run_id, metrics=figures)
-
-
 def _tags(claim: Claim, tags: Mapping[str, str], description: str) -> dict[str, str]:
     note = {NOTE_TAG: description} if description else {}
     return {OWNER_TAG: OWNER, CLAIM_TAG: claim.to_tag(), **tags, **note}
+
+
+def _log_metrics(client: "MlflowClient", run_id: str, metrics: Mapping[str, float]) -> None:
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    client.log_batch(run_id, metrics=[Metric(key, value, now, 0) for key, value in metrics.items()])
 
 
 def _log_params(client: "MlflowClient", run_id: str, params: Mapping[str, str]) -> None:

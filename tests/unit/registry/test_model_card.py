@@ -14,7 +14,9 @@ LINKS = Links("7", run_id="r0")
 
 
 def card_of(record, folder, **given):
-    return model_card(Entry(record=record, bundle_folder=folder, **given), version=3, links=LINKS)
+    return model_card(
+        Entry(record=record, bundle_folder=folder, **given), model_id="m-0", links=LINKS
+    )
 
 
 def test_card_begins_with_the_answer_and_says_how_to_load_it(tmp_path):
@@ -25,7 +27,7 @@ def test_card_begins_with_the_answer_and_says_how_to_load_it(tmp_path):
     assert "p50 0.45 ms (95 % interval 0.4455 to 0.4545), p95 0.54 ms" in card
     code = card.partition("```python")[2].partition("```")[0].strip().splitlines()
     assert len(code) == 3
-    assert "models:/ofa-tiny-cpu/3" in code[1]
+    assert "models:/m-0" in code[1]
 
 
 @pytest.mark.parametrize(
