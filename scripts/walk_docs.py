@@ -261,7 +261,7 @@ def merged(values: dict[str, Any], snippet: dict[str, Any]) -> dict[str, Any]:
     """Return params with the sections of a snippet written over theirs."""
     for name, section in snippet.items():
         if isinstance(section, dict):
-            values[name].update(section)
+            values.setdefault(name, {}).update(section)
         else:
             values[name] = section
     return values

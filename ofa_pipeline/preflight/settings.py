@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from ofa_pipeline.cores import usable_cores
 from ofa_pipeline.errors import ParamsError
 from ofa_pipeline.latency import POOL_SIZE
+from ofa_pipeline.launching import launch_words
 from ofa_pipeline.predictor import check_tunable
 from ofa_pipeline.preflight.findings import Finding, Subject
 
@@ -77,6 +78,27 @@ def look_at_training(subject: Subject) -> Iterator[Finding]:
         if threads > cores:
             text = f"{threads} threads share {cores} cores and wait for each other: lower it"
             yield Finding(name, text, "doubtful")
+
+
+def look_at_launcher(subject: Subject) -> Iterator[Finding]:
+    """Look at what starts the ranks that train, where params.yaml names it.
+
+    Raises:
+        ParamsError: If it cannot be run here, or a batch has no group for a second rank.
+    """
+    line, training = subject.params.compute.training.launch, subject.params.training
+    if line is None:
+        return
+    launch_words(line)
+    groups = training.batch_size // (training.batch_norm_images or training.batch_size)
+    if groups < 2:  # noqa: PLR2004 - two ranks
+        raise ParamsError(
+            "training.batch_size must hold a group of training.batch_norm_images for each rank of "
+            f"compute.training.launch, but batches of {training.batch_size} with groups of "
+            f"{training.batch_norm_images or 'the whole batch'} are one. Raise batch_size, lower "
+            "batch_norm_images, or leave out compute.training.launch."
+        )
+    yield Finding("ranks", f"started by {line}; at most {groups}, the groups of a batch")
 
 
 def look_at_schedule(subject: Subject) -> Iterator[Finding]:

@@ -61,7 +61,7 @@ class Decision:
     @property
     def anchor(self) -> str:
         """Name of its place on the page."""
-        return f"pick-{self.device.name}-{self.alias}"
+        return f"pick-{self.device.name}-{show_number(self.budget_ms)}"
 
     @property
     def alias(self) -> str:

@@ -125,3 +125,11 @@ def test_verdict_of_a_budget_that_a_subnet_was_not_picked_for_is_that_of_its_int
     assert subnet.verdict_of(high) == "within"
     assert subnet.verdict_of((subnet.p50_ms + high) / 2) == "within_noise"
     assert subnet.verdict_of(low) == "over"
+
+
+def test_budgets_that_share_an_alias_have_places_of_their_own(contents):
+    first, second, *rest = contents.devices[0].subnets
+    close = (replace(first, budgets_ms=(0.2101,)), replace(second, budgets_ms=(0.2102,)), *rest)
+    found = answer(with_device(contents, subnets=close)).decisions[:2]
+    assert found[0].alias == found[1].alias
+    assert found[0].anchor != found[1].anchor
