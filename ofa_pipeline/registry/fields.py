@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 OWNER_TAG = "ofa.owner"
 OWNER = "ofa-pipeline"
-"""On experiments, registered models and versions that are ours."""
+"""On experiments, registered models, LoggedModels and runs that are ours."""
 EXPERIMENT_TAGS = {
     OWNER_TAG: OWNER,
     # The switch of MLflow's pages between model training and traces of language models.
@@ -110,10 +110,9 @@ def tags_of(record: SubnetRecord) -> dict[str, str]:
 def version_tags_of(record: SubnetRecord) -> dict[str, str]:
     """Return the tags of a version: what registering looks for, and two figures for its table."""
     return {
-        OWNER_TAG: OWNER,
-        DIGEST_TAG: record.bundle_digest,
         ACCURACY_METRIC: f"{record.accuracy_top1:.4f}",
         "latency_p50_ms": f"{record.latency_ms:.4g}",
+        DIGEST_TAG: record.bundle_digest,
     }
 
 

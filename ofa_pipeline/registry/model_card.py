@@ -47,7 +47,8 @@ def model_card(entry: Entry, *, model_id: str, links: Links) -> str:
     """
     record = entry.record
     parts = [
-        f"**{record.accuracy_top1:.1%} top-1 in {record.latency_ms:.3g} ms on {record.device}.** "
+        # Tables of versions show how it begins, as plain text.
+        f"{record.accuracy_top1:.1%} top-1 in {record.latency_ms:.3g} ms on {record.device}. "
         f"{_verdicts(record)}",
         f"A subnet of one once-for-all network ({record.space_id}) that sorts images of "
         f"{dataset_label(record)} into {record.num_classes} classes{_classes(entry)}.",

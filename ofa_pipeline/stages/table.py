@@ -184,7 +184,8 @@ STAGES: tuple[Stage, ...] = (
         ),
         watches=(SECONDS,),
         writes="artifacts/report",
-        params=("report", "phases", "devices"),
+        makes_outside=True,
+        params=("report", "phases", "devices", "registry"),
         summary="one self-contained HTML page, metrics and plots",
     ),
 )

@@ -44,7 +44,6 @@ def test_version_bears_few_tags_a_card_and_an_alias_for_its_budget(registry, cli
     registry.register(record, bundle)
     version = client.get_model_version_by_alias(MODEL, "best-450us")
     assert version.tags == {
-        "ofa.owner": "ofa-pipeline",
         "ofa.bundle_digest": record.bundle_digest,
         "accuracy_top1": "0.9000",
         "latency_p50_ms": "0.45",

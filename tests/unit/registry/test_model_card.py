@@ -21,7 +21,7 @@ def card_of(record, folder, **given):
 
 def test_card_begins_with_the_answer_and_says_how_to_load_it(tmp_path):
     card = card_of(subnet_record(latency_ms=0.45), write_bundle(tmp_path / "bundle"))
-    assert card.startswith("**90.0% top-1 in 0.45 ms on cpu.**")
+    assert card.startswith("90.0% top-1 in 0.45 ms on cpu. ")
     assert "into 3 classes: red, green, blue." in card
     assert "90.00% (95 % interval 82.6% to 94.5%)" in card
     assert "p50 0.45 ms (95 % interval 0.4455 to 0.4545), p95 0.54 ms" in card

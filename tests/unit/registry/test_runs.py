@@ -240,7 +240,6 @@ def test_pages_of_an_earlier_version_are_written_by_the_next_registration(
         "latency_p50_ms",
         "my.tag",
         "ofa.bundle_digest",
-        "ofa.owner",
     ]
     for model in client.search_logged_models(["1"]):
         assert "mlflow.modelVersions" in model.tags
