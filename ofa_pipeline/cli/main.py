@@ -21,6 +21,7 @@ from ofa_pipeline.cli import (
     pull,
     search,
     serve_registry,
+    sign,
     subnets,
     verify,
     zoo,
@@ -57,19 +58,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 for group in (
-    *(
-        pipeline,
-        subnets,
-        lookups,
-        certificate,
-        promote,
-        serve_registry,
-        pull,
-        predict,
-        search,
-        evaluate,
-    ),
-    *(zoo, checkpoints, params, doctor, verify),
+    *(pipeline, subnets, lookups, certificate, promote, sign, serve_registry),
+    *(pull, predict, search, evaluate, zoo, checkpoints, params, doctor, verify),
 ):
     group.add_commands(app)
 

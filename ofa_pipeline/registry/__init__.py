@@ -35,6 +35,7 @@ from ofa_pipeline.registry.record import (
     registered_model_name,
 )
 from ofa_pipeline.registry.server import check_reachable, tracking_uri
+from ofa_pipeline.registry.signatures import Signature, check_signature, sign_version
 from ofa_pipeline.registry.workspace import open_registry
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "Rank",
     "RegisteredSubnet",
     "RunNotes",
+    "Signature",
     "Snapshot",
     "SubnetRecord",
     "SubnetRegistry",
@@ -65,6 +67,7 @@ __all__ = [
     "certify_version",
     "check_reachable",
     "check_registry",
+    "check_signature",
     "comparison_answer",
     "dataset_label",
     "explanation_answer",
@@ -82,6 +85,7 @@ __all__ = [
     "registered_subnets",
     "report_notes",
     "run_notes",
+    "sign_version",
     "subnet_answer",
     "tracking_uri",
     "values_of",

@@ -20,6 +20,7 @@ from ofa_pipeline.registry.comparison import Explanation
 from ofa_pipeline.registry.connection import Connection
 from ofa_pipeline.registry.database import make_in_background
 from ofa_pipeline.registry.ensuring import ensure_experiment, ensure_model, is_ours
+from ofa_pipeline.registry.fields import SIGNATURE_TAG
 from ofa_pipeline.registry.holdings import Holdings
 from ofa_pipeline.registry.lookups import Lookups, Snapshot
 from ofa_pipeline.registry.pages import renew_pages
@@ -352,6 +353,19 @@ class MlflowRegistry:
         with self._mlflow.explained(f"set the alias {alias} of {subnet.record.model_name}"):
             self._mlflow.client.set_registered_model_alias(
                 subnet.record.model_name, alias, str(subnet.version)
+            )
+
+    def signature(self, subnet: RegisteredSubnet) -> str:
+        """Return the text of a version's signature; see `SubnetRegistry.signature`."""
+        with self._mlflow.explained(f"read the signature of {subnet.model_uri}"):
+            model = self._mlflow.client.get_logged_model(self._catalog.model_id(subnet))
+        return str(model.tags.get(SIGNATURE_TAG, ""))
+
+    def set_signature(self, subnet: RegisteredSubnet, text: str) -> None:
+        """Write the text of a version's signature; see `SubnetRegistry.set_signature`."""
+        with self._mlflow.explained(f"sign {subnet.model_uri}"):
+            self._mlflow.client.set_logged_model_tags(
+                self._catalog.model_id(subnet), {SIGNATURE_TAG: text}
             )
 
     @cached_property

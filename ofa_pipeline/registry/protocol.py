@@ -261,3 +261,19 @@ class SubnetRegistry(Protocol):
             RegistryError: If the registry refuses.
         """
         ...
+
+    def signature(self, subnet: RegisteredSubnet) -> str:
+        """Return the text of a version's signature; empty where it has none.
+
+        Raises:
+            RegistryError: If the registry cannot be read.
+        """
+        ...
+
+    def set_signature(self, subnet: RegisteredSubnet, text: str) -> None:
+        """Write the text of a version's signature; one that was there is replaced.
+
+        Raises:
+            RegistryError: If the registry refuses.
+        """
+        ...
