@@ -5,8 +5,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.optimize import nnls
-from scipy.stats import kendalltau
 
 from ofa_pipeline.arch import FloatArray, Genes, SearchSpace
 from ofa_pipeline.artifacts import Layout, write_json
@@ -99,6 +97,8 @@ class LatencyModel:
 
 def report_errors(measured_ms: FloatArray, estimated_ms: FloatArray) -> LatencyModelReport:
     """Compare estimates with measurements; shape (subnets,) both, at least two."""
+    from scipy.stats import kendalltau
+
     errors = np.abs(estimated_ms - measured_ms) / measured_ms
     return LatencyModelReport(
         num_subnets=len(errors),
@@ -158,6 +158,8 @@ def _fit_costs(
     Totals are scaled to the same size first, so that the penalty treats them alike; the fixed
     cost, column 0, is not penalised.
     """
+    from scipy.optimize import nnls
+
     relative = rows / latency_ms[:, None]
     scale = np.sqrt((relative**2).mean(axis=0))
     scale[scale == 0] = 1
