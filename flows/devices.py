@@ -4,11 +4,13 @@ from prefect import flow
 
 from flows.checks import check_run
 from flows.dvc_client import Watcher
+from flows.outlook import followed
 from flows.pipeline import open_workspace, serve_devices
 from flows.results import show_results
-from flows.stages import address_of, bring_up_to_date
+from flows.stages import bring_up_to_date
 from ofa_pipeline.errors import ManifestMismatchError
 from ofa_pipeline.params import Params, load_params
+from ofa_pipeline.planning import address_of
 from ofa_pipeline.registry import begin_registry
 
 
@@ -29,20 +31,22 @@ def add_devices(workspace: str, devices: list[str]) -> None:
         for device in devices:
             params.device(device)
         check_run(dvc.root, params, reads_images=False)
-        bring_up_to_date(dvc, "list_source")
-        registry_is_made = begin_registry(dvc.root, params)
-        stale = dvc.ask("status", shared_addresses(params), Watcher())
-        if stale:
-            raise ManifestMismatchError(
-                f"a device is added to a supernet that is up to date, but {', '.join(stale)} would "
-                "have to run first. Run the whole pipeline: ofa-pipeline run"
-            )
-        registry_is_made()
-        serve_devices(dvc, devices)
-        registered = [address_of("register", device) for device in params.devices]
-        if not dvc.ask("status", registered, Watcher()):
-            bring_up_to_date(dvc, "report")
-            show_results(dvc.root, params)
+        with followed(params, devices):
+            bring_up_to_date(dvc, "list_source")
+            registry_is_made = begin_registry(dvc.root, params)
+            stale = dvc.ask("status", shared_addresses(params), Watcher())
+            if stale:
+                raise ManifestMismatchError(
+                    "a device is added to a supernet that is up to date, but "
+                    f"{', '.join(stale)} would have to run first. Run the whole pipeline: "
+                    "ofa-pipeline run"
+                )
+            registry_is_made()
+            serve_devices(dvc, devices)
+            registered = [address_of("register", device) for device in params.devices]
+            if not dvc.ask("status", registered, Watcher()):
+                bring_up_to_date(dvc, "report")
+                show_results(dvc.root, params)
 
 
 def shared_addresses(params: Params) -> list[str]:

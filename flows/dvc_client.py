@@ -51,6 +51,10 @@ class Watcher:
         self.turn_began = time.monotonic()
         """When DVC was asked: requests of other threads may have come before."""
 
+    def begin(self) -> None:
+        """Take note that it is this request's turn."""
+        self.turn_began = time.monotonic()
+
     def receive(self, event: StageEvent) -> None:
         """Take note of an event."""
         if event.kind == "started":
@@ -112,7 +116,7 @@ class DvcClient:
         with self._turn:
             if self._is_stopped:
                 raise StageFailedError("not started: the run stops", exit_code=EXIT_TERMINATED)
-            watcher.turn_began = time.monotonic()
+            watcher.begin()
             with self._events.told_to(watcher.receive):
                 answer = self._answer_to({"do": deed, "stages": list(stages)})
         if answer["exit_code"]:

@@ -16,6 +16,7 @@ from flows.checks import check_run
 from flows.crashes import mark_crashed_runs
 from flows.dvc_client import DvcClient, StageFailedError
 from flows.notices import notices_shown
+from flows.outlook import followed
 from flows.results import show_results
 from flows.stages import DISPLAY, StageOutcome, bring_up_to_date
 from flows.watch import SAVING_PATIENCE_S
@@ -41,18 +42,19 @@ def pipeline(workspace: str) -> None:
         check_run(root, params)
         registry_is_made = begin_registry(root, params)
 
-        bring_up_to_date(dvc, "list_source")
-        bring_up_to_date(dvc, "prepare_dataset")
-        for kind in params.training.initial_weights:
-            bring_up_to_date(dvc, "import_weights", kind)
-        for phase in params.phases:
-            bring_up_to_date(dvc, "train_supernet", phase)
-        bring_up_to_date(dvc, "collect_accuracy")
-        bring_up_to_date(dvc, "fit_predictor")
+        with followed(params):
+            bring_up_to_date(dvc, "list_source")
+            bring_up_to_date(dvc, "prepare_dataset")
+            for kind in params.training.initial_weights:
+                bring_up_to_date(dvc, "import_weights", kind)
+            for phase in params.phases:
+                bring_up_to_date(dvc, "train_supernet", phase)
+            bring_up_to_date(dvc, "collect_accuracy")
+            bring_up_to_date(dvc, "fit_predictor")
 
-        registry_is_made()  # nothing runs beside a measurement of latency
-        serve_devices(dvc, params.devices)
-        bring_up_to_date(dvc, "report")
+            registry_is_made()  # nothing runs beside a measurement of latency
+            serve_devices(dvc, params.devices)
+            bring_up_to_date(dvc, "report")
         show_results(root, params)
 
 

@@ -24,6 +24,7 @@ from ofa_pipeline.cli.display import Display, duration_text, progress_text
 from ofa_pipeline.dataset_summary import read_summary, summary_lines
 from ofa_pipeline.exit_codes import EXIT_BUSY, EXIT_KILLED
 from ofa_pipeline.params import load_params
+from ofa_pipeline.planning import Outlook, address_of
 from ofa_pipeline.progress import ProgressEvent
 from ofa_pipeline.stages import STAGES, Stage, find_stage, missing_outside
 from ofa_pipeline.stages.events import StageEvent
@@ -35,6 +36,9 @@ OutcomeKind = Literal["ran", "restored", "skipped", "checked"]
 
 DISPLAY: ContextVar[Display | None] = ContextVar("DISPLAY", default=None)
 """Where people watch; Prefect's log and artifacts get the same either way."""
+
+OUTLOOK: ContextVar[Outlook | None] = ContextVar("OUTLOOK", default=None)
+"""How far the run is."""
 
 _CHECKS = frozenset(stage.name for stage in STAGES if stage.is_always_run)
 _PROGRESS_EVERY_S = 5.0
@@ -63,9 +67,17 @@ class StageOutcome:
         return f"{self.address}: skipped, nothing changed"
 
 
-def address_of(stage: str, item: str | None = None) -> str:
-    """Return the name of a stage as DVC has it."""
-    return stage if item is None else f"{stage}@{item}"
+def _position(address: str) -> str:
+    """Return where in the run a stage stands, as the start of a line."""
+    outlook = OUTLOOK.get()
+    return f"{outlook.position(address)}: " if outlook else ""
+
+
+def _rest_of_run() -> str:
+    """Return how long the run still takes, as the end of a line."""
+    outlook = OUTLOOK.get()
+    left_s = outlook.seconds_left() if outlook else None
+    return f", about {duration_text(left_s)} left of the run" if left_s is not None else ""
 
 
 def is_worth_retrying(_: Task[Any, Any], __: TaskRun, state: State[Any]) -> bool:
@@ -141,7 +153,7 @@ def _ask_for(dvc: DvcClient, address: str, *, force: bool = False) -> StageOutco
     display = DISPLAY.get()
     is_check = address in _CHECKS
     # What a check finds is its outcome: one line, not two.
-    watcher = _TaskWatcher(address, None if is_check else display)
+    watcher = _TaskWatcher(address, None if is_check else display, OUTLOOK.get())
     try:
         changed = dvc.ask("force" if force else "reproduce", [address], watcher)
     finally:
@@ -153,19 +165,21 @@ def _ask_for(dvc: DvcClient, address: str, *, force: bool = False) -> StageOutco
     outcome = StageOutcome(
         address=address, kind=kind, duration_s=duration_s, note=watcher.last_message
     )
-    get_run_logger().info(outcome.text)
+    text = f"{_position(address)}{outcome.text}{_rest_of_run() if kind == 'ran' else ''}"
+    get_run_logger().info(text)
     if display:
-        display.line(outcome.text, style="" if kind == "ran" else "dim")
+        display.line(text, style="" if kind == "ran" else "dim")
     return outcome
 
 
 class _TaskWatcher(Watcher):
     """Shows progress on the terminal, in Prefect's log and as a progress artifact."""
 
-    def __init__(self, address: str, display: Display | None) -> None:
+    def __init__(self, address: str, display: Display | None, outlook: Outlook | None) -> None:
         super().__init__()
         self._address = address
         self._display = display
+        self._outlook = outlook
         self._logger = get_run_logger()
         # Events arrive in another thread: Prefect files what is made there under this task.
         self._context: Context = copy_context()
@@ -173,8 +187,15 @@ class _TaskWatcher(Watcher):
         self._next_update = 0.0
         self.last_message = ""
 
+    def begin(self) -> None:
+        super().begin()
+        if self._outlook:
+            self._outlook.ask(self._address)
+
     def receive(self, event: StageEvent) -> None:
         super().receive(event)
+        if event.kind == "started":
+            self._context.run(self._show_start)
         if event.kind == "progress":
             self._context.run(self._show, event.progress)
 
@@ -183,10 +204,23 @@ class _TaskWatcher(Watcher):
             self._display.finish(self._address)
         if self._artifact is not None:
             self._update(100.0, "done")
+        if self._outlook:
+            self._outlook.end(self._address)
+
+    def _show_start(self) -> None:
+        # A check runs each time, and nothing follows from that.
+        if self._outlook and self._address not in _CHECKS:
+            self._outlook.start(self._address)
+        if self._display:
+            text = f"{_position(self._address)}{self._address} begins{_rest_of_run()}"
+            self._display.line(text, style="dim")
 
     def _show(self, event: ProgressEvent) -> None:
+        if self._outlook and event.total:
+            self._outlook.progress(self._address, event.seconds_left)
+        rest = _rest_of_run() if event.total else ""
         if self._display:
-            self._display.show(self._address, event)
+            self._display.show(self._address, event, rest=rest)
         if event.is_warning:
             self._logger.warning(event.label)
         elif event.total == 0:
@@ -195,7 +229,8 @@ class _TaskWatcher(Watcher):
             self._logger.info("%s%s", event.label, figures)
         elif time.monotonic() >= self._next_update:
             self._next_update = time.monotonic() + _PROGRESS_EVERY_S
-            self._update(100 * event.done / event.total, f"{event.label}: {progress_text(event)}")
+            text = f"{event.label}: {progress_text(event)}{rest}"
+            self._update(100 * event.done / event.total, text)
 
     def _update(self, percent: float, text: str) -> None:
         if self._artifact is None:

@@ -15,6 +15,8 @@ from ofa_pipeline.progress import SILENT, Reporter
 from ofa_pipeline.resume import ResumeLog
 
 FILE_NAME = "seconds.jsonl"
+FINISHED_KEY = "finished"
+"""Beside the seconds of a stage: when it ended, ISO 8601 in UTC."""
 _KEY = "seconds"
 
 

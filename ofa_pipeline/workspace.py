@@ -152,7 +152,9 @@ def checkout_folder() -> Path:
     return Path(__file__).resolve().parent.parent
 
 
-def create_workspace(root: Path, *, preset: str | None = None) -> tuple[Path, ...]:
+def create_workspace(
+    root: Path, *, preset: str | None = None, params: str | None = None
+) -> tuple[Path, ...]:
     """Make a folder a workspace: the files that `ofa-pipeline run` and `dvc repro` need there.
 
     Files that exist are left alone, but that ``.gitignore`` gets the lines that it lacks, so that
@@ -162,6 +164,7 @@ def create_workspace(root: Path, *, preset: str | None = None) -> tuple[Path, ..
     Args:
         root: The folder; made when it is not there.
         preset: Name of a file in ``presets/``, whose sections replace those of params.yaml.
+        params: The whole params.yaml instead, made from what `starting_params` returns.
 
     Returns:
         What was written.
@@ -171,7 +174,8 @@ def create_workspace(root: Path, *, preset: str | None = None) -> tuple[Path, ..
         OfaPipelineError: If the files to start from are not beside the package.
     """
     source = checkout_folder()
-    params = _with_preset(source, root, preset) if preset is not None else None
+    if params is None and preset is not None:
+        params = starting_params(root, preset=preset, option=f"--preset {preset}")
     missing = [name for name in _WORKSPACE_FILES if not (source / name).is_file()]
     if missing:
         raise OfaPipelineError(
@@ -238,19 +242,43 @@ _WRITTEN_BY_RUNS = (
 )
 
 
-def _with_preset(source: Path, root: Path, preset: str) -> str:
+def starting_params(root: Path, *, preset: str | None, option: str) -> str:
+    """Return the params.yaml that a new workspace begins with.
+
+    Args:
+        root: The folder that is to become a workspace.
+        preset: Name of a file in ``presets/``, whose sections replace those of params.yaml.
+        option: What asks for it, for the message.
+
+    Raises:
+        ParamsError: If there is no such preset, or the folder has a params.yaml already.
+    """
+    check_no_params(root, option=option)
+    source = checkout_folder()
+    text = (source / "params.yaml").read_text()
+    return text if preset is None else _with_preset(source, text, preset)
+
+
+def check_no_params(root: Path, *, option: str) -> None:
+    """Check that a folder has no params.yaml, which an option of `init` would have no effect on.
+
+    Raises:
+        ParamsError: If it has.
+    """
+    if (root / "params.yaml").exists():
+        raise ParamsError(
+            f"{root / 'params.yaml'} is there already and would not follow {option}. "
+            "Remove it, or choose another folder."
+        )
+
+
+def _with_preset(source: Path, text: str, preset: str) -> str:
     """Return params.yaml with the sections of a preset in place of its own."""
     names = sorted(path.stem for path in (source / "presets").glob("*.yaml"))
     if preset not in names:
         raise ParamsError(f"there is no preset {preset!r}.{suggest(preset, names)}")
-    if (root / "params.yaml").exists():
-        raise ParamsError(
-            f"{root / 'params.yaml'} is there already and would not follow --preset {preset}. "
-            "Remove it, or choose another folder."
-        )
-    sections = _sections((source / "params.yaml").read_text())
-    text = (source / "presets" / f"{preset}.yaml").read_text()
-    return "".join((sections | _sections(text)).values())
+    replacing = _sections((source / "presets" / f"{preset}.yaml").read_text())
+    return "".join((_sections(text) | replacing).values())
 
 
 def _sections(text: str) -> dict[str, str]:

@@ -18,6 +18,7 @@ _WIDEST = 100
 """Most characters of a line: longer ones are hard to read."""
 _MINUTE_S = 60
 _HOUR_S = 3600
+_DAY_S = 86400
 
 
 class Display:
@@ -58,8 +59,8 @@ class Display:
         with self._lock:
             self._console.print(escape(text), style=style or None, highlight=False, soft_wrap=True)
 
-    def show(self, stage: str, event: ProgressEvent) -> None:
-        """Show an event of a stage."""
+    def show(self, stage: str, event: ProgressEvent, *, rest: str = "") -> None:
+        """Show an event of a stage, with what is left of the run behind it."""
         if event.is_warning:
             self.line(f"  {stage}: warning: {event.label}", style="yellow")
             return
@@ -67,13 +68,13 @@ class Display:
             self.line(f"  {stage}: {event.label}{_metrics(event)}", style="dim")
             return
         if self._console.is_terminal:
-            self._draw(stage, event)
+            self._draw(stage, event, rest)
             return
         now = time.monotonic()
         last = self._last_line.setdefault(stage, now)
         if now - last >= LINE_EVERY_S:
             self._last_line[stage] = now
-            self.line(f"  {stage}: {event.label}, {progress_text(event)}")
+            self.line(f"  {stage}: {event.label}, {progress_text(event)}{rest}")
 
     def summarize(self, summary: DatasetSummary) -> None:
         """Print what the preparation of a dataset did, in lines as wide as the terminal."""
@@ -87,7 +88,7 @@ class Display:
             if bar is not None:
                 self._progress.remove_task(bar)
 
-    def _draw(self, stage: str, event: ProgressEvent) -> None:
+    def _draw(self, stage: str, event: ProgressEvent, rest: str) -> None:
         with self._lock:
             if stage not in self._bars:
                 self._bars[stage] = self._progress.add_task(stage, detail="")
@@ -96,7 +97,7 @@ class Display:
                 description=escape(f"{stage}: {event.label}"),
                 total=event.total,
                 completed=event.done,
-                detail=escape(progress_text(event)),
+                detail=escape(progress_text(event) + rest),
             )
 
 
@@ -111,12 +112,14 @@ def progress_text(event: ProgressEvent) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """Return a duration for people: ``8 s``, ``12 min``, ``3.4 h``."""
+    """Return a duration for people: ``8 s``, ``12 min``, ``3.4 h``, ``5.1 days``."""
     if seconds < 1.5 * _MINUTE_S:
         return f"{seconds:.0f} s"
     if seconds < 1.5 * _HOUR_S:
         return f"{seconds / _MINUTE_S:.0f} min"
-    return f"{seconds / _HOUR_S:.1f} h"
+    if seconds < 1.5 * _DAY_S:
+        return f"{seconds / _HOUR_S:.1f} h"
+    return f"{seconds / _DAY_S:.1f} days"
 
 
 def _metrics(event: ProgressEvent) -> str:

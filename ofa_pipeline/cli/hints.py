@@ -16,7 +16,7 @@ PROGRAM = "ofa-pipeline"
 PROGRAM_VARIABLE = "OFA_PIPELINE_PROGRAM"
 """How the user called the program; for the processes that it starts."""
 IN_A_WORKSPACE = (
-    *("run", "stage", "best", "subnets", "predict", "pull", "evaluate", "serve"),
+    *("run", "plan", "stage", "best", "subnets", "predict", "pull", "evaluate", "serve"),
     *("params check", "zoo evaluate", "doctor", "verify"),
 )
 """Commands that take --workspace."""

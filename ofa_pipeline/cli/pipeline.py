@@ -17,6 +17,7 @@ from ofa_pipeline.cli.hints import PROGRAM_VARIABLE, command, program
 from ofa_pipeline.cli.notices import notices_to
 from ofa_pipeline.cli.options import WorkspaceOption
 from ofa_pipeline.cli.output import PLAIN, describe_error, stderr, stdout
+from ofa_pipeline.cli.proposing import propose_params
 from ofa_pipeline.dataset_summary import read_summary
 from ofa_pipeline.exit_codes import exit_code_of, exit_on_sigterm
 from ofa_pipeline.progress import Reporter
@@ -114,6 +115,13 @@ def init(
         str | None,
         typer.Option(help="Of presets/: transfer, mobilenet-v3-w1.0, progressive-shrinking, ..."),
     ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            help="image_folder:PATH, parquet:PATH or torchvision:NAME: looks at images and "
+            "machine, and proposes params that suit both."
+        ),
+    ] = None,
     update: Annotated[
         bool,
         typer.Option("--update", help="Bring dvc.yaml up to this version; the former is kept."),
@@ -121,18 +129,24 @@ def init(
 ) -> None:
     """Make a folder a workspace: its own params.yaml, artifacts and registry.
 
+    With --source the images are looked at, and params.yaml says what was chosen and why. A
+    relative PATH is meant from here.
+
     A preset is the params of one of the reference's supernets on ImageNet, of photos that start
     from published weights (transfer), or progressive shrinking on small images. A workspace of an
     earlier version is brought up to date with --update; its params.yaml is left alone.
     """
-    for path in create_workspace(folder, preset=preset):
+    params = None if source is None else propose_params(folder, source, preset=preset)
+    for path in create_workspace(folder, preset=preset, params=params):
         stdout.print(f"wrote {path}", **PLAIN)
     if update:
         _update(folder)
     choose_version_control(folder)
+    first = f"edit {folder / 'params.yaml'}"
+    if source is not None:
+        first = f"read {folder / 'params.yaml'}, {command('plan', '--workspace', folder)}"
     stdout.print(
-        f"{folder} is a workspace. Next: edit {folder / 'params.yaml'}, "
-        f"then {command('run', '--workspace', folder)}",
+        f"{folder} is a workspace. Next: {first}, then {command('run', '--workspace', folder)}",
         **PLAIN,
     )
 

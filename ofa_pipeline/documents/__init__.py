@@ -55,7 +55,7 @@ from ofa_pipeline.documents.latency import (
     MeasurementNoise,
     ReferenceSubnet,
 )
-from ofa_pipeline.documents.registry import Receipt, Receipts
+from ofa_pipeline.documents.registry import Receipt, Receipts, budget_alias
 from ofa_pipeline.documents.search import (
     Candidate,
     PickedSubnet,
@@ -108,5 +108,6 @@ __all__ = [
     "UnnumberedDocument",
     "Verdict",
     "VerificationReport",
+    "budget_alias",
     "read_document",
 ]

@@ -1,5 +1,7 @@
 """The document of a registration: what was registered under which name."""
 
+import re
+
 from pydantic import ConfigDict
 
 from ofa_pipeline.documents.base import Document, Milliseconds, Part
@@ -23,3 +25,13 @@ class Receipts(Document):
 
     device: str
     receipts: tuple[Receipt, ...]
+
+
+def budget_alias(budget_ms: float) -> str:
+    """Return the alias of the version picked for a budget, for example ``best-450us``.
+
+    Whole milliseconds read ``best-3ms``. MLflow allows no point in an alias.
+    """
+    microseconds = round(budget_ms * 1000)
+    text = f"{microseconds // 1000}ms" if microseconds % 1000 == 0 else f"{microseconds}us"
+    return re.sub(r"[^\w-]", "-", f"best-{text}")

@@ -1,6 +1,6 @@
 """The registry of subnets: the only importer of MLflow."""
 
-from ofa_pipeline.documents import LatencyFigures
+from ofa_pipeline.documents import LatencyFigures, budget_alias
 from ofa_pipeline.params import ANY_DATASET
 from ofa_pipeline.registry.addresses import URI_VARIABLE, is_database
 from ofa_pipeline.registry.choosing import HomeDataset, dataset_label, most_accurate
@@ -18,7 +18,6 @@ from ofa_pipeline.registry.receipts import (
 from ofa_pipeline.registry.record import (
     RegisteredSubnet,
     SubnetRecord,
-    budget_alias,
     registered_model_name,
 )
 from ofa_pipeline.registry.server import check_reachable, tracking_uri

@@ -9,9 +9,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ofa_pipeline.documents import budget_alias
 from ofa_pipeline.errors import RegistryError, suggest
 from ofa_pipeline.params import ANY_DATASET
-from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord, budget_alias
+from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord
 
 _DIGEST = re.compile(r"[0-9a-f]+")
 _SHOWN_DIGITS = 12

@@ -1,6 +1,5 @@
 """What the registry knows about one subnet: a plain value, without any MLflow in it."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -130,13 +129,3 @@ class RegisteredSubnet:
 def registered_model_name(prefix: str, *, dataset: str, space_id: str, device: str) -> str:
     """Return the name of the registered model of a dataset, a supernet and a device."""
     return f"{prefix}-{dataset}-{space_id}-{device}"
-
-
-def budget_alias(budget_ms: float) -> str:
-    """Return the alias of the version picked for a budget, for example ``best-450us``.
-
-    Whole milliseconds read ``best-3ms``. MLflow allows no point in an alias.
-    """
-    microseconds = round(budget_ms * 1000)
-    text = f"{microseconds // 1000}ms" if microseconds % 1000 == 0 else f"{microseconds}us"
-    return re.sub(r"[^\w-]", "-", f"best-{text}")

@@ -10,6 +10,7 @@ from ofa_pipeline.report.contents import DeviceFacts, ReportContents
 from ofa_pipeline.report.cost import CostFacts
 from ofa_pipeline.report.loading import (
     load_dataset,
+    load_first_phase_top1,
     load_lineage,
     load_phase,
     load_predictor,
@@ -100,11 +101,9 @@ def load_contents(folders: ReportFolders, *, title: str) -> ReportContents:
     sources = _sources(folders)
     phases = [sources[f"train_supernet {name}"] for name in folders.phases]
     dataset = load_dataset(sources["prepare_dataset"])
-    space = load_space(phases[-1])
     contents = ReportContents(
         title=title,
-        space_id=space.space_id,
-        num_archs=float(space.num_archs),
+        space=load_space(phases[-1]),
         dataset=dataset,
         phases=tuple(
             load_phase(source, name=name)
@@ -118,12 +117,18 @@ def load_contents(folders: ReportFolders, *, title: str) -> ReportContents:
         warnings=tuple(
             warning for source in sources.values() for warning in read_warnings(source.folder)
         ),
+        first_phase_top1=load_first_phase_top1(phases[-1]),
     )
     best = contents.best
     confusion = load_confusion(
         sources[f"specialize {best.device}"], subnet=best, class_names=dataset.class_names
     )
-    return replace(contents, confusion=confusion)
+    from ofa_pipeline.report.loading_gallery import load_gallery  # decoding needs torch
+
+    gallery = load_gallery(
+        sources["prepare_dataset"], sources[f"specialize {best.device}"], confusion=confusion
+    )
+    return replace(contents, confusion=confusion, gallery=gallery)
 
 
 def load_cost(folders: ReportFolders) -> CostFacts:
@@ -153,6 +158,12 @@ def load_cost(folders: ReportFolders) -> CostFacts:
         ),
         finetunings=tuple(finetunings),
         measured=measured,
+        specialized=tuple(
+            load_stage_cost(
+                folders.seconds, sources[f"specialize {name}"], stage="specialize", item=name
+            )
+            for name in folders.devices
+        ),
     )
 
 

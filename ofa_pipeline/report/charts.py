@@ -13,6 +13,8 @@ from itertools import pairwise
 from typing import Literal
 from xml.etree.ElementTree import Element, SubElement, tostring
 
+from ofa_pipeline.report.svg import box, line, picture, text
+
 WIDTH = 440.0
 """Width of a chart in its own units; it scales with the page."""
 LEFT, RIGHT, TOP, BOTTOM = 60.0, 14.0, 12.0, 44.0
@@ -20,9 +22,19 @@ LEFT, RIGHT, TOP, BOTTOM = 60.0, 14.0, 12.0, 44.0
 HEADER = 64.0
 """Space above the plot area instead of `TOP` where `Rule` and `Span` write their labels."""
 POINT_RADIUS = 3.2
+LABEL_WIDTH = 6.6
+"""Of a letter of a point's label, at most."""
 
 Style = Literal[
-    "measured", "measured-faint", "measured-2", "estimated", "pick", "identity", "band", "budget"
+    "measured",
+    "measured-faint",
+    "measured-2",
+    "estimated",
+    "estimated-faint",
+    "pick",
+    "identity",
+    "band",
+    "budget",
 ]
 """Class of a mark. Measured values are filled, estimated ones hollow or lines."""
 
@@ -55,6 +67,8 @@ class Points:
     x_ranges: Sequence[tuple[float, float]] = ()
     y_ranges: Sequence[tuple[float, float]] = ()
     radius: float = POINT_RADIUS
+    labels: Sequence[str] = ()
+    """Written beside the dots, where there is room; one that has none is left to the hover text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +109,8 @@ class Span:
 
 
 Mark = Points | Line | Band | Rule | Span
+_Box = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
 
 
 def linear_axis(values: Iterable[float], *, label: str, num_ticks: int = 5) -> Axis:
@@ -135,10 +151,7 @@ def draw_chart(
     Returns:
         One ``<svg>`` element.
     """
-    svg = Element(
-        "svg", {"class": "chart", "viewBox": f"0 0 {WIDTH:.0f} {height:.0f}", "role": "img"}
-    )
-    svg.set("aria-label", description)
+    svg = picture(width=WIDTH, height=height, kind="", description=description)
     drawn = list(marks)
     has_header = any(isinstance(mark, Rule | Span) for mark in drawn)
     plot = _Plot(x=x, y=y, top=HEADER if has_header else TOP, bottom=height - BOTTOM)
@@ -201,26 +214,26 @@ class _Plot:
         ticks = SubElement(svg, "g", {"class": "ticks"})
         for value in self.y.ticks:
             down = self._down_to(value)
-            _line(grid, LEFT, down, WIDTH - RIGHT, down)
-            _text(ticks, LEFT - 7, down + 4, f"{value:.{self.y.decimals}f}", anchor="end")
+            line(grid, LEFT, down, WIDTH - RIGHT, down)
+            text(ticks, LEFT - 7, down + 4, f"{value:.{self.y.decimals}f}", anchor="end")
         for value in self.x.ticks:
             left = self._left_to(value)
-            _line(grid, left, self.bottom, left, self.bottom + 4)
-            _text(ticks, left, self.bottom + 17, f"{value:.{self.x.decimals}f}")
+            line(grid, left, self.bottom, left, self.bottom + 4)
+            text(ticks, left, self.bottom + 17, f"{value:.{self.x.decimals}f}")
         names = SubElement(svg, "g", {"class": "axis-names"})
-        _text(names, (LEFT + WIDTH - RIGHT) / 2, self.bottom + BOTTOM - 8, self.x.label)
+        text(names, (LEFT + WIDTH - RIGHT) / 2, self.bottom + BOTTOM - 8, self.x.label)
         middle = (self.top + self.bottom) / 2
-        name = _text(names, 14, middle, self.y.label)
+        name = text(names, 14, middle, self.y.label)
         name.set("transform", f"rotate(-90 14 {middle:.1f})")
 
     def draw_points(self, group: Element, points: Points) -> None:
         """Draw whiskers first, then the dots."""
         for at, (low, high) in zip(points.y, points.x_ranges, strict=False):
             down = self._down_to(at)
-            _line(group, self._left_to(low), down, self._left_to(high), down)
+            line(group, self._left_to(low), down, self._left_to(high), down)
         for at, (low, high) in zip(points.x, points.y_ranges, strict=False):
             left = self._left_to(at)
-            _line(group, left, self._down_to(low), left, self._down_to(high))
+            line(group, left, self._down_to(low), left, self._down_to(high))
         titles = points.titles or [""] * len(points.x)
         for at_x, at_y, title in zip(points.x, points.y, titles, strict=True):
             if not (math.isfinite(at_x) and math.isfinite(at_y)):
@@ -236,23 +249,44 @@ class _Plot:
             )
             if title:
                 SubElement(dot, "title").text = title
+        self._label_points(group, points)
+
+    def _label_points(self, group: Element, points: Points) -> None:
+        """Write the labels where they cover neither a dot nor each other."""
+        places = [
+            (self._left_to(x), self._down_to(y)) for x, y in zip(points.x, points.y, strict=True)
+        ]
+        taken = [(left - 6, down - 6, left + 6, down + 6) for left, down in places]
+        limits = (LEFT, self.top, WIDTH - RIGHT, self.bottom)
+        for label, (left, down) in zip(points.labels, places, strict=False):
+            width = LABEL_WIDTH * len(label)
+            for start, base in (
+                (left - width - 9, down - 6),
+                (left + 9, down + 14),
+                (left - width - 9, down + 14),
+                (left + 9, down - 6),
+            ):
+                covered = (start, base - 10, start + width, base + 3)
+                if _is_inside(covered, limits) and not any(_overlap(covered, t) for t in taken):
+                    taken.append(covered)
+                    text(group, start, base, label, anchor="start")
+                    break
 
     def draw_rule(self, group: Element, rule: Rule) -> None:
         """Draw a vertical line, and its label above it."""
         left = self._left_to(rule.x)
-        _line(group, left, self.top - 4, left, self.bottom)
+        line(group, left, self.top - 4, left, self.bottom)
         self._label_above(group, left + 4, rule.label)
 
     def draw_span(self, group: Element, span: Span) -> None:
         """Draw a strip, and its label at the upper end."""
         start, end = self._left_to(span.start), self._left_to(span.end)
-        box = {"x": start, "y": 0.0, "width": end - start, "height": self.bottom}
-        SubElement(group, "rect", {name: f"{value:.1f}" for name, value in box.items()})
+        box(group, start, 0.0, width=end - start, height=self.bottom)
         self._label_above(group, (start + end) / 2 + 4, span.label)
 
     def _label_above(self, group: Element, left: float, label: str) -> None:
-        text = _text(group, left, self.top - 7, label, anchor="start")
-        text.set("transform", f"rotate(-90 {left:.1f} {self.top - 7:.1f})")
+        written = text(group, left, self.top - 7, label, anchor="start")
+        written.set("transform", f"rotate(-90 {left:.1f} {self.top - 7:.1f})")
 
 
 def spans(starts: Sequence[float], *, end: float, labels: Sequence[str]) -> list[Span]:
@@ -278,18 +312,17 @@ def style_sheet(name: str) -> str:
     return (resources.files("ofa_pipeline.report") / "templates" / name).read_text()
 
 
+def _is_inside(box: _Box, limits: _Box) -> bool:
+    return (
+        box[0] >= limits[0] and box[1] >= limits[1] and box[2] <= limits[2] and box[3] <= limits[3]
+    )
+
+
+def _overlap(one: _Box, other: _Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
 def _round_step(step: float) -> float:
     """Return 1, 2, 2.5 or 5 times a power of ten, at least 0.7 of the given step."""
     scale = 10.0 ** math.floor(math.log10(step))
     return next(factor * scale for factor in (1, 2, 2.5, 5, 10) if factor * scale >= step * 0.7)
-
-
-def _line(parent: Element, x1: float, y1: float, x2: float, y2: float) -> None:
-    ends = {"x1": x1, "y1": y1, "x2": x2, "y2": y2}
-    SubElement(parent, "line", {name: f"{value:.1f}" for name, value in ends.items()})
-
-
-def _text(parent: Element, x: float, y: float, text: str, anchor: str = "middle") -> Element:
-    element = SubElement(parent, "text", {"x": f"{x:.1f}", "y": f"{y:.1f}", "text-anchor": anchor})
-    element.text = text
-    return element

@@ -6,11 +6,12 @@ Accuracy is a fraction in [0, 1], latency milliseconds a call. `loading` fills t
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from ofa_pipeline.arch import Arch
+from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.dataset_summary import DatasetSummary
 from ofa_pipeline.report.cost import CostFacts
+from ofa_pipeline.report.gallery import Gallery
 from ofa_pipeline.run_warnings import RunWarning
 
 CONFIDENCE = 0.95
@@ -68,6 +69,9 @@ class PhaseFacts:
     epochs: tuple[EpochFacts, ...]
     digest: str
     file: str
+    initial_weights: str | None = None
+    """What the weights were pretrained as, as params.yaml names it; None for random weights and for
+    those of another phase."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +226,17 @@ class SubnetFacts:
     """Fraction of test images with the same answer of both."""
     digest: str
     file: str
+    verdicts: Mapping[float, str] = field(default_factory=dict)
+    """By budget; empty where only the worst is known."""
+
+    def verdict_of(self, budget_ms: float) -> str:
+        """Return the verdict against one of the budgets."""
+        return self.verdicts.get(budget_ms, self.verdict)
+
+    @property
+    def p95_within_budget(self) -> bool:
+        """Whether 95 of 100 calls are within every budget."""
+        return self.p95_ms <= self.budgets_ms[0]
 
     @property
     def within_budget(self) -> bool:
@@ -273,6 +288,12 @@ class DeviceFacts:
     """Name of the registered model; empty where the receipts do not tell it."""
     needless_budgets: tuple[NeedlessBudget, ...] = ()
 
+    @property
+    def served(self) -> tuple[tuple[float, SubnetFacts], ...]:
+        """Each budget with the subnet that serves it, ascending."""
+        pairs = [(budget, subnet) for subnet in self.subnets for budget in subnet.budgets_ms]
+        return tuple(sorted(pairs, key=lambda pair: pair[0]))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactFacts:
@@ -288,8 +309,7 @@ class ReportContents:
     """Everything that the page, the metrics and the plots say."""
 
     title: str
-    space_id: str
-    num_archs: float
+    space: SearchSpace
     dataset: DatasetFacts
     phases: tuple[PhaseFacts, ...]
     predictor: PredictorFacts
@@ -299,6 +319,19 @@ class ReportContents:
     artifacts: tuple[ArtifactFacts, ...]
     warnings: tuple[RunWarning, ...] = ()
     """What went wrong without stopping the run, in the order of the stages."""
+    gallery: Gallery | None = None
+    """None without a confusion matrix."""
+    first_phase_top1: float | None = None
+    """Top-1 of the largest subnet after the first phase, on selection images; None where an earlier
+    version did not note it."""
+
+    @property
+    def chance(self) -> float | None:
+        """Share of test images of the most frequent class; None without a confusion matrix."""
+        if self.confusion is None:
+            return None
+        images = [sum(row) for row in self.confusion.counts]
+        return max(images) / sum(images)
 
     @property
     def subnets(self) -> tuple[SubnetFacts, ...]:

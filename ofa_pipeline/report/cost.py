@@ -4,7 +4,7 @@ Seconds are compared as CPU seconds over all threads; where a CUDA device worked
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
@@ -23,6 +23,8 @@ class StageCost:
     """Phase or device."""
     seconds: Seconds | None
     """None where nobody noted them."""
+    finished: str | None = None
+    """When it ended, ISO 8601 in UTC; None where an earlier version did not note it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +101,8 @@ class CostFacts:
     finetunings: tuple[FinetuningCost, ...] = ()
     measured: tuple[AloneFacts, ...] = ()
     """One for each fine-tuning; none where it was not measured on the present artifacts."""
+    specialized: tuple[StageCost, ...] = ()
+    """Fine-tuning, export and measurement of all subnets of a device, one a device."""
 
     @property
     def on_cuda(self) -> bool:
@@ -109,8 +113,29 @@ class CostFacts:
     @property
     def total_once(self) -> Seconds | None:
         """The sum of what is done once; None where a part is not known at all."""
-        known = [item.seconds for item in self.once if item.seconds is not None]
-        return sum(known, Seconds()) if known and len(known) == len(self.once) else None
+        return _sum(self.once)
+
+    @property
+    def total(self) -> Seconds | None:
+        """The sum of everything that was done; None where a part is not known at all."""
+        return _sum((*self.once, *self.specialized))
+
+    def finetuning(self, device: str, arch_id: str) -> FinetuningCost | None:
+        """Return what fine-tuning a subnet took; None where nobody noted it."""
+        for item in self.finetunings:
+            if (item.device, item.arch_id) == (device, arch_id):
+                return item
+        return None
+
+    @property
+    def finished(self) -> str | None:
+        """When the last subnet was made, ISO 8601 in UTC; None where nobody noted it."""
+        return max((item.finished for item in self.specialized if item.finished), default=None)
+
+    def made(self, device: str) -> str | None:
+        """Return when the subnets of a device were made; None where nobody noted it."""
+        found = [item.finished for item in self.specialized if item.item == device]
+        return found[0] if found else None
 
     @property
     def once_s(self) -> float | None:
@@ -167,6 +192,11 @@ def break_even(
     if once_s is None or alone_s is None or finetuning_s is None or finetuning_s >= alone_s:
         return None
     return once_s / (alone_s - finetuning_s)
+
+
+def _sum(stages: Sequence[StageCost]) -> Seconds | None:
+    known = [item.seconds for item in stages if item.seconds is not None]
+    return sum(known, Seconds()) if known and len(known) == len(stages) else None
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

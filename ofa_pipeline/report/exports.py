@@ -72,15 +72,9 @@ def _device_metrics(device: DeviceFacts) -> dict[str, Any]:
         "num_within_budget": sum(subnet.within_budget for subnet in device.subnets),
         "budgets": {
             f"budget_{number + 1}": {"budget_ms": _rounded(budget_ms), **_subnet_metrics(subnet)}
-            for number, (budget_ms, subnet) in enumerate(_served(device))
+            for number, (budget_ms, subnet) in enumerate(device.served)
         },
     }
-
-
-def _served(device: DeviceFacts) -> list[tuple[float, SubnetFacts]]:
-    """Return each budget with the subnet that serves it, ascending."""
-    pairs = [(budget, subnet) for subnet in device.subnets for budget in subnet.budgets_ms]
-    return sorted(pairs, key=lambda pair: pair[0])
 
 
 def _subnet_metrics(subnet: SubnetFacts) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The charts of the report, each from the values that it shows."""
 
-import math
 from collections.abc import Sequence
 from itertools import accumulate
 
@@ -22,10 +21,11 @@ from ofa_pipeline.report.contents import (
     LatencyFacts,
     LatencySample,
     PhaseFacts,
-    PickFacts,
     PredictorFacts,
     ReportContents,
+    SubnetFacts,
 )
+from ofa_pipeline.report.text import show_ms
 
 SQUARE = 400.0
 """Height that makes the plot area of a scatter about square."""
@@ -130,34 +130,38 @@ def latency_chart(device: str, facts: LatencyFacts) -> str:
 
 
 def pareto_chart(device: DeviceFacts) -> str:
-    """Draw the estimated front, what was verified, the picks, and the budgets."""
-    search = device.search
-    budgets = [pick.budget_ms for pick in search.picks]
-    measured: list[FrontPoint | PickFacts] = [*search.verified, *search.picks]
-    right = 1.35 * max([*budgets, *(point.latency_ms for point in measured)], default=math.inf)
+    """Draw what ships, and pale what was estimated and measured while searching; and the budgets.
+
+    What ships has its final figures, those of the table: top-1 on test and the certified latency.
+    """
+    search, served = device.search, device.served
+    budgets = [budget_ms for budget_ms, _ in served]
+    final = [subnet.p50_ms for _, subnet in served]
+    right = 1.35 * max([*budgets, *final, *(point.latency_ms for point in search.verified)])
     front = [point for point in search.front if point.latency_ms <= right]
-    shown: list[FrontPoint | PickFacts] = [*front, *measured]
+    shown = [*front, *search.verified]
+    ends = [end for subnet in device.subnets for end in _interval(subnet)]
     return draw_chart(
         [
             *(Rule(x=budget, label=f"{budget:.3g} ms") for budget in budgets),
             Line(
                 x=[point.latency_ms for point in front],
                 y=[100 * point.accuracy_top1 for point in front],
-                style="estimated",
+                style="estimated-faint",
             ),
             _verified_points(search.verified),
-            _pick_points(search.picks, noise=search.noise_std),
+            _final_points(device.subnets),
         ],
         x=linear_axis(
-            [*budgets, *(point.latency_ms for point in shown)], label="p50 latency (ms a call)"
+            [*budgets, *final, *(point.latency_ms for point in shown)],
+            label="p50 latency (ms a call)",
         ),
-        y=linear_axis(
-            [100 * point.accuracy_top1 for point in shown], label="top-1 on selection images (%)"
-        ),
-        height=350,
-        description=f"Pareto front for {device.name}: estimated top-1 over estimated latency as a "
-        f"line, {len(search.verified)} verified subnets and {len(search.picks)} picks as dots, "
-        "the latency budgets as vertical lines.",
+        y=linear_axis([*ends, *(100 * point.accuracy_top1 for point in shown)], label="top-1 (%)"),
+        height=370,
+        description=f"Accuracy over latency on {device.name}. What ships: "
+        + "; ".join(_final_title(subnet) for subnet in device.subnets)
+        + f". Pale: the estimated Pareto front and {len(search.verified)} candidates measured in "
+        "the search. Vertical lines: the latency budgets.",
     )
 
 
@@ -199,29 +203,39 @@ def _verified_points(points: Sequence[FrontPoint]) -> Points:
         y=[100 * point.accuracy_top1 for point in points],
         style="measured-faint",
         titles=[
-            f"{point.arch_id}: measured {point.latency_ms:.3f} ms, "
-            f"{100 * point.accuracy_top1:.2f} %"
+            f"{point.arch_id}, while searching: {100 * point.accuracy_top1:.2f} % on selection, "
+            f"p50 {show_ms(point.latency_ms)} ms"
             for point in points
         ],
     )
 
 
-def _pick_points(picks: Sequence[PickFacts], *, noise: float) -> Points:
+def _final_points(subnets: Sequence[SubnetFacts]) -> Points:
     return Points(
-        x=[pick.latency_ms for pick in picks],
-        y=[100 * pick.accuracy_top1 for pick in picks],
+        x=[subnet.p50_ms for subnet in subnets],
+        y=[100 * subnet.accuracy_top1 for subnet in subnets],
         style="pick",
         radius=5.5,
-        titles=[
-            f"pick for {pick.budget_ms:.3g} ms: {pick.arch_id}, measured {pick.latency_ms:.3f} ms, "
-            f"{100 * pick.accuracy_top1:.2f} %"
-            for pick in picks
-        ],
-        y_ranges=[
-            (100 * (pick.accuracy_top1 - 2 * noise), 100 * (pick.accuracy_top1 + 2 * noise))
-            for pick in picks
-        ],
+        titles=[_final_title(subnet) for subnet in subnets],
+        labels=[subnet.arch.arch_id for subnet in subnets],
+        x_ranges=[(subnet.p50_interval.low, subnet.p50_interval.high) for subnet in subnets],
+        y_ranges=[_interval(subnet) for subnet in subnets],
     )
+
+
+def _final_title(subnet: SubnetFacts) -> str:
+    budgets = ", ".join(f"{budget:.3g}" for budget in subnet.budgets_ms)
+    low, high = _interval(subnet)
+    return (
+        f"{subnet.arch.arch_id} for {budgets} ms: {100 * subnet.accuracy_top1:.2f} % on test "
+        f"({low:.2f} to {high:.2f}), p50 {show_ms(subnet.p50_ms)} ms, p95 {show_ms(subnet.p95_ms)} "
+        "ms"
+    )
+
+
+def _interval(subnet: SubnetFacts) -> tuple[float, float]:
+    """Return the interval of the accuracy in per cent."""
+    return 100 * subnet.accuracy_interval.low, 100 * subnet.accuracy_interval.high
 
 
 def _ends(x: Axis, y: Axis) -> list[float]:

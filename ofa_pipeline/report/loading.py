@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from safetensors import SafetensorError, safe_open
 
 from ofa_pipeline.arch import SearchSpace
-from ofa_pipeline.artifacts import Layout
+from ofa_pipeline.artifacts import Layout, Manifest
 from ofa_pipeline.dataset_summary import DatasetSummary
 from ofa_pipeline.documents import ClassNames, PredictorReport, read_document
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
@@ -67,7 +67,27 @@ def load_phase(source: Source, *, name: str) -> PhaseFacts:
             ),
             digest=manifest.digest,
             file=source.name(Layout.HISTORY),
+            initial_weights=_initial_weights(manifest, starts_from=params.get("start_from")),
         )
+
+
+def _initial_weights(manifest: Manifest, *, starts_from: str | None) -> str | None:
+    named = manifest.params.get("training", {}).get("initial_weights")
+    if starts_from != "initial" or not named:
+        return None
+    return ", ".join(f"{kind}: {name}" for kind, name in named.items())
+
+
+def load_first_phase_top1(source: Source) -> float | None:
+    """Read how good the largest subnet was after the first phase, from the last phase.
+
+    None where an earlier version trained it. On all selection images, a fraction.
+    """
+    found = source.manifest().summary.get("largest_subnet")
+    if found is None:
+        return None
+    with source.explained(Layout.MANIFEST):
+        return float(found["accuracy_top1_first_phase"])
 
 
 def load_space(source: Source) -> SearchSpace:

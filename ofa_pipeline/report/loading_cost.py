@@ -14,7 +14,7 @@ from ofa_pipeline.documents import BundleEntry, BundleIndex, read_document
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
 from ofa_pipeline.report.cost import AloneFacts, FinetuningCost, StageCost
 from ofa_pipeline.report.source import Source
-from ofa_pipeline.stopwatch import Seconds
+from ofa_pipeline.stopwatch import FINISHED_KEY, Seconds
 
 ALONE_FOLDER = "against_scratch"
 ALONE_FILE = "against_scratch.jsonl"
@@ -31,11 +31,15 @@ def load_stage_cost(seconds: Path, source: Source, *, stage: str, item: str | No
     """
     folder = seconds / stage / item if item else seconds / stage
     manifest = _fresh_manifest(folder, root=source.root, of=[source.folder])
-    noted = None
-    if manifest is not None:
-        with source.explained(source.name()):
-            noted = Seconds.from_dict(manifest.summary)
-    return StageCost(stage=stage, item=item, seconds=noted)
+    if manifest is None:
+        return StageCost(stage=stage, item=item, seconds=None)
+    with source.explained(source.name()):
+        return StageCost(
+            stage=stage,
+            item=item,
+            seconds=Seconds.from_dict(manifest.summary),
+            finished=manifest.summary.get(FINISHED_KEY),
+        )
 
 
 def load_finetunings(source: Source, *, device: str) -> tuple[FinetuningCost, ...]:

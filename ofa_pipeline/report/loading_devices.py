@@ -193,4 +193,5 @@ def _subnet(source: Source, entry: BundleEntry, *, device: str) -> SubnetFacts:
         parity_top1_agreement=card.parity.top1_agreement,
         digest=entry.bundle_digest,
         file=source.name(entry.name, Layout.CARD),
+        verdicts={item.budget_ms: item.verdict for item in latency.verdicts},
     )

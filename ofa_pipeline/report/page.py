@@ -7,7 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ofa_pipeline.dataset_summary import DatasetSummary, summary_entries
-from ofa_pipeline.report import figures
+from ofa_pipeline.report.architecture import draw_architecture
 from ofa_pipeline.report.charts import style_sheet
 from ofa_pipeline.report.contents import (
     CONFIDENCE,
@@ -15,12 +15,11 @@ from ofa_pipeline.report.contents import (
     ReportContents,
 )
 from ofa_pipeline.report.cost import CostFacts
+from ofa_pipeline.report.decisions import answer
 from ofa_pipeline.report.text import (
     FILTERS,
     show_counted,
     show_duration,
-    show_ms,
-    show_percent,
 )
 from ofa_pipeline.run_warnings import count_text
 
@@ -39,16 +38,6 @@ VERDICTS = {
     "within_noise": "within, by less than the noise",
     "over": "over",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tile:
-    """A key figure at the top of the page."""
-
-    label: str
-    value: str
-    note: str
-    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +93,9 @@ def render_page(contents: ReportContents, charts: Mapping[str, str]) -> str:
         css=_trusted(style_sheet("chart.css") + style_sheet("page.css")),
         charts={name: _trusted(chart) for name, chart in charts.items()},
         confidence=CONFIDENCE,
-        tiles=key_figures(contents),
+        answer=answer(contents),
+        architectures=drawn_architectures(contents),
+        made=contents.cost.finished,
         split_uses=SPLIT_USES,
         warnings_title=count_text(contents.warnings),
         dataset_entries=dataset_entries(contents.dataset.summary),
@@ -120,43 +111,29 @@ def render_page(contents: ReportContents, charts: Mapping[str, str]) -> str:
     )
 
 
-def key_figures(contents: ReportContents) -> tuple[Tile, ...]:
-    """Return the tiles at the top: the most accurate, the fastest, budgets, both models."""
-    best = contents.best
-    fastest = min(contents.subnets, key=lambda subnet: subnet.p50_ms)
-    within = sum(subnet.within_budget for subnet in contents.subnets)
-    held_out = [error for device in contents.devices for error in device.latency.errors()]
-    close = sum(error <= figures.TOLERANCE for error in held_out)
-    return (
-        Tile(
-            label="Most accurate subnet",
-            value=f"{show_percent(best.accuracy_top1)}\N{NO-BREAK SPACE}%",
-            note=f"top-1 on test images, {show_ms(best.p50_ms)} ms on {best.device}",
-            kind="measured",
-        ),
-        Tile(
-            label="Fastest subnet",
-            value=f"{show_ms(fastest.p50_ms)} ms",
-            note=f"p50 on {fastest.device}, top-1 {show_percent(fastest.accuracy_top1)} %",
-            kind="measured",
-        ),
-        Tile(
-            label="Within budget",
-            value=f"{within} of {len(contents.subnets)}",
-            note="subnets, by the latency of the file that ships",
-            kind="measured",
-        ),
-        Tile(
-            label="Accuracy predictor",
-            value=f"tau {contents.predictor.kendall_tau:.2f}",
-            note=f"Kendall, cross-validated on {len(contents.predictor.measured)} subnets",
-        ),
-        Tile(
-            label="Latency models",
-            value=f"{close} of {len(held_out)}",
-            note="held-out subnets within 10\N{NO-BREAK SPACE}% of the measurement",
-        ),
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """An architecture and what it is for."""
+
+    svg: Markup
+    used_for: str
+
+
+def drawn_architectures(contents: ReportContents) -> dict[str, Drawn]:
+    """Return each architecture that ships, once, by its id."""
+    uses: dict[str, list[str]] = {}
+    for device in contents.devices:
+        for budget_ms, subnet in device.served:
+            use = f"{device.name} up to {budget_ms:.3g} ms"
+            uses.setdefault(subnet.arch.arch_id, []).append(use)
+    archs = {subnet.arch.arch_id: subnet.arch for subnet in contents.subnets}
+    return {
+        arch_id: Drawn(
+            svg=_trusted(draw_architecture(contents.space, archs[arch_id])),
+            used_for=", ".join(found),
+        )
+        for arch_id, found in uses.items()
+    }
 
 
 def cost_text(cost: CostFacts) -> str:
@@ -169,7 +146,8 @@ def cost_text(cost: CostFacts) -> str:
         )
     at_least = "" if once.is_complete else "at least "
     sums = (
-        f"What is done once took {at_least}{show_duration(cost.once_s or 0)}, a subnet is "
+        f"What is done once took {at_least}{show_duration(cost.once_s or 0)} of "
+        f"{'wall' if cost.on_cuda else 'CPU'} time, a subnet is "
         f"fine-tuned in {show_duration(finetuning_s)} on average, and training it alone takes "
         f"{show_duration(alone_s)}"
     )

@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 
 from markupsafe import Markup
 
@@ -39,9 +40,20 @@ def show_count(value: int) -> str:
     return f"{value:,}"
 
 
-def show_counted(value: int, noun: str) -> str:
-    """Return a count with its noun, in the plural where it is not one."""
-    return f"{show_count(value)} {noun}" + ("" if value == 1 else "s")
+def show_counted(value: int, noun: str, plural: str = "s") -> str:
+    """Return a count with its noun, in the plural where it is not one.
+
+    Args:
+        value: The count.
+        noun: In the singular.
+        plural: What it then ends in.
+    """
+    return f"{show_count(value)} {noun}" + ("" if value == 1 else plural)
+
+
+def show_moment(iso: str) -> str:
+    """Return a moment in UTC as people read it: ``2026-01-31 12:59 UTC``."""
+    return f"{datetime.fromisoformat(iso).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def show_number(value: float, digits: int = 6) -> str:
@@ -95,6 +107,7 @@ FILTERS: Mapping[str, Callable[..., object]] = {
     "duration": show_duration,
     "median": statistics.median,
     "millions": show_millions,
+    "moment": show_moment,
     "ms": show_ms,
     "number": show_number,
     "percent": show_percent,

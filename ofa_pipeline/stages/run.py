@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ from ofa_pipeline.stages.table import (
     param_sections,
     read_paths,
 )
-from ofa_pipeline.stopwatch import FILE_NAME, Stopwatch
+from ofa_pipeline.stopwatch import FILE_NAME, FINISHED_KEY, Stopwatch
 
 if TYPE_CHECKING:
     from ofa_pipeline.params import Params
@@ -207,7 +208,8 @@ def _write_seconds(run: StageRun, stopwatch: Stopwatch, beside: Path) -> None:
     with write_artifact(
         path, stage=run.stage.name, item=run.inputs["item"], params={}, inputs=[run.folder]
     ) as writer:
-        writer.summary |= stopwatch.seconds.to_dict()
+        finished = datetime.now(UTC).isoformat(timespec="seconds")
+        writer.summary |= {**stopwatch.seconds.to_dict(), FINISHED_KEY: finished}
         for file in sorted(beside.glob("*")):
             if file.suffix != ".bad":  # what was set aside as damaged
                 shutil.copy(file, writer.folder)

@@ -1,5 +1,6 @@
 """The training loop: every phase, every recipe, and fine-tuning go through `train_phase`."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ from ofa_pipeline.errors import NotEnoughBatchesError
 from ofa_pipeline.progress import SILENT, Reporter
 from ofa_pipeline.stopwatch import Stopwatch
 from ofa_pipeline.training.checkpoint import Checkpoints, EpochRecord, Position
+from ofa_pipeline.training.epoch_text import describe_epoch
 from ofa_pipeline.training.interrupt import StopRequest, deferred_stop
 from ofa_pipeline.training.optimizer import build_optimizer, set_learning_rate
 from ofa_pipeline.training.phases import Phase, derive_seed
@@ -105,6 +107,7 @@ class _Loop:
         )
         progress.skip((at.epoch * steps + at.batch) * recipe.batch_size)
         while at.epoch < total:
+            begin, first = time.perf_counter(), at.batch
             batches = split.shuffled_batches(
                 recipe.batch_size,
                 seed=derive_seed(recipe.seed, phase.name, "order"),
@@ -116,7 +119,10 @@ class _Loop:
                 progress.advance(recipe.batch_size, epoch=at.epoch + 1, loss=loss)
                 if self.hooks.checkpoints.is_due or self.stop.is_made:
                     self._save()
+            images = (steps - first) * recipe.batch_size
+            rate = images / max(time.perf_counter() - begin, 1e-9)  # before the validation
             self._finish_epoch(phase)
+            self.hooks.reporter.message(describe_epoch(at.history[-1], total, images_per_s=rate))
 
     def _train_on(self, batch: Batch, phase: Phase) -> float:
         """Take one step and return its loss."""

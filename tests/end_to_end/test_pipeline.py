@@ -62,8 +62,8 @@ def test_run_leaves_nothing_for_dvc_to_do(by_flow):
 def test_second_run_skips_every_stage_and_says_so(by_flow):
     root, first = by_flow
     second = run_command("ofa-pipeline", "run", workspace=root, **ONE_THREAD)
-    ran = re.findall(r"^(\S+): done", first.stderr, re.MULTILINE)
-    skipped = re.findall(r"^(\S+): skipped, nothing changed", second.stderr, re.MULTILINE)
+    ran = re.findall(r": (\S+): done in", first.stderr, re.MULTILINE)
+    skipped = re.findall(r": (\S+): skipped, nothing changed", second.stderr, re.MULTILINE)
     assert sorted(skipped) == sorted(ran)
     assert len(ran) == 14  # 2 phases, 2 devices
     assert "done in" not in second.stderr
@@ -172,7 +172,7 @@ def test_registry_that_lost_its_subnets_gets_them_again(by_flow):
     root, _ = by_flow
     (root / "mlflow.db").unlink()
     again = run_command("ofa-pipeline", "run", workspace=root, **ONE_THREAD)
-    ran = re.findall(r"^(\S+): done", again.stderr, re.MULTILINE)
+    ran = re.findall(r": (\S+): done in", again.stderr, re.MULTILINE)
     assert sorted(ran) == ["register@cpu-onnxruntime", "register@cpu-pytorch"]
     assert "v1" in again.stdout
 

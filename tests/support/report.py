@@ -25,6 +25,7 @@ from ofa_pipeline.report.contents import (
 from ofa_pipeline.report.cost import AloneFacts, CostFacts, FinetuningCost, StageCost
 from ofa_pipeline.report.figures import draw_all
 from ofa_pipeline.report.page import render_page
+from ofa_pipeline.spaces import mobilenet_v3_small_images
 from ofa_pipeline.stopwatch import Seconds
 from tests.support.dataset_summary import sample_summary
 
@@ -34,6 +35,17 @@ CLASSES = (
 )  # fmt: skip
 DIGEST = "0123456789abcdef" * 4
 BUDGETS_MS = (0.21, 0.31, 0.52)
+SPACE = mobilenet_v3_small_images(
+    resolutions_px=(16, 20, 24, 28),
+    depths=(1, 2, 3),
+    kernel_sizes=(3, 5, 7),
+    expand_ratios=(2, 3, 4),
+    stem_stride=1,
+    stem_channels=16,
+    group_channels=(16, 24, 40),
+    group_strides=(2, 2, 2),
+    head_channels=(96, 128),
+)
 
 
 def sample_contents(seed: int = 0) -> ReportContents:
@@ -48,8 +60,7 @@ def sample_contents(seed: int = 0) -> ReportContents:
     )
     return ReportContents(
         title="Once-for-All",
-        space_id="mobilenet_v3_small_images",
-        num_archs=2.1e11,
+        space=SPACE,
         dataset=DatasetFacts(
             source="fashion_mnist_sample",
             class_names=CLASSES,

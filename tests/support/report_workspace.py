@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 
 from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.artifacts import Layout, write_artifact, write_json
+from ofa_pipeline.data.shards import ShardWriter
 from ofa_pipeline.report import DeviceFolders, ReportFolders
 from ofa_pipeline.run_warnings import RunWarning
 from ofa_pipeline.spaces import mobilenet_v3_small_images
@@ -27,11 +28,13 @@ from ofa_pipeline.tables import (
 )
 from tests.support import documents as samples
 from tests.support.dataset_summary import sample_summary
+from tests.support.images import encoded
 
 PHASES = ("largest", "elastic")
 DEVICES = ("cpu-onnxruntime", "cpu-pytorch")
 CLASS_NAMES = ("cat", "dog")
-NUM_TEST_IMAGES = 4
+TEST_LABELS = [0, 0, 1, 1]
+NUM_TEST_IMAGES = len(TEST_LABELS)
 
 SPACE: SearchSpace = mobilenet_v3_small_images(
     resolutions_px=(16, 20),
@@ -119,6 +122,8 @@ def _write(
                 writer.folder / "supernet.safetensors",
                 {"description": json.dumps(metadata)},
             )
+        if stage == "prepare_dataset":
+            _write_shards(writer.folder)
         writer.summary |= summary or {}
 
 
@@ -131,6 +136,7 @@ def _write_dataset(layout: Layout) -> None:
         {
             layout.CLASSES: samples.class_names(*CLASS_NAMES).to_dict(),
             layout.DATASET_SUMMARY: asdict(sample_summary()),
+            layout.STATISTICS: samples.pixel_statistics().to_dict(),
         },
         params={"dataset": {"source": "image_folder:pets"}},
         summary={
@@ -140,6 +146,16 @@ def _write_dataset(layout: Layout) -> None:
             "num_copies_left_out": 2,
         },
     )
+
+
+def _write_shards(folder: Path) -> None:
+    labels = {"train": [0, 1] * 5, "calibration": [0, 1], "selection": [0, 1], "test": TEST_LABELS}
+    for split, found in labels.items():
+        writer = ShardWriter(folder, split, shard_rows=100)
+        for number, label in enumerate(found):
+            pixels = np.full((20, 20, 3), [200, 20 * number, 100 * label], dtype=np.uint8)
+            writer.add(encoded(pixels), path=f"{split}/{number}.png", label=label)
+        writer.close()
 
 
 def _write_phase(layout: Layout, phase: str, *, warning: RunWarning | None) -> None:
@@ -244,7 +260,7 @@ def _write_subnets(layout: Layout, device: str) -> None:
     entries = [samples.bundle_entry(*pair) for pair in zip(shipped, cards, strict=True)]
     documents = {layout.BUNDLES: samples.bundle_index(device, *entries).to_dict()}
     documents |= {f"{card.arch_id}/{layout.CARD}": card.to_dict() for card in cards}
-    labels = [0, 0, 1, 1]
+    labels = TEST_LABELS
     predictions = {
         "arch_id": [arch.arch_id for arch in shipped for _ in labels],
         "image": [*range(NUM_TEST_IMAGES)] * 2,

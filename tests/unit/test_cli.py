@@ -261,6 +261,7 @@ def test_progress_reads_well():
     )
     assert progress_text(event) == "25 %, 812 images/s, 3 min left, loss 1.235"
     assert [duration_text(s) for s in (8, 100, 10_000)] == ["8 s", "2 min", "2.8 h"]
+    assert duration_text(500_000) == "5.8 days"
 
 
 def test_display_writes_lines_where_there_is_no_terminal(capsys):

@@ -44,6 +44,11 @@ class DatasetSource(Protocol):
         ...
 
     @property
+    def class_counts(self) -> Sequence[int]:
+        """Number of images of each class, in the order of the labels; empty where not listed."""
+        ...
+
+    @property
     def fixed_splits(self) -> frozenset[SplitName]:
         """Splits that the source has of its own."""
         ...
@@ -60,6 +65,10 @@ class DatasetSource(Protocol):
 
     def images(self) -> Iterator[SourceImage]:
         """Yield every image, one after the other, without holding them all."""
+        ...
+
+    def sample(self, count: int) -> Iterator[SourceImage]:
+        """Yield some images from all over the source, about so many, without reading the rest."""
         ...
 
 

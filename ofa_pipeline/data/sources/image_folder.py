@@ -4,6 +4,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from ofa_pipeline.data.sources.base import SkippedFile, SourceImage, check_classes
@@ -42,6 +43,7 @@ class ImageFolderSource:
     fixed_splits: frozenset[SplitName]
     class_names: tuple[str, ...]
     num_images: int
+    class_counts: Sequence[int]
     skipped: Sequence[SkippedFile]
     notes: Sequence[str]
 
@@ -76,7 +78,7 @@ class ImageFolderSource:
             counts = [self._count(folders[name], above, skipped) for name in self.class_names]
             check_classes(counts, class_names=self.class_names, origin=shown(part.folder))
             total = [a + b for a, b in zip(total, counts, strict=True)]
-        self.num_images = sum(total)
+        self.num_images, self.class_counts = sum(total), tuple(total)
         self.skipped = tuple(skipped)
         self.notes = tuple(self._nested_note())
 
@@ -89,6 +91,10 @@ class ImageFolderSource:
                     if found.problem is None:
                         read = partial(_read, found.path)
                         yield SourceImage(self._shown(found.path), label, part.split, read)
+
+    def sample(self, count: int) -> Iterator[SourceImage]:
+        """Yield one image in so many that about `count` come."""
+        yield from islice(self.images(), None, None, max(1, -(-self.num_images // count)))
 
     def _shown(self, path: Path) -> str:
         return shown(path.relative_to(self._root))

@@ -61,6 +61,7 @@ class ParquetSource:
     fixed_splits: frozenset[SplitName]
     class_names: tuple[str, ...]
     num_images: int
+    class_counts: Sequence[int]
     skipped: Sequence[SkippedFile]
     notes: Sequence[str] = ()
 
@@ -95,7 +96,7 @@ class ParquetSource:
             origin=path,
         )
         self.fixed_splits = frozenset(split for split in self._splits if split is not None)
-        self.num_images = sum(counts)
+        self.num_images, self.class_counts = sum(counts), tuple(counts)
         self.skipped = (*found.skipped, *self._unlabeled())
 
     def images(self) -> Iterator[SourceImage]:
@@ -107,6 +108,20 @@ class ParquetSource:
                     label = self._index[name]
                     read = partial(_content, cell, folder, self._root)
                     yield SourceImage(self._shown(file, row, cell.path), label, split, read)
+
+    def sample(self, count: int) -> Iterator[SourceImage]:
+        """Yield the first images of row groups from all over the files."""
+        files = list(zip(self._files, self._splits, strict=True))
+        chosen = files[:: max(1, len(files) // count)]
+        for file, split in chosen:
+            folder = file.columns.path.parent
+            for number, (cell, name) in enumerate(
+                file.columns.some_images(-(-count // len(chosen)))
+            ):
+                if name is not None:
+                    read = partial(_content, cell, folder, self._root)
+                    shown = cell.path or f"{file.shown}, image {number + 1} of a sample"
+                    yield SourceImage(shown, self._index[name], split, read)
 
     def _shown(self, file: _File, row: int, path: str | None) -> str:
         """Return a name that no other image of the source's split has."""

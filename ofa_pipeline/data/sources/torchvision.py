@@ -23,6 +23,10 @@ DOWNLOAD_VARIABLE = "OFA_TORCHVISION_DOWNLOAD"
 DEFAULT_ROOT = Path("~/.cache/ofa-pipeline/torchvision")
 
 
+_LABELS = ("targets", "labels", "_labels", "y")
+"""What datasets call the list of their labels."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Entry:
     """How a dataset class is asked for its splits."""
@@ -75,6 +79,7 @@ class TorchvisionSource:
     fixed_splits: frozenset[SplitName]
     class_names: tuple[str, ...]
     num_images: int
+    class_counts: Sequence[int]
     skipped: Sequence[SkippedFile] = ()
     notes: Sequence[str] = ()
 
@@ -97,6 +102,7 @@ class TorchvisionSource:
         self.fixed_splits = frozenset(s for _, _, s in self._parts if s is not None)
         self.class_names = _names(self._parts[0][0], entry)
         self.num_images = sum(len(dataset) for dataset, _, _ in self._parts)
+        self.class_counts = self._count()
 
     def images(self) -> Iterator[SourceImage]:
         """Yield the images by split and index.
@@ -104,22 +110,47 @@ class TorchvisionSource:
         The files of datasets that are kept as folders are passed on as they are; other images
         are opened by torchvision, one at a time.
         """
+        return self._every(1)
+
+    def sample(self, count: int) -> Iterator[SourceImage]:
+        """Yield one image in so many that about `count` come."""
+        return self._every(max(1, -(-self.num_images // count)))
+
+    def _every(self, step: int) -> Iterator[SourceImage]:
         for dataset, value, split in self._parts:
             folder = str(value) if isinstance(value, str) else ("train" if value else "test")
-            files = getattr(dataset, "samples", None)  # of DatasetFolder
-            for index in range(len(dataset)):
-                name = f"{folder}/{index:07d}"
-                if files is not None:
-                    path, label = files[index]
-                    yield SourceImage(name, int(label), split, Path(path).read_bytes)
-                    continue
-                try:
-                    image, label = dataset[index]
-                except (OSError, SyntaxError, ValueError) as error:
-                    label, read = 0, partial(_fail, str(error))
-                else:
-                    read = partial(_as_bytes, image)
-                yield SourceImage(name, int(label), split, read)
+            for index in range(0, len(dataset), step):
+                yield _image(dataset, index, name=f"{folder}/{index:07d}", split=split)
+
+    def _count(self) -> tuple[int, ...]:
+        """Return the images of each class; nothing where the dataset lists no labels."""
+        counts = [0] * len(self.class_names)
+        for dataset, _, _ in self._parts:
+            named = (getattr(dataset, name, None) for name in _LABELS)
+            labels = next((found for found in named if found is not None), None)
+            if labels is None:
+                return ()
+            for label in labels:
+                counts[int(label)] += 1
+        return tuple(counts)
+
+
+def _image(
+    dataset: Any,  # noqa: ANN401 - torchvision's
+    index: int,
+    *,
+    name: str,
+    split: SplitName | None,
+) -> SourceImage:
+    files = getattr(dataset, "samples", None)  # of DatasetFolder
+    if files is not None:
+        path, label = files[index]
+        return SourceImage(name, int(label), split, Path(path).read_bytes)
+    try:
+        image, label = dataset[index]
+    except (OSError, SyntaxError, ValueError) as error:
+        return SourceImage(name, 0, split, partial(_fail, str(error)))
+    return SourceImage(name, int(label), split, partial(_as_bytes, image))
 
 
 def _open(name: str, argument: str | None, value: object) -> Any:  # noqa: ANN401 - torchvision's

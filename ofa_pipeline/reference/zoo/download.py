@@ -126,6 +126,14 @@ def fetch_file(
     return path
 
 
+def is_reachable(file: RemoteFile, *, timeout_s: float) -> bool:
+    """Return whether a file could be downloaded now, without downloading it."""
+    try:
+        return requests.head(file.url, allow_redirects=True, timeout=timeout_s).ok
+    except requests.RequestException:
+        return False
+
+
 def import_file(file: RemoteFile, source: Path, *, folder: Path | None = None) -> Path:
     """Copy a local file into the cache, as if it had been downloaded.
 

@@ -42,8 +42,7 @@ def test_dataset_and_space_come_from_their_artifacts(contents):
     assert contents.dataset.class_names == CLASS_NAMES
     assert contents.dataset.total_images == 20
     assert contents.dataset.num_unreadable == 1
-    assert contents.space_id == SPACE.space_id
-    assert contents.num_archs == SPACE.num_archs
+    assert contents.space == SPACE
 
 
 def test_percentage_points_become_fractions(contents):

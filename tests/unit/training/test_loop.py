@@ -91,10 +91,23 @@ def test_validation_goes_into_the_history_of_each_epoch():
 def test_progress_counts_images_and_shows_the_loss():
     events = []
     train(new_supernet(), hooks=Hooks(reporter=Reporter(events.append, interval_s=0)))
+    events = [event for event in events if event.total]
     assert [event.done for event in events] == list(range(8, 65, 8))
     assert events[-1].total == 64
     assert events[-1].label == "tiny"
     assert set(events[-1].metrics) == {"epoch", "loss"}
+
+
+def test_each_epoch_is_a_line_with_loss_accuracy_and_rate():
+    accuracies = {"accuracy_top1_largest": 0.875, "accuracy_top1_smallest": 0.5}
+    events = []
+    hooks = Hooks(validate=lambda: accuracies, reporter=Reporter(events.append, interval_s=0))
+    history = train(new_supernet(), hooks=hooks)
+    lines = [event.label for event in events if not event.total]
+    assert len(lines) == 2
+    begin = f"tiny epoch 2 of 2: loss {history[1].loss:.3g}, "
+    assert lines[1].startswith(f"{begin}top-1 87.5 % largest and 50.0 % smallest, ")
+    assert lines[1].endswith(" images/s")
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_remedy():

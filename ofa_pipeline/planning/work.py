@@ -1,0 +1,220 @@
+"""The work of each stage of a run, counted: multiply-accumulates, measurements, images."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ofa_pipeline.arch import Arch, SearchSpace
+from ofa_pipeline.cost import arch_cost, estimate_cost
+from ofa_pipeline.planning.order import address_of
+from ofa_pipeline.stages import STAGES, items_of
+
+if TYPE_CHECKING:
+    from ofa_pipeline.params import Params
+    from ofa_pipeline.planning.survey import SourceSurvey
+    from ofa_pipeline.training import Phase
+
+BACKWARD = 3
+"""A training step computes about three times what a forward pass does: besides it the gradients of
+activations and of weights."""
+NUM_DRAWS = 200
+"""Steps of a phase, and subnets of a space, that means are taken over."""
+_NOISE_SUBNETS, _REPEATED_LATENCIES = 8, 9
+_FIRST_ROUND, _PART, _MIN_EPOCHS_FOR_ROUNDS = 0.3, 4, 6
+_GIGA = 1e9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitSizes:
+    """Images of each split."""
+
+    train: int
+    calibration: int
+    selection: int
+    test: int
+
+    @classmethod
+    def of_survey(cls, survey: "SourceSurvey", params: "Params") -> "SplitSizes":
+        """Return what the splits of a source will about hold."""
+        dataset = params.dataset
+        wanted = {
+            "test": dataset.test_fraction,
+            "selection": dataset.selection_fraction,
+            "calibration": dataset.calibration_fraction,
+        }
+        drawn = survey.num_images * survey.split_shares.get("train", 1.0)
+        sizes = {
+            name: survey.num_images * survey.split_shares[name]
+            if name in survey.fixed_splits
+            else drawn * share
+            for name, share in wanted.items()
+        }
+        held_out = sum(size for name, size in sizes.items() if name not in survey.fixed_splits)
+        whole = {name: max(1, round(size)) for name, size in sizes.items()}
+        return cls(train=max(1, round(drawn - held_out)), **whole)
+
+    @property
+    def total(self) -> int:
+        """Images of all splits."""
+        return self.train + self.calibration + self.selection + self.test
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What a stage does."""
+
+    train_gmacs: float = 0.0
+    """Forward and backward, of all images: 10**9 multiply-accumulates."""
+    forward_gmacs: float = 0.0
+    """Evaluation and calibration, of all images."""
+    measurements: int = 0
+    """Networks whose latency is measured."""
+    images: int = 0
+    """Image files that are decoded."""
+    listed: int = 0
+    """Image files that are listed."""
+    bundles: int = 0
+    """Subnets that are registered or shown."""
+
+    def __add__(self, other: "Work") -> "Work":
+        """Return both together."""
+        return Work(
+            train_gmacs=self.train_gmacs + other.train_gmacs,
+            forward_gmacs=self.forward_gmacs + other.forward_gmacs,
+            measurements=self.measurements + other.measurements,
+            images=self.images + other.images,
+            listed=self.listed + other.listed,
+            bundles=self.bundles + other.bundles,
+        )
+
+
+class WorkOfRun:
+    """Counts the work of the stages of a workspace."""
+
+    def __init__(self, params: "Params", sizes: SplitSizes, *, num_classes: int) -> None:
+        """Take what decides on it."""
+        self._params = params
+        self._sizes = sizes
+        self._num_classes = num_classes
+        self.space = params.space.build()
+        self._subnet_macs = _mean_macs(self.space, self._num_classes)
+
+    def of_all(self) -> Mapping[str, Work]:
+        """Return the work of every stage, by its name as DVC has it."""
+        found: dict[str, Work] = {}
+        for stage in STAGES:
+            count = getattr(self, f"_{stage.name}", None)
+            for item in items_of(stage, self._params):
+                found[address_of(stage.name, item)] = count(item or "") if count else Work()
+        return found
+
+    def phase(self, name: str) -> "Phase":
+        """Return a phase as it is trained."""
+        from ofa_pipeline.training import phase_of
+
+        steps = max(1, self._sizes.train // self._params.training.batch_size)
+        return phase_of(name, self._params.phases[name], self.space, steps_per_epoch=steps)
+
+    def num_steps(self, name: str) -> int:
+        """Return the updates of a phase."""
+        steps = max(1, self._sizes.train // self._params.training.batch_size)
+        return self.phase(name).schedule.total_epochs * steps
+
+    def step_gmacs(self, archs: Iterable[Arch]) -> float:
+        """Return what a training step of these subnets computes."""
+        genes = self.space.genes(archs)
+        macs = estimate_cost(self.space, genes, num_classes=self._num_classes).macs.sum()
+        return BACKWARD * self._params.training.batch_size * float(macs) / _GIGA
+
+    def mean_step_gmacs(self, name: str) -> float:
+        """Return what a step of a phase computes, on average over many draws."""
+        rng, phase = np.random.default_rng(0), self.phase(name)
+        return self.step_gmacs([a for _ in range(NUM_DRAWS) for a in phase.archs.draw(rng)]) / (
+            NUM_DRAWS
+        )
+
+    def _macs(self, arch: Arch) -> float:
+        return float(arch_cost(self.space, arch, num_classes=self._num_classes).macs)
+
+    def _calibrated(self, wanted: int) -> int:
+        return min(wanted, self._sizes.calibration)
+
+    def _list_source(self, _: str) -> Work:
+        return Work(listed=self._sizes.total)
+
+    def _prepare_dataset(self, _: str) -> Work:
+        return Work(images=self._sizes.total)
+
+    def _train_supernet(self, phase: str) -> Work:
+        training = self._params.training
+        epochs = self.phase(phase).schedule.total_epochs
+        calibrated = self._calibrated(training.calibration_images)
+        images = calibrated + min(training.validation_images, self._sizes.selection)
+        ends = self._macs(self.space.largest) + self._macs(self.space.smallest)
+        last = self._macs(self.space.largest) * (calibrated + self._sizes.selection)
+        return Work(
+            train_gmacs=self.num_steps(phase) * self.mean_step_gmacs(phase),
+            forward_gmacs=(epochs * ends * images + 2 * last) / _GIGA,
+        )
+
+    def _evaluations(self, count: float) -> Work:
+        images = self._calibrated(self._params.evaluation.calibration_images)
+        images += self._sizes.selection
+        return Work(forward_gmacs=count * images * self._subnet_macs / _GIGA)
+
+    def _collect_accuracy(self, _: str) -> Work:
+        accuracy = self._params.accuracy
+        repeats = min(_NOISE_SUBNETS, accuracy.num_subnets) * (accuracy.num_noise_repeats - 1)
+        return self._evaluations(accuracy.num_subnets + repeats)
+
+    def _profile_latency(self, _: str) -> Work:
+        latency = self._params.latency
+        return Work(measurements=latency.num_subnets + latency.num_holdout + _REPEATED_LATENCIES)
+
+    def _num_budgets(self, device: str) -> int:
+        found = self._params.devices[device]
+        return len(found.budgets_ms or found.budget_fractions or ())
+
+    def _search(self, device: str) -> Work:
+        search = self._params.search
+        count = search.max_rounds * search.verify_top_k * self._num_budgets(device)
+        return self._evaluations(count) + Work(measurements=count)
+
+    def _specialize(self, device: str) -> Work:
+        count, sizes = self._num_budgets(device), self._sizes
+        epochs = float(self.finetune_epochs)
+        if epochs >= _MIN_EPOCHS_FOR_ROUNDS:  # it ends early where the first round gains nothing
+            epochs *= (1 + _FIRST_ROUND) / 2
+        images = count * epochs * sizes.train
+        # The largest subnet teaches at the image size of each pick.
+        teacher = self._macs(self.space.largest) / 2
+        tuned = BACKWARD * self._subnet_macs + teacher
+        evaluated = 3 * (sizes.selection + sizes.calibration) + 3 * sizes.test
+        return Work(
+            train_gmacs=images * tuned / _GIGA,
+            forward_gmacs=count * evaluated * self._subnet_macs / _GIGA,
+            measurements=count,
+            bundles=count,
+        )
+
+    @property
+    def finetune_epochs(self) -> int:
+        """Epochs of fine-tuning, at most."""
+        epochs = self._params.specialize.epochs
+        if epochs != "auto":
+            return epochs
+        return -(-sum(self.phase(p).schedule.total_epochs for p in self._params.phases) // _PART)
+
+    def _register(self, device: str) -> Work:
+        return Work(bundles=self._num_budgets(device))
+
+    def _report(self, _: str) -> Work:
+        return Work(bundles=sum(self._num_budgets(device) for device in self._params.devices))
+
+
+def _mean_macs(space: SearchSpace, num_classes: int) -> float:
+    """Return the multiply-accumulates of the subnets of a space, on average."""
+    genes = space.canonicalize(space.sample(np.random.default_rng(0), NUM_DRAWS))
+    return float(estimate_cost(space, genes, num_classes=num_classes).macs.mean())
