@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from ofa_pipeline.cores import usable_cores
 from ofa_pipeline.errors import ParamsError
 from ofa_pipeline.latency import POOL_SIZE
-from ofa_pipeline.predictor import check_tunable
 from ofa_pipeline.preflight.findings import Finding, Subject
 
 _READABLE = 10**6
@@ -49,6 +48,8 @@ def look_at_predictor(subject: Subject) -> Iterator[Finding]:
     """
     predictor, sampler = subject.params.predictor, subject.params.search.sampler
     if predictor.tune and predictor.kind != "auto":
+        from ofa_pipeline.predictor import check_tunable
+
         check_tunable([predictor.kind])
     tuned = ", tuned" if predictor.tune else ""
     yield Finding("predictor", f"{predictor.kind}{tuned}; subnets to verify by sampler {sampler}")
