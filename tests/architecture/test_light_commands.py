@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 HEAVY = frozenset(
     {"torch", "torchvision", "mlflow", "prefect", "dvc", "optuna", "pandas", "sklearn", "scipy"}
 )
-NOT_FOR_HELP = HEAVY | {"numpy", "pyarrow", "pydantic", "onnxruntime", "PIL"}
+NOT_FOR_HELP = HEAVY | {"numpy", "pyarrow", "onnxruntime", "PIL"}
 
 # Runs a command as the program does; prints the top-level packages that are loaded at its end.
 PROBE = """
