@@ -50,7 +50,6 @@ app = typer.Typer(
     help="Train one once-for-all network, then hand every device its own subnet.",
     epilog=EXIT_CODES_HELP,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )

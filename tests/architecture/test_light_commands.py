@@ -22,6 +22,7 @@ NOT_FOR_HELP = HEAVY | {"numpy", "pyarrow", "onnxruntime", "PIL"}
 PROBE = """
 import json, sys
 from ofa_pipeline.cli import main
+sys.argv[0] = "ofa-pipeline"
 try:
     main()
 except SystemExit:
@@ -62,6 +63,24 @@ def test_params_are_checked_without_what_trains_measures_and_registers(workspace
     loaded, text = packages_after("params", "check", folder=workspace)
     assert "not checked: servers of a Prefect profile" in text  # it came to its end
     assert loaded.isdisjoint(HEAVY | {"onnxruntime"})
+
+
+def test_completion_needs_no_library(workspace, monkeypatch):
+    monkeypatch.setenv("_OFA_PIPELINE_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "ofa-pipeline sub")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    loaded, text = packages_after(folder=workspace)
+    assert text.splitlines()[0] == "subnets"
+    assert loaded.isdisjoint(NOT_FOR_HELP)
+
+
+@pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="a GPU is looked at with torch")
+def test_runtimes_are_probed_without_torch():
+    code = (
+        "import sys; from ofa_pipeline.devices import probe_runtimes; probe_runtimes(); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("words", [["subnets"], ["best", "-d", "cpu-onnxruntime", "-t", "1"]])
