@@ -96,11 +96,18 @@ class MemorySplit:
             yield Batch(self._images[chosen], self.labels[chosen], chosen)
 
     def shuffled_batches(
-        self, batch_size: int, *, seed: int, epoch: int, start_batch: int = 0
+        self,
+        batch_size: int,
+        *,
+        seed: int,
+        epoch: int,
+        start_batch: int = 0,
+        rows: slice = slice(None),
     ) -> Iterator[Batch]:
-        """Yield whole batches in an order of the seed and the epoch."""
+        """Yield whole batches, or some rows of each, in an order of the seed and the epoch."""
         order = torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(self.num_images))
-        for chosen in order.split(batch_size)[start_batch : self.num_images // batch_size]:
+        for batch in order.split(batch_size)[start_batch : self.num_images // batch_size]:
+            chosen = batch[rows]
             yield Batch(self._images[chosen], self.labels[chosen], chosen)
 
 

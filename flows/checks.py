@@ -6,6 +6,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
+from flows.names import name_of_task_run
 from flows.stages import DISPLAY
 from ofa_pipeline import preflight
 from ofa_pipeline.artifacts import Layout
@@ -14,7 +15,7 @@ from ofa_pipeline.params import Params
 from ofa_pipeline.registry import check_registry
 
 
-@task(cache_policy=NO_CACHE, persist_result=False)
+@task(task_run_name=name_of_task_run, cache_policy=NO_CACHE, persist_result=False)
 def check_run(root: Path, params: Params, *, reads_images: bool = True) -> None:
     """Check what `ofa-pipeline params check` checks, and that the registry will take our names.
 

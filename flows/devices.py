@@ -4,6 +4,7 @@ from prefect import flow
 
 from flows.checks import check_run
 from flows.dvc_client import Watcher
+from flows.names import name_of_flow_run
 from flows.outlook import followed
 from flows.pipeline import open_workspace, serve_devices
 from flows.results import show_results
@@ -14,7 +15,7 @@ from ofa_pipeline.planning import address_of
 from ofa_pipeline.registry import begin_registry
 
 
-@flow(name="add-device", validate_parameters=False)
+@flow(name="add-device", flow_run_name=name_of_flow_run, validate_parameters=False)
 def add_devices(workspace: str, devices: list[str]) -> None:
     """Serve some devices of params.yaml from the supernet that is there.
 
@@ -31,7 +32,7 @@ def add_devices(workspace: str, devices: list[str]) -> None:
         for device in devices:
             params.device(device)
         check_run(dvc.root, params, reads_images=False)
-        with followed(params, devices):
+        with followed(dvc, params, devices) as outlook_is_made:
             bring_up_to_date(dvc, "list_source")
             registry_is_made = begin_registry(dvc.root, params)
             stale = dvc.ask("status", shared_addresses(params), Watcher())
@@ -41,6 +42,7 @@ def add_devices(workspace: str, devices: list[str]) -> None:
                     f"{', '.join(stale)} would have to run first. Run the whole pipeline: "
                     "ofa-pipeline run"
                 )
+            outlook_is_made()
             registry_is_made()
             serve_devices(dvc, devices)
             registered = [address_of("register", device) for device in params.devices]

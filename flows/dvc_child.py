@@ -2,7 +2,7 @@
 
 One process serves a whole run, because DVC takes longer to import than to find out that a stage
 has nothing to do. It reads one JSON request a line on standard input, ``{"stages": [...],
-"do": "reproduce" | "force" | "status"}``, and answers one line on ANSWERS_FD.
+"do": "reproduce" | "force" | "status" | "judge"}``, and answers one line on ANSWERS_FD.
 
 It ends with its parent: told to end, or left alone, it tells the stage, which saves and ends.
 """
@@ -34,18 +34,21 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
         ``changed``: the stages that were run or restored, or for ``status`` would be;
-        ``exit_code``: 0, of the stage's command, or one of ours; ``error``: what DVC says.
+        ``restorable``: for ``judge``, those of them whose results DVC has kept; ``exit_code``: 0,
+        of the stage's command, or one of ours; ``error``: what DVC says.
     """
     from dvc.exceptions import DvcException
     from dvc.lock import LockError
     from dvc.repo import Repo
 
     changed: list[str] = []
+    restorable: list[str] = []
     error_text, code = "", 0
     try:
         with Repo(str(Path.cwd())) as repo:
-            if request["do"] == "status":
+            if request["do"] in ("status", "judge"):
                 changed = sorted(repo.status(targets=request["stages"]))
+                restorable = _restorable(repo, changed) if request["do"] == "judge" else []
             else:
                 force = request["do"] == "force"
                 done = repo.reproduce(request["stages"], single_item=True, force=force)
@@ -54,7 +57,33 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         error_text, code = str(error), EXIT_BUSY
     except DvcException as error:
         error_text, code = ": ".join(_causes(error)), _exit_code_of(error)
-    return {"changed": changed, "exit_code": code, "error": error_text}
+    return {
+        "changed": changed,
+        "restorable": restorable,
+        "exit_code": code,
+        "error": error_text,
+    }
+
+
+def _restorable(repo: Any, addresses: list[str]) -> list[str]:  # noqa: ANN401 - DVC has no types
+    """Return the stages whose results of the present inputs are in DVC's run-cache."""
+    from dvc.stage.cache import RunCacheNotFoundError
+
+    found = []
+    for address in addresses:
+        [stage] = repo.stage.collect(address)
+        if stage.always_changed or not all(dep.exists for dep in stage.deps):
+            continue
+        try:
+            with repo.lock:
+                stage.save_deps()
+            for out in stage.outs:  # else what dvc.lock says of them would count, of other inputs
+                out.hash_info = type(out.hash_info)()
+            repo.stage_cache.restore(stage, dry=True)
+        except RunCacheNotFoundError:
+            continue
+        found.append(address)
+    return found
 
 
 def _causes(error: BaseException | None) -> list[str]:

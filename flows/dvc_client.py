@@ -24,9 +24,10 @@ from ofa_pipeline.exit_codes import (
     exit_code_of_process,
 )
 from ofa_pipeline.masking import mask_secrets
+from ofa_pipeline.planning import Judgement
 from ofa_pipeline.stages.events import PIPE_VARIABLE, StageEvent
 
-Deed = Literal["reproduce", "force", "status"]
+Deed = Literal["reproduce", "force", "status", "judge"]
 
 _PATIENCE_S = 120.0
 _LINES_OF_OUTPUT = 20
@@ -113,6 +114,20 @@ class DvcClient:
         Raises:
             StageFailedError: If a stage or DVC fails, or the run was told to stop.
         """
+        return [str(stage) for stage in self._ask(deed, stages, watcher)["changed"]]
+
+    def judge(self, stages: Sequence[str]) -> Judgement:
+        """Ask DVC which stages are not current, and which of them it can restore.
+
+        Raises:
+            StageFailedError: If DVC fails, or the run was told to stop.
+        """
+        answer = self._ask("judge", stages, Watcher())
+        return Judgement(
+            changed=frozenset(answer["changed"]), restorable=frozenset(answer["restorable"])
+        )
+
+    def _ask(self, deed: Deed, stages: Sequence[str], watcher: Watcher) -> dict[str, Any]:
         with self._turn:
             if self._is_stopped:
                 raise StageFailedError("not started: the run stops", exit_code=EXIT_TERMINATED)
@@ -121,7 +136,7 @@ class DvcClient:
                 answer = self._answer_to({"do": deed, "stages": list(stages)})
         if answer["exit_code"]:
             raise self._failure(answer, ", ".join(stages), watcher)
-        return [str(stage) for stage in answer["changed"]]
+        return answer
 
     def stop(self, reason: BaseException) -> None:
         """Tell the stage that runs to save and end, wait for that, and start no other one."""

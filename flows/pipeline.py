@@ -15,8 +15,10 @@ from prefect.logging import get_run_logger
 from flows.checks import check_run
 from flows.crashes import mark_crashed_runs
 from flows.dvc_client import DvcClient, StageFailedError
+from flows.names import name_of_flow_run
 from flows.notices import notices_shown
 from flows.outlook import followed
+from flows.progress import shown_progress
 from flows.results import show_results
 from flows.stages import DISPLAY, StageOutcome, bring_up_to_date
 from flows.watch import SAVING_PATIENCE_S
@@ -29,7 +31,7 @@ from ofa_pipeline.workspace import choose_version_control, hold_workspace
 DEVICE_STAGES = ("profile_latency", "search", "specialize", "register")
 
 
-@flow(name="once-for-all", validate_parameters=False)
+@flow(name="once-for-all", flow_run_name=name_of_flow_run, validate_parameters=False)
 def pipeline(workspace: str) -> None:
     """Bring every artifact of a workspace up to date, from the images to the registry.
 
@@ -42,7 +44,7 @@ def pipeline(workspace: str) -> None:
         check_run(root, params)
         registry_is_made = begin_registry(root, params)
 
-        with followed(params):
+        with followed(dvc, params) as outlook_is_made:
             bring_up_to_date(dvc, "list_source")
             bring_up_to_date(dvc, "prepare_dataset")
             for kind in params.training.initial_weights:
@@ -52,6 +54,7 @@ def pipeline(workspace: str) -> None:
             bring_up_to_date(dvc, "collect_accuracy")
             bring_up_to_date(dvc, "fit_predictor")
 
+            outlook_is_made()
             registry_is_made()  # nothing runs beside a measurement of latency
             serve_devices(dvc, params.devices)
             bring_up_to_date(dvc, "report")
@@ -75,7 +78,7 @@ def open_workspace(workspace: str) -> Iterator[DvcClient]:
     with hold_workspace(root, role="run"), notices_shown(show, get_run_logger()):
         choose_version_control(root)
         mark_crashed_runs(root)
-        with DvcClient(root) as dvc:
+        with DvcClient(root) as dvc, shown_progress(root):
             yield dvc
 
 

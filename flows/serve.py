@@ -7,23 +7,26 @@ its page on ``--port`` and its records in the workspace.
 
 import argparse
 import importlib
+import json
 import os
+import shlex
 import sys
+from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from flows.deployments import DEPLOYMENTS, RUNS_AT_A_TIME, WHEN_ONE_RUNS, Deployment
 from flows.environment import API_VARIABLE, set_up_prefect
-from flows.outage import as_outage, check_server
+from flows.outage import as_outage, check_server, masked
 from flows.server import prefect_server
 from flows.settings import import_prefect
 from flows.watch import ServerLostError, ServerWatch, leave
-from ofa_pipeline.cli.output import report_error, stdout
+from ofa_pipeline.cli.output import PLAIN, report_error, stdout
 from ofa_pipeline.errors import WorkspaceBusyError
 from ofa_pipeline.exit_codes import EXIT_ERROR, exit_code_of, exit_on_sigterm
 from ofa_pipeline.masking import mask_logs
-from ofa_pipeline.params import load_params
+from ofa_pipeline.params import Params, load_params
 from ofa_pipeline.preflight import check_prefect
 from ofa_pipeline.workspace import check_version_control, checkout_folder, hold_workspace
 
@@ -59,7 +62,7 @@ def main(arguments: list[str]) -> int:
             else:
                 check_server(configured)
             import_prefect()
-            _serve(root, cron=params.schedule.cron, timezone=params.schedule.timezone)
+            _serve(root, params, server=configured.value if configured else server.api_url)
     except ServerLostError as error:
         report_error(error, debug=options.debug)
         leave(EXIT_ERROR)
@@ -77,7 +80,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _serve(root: Path, *, cron: str, timezone: str) -> None:
+def _serve(root: Path, params: Params, *, server: str) -> None:
     from prefect import serve
 
     from flows.crashes import crash_silent_runs, mark_crashed_runs
@@ -88,9 +91,35 @@ def _serve(root: Path, *, cron: str, timezone: str) -> None:
         mark_crashed_runs(root)
     # Prefect looks for the flow's imports in the current folder first: nobody else's there.
     os.chdir(checkout_folder())
-    stdout.print(f"serving {root}: the pipeline at {cron!r} ({timezone})", highlight=False)
+    cron, timezone = params.schedule.cron, params.schedule.timezone
     served = [_served(row, root, cron=cron, timezone=timezone) for row in DEPLOYMENTS]
-    serve(*served, limit=1)
+    names = [f"{deployment.flow_name}/{deployment.name}" for deployment in served]
+    stdout.print(
+        f"to run now, in any shell:\n{start_commands(names, params, server=server)}", **PLAIN
+    )
+    stdout.print(f"serving {root}: the pipeline at {cron!r} ({timezone})", **PLAIN)
+    # Prefect's own message tells of a command that finds no server in another shell.
+    serve(*served, limit=1, print_starting_message=False)
+
+
+def start_commands(names: Iterable[str], params: Params, *, server: str) -> str:
+    """Return a line a deployment with the command that runs it now.
+
+    The commands hold in a shell that knows neither this environment nor its server.
+
+    Args:
+        names: Of the deployments, as ``FLOW/NAME``, in the order of `DEPLOYMENTS`.
+        params: Name a device for the example.
+        server: Address of the Prefect server.
+    """
+    device = json.dumps([next(iter(params.devices))])
+    program = shlex.quote(str(Path(sys.executable).with_name("prefect")))
+    words = f"{API_VARIABLE}={shlex.quote(masked(server))} {program} deployment run"
+    lines = []
+    for row, name in zip(DEPLOYMENTS, names, strict=True):
+        option = f" --param {shlex.quote(f'devices={device}')}"
+        lines.append(f"  {words} {name}{option if 'devices' in row.parameters else ''}")
+    return "\n".join(lines)
 
 
 def _served(row: Deployment, root: Path, *, cron: str, timezone: str) -> "RunnerDeployment":

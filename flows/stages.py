@@ -3,22 +3,21 @@
 Prefect's own result cache stays off: there is one judge of what is current.
 """
 
-import re
 import time
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal
 
-import prefect.runtime
 from prefect import task
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.logging import get_run_logger
 from prefect.tasks import Task
 
 from flows.dvc_client import DvcClient, StageFailedError, Watcher
+from flows.names import name_of_stage_run
+from flows.progress import PROGRESS
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli.display import Display, duration_text, progress_text
 from ofa_pipeline.dataset_summary import read_summary, summary_lines
@@ -28,9 +27,6 @@ from ofa_pipeline.planning import Outlook, address_of
 from ofa_pipeline.progress import ProgressEvent
 from ofa_pipeline.stages import STAGES, Stage, find_stage, missing_outside
 from ofa_pipeline.stages.events import StageEvent
-
-if TYPE_CHECKING:
-    from uuid import UUID
 
 OutcomeKind = Literal["ran", "restored", "skipped", "checked"]
 
@@ -90,13 +86,8 @@ def is_worth_retrying(_: Task[Any, Any], __: TaskRun, state: State[Any]) -> bool
     return isinstance(error, StageFailedError) and error.exit_code in (EXIT_KILLED, EXIT_BUSY)
 
 
-def _name_of_run() -> str:
-    arguments = prefect.runtime.task_run.parameters
-    return address_of(arguments["stage"], arguments.get("item"))
-
-
 @task(
-    task_run_name=_name_of_run,
+    task_run_name=name_of_stage_run,
     cache_policy=NO_CACHE,
     persist_result=False,
     retries=2,
@@ -173,7 +164,7 @@ def _ask_for(dvc: DvcClient, address: str, *, force: bool = False) -> StageOutco
 
 
 class _TaskWatcher(Watcher):
-    """Shows progress on the terminal, in Prefect's log and as a progress artifact."""
+    """Shows progress on the terminal, in Prefect's log and in the bar of the run."""
 
     def __init__(self, address: str, display: Display | None, outlook: Outlook | None) -> None:
         super().__init__()
@@ -183,7 +174,6 @@ class _TaskWatcher(Watcher):
         self._logger = get_run_logger()
         # Events arrive in another thread: Prefect files what is made there under this task.
         self._context: Context = copy_context()
-        self._artifact: UUID | None = None
         self._next_update = 0.0
         self.last_message = ""
 
@@ -202,8 +192,6 @@ class _TaskWatcher(Watcher):
     def finish(self) -> None:
         if self._display:
             self._display.finish(self._address)
-        if self._artifact is not None:
-            self._update(100.0, "done")
         if self._outlook:
             self._outlook.end(self._address)
 
@@ -229,13 +217,6 @@ class _TaskWatcher(Watcher):
             self._logger.info("%s%s", event.label, figures)
         elif time.monotonic() >= self._next_update:
             self._next_update = time.monotonic() + _PROGRESS_EVERY_S
-            text = f"{event.label}: {progress_text(event)}{rest}"
-            self._update(100 * event.done / event.total, text)
-
-    def _update(self, percent: float, text: str) -> None:
-        if self._artifact is None:
-            key = re.sub("[^a-z0-9]+", "-", self._address)
-            created = create_progress_artifact(percent, key=key, description=text)
-            self._artifact = cast("UUID", created)  # a coroutine only inside async code
-        else:
-            update_progress_artifact(self._artifact, percent, description=text)
+            if progress := PROGRESS.get():
+                text = f"{event.label}: {progress_text(event)}{rest}"
+                progress.show(self._address, 100 * event.done / event.total, text)

@@ -16,6 +16,7 @@
     |-- TrainingDivergedError           a loss or a weight that is not finite
     |-- ExportError                     a file that answers otherwise than its network
     |-- DeviceError                     a device or runtime that is not usable here
+    |-- LaunchError                     a process of several that work together has failed
     |-- YamlError (ValueError)          a file that is no YAML of settings
     `-- RegistryError                   the model registry refused, or holds something foreign
 
@@ -73,6 +74,10 @@ class NotEnoughBatchesError(OfaPipelineError):
 
 class TrainingDivergedError(OfaPipelineError):
     """A loss or a weight became infinite or not a number."""
+
+
+class LaunchError(OfaPipelineError):
+    """Work that is spread over several processes has failed, because one of them did."""
 
 
 class ExportError(OfaPipelineError):

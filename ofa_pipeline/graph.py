@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from ofa_pipeline.errors import ParamsError
-from ofa_pipeline.workspace import checkout_folder
+from ofa_pipeline.workspace import files_to_start_from
 
 GRAPH_NAME = "dvc.yaml"
 _CODE = "ofa_pipeline/"
@@ -63,7 +63,7 @@ def missing_of_graph(root: Path) -> Lacks:
     Raises:
         ParamsError: If the graph is not YAML with a mapping of stages.
     """
-    theirs, ours = root / GRAPH_NAME, checkout_folder() / GRAPH_NAME
+    theirs, ours = root / GRAPH_NAME, files_to_start_from() / GRAPH_NAME
     if not theirs.is_file() or not ours.is_file():
         return Lacks()
     if theirs.read_bytes() == ours.read_bytes():
@@ -87,7 +87,7 @@ def update_graph(root: Path) -> Path | None:
     Returns:
         Where the former one is; None where nothing had to change.
     """
-    theirs, ours = root / GRAPH_NAME, checkout_folder() / GRAPH_NAME
+    theirs, ours = root / GRAPH_NAME, files_to_start_from() / GRAPH_NAME
     if theirs.is_file() and theirs.read_bytes() == ours.read_bytes():
         return None
     kept = None
@@ -100,7 +100,7 @@ def update_graph(root: Path) -> Path | None:
 
 def own_stages(path: Path) -> tuple[str, ...]:
     """Return the stages of a graph that the package's does not have."""
-    known = _stages(checkout_folder() / GRAPH_NAME)
+    known = _stages(files_to_start_from() / GRAPH_NAME)
     return tuple(name for name in _stages(path) if name not in known)
 
 

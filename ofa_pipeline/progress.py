@@ -97,6 +97,10 @@ class Reporter:
             yield item
             tracker.advance()
 
+    def pass_on(self, event: ProgressEvent) -> None:
+        """Report what another process reported."""
+        self._sink(event)
+
     def message(self, text: str, **metrics: float) -> None:
         """Report something that is worth a line."""
         self._sink(ProgressEvent(label=text, metrics=metrics))

@@ -109,6 +109,10 @@ class Stopwatch:
             row = {**self.seconds.to_dict(), "is_running": self._start is not None}
             self._log.append(_KEY, row)
 
+    def add(self, seconds: Seconds) -> None:
+        """Count what other processes spent on the same work."""
+        self._before += seconds
+
     def expect_earlier(self) -> None:
         """Say that an earlier run has done a part: if it took no note, that part is missing."""
         if self._log is not None and not self._before.wall_s:

@@ -19,6 +19,7 @@ from typing import Any
 from filelock import BaseFileLock, FileLock, Timeout
 
 from ofa_pipeline.errors import OfaPipelineError, ParamsError, WorkspaceBusyError, suggest
+from ofa_pipeline.gitignore import keep_out_of_git
 
 RUN_PID_VARIABLE = "OFA_RUN_PID"
 """Environment variable with the process id of the run that a stage belongs to."""
@@ -148,8 +149,17 @@ def _describe_holder(role: str) -> dict[str, Any]:
 
 
 def checkout_folder() -> Path:
-    """Return the folder that the package lies in: of the clone, for a normal set-up."""
+    """Return the folder that the package lies in: the clone, or ``site-packages``."""
     return Path(__file__).resolve().parent.parent
+
+
+def files_to_start_from() -> Path:
+    """Return the folder with the files that a workspace starts from.
+
+    In a clone that is its top; a wheel has them in the package (``setup.py``).
+    """
+    shipped = Path(__file__).resolve().with_name("workspace_files")
+    return shipped if shipped.is_dir() else checkout_folder()
 
 
 def create_workspace(
@@ -173,14 +183,14 @@ def create_workspace(
         ParamsError: If there is no such preset, or the folder has a params.yaml already.
         OfaPipelineError: If the files to start from are not beside the package.
     """
-    source = checkout_folder()
+    source = files_to_start_from()
     if params is None and preset is not None:
         params = starting_params(root, preset=preset, option=f"--preset {preset}")
     missing = [name for name in _WORKSPACE_FILES if not (source / name).is_file()]
     if missing:
         raise OfaPipelineError(
             f"{source} must hold {', '.join(missing)} to start a workspace from. "
-            "Install the package from its clone: make setup"
+            "Install the package again: make setup in a clone of it, or its wheel."
         )
     root.mkdir(parents=True, exist_ok=True)
     written = []
@@ -191,55 +201,11 @@ def create_workspace(
             (root / name).write_text(text)
             written.append(root / name)
     if not (root / "ofa_pipeline").exists():
-        (root / "ofa_pipeline").symlink_to(source / "ofa_pipeline")
+        (root / "ofa_pipeline").symlink_to(Path(__file__).resolve().parent)
         written.append(root / "ofa_pipeline")
-    if _keep_out_of_git(root):
+    if keep_out_of_git(root):
         written.append(root / ".gitignore")
     return tuple(written)
-
-
-def _keep_out_of_git(root: Path) -> bool:
-    """Add what a run writes to the workspace's .gitignore; what stands there stays.
-
-    Returns:
-        Whether a line was missing.
-    """
-    path = root / ".gitignore"
-    before = path.read_bytes() if path.exists() else b""
-    present = {line.strip() for line in before.split(b"\n")}
-    # A link to the package holds for this machine alone; the package itself is code.
-    wanted = [
-        *_WRITTEN_BY_RUNS,
-        *(["/ofa_pipeline"] if (root / "ofa_pipeline").is_symlink() else []),
-    ]
-    missing = [line for line in wanted if not present & _equivalents(line)]
-    if not missing:
-        return False
-    text = "\n".join(["# What the pipeline writes: DVC keeps the artifacts.", *missing, ""])
-    gap = b"" if before.endswith(b"\n") or not before else b"\n"
-    path.write_bytes(before + gap + (b"\n" if before else b"") + text.encode())
-    return True
-
-
-def _equivalents(line: str) -> set[bytes]:
-    """Return the lines with which a user has decided already, one way or the other."""
-    name = line.strip("/")
-    found = {f"{start}{name}{end}" for start in ("", "/") for end in ("", "/")}
-    return {text.encode() for line in found for text in (line, f"!{line}")}
-
-
-_WRITTEN_BY_RUNS = (
-    "/artifacts/",
-    "/scratch/",
-    "/mlruns/",
-    "/mlartifacts/",
-    "/mlflow.db*",
-    "/.prefect/",
-    "/.dvc/cache/",
-    "/.dvc/tmp/",
-    "/.dvc/config.local",
-    "__pycache__/",
-)
 
 
 def starting_params(root: Path, *, preset: str | None, option: str) -> str:
@@ -254,7 +220,7 @@ def starting_params(root: Path, *, preset: str | None, option: str) -> str:
         ParamsError: If there is no such preset, or the folder has a params.yaml already.
     """
     check_no_params(root, option=option)
-    source = checkout_folder()
+    source = files_to_start_from()
     text = (source / "params.yaml").read_text()
     return text if preset is None else _with_preset(source, text, preset)
 

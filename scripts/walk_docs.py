@@ -7,6 +7,7 @@ comment before a block says what a reader brings along:
 
     <!-- walk: before COMMAND -->      run this first: it makes what the page takes for granted
     <!-- walk: params FOLDER -->       merge the following YAML into FOLDER/params.yaml
+    <!-- walk: preset NAME -->         the following YAML belongs into the params.yaml of a preset
     <!-- walk: serve WORDS -->         the last command serves: wait for WORDS, then press Ctrl-C
     <!-- walk: alone REASON -->        do not run what the block prints
     <!-- walk: skip REASON -->         do not run the block
@@ -30,11 +31,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", *sorted(f"docs/guides/{path.name}" for path in ROOT.glob("docs/guides/*.md")))
-DIRECTIVE = re.compile(r"<!-- walk: (?P<verb>before|params|serve|alone|skip) (?P<rest>.*?) -->")
+"""README first: what it makes, the guides take for granted."""
+DIRECTIVE = re.compile(
+    r"<!-- walk: (?P<verb>before|params|preset|serve|alone|skip) (?P<rest>.*?) -->"
+)
 PRINTED = re.compile(r"(?:^|[\s:])(ofa-pipeline [a-z][^`]*?)(?:[.;,]?$|[;,] | \(| to | or )")
 LOADED = re.compile(r"mlflow\.pyfunc\.load_model\('[^']+'\)")
 SHELLS = ("", "sh", "bash", "console")
@@ -250,13 +254,17 @@ def merge_params(folder: Path, text: str) -> None:
 
     yaml = YAML()
     path = folder.expanduser() / "params.yaml"
-    values = yaml.load(path)
-    for name, section in yaml.load(text).items():
+    yaml.dump(merged(yaml.load(path), yaml.load(text)), path)
+
+
+def merged(values: dict[str, Any], snippet: dict[str, Any]) -> dict[str, Any]:
+    """Return params with the sections of a snippet written over theirs."""
+    for name, section in snippet.items():
         if isinstance(section, dict):
-            values[name].update(section)
+            values.setdefault(name, {}).update(section)
         else:
             values[name] = section
-    yaml.dump(values, path)
+    return values
 
 
 def main() -> int:

@@ -32,11 +32,21 @@ MODELS: Mapping[str, type[Any]] = {
     Layout.MANIFEST: Manifest,
 }
 """By the name of the file; manifest and summary are dataclasses, but have schemas all the same."""
+ANSWERS: Mapping[str, type[Any]] = {
+    "answer_best.json": documents.SubnetAnswer,
+    "answer_certificate.json": documents.SubnetCertificate,
+    "answer_compare.json": documents.ComparisonAnswer,
+    "answer_explain.json": documents.ExplanationAnswer,
+    "answer_front.json": documents.FrontAnswer,
+    "answer_subnets.json": documents.SubnetPage,
+}
+"""By the name of the schema: what commands print."""
 
 
 def schemas() -> dict[str, str]:
     """Return the schema of each document as text, by file name."""
-    found = {name: TypeAdapter(model).json_schema() for name, model in MODELS.items()}
+    every = {**MODELS, **ANSWERS}
+    found = {name: TypeAdapter(model).json_schema() for name, model in every.items()}
     found[Layout.MANIFEST]["properties"]["digest"] = {
         "description": "SHA-256 of the other values; missing in earlier versions.",
         "type": "string",

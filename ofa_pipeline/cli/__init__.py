@@ -8,5 +8,5 @@ from ofa_pipeline.cli.main import app, main
 
 __all__ = ["app", "main"]
 
-OPEN_MODULES = ("display", "environment", "listing", "notices", "output", "subnets")
+OPEN_MODULES = ("display", "environment", "listing", "notices", "output", "planned", "subnets")
 """What the flows print with, and what they settle first, as the commands do."""

@@ -1,18 +1,16 @@
 """Which registered subnet a command means: the version that was named, or the best one."""
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ofa_pipeline.errors import InfeasibleConstraintError, ParamsError, suggest
+from ofa_pipeline.errors import InfeasibleConstraintError
 
 if TYPE_CHECKING:
     from ofa_pipeline.registry import RegisteredSubnet, SubnetRegistry
 
 VERSION_PREFIX = "models:/"
-_FORM = re.compile(r"models:/[^/]+/[0-9]+")
 LIST = "See what there is: ofa-pipeline subnets"
 
 MaxLatencyOption = Annotated[
@@ -22,27 +20,6 @@ MinAccuracyOption = Annotated[
     float | None,
     typer.Option("--min-accuracy", "-a", min=0, max=1, help="Top-1 on test, a fraction."),
 ]
-
-
-def find_version(registry: "SubnetRegistry", uri: str) -> "RegisteredSubnet":
-    """Return a registered version, of whatever dataset.
-
-    Args:
-        registry: Where it is looked for.
-        uri: ``models:/NAME/VERSION``.
-
-    Raises:
-        ParamsError: If there is none.
-    """
-    from ofa_pipeline.registry import ANY_DATASET
-
-    found = {subnet.model_uri: subnet for subnet in registry.list_subnets(dataset=ANY_DATASET)}
-    if uri not in found:
-        form = "" if _FORM.fullmatch(uri) else " It should read models:/NAME/VERSION."
-        raise ParamsError(
-            f"the registry has no {uri}.{form}{suggest(uri, found)} {LIST} --dataset any"
-        )
-    return found[uri]
 
 
 def choose_subnet(

@@ -11,14 +11,19 @@ import typer
 from typer.core import TyperGroup
 
 from ofa_pipeline.cli import (
+    certificate,
     checkpoints,
     doctor,
     evaluate,
+    lookups,
     params,
     pipeline,
     predict,
+    promote,
     pull,
     search,
+    serve_registry,
+    sign,
     subnets,
     verify,
     zoo,
@@ -54,8 +59,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 for group in (
-    *(pipeline, subnets, pull, predict, search, evaluate),
-    *(zoo, checkpoints, params, doctor, verify),
+    *(pipeline, subnets, lookups, certificate, promote, sign, serve_registry),
+    *(pull, predict, search, evaluate, zoo, checkpoints, params, doctor, verify),
 ):
     group.add_commands(app)
 

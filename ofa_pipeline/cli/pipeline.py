@@ -1,4 +1,4 @@
-"""`ofa-pipeline run`, `serve`, `stage` and `init`: make the artifacts."""
+"""`ofa-pipeline run`, `plan`, `serve`, `stage` and `init`: make the artifacts."""
 
 import os
 import sys
@@ -29,6 +29,7 @@ from ofa_pipeline.workspace import choose_version_control, create_workspace, hol
 def add_commands(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command("run")(run)
+    app.command("plan")(plan)
     app.command("serve")(serve)
     app.command("stage")(stage)
     app.command("init")(init)
@@ -52,6 +53,24 @@ def run(
     """
     words = [word for name in device or () for word in ("--device", name)]
     _become("flows.run", "--workspace", str(workspace), *words)
+
+
+def plan(
+    *,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Measure nothing: recorded times, rules of thumb.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Say which stages would run, for how long on this machine, and what they need.
+
+    What is up to date is DVC's judgement, as of `run`. Times are those that an earlier run of the
+    workspace recorded, or measured now, in about a minute: some real training steps, evaluations
+    and latencies.
+    """
+    words = [*(["--estimate"] if estimate else []), *(["--json"] if as_json else [])]
+    _become("flows.plan", "--workspace", str(workspace), *words)
 
 
 def serve(

@@ -59,8 +59,8 @@ def _meant_from(source: str, folder: Path) -> str:
     Raises:
         DatasetError: If there is no path.
     """
-    kind, colon, rest = source.partition(":")
-    if kind not in _WITH_PATH or not colon:
+    kind, _, rest = source.partition(":")
+    if kind not in _WITH_PATH:
         return source
     if not rest:
         raise DatasetError(f"--source must name a path, as {kind}:PATH, got {source}")

@@ -4,11 +4,12 @@ import json
 import os
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.table import Table
 
+from ofa_pipeline.cli.chosen import MinAccuracyOption
 from ofa_pipeline.cli.hints import command, pasteable
 from ofa_pipeline.cli.listing import print_table
 from ofa_pipeline.cli.options import DatasetOption, JsonOption, WorkspaceOption
@@ -17,10 +18,31 @@ from ofa_pipeline.cli.output import PLAIN, stderr, stdout
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ofa_pipeline.documents import Quantile
     from ofa_pipeline.registry import RegisteredSubnet
 
 DeviceOption = Annotated[
     str | None, typer.Option("--device", "-d", help="Only what was measured on this device.")
+]
+NeededDeviceOption = Annotated[str, typer.Option("--device", "-d", help="Name of a device.")]
+NeededLatencyOption = Annotated[
+    float, typer.Option("--max-latency-ms", "-t", min=0, help="Measured latency of a call.")
+]
+QuantileOption = Annotated[
+    Literal["p50", "p95"],
+    typer.Option("--quantile", help="Of the latency: the median, or what 95 of 100 calls take."),
+]
+VerdictOption = Annotated[
+    Literal["within", "within_noise"] | None,
+    typer.Option(
+        "--verdict",
+        help="within: the whole 95 % confidence interval is; within_noise: the figure is.",
+        show_default="within_noise",
+    ),
+]
+MaxSizeOption = Annotated[
+    float | None,
+    typer.Option("--max-size-mb", min=0, help="Size of the file that runs, in 10^6 bytes."),
 ]
 
 
@@ -30,16 +52,14 @@ def add_commands(app: typer.Typer) -> None:
     app.command("subnets")(subnets)
 
 
-def best(
+def best(  # noqa: PLR0913 - options of a command
     *,
-    device: Annotated[str, typer.Option("--device", "-d", help="Name of a device.")],
-    max_latency_ms: Annotated[
-        float, typer.Option("--max-latency-ms", "-t", min=0, help="Measured median, a call.")
-    ],
-    min_accuracy: Annotated[
-        float | None,
-        typer.Option("--min-accuracy", "-a", min=0, max=1, help="Top-1 on test, a fraction."),
-    ] = None,
+    device: NeededDeviceOption,
+    max_latency_ms: NeededLatencyOption,
+    quantile: QuantileOption = "p50",
+    verdict: VerdictOption = None,
+    min_accuracy: MinAccuracyOption = None,
+    max_size_mb: MaxSizeOption = None,
     dataset: DatasetOption = None,
     as_json: JsonOption = False,
     workspace: WorkspaceOption = Path(),
@@ -49,17 +69,28 @@ def best(
     The registry alone answers: MLFLOW_TRACKING_URI, or the workspace's own. A workspace is
     answered with subnets of its own dataset.
     """
-    from ofa_pipeline.registry import open_registry
+    from ofa_pipeline.registry import open_registry, subnet_answer
 
     found = open_registry(workspace).best(
-        device=device, max_latency_ms=max_latency_ms, min_accuracy=min_accuracy, dataset=dataset
+        device=device,
+        max_latency_ms=max_latency_ms,
+        quantile=quantile,
+        verdict=verdict,
+        min_accuracy=min_accuracy,
+        max_size_bytes=bytes_of(max_size_mb),
+        dataset=dataset,
     )
     if as_json:
-        _print_json(subnet_values(found))
+        _print_json(subnet_answer(found).to_dict())
     else:
-        print_table(subnet_table([found]), stdout)
+        print_table(subnet_table([found], device=device, quantile=quantile), stdout)
         stdout.print(_picked_for(found), highlight=False)
         stdout.print(_how_to_use(found, workspace), **PLAIN)
+
+
+def bytes_of(megabytes: float | None) -> float | None:
+    """Return a bound in bytes; None stays none."""
+    return None if megabytes is None else megabytes * 1e6
 
 
 def subnets(
@@ -70,12 +101,12 @@ def subnets(
     workspace: WorkspaceOption = Path(),
 ) -> None:
     """List the registered subnets; in a workspace, those of its dataset."""
-    from ofa_pipeline.registry import ANY_DATASET, open_registry
+    from ofa_pipeline.registry import ANY_DATASET, open_registry, values_of
 
     registry = open_registry(workspace)
     found = registry.list_subnets(device=device, dataset=dataset)
     if as_json:
-        _print_json([subnet_values(subnet) for subnet in found])
+        _print_json([values_of(subnet) for subnet in found])
     elif found:
         print_table(subnet_table(found), stdout)
     others = registry.list_subnets(device=device, dataset=ANY_DATASET)
@@ -121,20 +152,19 @@ def _not_shown(found: "Sequence[RegisteredSubnet]", others: "Sequence[Registered
     return f"{nothing}not shown: {count} ({names}). See them with: --dataset any"
 
 
-def subnet_values(subnet: "RegisteredSubnet") -> dict[str, Any]:
-    """Return a registered subnet as plain values: what programs read."""
-    return {
-        **subnet.record.to_dict(),
-        "arch_id": subnet.record.arch.arch_id,
-        "dataset_digest": subnet.record.dataset_digest,
-        "latency_ms": subnet.record.latency_ms,
-        "version": subnet.version,
-        "model_uri": subnet.model_uri,
-    }
+def subnet_table(
+    subnets: "Sequence[RegisteredSubnet]",
+    *,
+    device: str | None = None,
+    quantile: "Quantile" = "p50",
+) -> Table:
+    """Return the table of subnets that people read.
 
-
-def subnet_table(subnets: "Sequence[RegisteredSubnet]") -> Table:
-    """Return the table of subnets that people read."""
+    Args:
+        subnets: A row each.
+        device: Whose latency is shown; None: each subnet's own device.
+        quantile: Of the latency.
+    """
     names = _dataset_column(subnets)
     table = Table(title="Registered subnets", title_justify="left")
     table.add_column("device", overflow="fold")
@@ -142,18 +172,18 @@ def subnet_table(subnets: "Sequence[RegisteredSubnet]") -> Table:
     table.add_column("budget ms", justify="right")
     table.add_column("arch", no_wrap=True)
     table.add_column("top-1 on test", justify="right")
-    table.add_column("measured ms", justify="right")
+    table.add_column("measured ms" if quantile == "p50" else "p95 ms", justify="right")
     table.add_column("MACs", justify="right")
     table.add_column("registry version", overflow="fold")
     for subnet in subnets:
         record = subnet.record
         table.add_row(
-            record.device,
+            device or record.device,
             names[record.dataset_digest, record.dataset],
             ", ".join(f"{budget:.3g}" for budget in record.budgets_ms),
             record.arch.arch_id,
             f"{record.accuracy_top1:.2%}",
-            f"{record.latency_ms:.3g}",
+            f"{record.latency[device or record.device].value_ms(quantile):.3g}",
             f"{record.macs / 1e6:.2f} M",
             f"{record.model_name} v{subnet.version}",
         )

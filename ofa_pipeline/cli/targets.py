@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.artifacts import Layout, Manifest, digest_input
-from ofa_pipeline.cli.chosen import VERSION_PREFIX, find_version
+from ofa_pipeline.cli.chosen import VERSION_PREFIX
 from ofa_pipeline.data import IMAGENET_NORMALIZATION, Normalization
 from ofa_pipeline.errors import ArchError, ManifestMismatchError, ParamsError, suggest
 from ofa_pipeline.reference.zoo import published_networks
@@ -86,7 +86,7 @@ def _registered(uri: str, workspace: Path) -> Target:
     from ofa_pipeline.registry import open_registry
 
     registry = open_registry(workspace)
-    subnet = find_version(registry, uri)
+    subnet = registry.version(uri)
     with temporary_folder("bundle") as folder:
         bundle = registry.download(subnet, folder)
         return replace(_bundle(bundle, workspace), name=uri)

@@ -3,12 +3,16 @@
 from ofa_pipeline.compute.device import compute_device
 from ofa_pipeline.compute.executor import Executor, Item
 from ofa_pipeline.compute.local import SERIAL, LocalExecutor, free_workers
+from ofa_pipeline.compute.ranks import ALONE, BatchPart, Ranks
 
 __all__ = [
+    "ALONE",
     "SERIAL",
+    "BatchPart",
     "Executor",
     "Item",
     "LocalExecutor",
+    "Ranks",
     "compute_device",
     "free_workers",
 ]

@@ -30,6 +30,7 @@ SHUFFLE_WINDOW_ROWS = 4096
 
 The rows of a shard lie in random order already, so a window is a random sample of the split.
 """
+ALL_ROWS = slice(None)
 ROWS_A_LOAD = 1024
 """Images that are decoded together when a split is read into memory."""
 
@@ -132,6 +133,7 @@ class Split:
         epoch: int,
         start_batch: int = 0,
         drop_last: bool = True,
+        rows: slice = ALL_ROWS,
     ) -> Iterator[Batch]:
         """Yield all images in an order that depends on seed and epoch alone.
 
@@ -141,6 +143,7 @@ class Split:
             epoch: Another epoch, another order.
             start_batch: Begin with this batch, as if those before it had been taken.
             drop_last: Leave out a last batch that is smaller than the others.
+            rows: Images of each batch that are wanted; the others are not decoded.
 
         Raises:
             DatasetError: If there is not even one batch.
@@ -152,7 +155,7 @@ class Split:
             )
         chunks = _chunks(self.epoch_order(seed=seed, epoch=epoch), batch_size)
         last = self.num_batches(batch_size, drop_last=drop_last)
-        return self._iterate(chunks[start_batch:last])
+        return self._iterate([ids[rows] for ids in chunks[start_batch:last]])
 
     def num_batches(self, batch_size: int, *, drop_last: bool = True) -> int:
         """Return how many batches `shuffled_batches` yields from the start."""

@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ofa_pipeline.compute import BatchPart
 from ofa_pipeline.data.crop import evaluation_crop
 from ofa_pipeline.data.normalization import Normalization
 
@@ -61,6 +62,7 @@ def augment(
     resolution_px: int,
     normalization: Normalization,
     generator: torch.Generator,
+    part: BatchPart | None = None,
 ) -> Tensor:
     """Transform images for training: augment at their own size, then resize.
 
@@ -75,6 +77,8 @@ def augment(
         resolution_px: Side of the result, r.
         normalization: What is subtracted from the pixels, and what they are divided by.
         generator: On the CPU, whatever the device: the same draws everywhere.
+        part: Which images of a batch these are: the draws are made for all of it, so that each
+            image gets its own whoever transforms it. None: all of the batch.
 
     Returns:
         float32, shape (N, 3, r, r).
@@ -86,19 +90,21 @@ def augment(
     """
     if kind == "none":
         return resize_normalize(images, resolution_px=resolution_px, normalization=normalization)
+    part = part or BatchPart(0, len(images))
     with torch.no_grad(), _full_precision(images):
         if kind == "crop_flip":
             matrix = _whole_image(images, resolution_px)
-            shifted = _shift_and_flip(images, generator)
+            shifted = _shift_and_flip(images, generator, part)
             return _normalize(_resample(shifted, down=matrix, across=matrix), normalization)
         side, device = images.shape[-1], images.device
-        rows, columns = random_boxes(len(images), side, generator)
-        flipped = torch.rand(len(images), generator=generator) < 0.5  # noqa: PLR2004 - one in two
+        mine = part.rows(len(images))
+        rows, columns = (box[mine] for box in random_boxes(part.batch_size, side, generator))
+        flipped = _one_in_two(part.batch_size, generator)[mine]
         down = _filter_matrices(rows.to(device), side, resolution_px)
         across = _filter_matrices(columns.to(device), side, resolution_px)
         across = torch.where(flipped.to(device)[:, None, None], across.flip(1), across)
         pixels = _resample(images, down=down, across=across)
-        return _normalize(_jitter_color(pixels, generator), normalization)
+        return _normalize(_jitter_color(pixels, generator, part), normalization)
 
 
 def random_boxes(count: int, side: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -131,11 +137,15 @@ def random_boxes(count: int, side: int, generator: torch.Generator) -> tuple[Ten
     return boxes[:, 0], boxes[:, 1]
 
 
-def _shift_and_flip(images: Tensor, generator: torch.Generator) -> Tensor:
+def _one_in_two(count: int, generator: torch.Generator) -> Tensor:
+    return torch.rand(count, generator=generator) < 0.5  # noqa: PLR2004 - the name says it
+
+
+def _shift_and_flip(images: Tensor, generator: torch.Generator, part: BatchPart) -> Tensor:
     count, _, height, width = images.shape
-    padding = max(1, round(height * PADDING_FRACTION))
-    offsets = torch.randint(0, 2 * padding + 1, (2, count), generator=generator)
-    flipped = torch.rand(count, generator=generator) < 0.5  # noqa: PLR2004 - one in two
+    padding, mine = max(1, round(height * PADDING_FRACTION)), part.rows(count)
+    offsets = torch.randint(0, 2 * padding + 1, (2, part.batch_size), generator=generator)[:, mine]
+    flipped = _one_in_two(part.batch_size, generator)[mine]
     padded = torch.nn.functional.pad(images, [padding] * 4)
     windows = padded.unfold(2, height, 1).unfold(3, width, 1)
     top, left = offsets.to(images.device)
@@ -193,9 +203,10 @@ def _filter_matrices(boxes: Tensor, size: int, resolution_px: int) -> Tensor:
     return weights / weights.sum(dim=-1, keepdim=True)
 
 
-def _jitter_color(pixels: Tensor, generator: torch.Generator) -> Tensor:
+def _jitter_color(pixels: Tensor, generator: torch.Generator, part: BatchPart) -> Tensor:
     """Change brightness and saturation of each image; pixels in [0, 255], in place."""
-    draws = torch.rand(2, len(pixels), 1, 1, 1, generator=generator).to(pixels.device)
+    drawn = torch.rand(2, part.batch_size, 1, 1, 1, generator=generator)
+    draws = drawn[:, part.rows(len(pixels))].to(pixels.device)
     brightness = 1 + BRIGHTNESS * (2 * draws[0] - 1)
     saturation = 1 + SATURATION * (2 * draws[1] - 1)
     pixels.mul_(brightness).clamp_(0, 255)

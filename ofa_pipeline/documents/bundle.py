@@ -1,6 +1,6 @@
 """Documents of bundles: what a subnet is, what it was measured to do, and which there are."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import (
     ConfigDict,
@@ -10,12 +10,11 @@ from pydantic import (
 
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.documents.base import Count, Digest, Document, Fraction, Milliseconds, Part
-from ofa_pipeline.documents.latency import DeviceCard, LatencyMeasurement
+from ofa_pipeline.documents.latency import DeviceCard, LatencyMeasurement, Verdict
 from ofa_pipeline.documents.space import Space
 from ofa_pipeline.errors import ArchError
 
 Channels = tuple[float, float, float]
-Verdict = Literal["within", "within_noise", "over"]
 
 
 class CalibrationImages(Part):

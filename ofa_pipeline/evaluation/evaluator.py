@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ofa_pipeline.arch import Arch
+from ofa_pipeline.compute import ALONE, Ranks
 from ofa_pipeline.data import Normalization, Split
 from ofa_pipeline.evaluation.accuracy import Predictions, predict
 from ofa_pipeline.evaluation.calibration import calibrate_batch_norm
@@ -50,15 +51,29 @@ class SubnetEvaluator:
     evaluation_images: int | None = None
     """The first ones of the split; all of them when left out."""
     device: str = "cpu"
+    ranks: Ranks = ALONE
+    """Processes that share the images of each evaluation: all of them ask for the same subnets at
+    the same time, and get the same answer."""
     _calibration: dict[int, ResizedImages] = field(default_factory=dict, init=False, repr=False)
     _evaluation: ResizedImages = field(init=False, repr=False)
+    _part: slice | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Choose the images of the evaluation."""
         indices = None
-        if self.evaluation_images is not None:
-            indices = range(min(self.evaluation_images, self.evaluation.num_images))
+        if self.evaluation_images is not None or self.ranks.size > 1:
+            indices = range(self._num_images)
+            if 1 < self.ranks.size <= len(indices):  # each has something to do
+                self._part = self.ranks.part(len(indices))
+                indices = indices[self._part]
         self._evaluation = self._resized(self.evaluation, indices)
+
+    @property
+    def _num_images(self) -> int:
+        """Images that accuracy is measured on, by all processes."""
+        available = self.evaluation.num_images
+        wanted = self.evaluation_images
+        return available if wanted is None else min(wanted, available)
 
     def evaluate(self, arch: Arch, *, calibration_draw: int = 0) -> SubnetAccuracy:
         """Measure the accuracy of a subnet.
@@ -80,10 +95,21 @@ class SubnetEvaluator:
         """Return the logits of a calibrated subnet for every image."""
         subnet = self.calibrated_subnet(arch, calibration_draw=calibration_draw)
         network = fold_batch_norm(subnet).to(memory_format=torch.channels_last)
-        return predict(network, self.images(arch.resolution_px))
+        return self._of_all_ranks(predict(network, self.images(arch.resolution_px)))
+
+    def _of_all_ranks(self, own: Predictions) -> Predictions:
+        """Put together what each process says of its part of the images."""
+        if self._part is None:
+            return own
+        logits = own.logits.new_zeros(self._num_images, own.logits.shape[1])
+        labels = own.labels.new_zeros(self._num_images)
+        logits[self._part], labels[self._part] = own.logits, own.labels
+        self.ranks.add_up(logits)
+        self.ranks.add_up(labels)
+        return Predictions(logits=logits, labels=labels)
 
     def images(self, resolution_px: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the images that accuracy is measured on, resized, with their labels."""
+        """Yield the images that this process measures accuracy on, resized, with their labels."""
         return self._evaluation.batches(resolution_px)
 
     def calibrated_subnet(self, arch: Arch, *, calibration_draw: int = 0) -> Subnet:

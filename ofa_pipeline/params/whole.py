@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Any
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from ofa_pipeline.arch import SearchSpace
 from ofa_pipeline.errors import ArchError, ParamsError, suggest
+from ofa_pipeline.params.compute import ComputeParams
 from ofa_pipeline.params.dataset import DatasetParams
 from ofa_pipeline.params.delivery import (
     RegistryParams,
@@ -53,6 +54,8 @@ class Params(Section):
     registry: RegistryParams
     report: ReportParams
     schedule: ScheduleParams
+    compute: ComputeParams = Field(default_factory=ComputeParams)
+    """Where work runs: in no manifest, because no result depends on it."""
 
     @model_validator(mode="after")
     def _phases_fit_the_space(self) -> "Params":

@@ -48,6 +48,11 @@ class Outlook:
         self._turns: dict[str, _Turn] = {}
         self._lock = threading.Lock()
 
+    def expect(self, expected_s: Mapping[str, float]) -> None:
+        """Take the seconds of those stages that nothing was known of when the run began."""
+        with self._lock:
+            self._expected_s = {**expected_s, **self._expected_s}
+
     def ask(self, address: str) -> None:
         """Note that it is the stage's turn: it gets the next number."""
         with self._lock:
@@ -91,7 +96,7 @@ class Outlook:
                 for address, turn in self._turns.items()
                 if turn.runs and turn.took_s is None
             }
-            to_come = [a for a in self._waiting if a not in self._turns and a in self._expected_s]
+            to_come = [a for a in self._waiting - running.keys() if a in self._expected_s]
             known = to_come or any(self._left_of(a, t, 1.0) is not None for a, t in running.items())
             if not known:
                 return None

@@ -45,6 +45,7 @@ class Rates:
     def seconds(self, address: str, work: Work) -> float:
         """Return how long a stage takes."""
         stage, _, item = address.partition("@")
+        slow = self.start_s / _START_S  # what is not measured is as slow as what starts a stage
         train = self.phase_gmacs_per_s.get(item, self.train_gmacs_per_s)
         return (
             self.start_s
@@ -52,9 +53,7 @@ class Rates:
             + work.forward_gmacs / max(self.forward_gmacs_per_s, _MIN_GMACS_PER_S)
             + work.measurements * self.measurement_s.get(item, _MEASUREMENT_S)
             + work.images * self.decode_s
-            + work.listed * _LIST_S
-            + work.bundles * _BUNDLE_S
-            + _FIXED_S.get(stage, 0.0)
+            + slow * (work.listed * _LIST_S + work.bundles * _BUNDLE_S + _FIXED_S.get(stage, 0.0))
         )
 
 

@@ -78,6 +78,11 @@ class Work:
     bundles: int = 0
     """Subnets that are registered or shown."""
 
+    @property
+    def is_measurable(self) -> bool:
+        """Whether what it takes most time for is measured before a run."""
+        return bool(self.train_gmacs or self.forward_gmacs or self.measurements or self.images)
+
     def __add__(self, other: "Work") -> "Work":
         """Return both together."""
         return Work(
@@ -95,18 +100,18 @@ class WorkOfRun:
 
     def __init__(self, params: "Params", sizes: SplitSizes, *, num_classes: int) -> None:
         """Take what decides on it."""
-        self._params = params
-        self._sizes = sizes
-        self._num_classes = num_classes
+        self.params = params
+        self.sizes = sizes
+        self.num_classes = num_classes
         self.space = params.space.build()
-        self._subnet_macs = _mean_macs(self.space, self._num_classes)
+        self._subnet_macs = _mean_macs(self.space, self.num_classes)
 
     def of_all(self) -> Mapping[str, Work]:
         """Return the work of every stage, by its name as DVC has it."""
         found: dict[str, Work] = {}
         for stage in STAGES:
             count = getattr(self, f"_{stage.name}", None)
-            for item in items_of(stage, self._params):
+            for item in items_of(stage, self.params):
                 found[address_of(stage.name, item)] = count(item or "") if count else Work()
         return found
 
@@ -114,19 +119,19 @@ class WorkOfRun:
         """Return a phase as it is trained."""
         from ofa_pipeline.training import phase_of
 
-        steps = max(1, self._sizes.train // self._params.training.batch_size)
-        return phase_of(name, self._params.phases[name], self.space, steps_per_epoch=steps)
+        steps = max(1, self.sizes.train // self.params.training.batch_size)
+        return phase_of(name, self.params.phases[name], self.space, steps_per_epoch=steps)
 
     def num_steps(self, name: str) -> int:
         """Return the updates of a phase."""
-        steps = max(1, self._sizes.train // self._params.training.batch_size)
+        steps = max(1, self.sizes.train // self.params.training.batch_size)
         return self.phase(name).schedule.total_epochs * steps
 
     def step_gmacs(self, archs: Iterable[Arch]) -> float:
         """Return what a training step of these subnets computes."""
         genes = self.space.genes(archs)
-        macs = estimate_cost(self.space, genes, num_classes=self._num_classes).macs.sum()
-        return BACKWARD * self._params.training.batch_size * float(macs) / _GIGA
+        macs = estimate_cost(self.space, genes, num_classes=self.num_classes).macs.sum()
+        return BACKWARD * self.params.training.batch_size * float(macs) / _GIGA
 
     def mean_step_gmacs(self, name: str) -> float:
         """Return what a step of a phase computes, on average over many draws."""
@@ -135,61 +140,63 @@ class WorkOfRun:
             NUM_DRAWS
         )
 
-    def _macs(self, arch: Arch) -> float:
-        return float(arch_cost(self.space, arch, num_classes=self._num_classes).macs)
+    def macs(self, arch: Arch) -> float:
+        """Return the multiply-accumulates of a subnet for one image."""
+        return float(arch_cost(self.space, arch, num_classes=self.num_classes).macs)
 
     def _calibrated(self, wanted: int) -> int:
-        return min(wanted, self._sizes.calibration)
+        return min(wanted, self.sizes.calibration)
 
     def _list_source(self, _: str) -> Work:
-        return Work(listed=self._sizes.total)
+        return Work(listed=self.sizes.total)
 
     def _prepare_dataset(self, _: str) -> Work:
-        return Work(images=self._sizes.total)
+        return Work(images=self.sizes.total)
 
     def _train_supernet(self, phase: str) -> Work:
-        training = self._params.training
+        training = self.params.training
         epochs = self.phase(phase).schedule.total_epochs
         calibrated = self._calibrated(training.calibration_images)
-        images = calibrated + min(training.validation_images, self._sizes.selection)
-        ends = self._macs(self.space.largest) + self._macs(self.space.smallest)
-        last = self._macs(self.space.largest) * (calibrated + self._sizes.selection)
+        images = calibrated + min(training.validation_images, self.sizes.selection)
+        ends = self.macs(self.space.largest) + self.macs(self.space.smallest)
+        last = self.macs(self.space.largest) * (calibrated + self.sizes.selection)
         return Work(
             train_gmacs=self.num_steps(phase) * self.mean_step_gmacs(phase),
             forward_gmacs=(epochs * ends * images + 2 * last) / _GIGA,
         )
 
     def _evaluations(self, count: float) -> Work:
-        images = self._calibrated(self._params.evaluation.calibration_images)
-        images += self._sizes.selection
+        images = self._calibrated(self.params.evaluation.calibration_images)
+        images += self.sizes.selection
         return Work(forward_gmacs=count * images * self._subnet_macs / _GIGA)
 
     def _collect_accuracy(self, _: str) -> Work:
-        accuracy = self._params.accuracy
+        accuracy = self.params.accuracy
         repeats = min(_NOISE_SUBNETS, accuracy.num_subnets) * (accuracy.num_noise_repeats - 1)
         return self._evaluations(accuracy.num_subnets + repeats)
 
     def _profile_latency(self, _: str) -> Work:
-        latency = self._params.latency
+        latency = self.params.latency
         return Work(measurements=latency.num_subnets + latency.num_holdout + _REPEATED_LATENCIES)
 
-    def _num_budgets(self, device: str) -> int:
-        found = self._params.devices[device]
+    def num_budgets(self, device: str) -> int:
+        """Return the budgets of a device, a subnet each."""
+        found = self.params.devices[device]
         return len(found.budgets_ms or found.budget_fractions or ())
 
     def _search(self, device: str) -> Work:
-        search = self._params.search
-        count = search.max_rounds * search.verify_top_k * self._num_budgets(device)
+        search = self.params.search
+        count = search.max_rounds * search.verify_top_k * self.num_budgets(device)
         return self._evaluations(count) + Work(measurements=count)
 
     def _specialize(self, device: str) -> Work:
-        count, sizes = self._num_budgets(device), self._sizes
+        count, sizes = self.num_budgets(device), self.sizes
         epochs = float(self.finetune_epochs)
         if epochs >= _MIN_EPOCHS_FOR_ROUNDS:  # it ends early where the first round gains nothing
             epochs *= (1 + _FIRST_ROUND) / 2
         images = count * epochs * sizes.train
         # The largest subnet teaches at the image size of each pick.
-        teacher = self._macs(self.space.largest) / 2
+        teacher = self.macs(self.space.largest) / 2
         tuned = BACKWARD * self._subnet_macs + teacher
         evaluated = 3 * (sizes.selection + sizes.calibration) + 3 * sizes.test
         return Work(
@@ -202,16 +209,16 @@ class WorkOfRun:
     @property
     def finetune_epochs(self) -> int:
         """Epochs of fine-tuning, at most."""
-        epochs = self._params.specialize.epochs
+        epochs = self.params.specialize.epochs
         if epochs != "auto":
             return epochs
-        return -(-sum(self.phase(p).schedule.total_epochs for p in self._params.phases) // _PART)
+        return -(-sum(self.phase(p).schedule.total_epochs for p in self.params.phases) // _PART)
 
     def _register(self, device: str) -> Work:
-        return Work(bundles=self._num_budgets(device))
+        return Work(bundles=self.num_budgets(device))
 
     def _report(self, _: str) -> Work:
-        return Work(bundles=sum(self._num_budgets(device) for device in self._params.devices))
+        return Work(bundles=sum(self.num_budgets(device) for device in self.params.devices))
 
 
 def _mean_macs(space: SearchSpace, num_classes: int) -> float:

@@ -11,6 +11,7 @@ from ofa_pipeline.preflight.initial_weights import look_at_initial_weights
 from ofa_pipeline.preflight.machine import look_at_device, look_at_disk
 from ofa_pipeline.preflight.services import look_at_prefect, look_at_registry
 from ofa_pipeline.preflight.settings import (
+    look_at_launcher,
     look_at_predictor,
     look_at_schedule,
     look_at_space,
@@ -29,7 +30,7 @@ NOT_CHECKED = (
 )
 
 _MAX_FAULT = 500
-_OF_TRAINING = ("source", "initial weights")
+_OF_TRAINING = ("source", "launcher", "initial weights")
 """What is not looked at where nothing is trained."""
 
 Look = Callable[[Subject], Iterator[Finding]]
@@ -88,6 +89,7 @@ def _checks(params: "Params") -> list[tuple[str, Look]]:
         ("space", look_at_space),
         ("predictor", look_at_predictor),
         ("training", look_at_training),
+        ("launcher", look_at_launcher),
         ("initial weights", look_at_initial_weights),
         *devices,
         ("schedule", look_at_schedule),

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 from ofa_pipeline.cores import usable_cores
 from ofa_pipeline.errors import ParamsError
 from ofa_pipeline.latency import POOL_SIZE
+from ofa_pipeline.launching import launch_words
 from ofa_pipeline.params import PhaseParams
 from ofa_pipeline.preflight.findings import Finding, Subject
 
@@ -88,6 +89,27 @@ def _training_text(phases: Collection[PhaseParams]) -> str:
     if steps:
         text = f"at least {text} and {steps:,} steps"
     return f"{len(phases)} phase{'' if len(phases) == 1 else 's'}, {text}"
+
+
+def look_at_launcher(subject: Subject) -> Iterator[Finding]:
+    """Look at what starts the ranks that train, where params.yaml names it.
+
+    Raises:
+        ParamsError: If it cannot be run here, or a batch has no group for a second rank.
+    """
+    line, training = subject.params.compute.training.launch, subject.params.training
+    if line is None:
+        return
+    launch_words(line)
+    groups = training.batch_size // (training.batch_norm_images or training.batch_size)
+    if groups < 2:  # noqa: PLR2004 - two ranks
+        raise ParamsError(
+            "training.batch_size must hold a group of training.batch_norm_images for each rank of "
+            f"compute.training.launch, but batches of {training.batch_size} with groups of "
+            f"{training.batch_norm_images or 'the whole batch'} are one. Raise batch_size, lower "
+            "batch_norm_images, or leave out compute.training.launch."
+        )
+    yield Finding("ranks", f"started by {line}; at most {groups}, the groups of a batch")
 
 
 def look_at_schedule(subject: Subject) -> Iterator[Finding]:

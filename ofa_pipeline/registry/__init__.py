@@ -3,10 +3,23 @@
 from ofa_pipeline.documents import LatencyFigures, budget_alias
 from ofa_pipeline.params import ANY_DATASET
 from ofa_pipeline.registry.addresses import URI_VARIABLE, is_database
-from ofa_pipeline.registry.choosing import HomeDataset, dataset_label, most_accurate
+from ofa_pipeline.registry.answers import (
+    comparison_answer,
+    explanation_answer,
+    front_answer,
+    page_answer,
+    subnet_answer,
+    values_of,
+)
+from ofa_pipeline.registry.certificates import certify_bundle, certify_version
+from ofa_pipeline.registry.choosing import HomeDataset, dataset_label
+from ofa_pipeline.registry.comparison import ComparableSubnets, Explanation, accuracy_noise
 from ofa_pipeline.registry.entries import ModelNames, read_entries, run_notes
+from ofa_pipeline.registry.lookups import Lookups, Snapshot
 from ofa_pipeline.registry.mlflow_registry import MlflowRegistry
-from ofa_pipeline.registry.protocol import Entry, RunNotes, SubnetRegistry, infeasible
+from ofa_pipeline.registry.promotion import Check, Promotion, Rank, plan_promotion, promote
+from ofa_pipeline.registry.protocol import Entry, RunNotes, SubnetRegistry
+from ofa_pipeline.registry.questions import Proof, Question
 from ofa_pipeline.registry.receipts import (
     begin_registry,
     check_registry,
@@ -21,35 +34,57 @@ from ofa_pipeline.registry.record import (
     registered_model_name,
 )
 from ofa_pipeline.registry.server import check_reachable, tracking_uri
+from ofa_pipeline.registry.signatures import Signature, check_signature, sign_version
 from ofa_pipeline.registry.workspace import open_registry
 
 __all__ = [
     "ANY_DATASET",
     "URI_VARIABLE",
+    "Check",
+    "ComparableSubnets",
     "Entry",
+    "Explanation",
     "HomeDataset",
     "LatencyFigures",
+    "Lookups",
     "MlflowRegistry",
     "ModelNames",
+    "Promotion",
+    "Proof",
+    "Question",
+    "Rank",
     "RegisteredSubnet",
     "RunNotes",
+    "Signature",
+    "Snapshot",
     "SubnetRecord",
     "SubnetRegistry",
+    "accuracy_noise",
     "begin_registry",
     "budget_alias",
+    "certify_bundle",
+    "certify_version",
     "check_reachable",
     "check_registry",
+    "check_signature",
+    "comparison_answer",
     "dataset_label",
-    "infeasible",
+    "explanation_answer",
+    "front_answer",
     "is_database",
     "missing_from",
     "missing_receipts",
-    "most_accurate",
     "open_registry",
+    "page_answer",
+    "plan_promotion",
+    "promote",
     "read_entries",
     "receipts_of",
     "registered_model_name",
     "registered_subnets",
     "run_notes",
+    "sign_version",
+    "subnet_answer",
     "tracking_uri",
+    "values_of",
 ]

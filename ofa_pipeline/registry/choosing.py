@@ -1,15 +1,13 @@
-"""Which of the registered subnets a look-up sees, and which of them it answers with.
+"""Which of the registered subnets a look-up sees.
 
-One rule for every question: `SubnetRegistry.choose`, `best`, the aliases of budgets, and the
-commands that use them. Nothing here knows where the subnets are kept.
+One rule for every question. Which of them answers is told in `comparison`. Nothing here knows where
+the subnets are kept.
 """
 
-import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ofa_pipeline.documents import budget_alias
 from ofa_pipeline.errors import RegistryError, suggest
 from ofa_pipeline.params import ANY_DATASET
 from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord
@@ -77,8 +75,8 @@ def comparable(
     if dataset == ANY_DATASET:
         dataset, home = None, None
     if dataset is None and home is not None:
-        own = _of_digest(subnets, home.digest) if home.digest else ()
-        return own or _of_digest(subnets, subnets[0].record.dataset_digest)
+        own = of_digest(subnets, home.digest) if home.digest else ()
+        return own or of_digest(subnets, subnets[0].record.dataset_digest)
     names = dataset_names(subnets)
     if dataset is not None and all(item.record.dataset != dataset for item in subnets):
         # The beginning of a digest means one digest, whatever several are called.
@@ -90,82 +88,7 @@ def comparable(
             f"{', '.join(sorted(set(names.values())))}. Name one (--dataset NAME, or dataset= in "
             "Python), or ask from a workspace, which means its own."
         )
-    return _of_digest(subnets, subnets[0].record.dataset_digest)
-
-
-def most_accurate(
-    subnets: Iterable[RegisteredSubnet],
-    *,
-    device: str | None = None,
-    max_latency_ms: float | None = None,
-    min_accuracy: float | None = None,
-) -> RegisteredSubnet | None:
-    """Return the most accurate subnet on test within the bounds, or None.
-
-    Of equally accurate ones the faster, of equally fast ones the one that was registered first,
-    so that registering the same again moves nothing.
-
-    Args:
-        subnets: To choose from.
-        device: Whose latency counts; None: each subnet's own device.
-        max_latency_ms: Upper bound of the measured median.
-        min_accuracy: Lower bound of top-1 on test, fraction.
-    """
-    within = [
-        item
-        for item in subnets
-        if (max_latency_ms is None or latency_on(item, device) <= max_latency_ms)
-        and item.record.accuracy_top1 >= (min_accuracy or 0)
-    ]
-    return min(
-        within,
-        key=lambda item: (
-            -item.record.accuracy_top1,
-            latency_on(item, device),
-            item.version,
-            item.record.model_name,
-        ),
-        default=None,
-    )
-
-
-def alias_targets(subnets: Sequence[RegisteredSubnet]) -> dict[str, RegisteredSubnet | None]:
-    """Return what the alias of each budget names: what `SubnetRegistry.best` answers for it.
-
-    Args:
-        subnets: Every version of one registered model, the newest first.
-
-    Returns:
-        By alias; None where no subnet is within the budget, and so nothing should bear it.
-    """
-    if not subnets:
-        return {}
-    budgets: dict[str, float] = {}
-    for item in subnets:
-        for budget_ms in item.record.budgets_ms:
-            budgets.setdefault(budget_alias(budget_ms), budget_ms)
-    current = _of_digest(subnets, subnets[0].record.dataset_digest)
-    device = subnets[0].record.device
-    return {
-        alias: most_accurate(current, device=device, max_latency_ms=budget_ms)
-        for alias, budget_ms in budgets.items()
-    }
-
-
-def check_bounds(*, max_latency_ms: float | None, min_accuracy: float | None) -> None:
-    """Refuse bounds that nothing can be compared with.
-
-    Raises:
-        RegistryError: If one of them is not a number.
-    """
-    for name, bound in {"max_latency_ms": max_latency_ms, "min_accuracy": min_accuracy}.items():
-        if bound is not None and math.isnan(bound):
-            raise RegistryError(f"{name} must be a number, got {bound}.")
-
-
-def latency_on(subnet: RegisteredSubnet, device: str | None) -> float:
-    """Return the median on a device in milliseconds; None: on the subnet's own."""
-    return subnet.record.latency[device or subnet.record.device].p50_ms
+    return of_digest(subnets, subnets[0].record.dataset_digest)
 
 
 def dataset_names(subnets: Iterable[RegisteredSubnet]) -> dict[str, str]:
@@ -233,7 +156,8 @@ def _at_home(
     )
 
 
-def _of_digest(
+def of_digest(
     subnets: Iterable[RegisteredSubnet], dataset_digest: str
 ) -> tuple[RegisteredSubnet, ...]:
+    """Return the subnets that were measured on the images with a digest, in their order."""
     return tuple(item for item in subnets if item.record.dataset_digest == dataset_digest)

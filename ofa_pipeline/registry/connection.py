@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.masking import mask_secrets
-from ofa_pipeline.registry.addresses import is_sqlite, sqlite_path
+from ofa_pipeline.registry.addresses import is_database, is_sqlite, sqlite_path
 from ofa_pipeline.registry.causes import explain
 from ofa_pipeline.registry.database import ensure_database, hold_database
+from ofa_pipeline.registry.first_use import make_tables
 from ofa_pipeline.registry.server import check_reachable, quiet_mlflow
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ class Connection:
         with self.explained("open the registry"), _without_collecting():
             from mlflow import MlflowClient
 
-            # Only now it imports what the address needs.
+            if is_database(self.tracking_uri) and not is_sqlite(self.tracking_uri):
+                make_tables(self.tracking_uri)
             return MlflowClient(self.tracking_uri, registry_uri=self.tracking_uri)
 
     @property

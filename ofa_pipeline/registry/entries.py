@@ -52,15 +52,16 @@ def read_entries(folder: Path, *, names: ModelNames) -> tuple[Entry, ...]:
     index = read_document(folder / Layout.BUNDLES, BundleIndex, remake=remake)
     return tuple(
         Entry(
-            record=_record(item, device=index.device, names=names),
+            record=_record(item, folder / item.name, device=index.device, names=names),
             bundle_folder=folder / item.name,
         )
         for item in index.bundles
     )
 
 
-def _record(item: BundleEntry, *, device: str, names: ModelNames) -> SubnetRecord:
+def _record(item: BundleEntry, bundle: Path, *, device: str, names: ModelNames) -> SubnetRecord:
     accuracy = item.accuracy
+    runs = bundle / accuracy.evaluated_file
     return SubnetRecord(
         model_name=names.name(space_id=item.space_id, device=device),
         device=device,
@@ -83,6 +84,7 @@ def _record(item: BundleEntry, *, device: str, names: ModelNames) -> SubnetRecor
         bundle_digest=item.bundle_digest,
         lineage=item.lineage,
         dataset=names.dataset,
+        num_bytes=runs.stat().st_size if runs.exists() else None,
     )
 
 

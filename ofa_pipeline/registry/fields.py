@@ -4,9 +4,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from ofa_pipeline.errors import RegistryError
-from ofa_pipeline.params import ANY_DATASET
-from ofa_pipeline.registry.choosing import HomeDataset
+from ofa_pipeline.errors import RegistryError, shown
 from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord
 
 if TYPE_CHECKING:
@@ -19,48 +17,35 @@ RECORD_TAG = "ofa.record"
 """The whole record as JSON, on the LoggedModel."""
 VERSION_TAG = "ofa.version"
 """The commit mark of a registration."""
+SIGNATURE_TAG = "ofa.signature"
+"""On the LoggedModel, where somebody has signed it: a `signatures.Signature` as JSON."""
 DIGEST_TAG = "ofa.bundle_digest"
 MODEL_TAG = "ofa.model_name"
 DATASET_TAG = "ofa.dataset"
 """Name of the dataset; the digest is `DATASET_DIGEST_TAG`."""
 DATASET_DIGEST_TAG = "ofa.dataset_digest"
 ACCURACY_METRIC = "accuracy_top1"
-NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]*")
-DIGEST_PATTERN = re.compile(r"[0-9a-f]+")
 DEVICE_PATTERN = re.compile(r"[A-Za-z0-9][\w.-]*")
+
+
+def check_device(name: str) -> None:
+    """Refuse what is no name of a device: names become parts of names in MLflow.
+
+    Raises:
+        RegistryError: If it is none.
+    """
+    if not DEVICE_PATTERN.fullmatch(name):
+        raise RegistryError(f"a device must be a name as in params.yaml, got {shown(name)}.")
 
 
 def latency_metric(device: str) -> str:
     """Return the metric that holds the median latency on a device.
 
     Raises:
-        RegistryError: If the device is no name: names go into filters.
+        RegistryError: If the device is no name.
     """
-    if not DEVICE_PATTERN.fullmatch(device):
-        raise RegistryError(f"a device must be a name as in params.yaml, got {device!r}.")
+    check_device(device)
     return f"latency_p50_ms.{device}"
-
-
-def dataset_filters(*, dataset: str | None, home: HomeDataset | None) -> tuple[str, ...]:
-    """Return filters that find, between them, all that `visible` can see of a dataset.
-
-    Args:
-        dataset: As for `visible`.
-        home: As for `visible`.
-
-    Returns:
-        Filters; one that is empty finds everything.
-    """
-    name, digest = dataset, dataset
-    if dataset is None and home is not None:
-        name, digest = home.name, home.digest
-    if name is None or name == ANY_DATASET:
-        return ("",)
-    # Anything else is no name and no digest, and must not get into a filter.
-    filters = [f"tags.`{DATASET_TAG}` = '{name}'"] if NAME_PATTERN.fullmatch(name) else []
-    if digest and DIGEST_PATTERN.fullmatch(digest):
-        filters.append(f"tags.`{DATASET_DIGEST_TAG}` LIKE '{digest}%'")
-    return tuple(filters)
 
 
 def of_model(model_name: str) -> str:
@@ -75,8 +60,28 @@ def of_bundle(model_name: str, bundle_digest: str) -> list[str]:
 
 def read_model(model: "LoggedModel") -> RegisteredSubnet:
     """Return what a complete LoggedModel stands for."""
-    record = SubnetRecord.from_dict(json.loads(model.tags[RECORD_TAG]))
-    return RegisteredSubnet(record=record, version=int(model.tags[VERSION_TAG]))
+    name, version = model.tags.get(MODEL_TAG, ""), int(model.tags[VERSION_TAG])
+    return read_record(model.tags.get(RECORD_TAG, ""), name, version)
+
+
+def read_record(text: str, name: str, version: int) -> RegisteredSubnet:
+    """Return what a version stands for.
+
+    Args:
+        text: The tag `RECORD_TAG` of its LoggedModel.
+        name: Name of its registered model, for messages.
+        version: Its number.
+
+    Raises:
+        RegistryError: If another version of this package wrote it, or somebody changed it.
+    """
+    try:
+        record = SubnetRecord.from_dict(json.loads(text))
+    except (ValueError, RecursionError, RegistryError) as error:
+        raise RegistryError(
+            f"the tag {RECORD_TAG} of models:/{name}/{version} cannot be read: {error}"
+        ) from error
+    return RegisteredSubnet(record=record, version=version)
 
 
 def tags_of(record: SubnetRecord) -> dict[str, str]:

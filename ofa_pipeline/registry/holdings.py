@@ -1,22 +1,17 @@
 """What lies in a registry: LoggedModels of ours, and the versions that they belong to.
 
-Metrics of a LoggedModel can be compared in a search (tags of a version cannot), so they answer
-`best`. A subnet counts as registered when its LoggedModel bears the tag `VERSION_TAG`, which is
+A subnet counts as registered when its LoggedModel bears the tag `VERSION_TAG`, which is
 written last, and its version is still there: people delete versions in MLflow's UI.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ofa_pipeline.errors import RegistryError, suggest
-from ofa_pipeline.registry.choosing import HomeDataset, visible
 from ofa_pipeline.registry.connection import Connection
 from ofa_pipeline.registry.fields import (
     OWNER,
     OWNER_TAG,
     VERSION_TAG,
-    dataset_filters,
-    latency_metric,
     read_model,
 )
 from ofa_pipeline.registry.record import RegisteredSubnet
@@ -35,53 +30,12 @@ class Holdings:
         """Look nothing up yet."""
         self._mlflow = connection
 
-    def visible(
-        self, device: str | None, *, dataset: str | None, home: HomeDataset | None
-    ) -> tuple[RegisteredSubnet, ...]:
-        """Return what a look-up sees, the newest first; MLflow is asked for little more."""
-        filters = dataset_filters(dataset=dataset, home=home)
-        found = {
-            item.model_uri: item
-            for condition in filters
-            for item in self.on_device(device, *([condition] if condition else []))
-        }
-        return visible(found.values(), dataset=dataset, home=home)
-
-    def on_device(self, device: str | None, *conditions: str) -> tuple[RegisteredSubnet, ...]:
-        """Return every registered subnet that was measured on a device, the newest first."""
-        on_device = [] if device is None else [f"metrics.`{latency_metric(device)}` > 0"]
-        return self.alive([*on_device, *conditions])
-
-    def alive(self, conditions: Sequence[str]) -> tuple[RegisteredSubnet, ...]:
-        """Return what is registered and meets conditions of MLflow, the newest first."""
-        found = [read_model(model) for model in self.models(conditions)]
-        alive = {
-            (name, version)
-            for name in {subnet.record.model_name for subnet in found}
-            for version in self._versions(name)
-        }
-        return tuple(item for item in found if (item.record.model_name, item.version) in alive)
-
-    def nothing_on(self, device: str | None) -> RegistryError:
-        """Return the error for a device on which nothing registered was measured; None: for any."""
-        everything = self.on_device(None)
-        if not everything or device is None:
-            return RegistryError(
-                f"no subnet{f' measured on {device!r}' if device else ''} is registered on "
-                f"{self._mlflow.where}. The registry is empty: run ofa-pipeline run."
-            )
-        known = sorted({name for item in everything for name in item.record.latency})
-        return RegistryError(
-            f"no subnet measured on {device!r} is registered on {self._mlflow.where}."
-            f"{suggest(device, known)}"
-        )
-
     def lowest(self, models: Iterable["LoggedModel"]) -> RegisteredSubnet | None:
         """Return the lowest version among complete LoggedModels whose version and files exist."""
         whole = [
             subnet
             for model in models
-            if self._version_exists(subnet := read_model(model)) and self._has_files(model)
+            if self.version_exists(subnet := read_model(model)) and self.has_files(model.model_id)
         ]
         return min(whole, key=lambda subnet: subnet.version, default=None)
 
@@ -124,7 +78,8 @@ class Holdings:
         )
         return [experiment.experiment_id for experiment in found]
 
-    def _versions(self, model_name: str) -> list[int]:
+    def versions(self, model_name: str) -> list[int]:
+        """Return the numbers of the versions of a registered model."""
         versions: list[int] = []
         token: str | None = None
         with self._mlflow.explained(f"list the versions of {model_name}"):
@@ -137,7 +92,7 @@ class Holdings:
                 if not token:
                     return versions
 
-    def _version_exists(self, subnet: RegisteredSubnet) -> bool:
+    def version_exists(self, subnet: RegisteredSubnet) -> bool:
         """Whether the version is still there; people delete versions in MLflow's UI."""
         from mlflow.exceptions import MlflowException
 
@@ -150,6 +105,7 @@ class Holdings:
                 raise
             return True
 
-    def _has_files(self, model: "LoggedModel") -> bool:
-        with self._mlflow.explained(f"look for the files of {model.model_id}"):
-            return bool(self._mlflow.client.list_logged_model_artifacts(model.model_id))
+    def has_files(self, model_id: str) -> bool:
+        """Tell whether a LoggedModel has files."""
+        with self._mlflow.explained(f"look for the files of {model_id}"):
+            return bool(self._mlflow.client.list_logged_model_artifacts(model_id))

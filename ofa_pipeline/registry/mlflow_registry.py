@@ -5,32 +5,30 @@ next; how many processes and machines register at once without harm is told in `
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
 from ofa_pipeline.artifacts import Layout
+from ofa_pipeline.documents import Quantile
 from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.registry.addresses import sqlite_path
-from ofa_pipeline.registry.choosing import (
-    HomeDataset,
-    alias_targets,
-    check_bounds,
-    comparable,
-    most_accurate,
-    unknown_dataset,
-)
+from ofa_pipeline.registry.aliases import alias_targets
+from ofa_pipeline.registry.catalog import Catalog
+from ofa_pipeline.registry.choosing import HomeDataset
+from ofa_pipeline.registry.comparison import Explanation
 from ofa_pipeline.registry.connection import Connection
 from ofa_pipeline.registry.database import make_in_background
 from ofa_pipeline.registry.fields import (
     OWNER,
     OWNER_TAG,
-    latency_metric,
-    of_bundle,
-    of_model,
+    SIGNATURE_TAG,
 )
 from ofa_pipeline.registry.holdings import Holdings
-from ofa_pipeline.registry.protocol import Entry, RunNotes, infeasible
+from ofa_pipeline.registry.lookups import Lookups, Snapshot
+from ofa_pipeline.registry.protocol import Entry, RunNotes
+from ofa_pipeline.registry.questions import Proof, Question
 from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord
 from ofa_pipeline.registry.registration import Shelf, end_abandoned_runs, open_run, register_one
 from ofa_pipeline.registry.server import (
@@ -66,9 +64,10 @@ class MlflowRegistry:
         self.tracking_uri = tracking_uri
         self._mlflow = Connection(tracking_uri)
         self._holdings = Holdings(self._mlflow)
+        self._catalog = Catalog(self._mlflow, self._holdings)
+        self._lookups = Lookups(self._catalog.snapshot, home=home, where=self._mlflow.where)
         self._experiment = experiment
         self._artifacts = artifacts
-        self._home = home
 
     # ---- look-ups ----------------------------------------------------------------------------
 
@@ -104,67 +103,98 @@ class MlflowRegistry:
             return lambda: None
         return make_in_background(sqlite_path(self.tracking_uri))
 
-    def choose(
+    def choose(  # noqa: PLR0913 - bounds of a question, by name
         self,
         *,
         device: str | None = None,
         max_latency_ms: float | None = None,
+        quantile: Quantile = "p50",
+        verdict: Proof | None = None,
         min_accuracy: float | None = None,
+        max_size_bytes: float | None = None,
         dataset: str | None = None,
     ) -> RegisteredSubnet:
-        """Return the most accurate subnet within the bounds; see `SubnetRegistry.choose`."""
-        check_bounds(max_latency_ms=max_latency_ms, min_accuracy=min_accuracy)
-        home = self._home() if dataset is None else None
-        seen = self._holdings.visible(device, dataset=dataset, home=home)
-        if not seen:
-            known = self._holdings.on_device(device)
-            if not known:
-                raise self._holdings.nothing_on(device)
-            raise unknown_dataset(
-                known, dataset=dataset, home=home, device=device, where=self._mlflow.where
+        """Return the best subnet within the bounds; see `SubnetRegistry.choose`."""
+        return self.answer(
+            Question(
+                device=device,
+                max_latency_ms=max_latency_ms,
+                quantile=quantile,
+                verdict=verdict,
+                min_accuracy=min_accuracy,
+                max_size_bytes=max_size_bytes,
+                dataset=dataset,
             )
-        answers = comparable(seen, dataset=dataset, home=home)
-        chosen = most_accurate(
-            answers, device=device, max_latency_ms=max_latency_ms, min_accuracy=min_accuracy
         )
-        if chosen is None:
-            raise infeasible(
-                answers, device=device, max_latency_ms=max_latency_ms, min_accuracy=min_accuracy
-            )
-        return chosen
 
-    def best(
+    def answer(self, question: Question) -> RegisteredSubnet:
+        """Return the best subnet within the bounds of a question; see `SubnetRegistry.choose`."""
+        found = self._lookups.choose(question)
+        # Of a server it is not told that a version was deleted.
+        return found if self._catalog.is_there(found) else self._lookups.choose(question)
+
+    def best(  # noqa: PLR0913 - bounds of a question, by name
         self,
         *,
         device: str,
         max_latency_ms: float,
+        quantile: Quantile = "p50",
+        verdict: Proof | None = None,
         min_accuracy: float | None = None,
+        max_size_bytes: float | None = None,
         dataset: str | None = None,
     ) -> RegisteredSubnet:
         """Return the most accurate subnet within a latency; see `SubnetRegistry.best`."""
-        latency_metric(device)  # refuses what is no name, an empty one too
-        return self.choose(
-            device=device,
-            max_latency_ms=max_latency_ms,
-            min_accuracy=min_accuracy,
-            dataset=dataset,
+        return self.answer(
+            Question(
+                device=device,
+                max_latency_ms=max_latency_ms,
+                quantile=quantile,
+                verdict=verdict,
+                min_accuracy=min_accuracy,
+                max_size_bytes=max_size_bytes,
+                dataset=dataset,
+            )
         )
+
+    def runner_up(self, question: Question) -> RegisteredSubnet | None:
+        """Return the second best subnet within the bounds; see `SubnetRegistry.runner_up`."""
+        return self._lookups.runner_up(question)
+
+    def explain(self, question: Question) -> Explanation:
+        """Return the best subnet and the price of the budget; see `SubnetRegistry.explain`."""
+        return self._lookups.explain(question)
+
+    def front(
+        self, *, device: str, quantile: Quantile = "p50", dataset: str | None = None
+    ) -> tuple[RegisteredSubnet, ...]:
+        """Return the Pareto front of a device; see `SubnetRegistry.front`."""
+        return self._lookups.front(device=device, quantile=quantile, dataset=dataset)
+
+    def compare(self, uris: Sequence[str]) -> tuple[RegisteredSubnet, ...]:
+        """Return versions to look at side by side; see `SubnetRegistry.compare`."""
+        return self._lookups.compare(uris)
+
+    def version(self, uri: str) -> RegisteredSubnet:
+        """Return a version of whatever dataset; see `SubnetRegistry.version`."""
+        return self._lookups.version(uri)
 
     def list_subnets(
         self, *, device: str | None = None, dataset: str | None = None
     ) -> tuple[RegisteredSubnet, ...]:
         """Return what is registered, ordered by device, then latency."""
-        home = self._home() if dataset is None else None
-        kept = self._holdings.visible(device, dataset=dataset, home=home)
-        return tuple(
-            sorted(
-                kept, key=lambda item: (item.record.device, item.record.latency_ms, item.version)
-            )
-        )
+        return self._lookups.list_subnets(device=device, dataset=dataset)
+
+    def snapshot(self) -> Snapshot:
+        """Return everything that is registered now."""
+        return self._catalog.snapshot()
 
     def find(self, *, model_name: str, bundle_digest: str) -> RegisteredSubnet | None:
         """Return the subnet with this content, or None; its files must be there, too."""
-        return self._holdings.lowest(self._holdings.models(of_bundle(model_name, bundle_digest)))
+        for model_id, subnet in self._catalog.copies(model_name, bundle_digest):
+            if self._catalog.is_there(subnet) and self._holdings.has_files(model_id):
+                return subnet
+        return None
 
     def download(self, subnet: RegisteredSubnet, folder: Path) -> Path:
         """Bring the bundle of a registered subnet into a folder and return where it lies.
@@ -190,6 +220,14 @@ class MlflowRegistry:
         check_files(bundles[0], subnet, where=self._mlflow.where)
         return bundles[0]
 
+    def registered_at(self, subnet: RegisteredSubnet) -> datetime:
+        """Return when a version was registered; see `SubnetRegistry.registered_at`."""
+        with self._mlflow.explained(f"look up {subnet.model_uri}"):
+            version = self._mlflow.client.get_model_version(
+                subnet.record.model_name, str(subnet.version)
+            )
+        return datetime.fromtimestamp((version.creation_timestamp or 0) / 1000, UTC)
+
     # ---- registration ------------------------------------------------------------------------
 
     def register(self, record: SubnetRecord, bundle_folder: Path) -> RegisteredSubnet:
@@ -213,9 +251,12 @@ class MlflowRegistry:
             names = sorted({entry.record.model_name for entry in entries})
             registered = tuple(subnet for subnet in found if subnet is not None)
             if len(registered) < len(entries):
+                used = {item.record.model_name for item in self.snapshot().subnets}
                 for name in names:
-                    self._ensure_model(name)
+                    if name not in used:  # MLflow would read every version of it
+                        self._ensure_model(name)
                 registered = self._register_missing(entries, found, notes)
+                self._catalog.expire()
             for name in names:
                 self.move_aliases(name)
             return registered
@@ -241,7 +282,7 @@ class MlflowRegistry:
             )
 
     def move_aliases(self, model_name: str) -> None:
-        """Let the alias of every budget name what `best` answers for that budget.
+        """Let the alias of every budget name what `alias_targets` says.
 
         Called after each registration: what came may be better than what was picked for a budget
         before, and what was picked may be gone. Versions are written whole before, so what a kill
@@ -254,15 +295,41 @@ class MlflowRegistry:
             RegistryError: If the registry refuses.
         """
         with self._mlflow.explained(f"move the aliases of {model_name}"):
-            versions = self._holdings.alive([of_model(model_name)])
+            versions = [
+                item for item in self.snapshot().subnets if item.record.model_name == model_name
+            ]
             client = self._mlflow.client
-            aliases: dict[str, str] = dict(client.get_registered_model(model_name).aliases)
-            for alias, target in alias_targets(versions).items():
+            aliases = self.aliases(model_name)
+            for alias, target in alias_targets(versions, aliases).items():
                 if target is None:
                     if alias in aliases:
                         client.delete_registered_model_alias(model_name, alias)
-                elif str(aliases.get(alias)) != str(target.version):
-                    client.set_registered_model_alias(model_name, alias, str(target.version))
+                elif aliases.get(alias) != target.version:
+                    self.set_alias(target, alias)
+
+    def aliases(self, model_name: str) -> dict[str, int]:
+        """Return the aliases of a registered model; see `SubnetRegistry.aliases`."""
+        return self._catalog.aliases(model_name)
+
+    def set_alias(self, subnet: RegisteredSubnet, alias: str) -> None:
+        """Let an alias name a version; see `SubnetRegistry.set_alias`."""
+        with self._mlflow.explained(f"set the alias {alias} of {subnet.record.model_name}"):
+            self._mlflow.client.set_registered_model_alias(
+                subnet.record.model_name, alias, str(subnet.version)
+            )
+
+    def signature(self, subnet: RegisteredSubnet) -> str:
+        """Return the text of a version's signature; see `SubnetRegistry.signature`."""
+        with self._mlflow.explained(f"read the signature of {subnet.model_uri}"):
+            model = self._mlflow.client.get_logged_model(self._catalog.model_id(subnet))
+        return str(model.tags.get(SIGNATURE_TAG, ""))
+
+    def set_signature(self, subnet: RegisteredSubnet, text: str) -> None:
+        """Write the text of a version's signature; see `SubnetRegistry.set_signature`."""
+        with self._mlflow.explained(f"sign {subnet.model_uri}"):
+            self._mlflow.client.set_logged_model_tags(
+                self._catalog.model_id(subnet), {SIGNATURE_TAG: text}
+            )
 
     # ---- experiment and models ---------------------------------------------------------------
 

@@ -1,8 +1,10 @@
 """The folder that MLflow keeps for a subnet: models-from-code around the bundle."""
 
+import base64
 import json
 import warnings
 from importlib import metadata
+from io import BytesIO
 from pathlib import Path
 
 from ofa_pipeline.artifacts import Layout
@@ -13,6 +15,12 @@ REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow")
 """What every model needs where it runs; pinned to what it was made with.
 
 And what the runtime of its device needs."""
+INPUTS = (
+    "image files, each as bytes or base64, in a list, an array or a table with the column image; "
+    "or pixels from 0 to 255, uint8, of shape (N, H, W, C), (H, W, C) or (H, W), C one of 1, 3, 4"
+)
+"""What a model takes, for people: MLflow has no type for it."""
+_EXAMPLE_PX = 8
 
 
 def requirements_of(bundle_folder: Path) -> list[str]:
@@ -46,6 +54,15 @@ def _pinned(name: str) -> str:
     return name
 
 
+def _example() -> str:
+    """Return a small gray image file in base64."""
+    from PIL import Image
+
+    file = BytesIO()
+    Image.new("L", (_EXAMPLE_PX, _EXAMPLE_PX), "gray").save(file, format="PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
 def write_model_folder(bundle_folder: Path, folder: Path) -> None:
     """Write an MLflow model that classifies images with a bundle.
 
@@ -53,18 +70,17 @@ def write_model_folder(bundle_folder: Path, folder: Path) -> None:
         bundle_folder: Copied whole into the model.
         folder: Must not exist.
     """
-    import numpy as np
-
     with warnings.catch_warnings():
         # MLflow's own classes warn about their type hints when they are first imported.
         warnings.filterwarnings("ignore", message=".*type hint is inferred as AnyType")
         import mlflow.pyfunc
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+    from mlflow.types import ColSpec, DataType, Schema
     from mlflow.types.schema import Array
 
+    # No type of MLflow is files, base64 and arrays of any shape at once, and one that is declared
+    # refuses the others before the model can say what is wrong (ADR 0125).
     signature = ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))]),
         outputs=Schema(
             [
                 ColSpec(DataType.long, "label"),
@@ -79,6 +95,7 @@ def write_model_folder(bundle_folder: Path, folder: Path) -> None:
         python_model=str(PYFUNC_CODE),
         artifacts={"bundle": str(bundle_folder)},
         signature=signature,
-        input_example=np.zeros((1, 8, 8, 3), dtype=np.uint8),
+        metadata={"inputs": INPUTS},
+        input_example=[_example()],
         pip_requirements=requirements_of(bundle_folder),
     )

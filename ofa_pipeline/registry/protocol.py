@@ -1,13 +1,15 @@
 """What the rest of the package asks of a registry."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from ofa_pipeline.errors import InfeasibleConstraintError
-from ofa_pipeline.registry.choosing import latency_on
+from ofa_pipeline.documents import Quantile
+from ofa_pipeline.registry.comparison import Explanation
+from ofa_pipeline.registry.lookups import Snapshot
+from ofa_pipeline.registry.questions import Proof, Question
 from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord
 
 
@@ -60,29 +62,23 @@ class SubnetRegistry(Protocol):
         """
         ...
 
-    def choose(
+    def choose(  # noqa: PLR0913 - bounds of a question, by name
         self,
         *,
         device: str | None = None,
         max_latency_ms: float | None = None,
+        quantile: Quantile = "p50",
+        verdict: Proof | None = None,
         min_accuracy: float | None = None,
+        max_size_bytes: float | None = None,
         dataset: str | None = None,
     ) -> RegisteredSubnet:
         """Return the most accurate subnet within the bounds that are given.
 
         Of equally accurate ones the faster. Every question for one subnet is this one: `best`,
-        ``ofa-pipeline predict``, the aliases of budgets.
-
-        Args:
-            device: Name of a device card that it was measured on. None: every subnet on the
-                device that it was picked for.
-            max_latency_ms: Upper bound of the measured median.
-            min_accuracy: Lower bound of top-1 on test, fraction.
-            dataset: Name of a dataset, the beginning of its digest, or `ANY_DATASET`: the only
-                one that is registered for the device. None: the dataset of the workspace that
-                the registry was opened for; without a workspace, as `ANY_DATASET`. Accuracies on
-                different datasets do not compare: where the images behind a name have changed, a
-                workspace sees those that it holds, others the newest.
+        ``ofa-pipeline predict``, the aliases of budgets. Accuracies on different datasets do not
+        compare: where the images behind a name have changed, a workspace sees those that it holds,
+        others the newest. What each bound means is told by `Question`.
 
         Raises:
             InfeasibleConstraintError: If no subnet meets the bounds; names the nearest.
@@ -91,15 +87,76 @@ class SubnetRegistry(Protocol):
         """
         ...
 
-    def best(
+    def best(  # noqa: PLR0913 - bounds of a question, by name
         self,
         *,
         device: str,
         max_latency_ms: float,
+        quantile: Quantile = "p50",
+        verdict: Proof | None = None,
         min_accuracy: float | None = None,
+        max_size_bytes: float | None = None,
         dataset: str | None = None,
     ) -> RegisteredSubnet:
         """Return the most accurate subnet within a latency on a device; see `choose`."""
+        ...
+
+    def answer(self, question: Question) -> RegisteredSubnet:
+        """Return what `choose` returns for the bounds of a question."""
+        ...
+
+    def runner_up(self, question: Question) -> RegisteredSubnet | None:
+        """Return the second best subnet within the bounds; None where there is only one.
+
+        Raises:
+            RegistryError: As `choose`.
+        """
+        ...
+
+    def explain(self, question: Question) -> Explanation:
+        """Return the best subnet, its runner-up, and what the next better one would cost.
+
+        Raises:
+            InfeasibleConstraintError: As `choose`.
+            RegistryError: As `choose`.
+        """
+        ...
+
+    def front(
+        self, *, device: str, quantile: Quantile = "p50", dataset: str | None = None
+    ) -> tuple[RegisteredSubnet, ...]:
+        """Return the Pareto front of a device, the fastest first.
+
+        Raises:
+            RegistryError: As `choose`.
+        """
+        ...
+
+    def compare(self, uris: Sequence[str]) -> tuple[RegisteredSubnet, ...]:
+        """Return versions to look at side by side, in the order in which they are named.
+
+        Args:
+            uris: Two or more ``models:/NAME/VERSION`` of one dataset.
+
+        Raises:
+            RegistryError: If one is not there, or their accuracies do not compare.
+        """
+        ...
+
+    def version(self, uri: str) -> RegisteredSubnet:
+        """Return the version ``models:/NAME/VERSION``, of whatever dataset.
+
+        Raises:
+            RegistryError: If it is not there; suggests the nearest.
+        """
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """Return everything that is registered now.
+
+        Raises:
+            RegistryError: If the registry cannot be read.
+        """
         ...
 
     def list_subnets(
@@ -125,42 +182,42 @@ class SubnetRegistry(Protocol):
         """
         ...
 
+    def registered_at(self, subnet: RegisteredSubnet) -> datetime:
+        """Return when a version was registered, by the clock of the registry.
 
-def infeasible(
-    subnets: Sequence[RegisteredSubnet],
-    *,
-    device: str | None,
-    max_latency_ms: float | None,
-    min_accuracy: float | None,
-) -> InfeasibleConstraintError:
-    """Return the error of `SubnetRegistry.choose` when no subnet meets the bounds.
+        Raises:
+            RegistryError: If the version is gone.
+        """
+        ...
 
-    Args:
-        subnets: What is registered for the device; at least one.
-        device: As asked.
-        max_latency_ms: As asked.
-        min_accuracy: As asked.
-    """
-    limit_ms = math.inf if max_latency_ms is None else max_latency_ms
-    fastest = min(subnets, key=lambda subnet: latency_on(subnet, device))
-    fastest_ms = latency_on(fastest, device)
-    bounds = []
-    if max_latency_ms is not None:
-        bounds.append(f"latency_ms <= {max_latency_ms:g}" + (f" on {device}" if device else ""))
-    if min_accuracy is not None:
-        bounds.append(f"accuracy_top1 >= {min_accuracy:g}")
-    wanted = " and ".join(bounds)
-    if fastest_ms > limit_ms:
-        return InfeasibleConstraintError(
-            f"no registered subnet has {wanted}: the fastest of {len(subnets)} takes "
-            f"{fastest_ms:.4g} ms (arch {fastest.record.arch.arch_id}). Raise the limit, or add "
-            f"a smaller budget to devices.{device or fastest.record.device} in params.yaml and run "
-            "the pipeline."
-        )
-    within = [subnet for subnet in subnets if latency_on(subnet, device) <= limit_ms]
-    nearest = max(within, key=lambda subnet: subnet.record.accuracy_top1)
-    return InfeasibleConstraintError(
-        f"no registered subnet has {wanted}: the most accurate one within the latency reaches "
-        f"{nearest.record.accuracy_top1:.4f} (arch {nearest.record.arch.arch_id}). Allow more "
-        "latency or less accuracy."
-    )
+    def aliases(self, model_name: str) -> dict[str, int]:
+        """Return the versions that the aliases of a registered model name.
+
+        Raises:
+            RegistryError: If the registry cannot be read.
+        """
+        ...
+
+    def set_alias(self, subnet: RegisteredSubnet, alias: str) -> None:
+        """Let an alias of a registered model name a version.
+
+        Raises:
+            RegistryError: If the registry refuses.
+        """
+        ...
+
+    def signature(self, subnet: RegisteredSubnet) -> str:
+        """Return the text of a version's signature; empty where it has none.
+
+        Raises:
+            RegistryError: If the registry cannot be read.
+        """
+        ...
+
+    def set_signature(self, subnet: RegisteredSubnet, text: str) -> None:
+        """Write the text of a version's signature; one that was there is replaced.
+
+        Raises:
+            RegistryError: If the registry refuses.
+        """
+        ...

@@ -51,6 +51,8 @@ class SubnetRecord:
     """Digests of everything that it was made from, by path relative to the workspace."""
     dataset: str = ""
     """Name of the dataset; empty where it was registered before datasets had names."""
+    num_bytes: int | None = None
+    """Size of the file that runs; None where it was registered before sizes were."""
 
     def __post_init__(self) -> None:
         """Refuse what may not be registered.
@@ -80,6 +82,11 @@ class SubnetRecord:
     def latency_ms(self) -> float:
         """Median on its own device."""
         return self.latency[self.device].p50_ms
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the file that runs; where it is not known, four bytes a parameter."""
+        return 4 * self.num_params if self.num_bytes is None else self.num_bytes
 
     @property
     def dataset_digest(self) -> str:

@@ -13,11 +13,12 @@ from ofa_pipeline.report.charts import (
     Rule,
     draw_chart,
     linear_axis,
-    standalone_chart,
+    style_sheet,
 )
 from ofa_pipeline.report.contents import ReportContents
 from ofa_pipeline.report.cost import CostFacts, break_even
-from ofa_pipeline.report.exports import metrics
+from ofa_pipeline.report.exports import details, metrics
+from ofa_pipeline.report.standalone import standalone_chart
 from ofa_pipeline.report.write import write_report
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "ReportFolders",
     "Rule",
     "break_even",
+    "details",
     "draw_chart",
     "linear_axis",
     "load_contents",
@@ -36,5 +38,6 @@ __all__ = [
     "metrics",
     "report_folders",
     "standalone_chart",
+    "style_sheet",
     "write_report",
 ]

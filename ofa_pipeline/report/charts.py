@@ -22,6 +22,8 @@ LEFT, RIGHT, TOP, BOTTOM = 60.0, 14.0, 12.0, 44.0
 HEADER = 64.0
 """Space above the plot area instead of `TOP` where `Rule` and `Span` write their labels."""
 POINT_RADIUS = 3.2
+LABEL_HEIGHT = 12.0
+"""Of a label that reads upwards: the next one stands at least as far to the right."""
 LABEL_WIDTH = 6.6
 """Of a letter of a point's label, at most."""
 
@@ -174,6 +176,7 @@ def draw_chart(
                 SubElement(group, "polygon", {"points": outline})
             case Rule():
                 plot.draw_rule(SubElement(svg, "g", {"class": mark.style}), mark)
+    plot.label_rules(svg, [mark for mark in drawn if isinstance(mark, Rule)])
     return tostring(svg, encoding="unicode")
 
 
@@ -273,10 +276,20 @@ class _Plot:
                     break
 
     def draw_rule(self, group: Element, rule: Rule) -> None:
-        """Draw a vertical line, and its label above it."""
+        """Draw a vertical line; its label shows on hover, too."""
         left = self._left_to(rule.x)
         line(group, left, self.top - 4, left, self.bottom)
-        self._label_above(group, left + 4, rule.label)
+        SubElement(group, "title").text = rule.label
+
+    def label_rules(self, svg: Element, rules: Sequence[Rule]) -> None:
+        """Write the labels of vertical lines above them, but for those that would overlap."""
+        free = -math.inf
+        for rule in sorted(rules, key=lambda rule: rule.x):
+            left = self._left_to(rule.x)
+            if left >= free:
+                free = left + LABEL_HEIGHT
+                group = SubElement(svg, "g", {"class": rule.style})
+                self._label_above(group, left + 4, rule.label)
 
     def draw_span(self, group: Element, span: Span) -> None:
         """Draw a strip, and its label at the upper end."""
@@ -295,16 +308,6 @@ def spans(starts: Sequence[float], *, end: float, labels: Sequence[str]) -> list
     return [
         Span(start=a, end=b, label=label) for a, b, label in zip(starts, ends, labels, strict=True)
     ]
-
-
-def standalone_chart(chart: str) -> str:
-    """Return a chart as an SVG file of its own, for slides and other pages."""
-    start, rest = chart.split(">", 1)
-    style = style_sheet("chart.css")
-    return (
-        f'{start} xmlns="http://www.w3.org/2000/svg"><style>{style}</style>'
-        f'<rect width="100%" height="100%" fill="var(--panel)"/>{rest}\n'
-    )
 
 
 def style_sheet(name: str) -> str:

@@ -230,8 +230,12 @@ class SubnetFacts:
     """By budget; empty where only the worst is known."""
 
     def verdict_of(self, budget_ms: float) -> str:
-        """Return the verdict against one of the budgets."""
-        return self.verdicts.get(budget_ms, self.verdict)
+        """Return the verdict against one of the budgets, or what another one would have."""
+        if budget_ms in self.budgets_ms:
+            return self.verdicts.get(budget_ms, self.verdict)
+        if self.p50_interval.high <= budget_ms:
+            return "within"
+        return "within_noise" if self.p50_ms <= budget_ms else "over"
 
     @property
     def p95_within_budget(self) -> bool:

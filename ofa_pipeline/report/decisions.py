@@ -11,7 +11,14 @@ from ofa_pipeline.report.contents import (
     SubnetFacts,
 )
 from ofa_pipeline.report.text import show_counted, show_number, show_percent
-from ofa_pipeline.report.trust import Finding, Level, judge_pick, judge_run, worst
+from ofa_pipeline.report.trust import (
+    AGAINST_ALONE,
+    Finding,
+    Level,
+    judge_pick,
+    judge_run,
+    worst,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +32,21 @@ class Decision:
     findings: tuple[Finding, ...]
     needless: NeedlessBudget | None
     """Set where a cheaper budget is as good."""
+    instead: SubnetFacts | None
+    """Another subnet of the device that is within the budget and more accurate on test, or as
+    accurate and faster: what the alias names then."""
+    advised_findings: tuple[Finding, ...]
+    """About what to deploy: that other subnet, where there is one."""
+
+    @property
+    def advised(self) -> SubnetFacts:
+        """What to deploy."""
+        return self.instead or self.subnet
+
+    @property
+    def advised_level(self) -> Level:
+        """The worst of the findings about it."""
+        return worst(self.advised_findings)
 
     @property
     def level(self) -> Level:
@@ -33,22 +55,13 @@ class Decision:
 
     @property
     def doubts(self) -> tuple[Finding, ...]:
-        """Findings that are not good, the worst first."""
-        poor = [finding for finding in self.findings if finding.level == "poor"]
-        return (*poor, *(finding for finding in self.findings if finding.level == "care"))
-
-    @property
-    def instead(self) -> SubnetFacts | None:
-        """The faster subnet to take where this one is not measurably better."""
-        if self.needless is None:
-            return None
-        served = dict(self.device.served)
-        return served[self.needless.cheaper_ms]
+        """What speaks against deploying it."""
+        return tuple(found for found in self.advised_findings if found.level in ("care", "poor"))
 
     @property
     def anchor(self) -> str:
         """Name of its place on the page."""
-        return f"pick-{self.device.name}-{self.alias}"
+        return f"pick-{self.device.name}-{show_number(self.budget_ms)}"
 
     @property
     def alias(self) -> str:
@@ -71,9 +84,9 @@ class Decision:
         """The bundle, relative to the workspace."""
         return self.subnet.file.rpartition("/")[0]
 
-    def finding(self, about: str) -> Finding:
-        """Return the finding about something."""
-        return next(finding for finding in self.findings if finding.about == about)
+    def advised_finding(self, about: str) -> Finding:
+        """Return the finding about something of what to deploy."""
+        return next(finding for finding in self.advised_findings if finding.about == about)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,13 +103,18 @@ class Answer:
         """The worst of everything."""
         levels: list[Finding] = [*self.findings]
         for decision in self.decisions:
-            levels += decision.findings
+            levels += decision.advised_findings
         return worst(levels)
+
+    @property
+    def against_alone(self) -> Finding:
+        """How what ships compares with the same architectures trained alone."""
+        return next(finding for finding in self.findings if finding.about == AGAINST_ALONE)
 
     @property
     def num_poor(self) -> int:
         """Decisions that are not to be relied on."""
-        return sum(decision.level == "poor" for decision in self.decisions)
+        return sum(decision.advised_level == "poor" for decision in self.decisions)
 
     @property
     def headline(self) -> str:
@@ -138,14 +156,28 @@ def _decide(
     contents: ReportContents, device: DeviceFacts, subnet: SubnetFacts, budget_ms: float
 ) -> Decision:
     needless = [item for item in device.needless_budgets if item.budget_ms == budget_ms]
+    instead = _better(device, subnet, budget_ms)
+    findings, advised = (
+        judge_pick(item, device, budget_ms=budget_ms, chance=contents.chance)
+        for item in (subnet, instead or subnet)
+    )
     return Decision(
         device=device,
         budget_ms=budget_ms,
         subnet=subnet,
         why=_why(device, subnet, budget_ms),
-        findings=judge_pick(subnet, device, budget_ms=budget_ms, chance=contents.chance),
+        findings=findings,
         needless=needless[0] if needless else None,
+        instead=instead,
+        advised_findings=advised,
     )
+
+
+def _better(device: DeviceFacts, subnet: SubnetFacts, budget_ms: float) -> SubnetFacts | None:
+    """Return what `ofa-pipeline best` answers for the budget, if that is another subnet."""
+    within = [item for item in device.subnets if item.p50_ms <= budget_ms]
+    best = min(within, key=lambda item: (-item.accuracy_top1, item.p50_ms), default=subnet)
+    return None if best.arch == subnet.arch else best
 
 
 def _why(device: DeviceFacts, subnet: SubnetFacts, budget_ms: float) -> str:
@@ -158,9 +190,9 @@ def _why(device: DeviceFacts, subnet: SubnetFacts, budget_ms: float) -> str:
             f"The first choice of the search, {first.arch_id}, did not keep the budget as a file; "
             "this is the next best that does."
         )
+    if first is None or not within:
+        return "The search picked it."
     text = f"The most accurate of {show_counted(len(within), 'measured candidate')} within it"
-    if first is None:
-        return f"{text}."
     return f"{text}, {show_percent(first.accuracy_top1)} % on selection images{_ties(first)}."
 
 
@@ -175,7 +207,8 @@ def _counted(found: list[Finding], *, of: int) -> Finding:
     first = found[0]
     if len(found) == 1 and of == 1:
         return first
-    text = f"{show_number(len(found))} of {show_counted(of, 'pick')}: {_HEADS[first.about]}."
+    head = f"{show_number(len(found))} of {show_counted(of, 'pick')}: {_HEADS[first.about]}."
+    text = f"{head} For example: {first.text[0].lower()}{first.text[1:]}"
     return Finding(about=first.about, level=first.level, text=text, rule=first.rule)
 
 

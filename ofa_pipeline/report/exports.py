@@ -1,4 +1,4 @@
-"""Key figures and tables for ``dvc metrics`` and ``dvc plots``.
+"""Key figures for ``dvc metrics`` and for programs, and tables for spreadsheets.
 
 The same contents give the same bytes. Accuracy is a fraction, latency milliseconds a call; a
 column's name says ``estimated`` where it is not measured.
@@ -11,13 +11,31 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ofa_pipeline.report.contents import DeviceFacts, PredictorFacts, ReportContents, SubnetFacts
+from ofa_pipeline.report.decisions import answer
 from ofa_pipeline.report.figures import TOLERANCE
 
 _DIGITS = 6
 """Significant digits of a figure; more is noise."""
 
 
-def metrics(contents: ReportContents) -> dict[str, Any]:
+def metrics(contents: ReportContents) -> dict[str, float]:
+    """Return the few figures that runs are compared by: a line of a terminal holds them.
+
+    ``accuracy_top1`` is of the best subnet, on test; ``tau`` is Kendall's of the predictor;
+    ``over_p50`` and ``over_p95`` count the budgets that the median call, and more than one call in
+    twenty, miss.
+    """
+    served = [pair for device in contents.devices for pair in device.served]
+    return {
+        "accuracy_top1": round(contents.best.accuracy_top1, 4),
+        "tau": round(contents.predictor.kendall_tau, 3),
+        "over_p50": sum(subnet.verdict_of(budget_ms) == "over" for budget_ms, subnet in served),
+        "over_p95": sum(subnet.p95_ms > budget_ms for budget_ms, subnet in served),
+        "num_warnings": len(contents.warnings),
+    }
+
+
+def details(contents: ReportContents) -> dict[str, Any]:
     """Return the key figures as nested plain values, ready for JSON."""
     last = contents.phases[-1].epochs[-1]
     best = contents.best
@@ -33,6 +51,7 @@ def metrics(contents: ReportContents) -> dict[str, Any]:
         },
         "predictor": _predictor_metrics(contents.predictor),
         "num_warnings": len(contents.warnings),
+        "verdict": answer(contents).headline,
         "best": {"device": best.device, **_subnet_metrics(best)},
         "devices": {device.name: _device_metrics(device) for device in contents.devices},
     }
@@ -71,7 +90,11 @@ def _device_metrics(device: DeviceFacts) -> dict[str, Any]:
         },
         "num_within_budget": sum(subnet.within_budget for subnet in device.subnets),
         "budgets": {
-            f"budget_{number + 1}": {"budget_ms": _rounded(budget_ms), **_subnet_metrics(subnet)}
+            f"budget_{number + 1}": {
+                "budget_ms": _rounded(budget_ms),
+                "verdict": subnet.verdict_of(budget_ms),
+                **_subnet_metrics(subnet),
+            }
             for number, (budget_ms, subnet) in enumerate(device.served)
         },
     }

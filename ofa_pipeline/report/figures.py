@@ -1,6 +1,6 @@
 """The charts of the report, each from the values that it shows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
 from ofa_pipeline.report.charts import (
@@ -25,6 +25,7 @@ from ofa_pipeline.report.contents import (
     ReportContents,
     SubnetFacts,
 )
+from ofa_pipeline.report.standalone import standalone_chart
 from ofa_pipeline.report.text import show_ms
 
 SQUARE = 400.0
@@ -33,8 +34,50 @@ TOLERANCE = 0.10
 """Relative error of a latency estimate that counts as good."""
 
 
+LEGENDS: dict[str, tuple[tuple[Style, str], ...]] = {
+    "training": (
+        ("measured", "largest subnet, measured"),
+        ("measured-2", "smallest subnet, measured"),
+    ),
+    "predictor": (
+        ("estimated", "subnet, with the standard deviation of the prediction"),
+        ("identity", "predicted = measured"),
+        ("band", "twice the label noise"),
+    ),
+    "pareto": (
+        ("pick", "what ships, measured on test, with 95 % intervals"),
+        ("measured-faint", "candidate of the search, measured on selection"),
+        ("estimated-faint", "Pareto front, estimated"),
+        ("budget", "latency budget"),
+    ),
+    "latency": (
+        ("estimated", "held-out subnet"),
+        ("measured-faint", "subnet that the model was fitted to"),
+        ("identity", "estimated = measured"),
+        ("band", "within 10 %"),
+    ),
+}
+"""What the marks of each kind of chart mean."""
+_TITLES = {
+    "training": "Accuracy against epochs",
+    "predictor": "Predicted and measured top-1",
+    "pareto": "Accuracy and latency",
+    "latency": "Latency model",
+}
+
+
+def standalone_charts(charts: Mapping[str, str]) -> dict[str, str]:
+    """Return every chart of `draw_all` as an SVG file with title and legend."""
+    files = {}
+    for name, chart in charts.items():
+        kind, _, device = name.partition("-")
+        title = f"{_TITLES[kind]}: {device}" if device else _TITLES[kind]
+        files[name] = standalone_chart(chart, title=title, legend=LEGENDS[kind])
+    return files
+
+
 def draw_all(contents: ReportContents) -> dict[str, str]:
-    """Return every chart by its name."""
+    """Return every chart by its kind, with the device where it is of one."""
     charts = {
         "training": training_chart(contents.phases),
         "predictor": predictor_chart(contents.predictor),

@@ -16,6 +16,7 @@ from ofa_pipeline.report.contents import (
 )
 from ofa_pipeline.report.cost import CostFacts
 from ofa_pipeline.report.decisions import answer
+from ofa_pipeline.report.figures import LEGENDS
 from ofa_pipeline.report.text import (
     FILTERS,
     show_counted,
@@ -94,6 +95,7 @@ def render_page(contents: ReportContents, charts: Mapping[str, str]) -> str:
         charts={name: _trusted(chart) for name, chart in charts.items()},
         confidence=CONFIDENCE,
         answer=answer(contents),
+        legends=LEGENDS,
         architectures=drawn_architectures(contents),
         made=contents.cost.finished,
         split_uses=SPLIT_USES,
@@ -151,15 +153,19 @@ def cost_text(cost: CostFacts) -> str:
         f"fine-tuned in {show_duration(finetuning_s)} on average, and training it alone takes "
         f"{show_duration(alone_s)}"
     )
+    count = len(cost.finetunings)
+    spent = (cost.once_s or 0) + count * finetuning_s
+    here = (
+        f"The {show_counted(count, 'subnet')} here took {at_least}{show_duration(spent)}; alone "
+        f"{'it takes' if count == 1 else 'they take'} {show_duration(count * alone_s)}."
+    )
     if cost.cheaper_from is None:
         return (
             f"{sums}. So once-for-all is not cheaper, for any number of subnets: fine-tuning costs "
-            "as much as training alone."
+            f"as much as training alone. {here}"
         )
-    return (
-        f"{sums}. So once-for-all is cheaper from {show_counted(cost.cheaper_from, 'subnet')} on; "
-        f"here {'is' if len(cost.finetunings) == 1 else 'are'} {len(cost.finetunings)}."
-    )
+    cheaper = show_counted(cost.cheaper_from, "subnet")
+    return f"{sums}. So once-for-all is cheaper from {cheaper} on. {here}"
 
 
 def dataset_entries(summary: DatasetSummary) -> list[tuple[str, list[str]]]:

@@ -16,6 +16,7 @@ Level = Literal["unknown", "good", "care", "poor"]
 LEVELS: tuple[Level, ...] = ("unknown", "good", "care", "poor")
 """From the one that decides nothing to the worst."""
 
+AGAINST_ALONE = "against training alone"
 SKILL_CARE, SKILL_POOR = 0.5, 0.25
 """Shares of the way from guessing to no error that a good, and that a usable subnet has gone."""
 INTERVAL_CARE, INTERVAL_POOR = 0.03, 0.10
@@ -115,8 +116,11 @@ def _ranking(contents: ReportContents) -> Finding:
     tau, count = facts.kendall_tau, len(facts.measured)
     probability = float(kendalltau(facts.measured, facts.predicted, alternative="greater").pvalue)
     scale = "1 is the right order, 0 is chance"
-    if not (math.isfinite(tau) and probability < CHANCE):
+    if not math.isfinite(tau):
         level: Level = "care"
+        text = f"The predictor finds no order in {show_counted(count, 'subnet')}."
+    elif not probability < CHANCE:
+        level = "care"
         text = (
             f"The predictor cannot be told from chance (Kendall tau {tau:.2f} on {count} subnets; "
             f"{scale}): what was not measured was chosen by lot."
@@ -139,7 +143,7 @@ def _alone(contents: ReportContents) -> Finding:
     rule = "No subnet may be less accurate than that by more than two standard errors."
     if not measured:
         text = "Nobody has measured what the same architectures reach when trained alone."
-        return Finding(about="against training alone", level="unknown", text=text, rule=rule)
+        return Finding(about=AGAINST_ALONE, level="unknown", text=text, rule=rule)
     lesser = sum(not item.is_within_two_standard_errors for item in measured)
     text = (
         f"{lesser} of {show_counted(len(measured), 'subnet')} "
@@ -150,7 +154,7 @@ def _alone(contents: ReportContents) -> Finding:
         "the same architecture trained alone."
     )
     level: Level = "care" if lesser else "good"
-    return Finding(about="against training alone", level=level, text=text, rule=rule)
+    return Finding(about=AGAINST_ALONE, level=level, text=text, rule=rule)
 
 
 def _accuracy(subnet: SubnetFacts, chance: float | None) -> Finding:

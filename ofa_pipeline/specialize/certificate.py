@@ -19,10 +19,8 @@ class Certificate:
     """Medians of all attempts, in order."""
 
     def verdict(self, budget_ms: float) -> Verdict:
-        """Compare with a budget."""
-        if self.measurement.ci_high_ms <= budget_ms:
-            return "within"
-        return "within_noise" if self.measurement.p50_ms <= budget_ms else "over"
+        """Compare the median with a budget."""
+        return self.measurement.verdict(budget_ms)
 
 
 class Certifier:

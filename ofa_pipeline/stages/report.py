@@ -1,6 +1,6 @@
 """Stage ``report``: one HTML page about everything, key figures and tables for plots."""
 
-from ofa_pipeline.report import load_contents, metrics, report_folders, write_report
+from ofa_pipeline.report import details, load_contents, report_folders, write_report
 from ofa_pipeline.stages.run import StageRun
 
 
@@ -11,7 +11,7 @@ def run(stage: StageRun) -> None:
     contents = load_contents(folders, title=params.report.title)
     with stage.writing() as writer:
         write_report(contents, writer.folder)
-        writer.summary |= metrics(contents)["best"]
+        writer.summary |= details(contents)["best"]
     best = contents.best
     stage.reporter.message(
         f"report: {len(contents.subnets)} subnets, the best with {best.accuracy_top1:.2%} top-1 on "

@@ -66,6 +66,8 @@ class StageRun:
     """The arguments of `write_artifact`: stage, item, params, inputs."""
     reporter: Reporter
     executor: Executor
+    context: StageContext
+    """What it was begun with, for whoever begins it in another process as well."""
     stopwatch: Stopwatch
     """Runs while the stage does; to be noted wherever the stage saves its work."""
     beside: Path = Path()
@@ -84,6 +86,7 @@ class StageRun:
             inputs=stage_inputs(stage, context),
             reporter=context.reporter,
             executor=context.executor,
+            context=context,
             stopwatch=stopwatch,
         )
 

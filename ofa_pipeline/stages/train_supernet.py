@@ -1,11 +1,15 @@
 """Stage ``train_supernet``: one phase of the supernet's training."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 from ofa_pipeline.arch import SearchSpace
 from ofa_pipeline.artifacts import Manifest
-from ofa_pipeline.compute import compute_device
+from ofa_pipeline.compute import ALONE, Ranks, compute_device
 from ofa_pipeline.data import Dataset, open_dataset
+from ofa_pipeline.errors import LaunchError
 from ofa_pipeline.evaluation import (
     CalibratedTeacher,
     SubnetEvaluator,
@@ -13,6 +17,8 @@ from ofa_pipeline.evaluation import (
     largest_after,
     watch_phase,
 )
+from ofa_pipeline.progress import Reporter
+from ofa_pipeline.stages.ranks import do_on_ranks, stage_of_rank
 from ofa_pipeline.stages.run import StageRun
 from ofa_pipeline.supernet import (
     Supernet,
@@ -27,6 +33,7 @@ from ofa_pipeline.supernet import (
 from ofa_pipeline.tables import HISTORY_SCHEMA, write_table
 from ofa_pipeline.training import (
     Checkpoints,
+    EpochRecord,
     Hooks,
     Phase,
     Sampled,
@@ -47,43 +54,78 @@ EVALUATION_BATCH_SIZE = 500
 
 def run(stage: StageRun) -> None:
     """Train one phase from what it starts from and write the result."""
+    launch_line = stage.context.params.compute.training.launch
+    if launch_line is not None:
+        _train_on_ranks(stage, launch_line)
     with deterministic(threads=stage.params.training.threads):
-        _train(stage)
+        _train(stage, Hooks() if launch_line else Hooks(stopwatch=stage.stopwatch))
 
 
-def _train(stage: StageRun) -> None:
-    layout, training = stage.layout, stage.params.training
-    settings, previous = stage.params.phases[stage.item], _previous(stage)
-    dataset, space = open_dataset(layout.dataset), stage.params.space.build()
+def _train_on_ranks(stage: StageRun, launch_line: str) -> None:
+    """Have ranks train the phase; what they leave is a checkpoint at its end.
+
+    Raises:
+        ParamsError: If the line cannot be run here.
+        LaunchError: If a rank failed or was killed, or the checkpoint is nowhere to be seen.
+    """
+    checkpoints = Checkpoints(stage.scratch)
+    if checkpoints.is_there:
+        stage.stopwatch.expect_earlier()
+    do_on_ranks(stage, launch_line, work=f"{__name__}:train_rank")
+    if not checkpoints.is_there:
+        raise LaunchError(
+            f"the ranks must leave a checkpoint in {stage.scratch}, there is none. Put the "
+            "workspace on a file system that all nodes share."
+        )
+
+
+def train_rank(arguments: Mapping[str, Any], ranks: Ranks, reporter: Reporter) -> None:
+    """Train a phase together with other ranks."""
+    stage = stage_of_rank(arguments, reporter)
+    with deterministic(threads=stage.params.training.threads):
+        start = _start(stage)
+        validation = _validation(stage, start, ranks)
+        _train_from(stage, start, validation, Hooks(ranks=ranks))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Start:
+    """What a phase starts from, and what it trains."""
+
+    dataset: Dataset
+    images: TrainingImages
+    phase: Phase
+    supernet: Supernet
+    previous: Manifest | None
+    """Of the phase before; None for the first."""
+
+
+def _start(stage: StageRun) -> _Start:
+    training, settings = stage.params.training, stage.params.phases[stage.item]
+    previous, space = _previous(stage), stage.params.space.build()
+    dataset = open_dataset(stage.layout.dataset)
     images = TrainingImages(split=dataset.split("train"), normalization=dataset.normalization)
     steps = images.split.num_images // training.batch_size
-    phase = phase_of(stage.item, settings, space, steps_per_epoch=steps)
-    supernet = _starting_supernet(stage, space, dataset).to(compute_device())
-    # Few images would hide what a phase does to the largest subnet: it is measured on all of them.
-    before = _evaluator(stage, supernet, dataset).evaluate(space.largest) if previous else None
-    validation = _evaluator(stage, supernet, dataset, num_images=training.validation_images)
-    teacher = _teacher(stage, supernet, dataset)
-    if previous is not None:
-        trained = previous.params[f"phases.{previous.item}"]  # not what params.yaml says now
-        sort_for_smaller(
-            supernet,
-            trained=(trained["expand_ratios"], trained.get("width_multipliers")),
-            wanted=(settings.expand_ratios, settings.width_multipliers),
-        )
-    history = train_phase(
-        supernet,
-        phase,
+    return _Start(
+        dataset=dataset,
         images=images,
-        recipe=recipe_of(training),
-        teacher=teacher,
-        hooks=Hooks(
-            validate=_validate(validation, phase),
-            checkpoints=Checkpoints(stage.scratch, interval_s=60 * training.checkpoint_minutes),
-            reporter=stage.reporter,
-            stopwatch=stage.stopwatch,
-        ),
+        phase=phase_of(stage.item, settings, space, steps_per_epoch=steps),
+        supernet=_starting_supernet(stage, space, dataset).to(compute_device()),
+        previous=previous,
     )
-    after = _evaluator(stage, supernet, dataset).evaluate(space.largest)
+
+
+def _train(stage: StageRun, hooks: Hooks) -> None:
+    layout, settings = stage.layout, stage.params.phases[stage.item]
+    start = _start(stage)
+    supernet, previous = start.supernet, start.previous
+    space = supernet.space
+    # Few images would hide what a phase does to the largest subnet: it is measured on all of them.
+    everything = partial(_evaluator, stage, supernet, start.dataset)
+    before = everything().evaluate(space.largest) if previous else None
+    validation = _validation(stage, start, ALONE)
+    history = _train_from(stage, start, validation, hooks)
+    after = everything().evaluate(space.largest)
     largest = largest_after(after, before, previous.summary if previous else None)
     warning = watch_phase(largest, phase=stage.item, is_sandwich=settings.sampling == "sandwich")
     # For whoever runs the supernet itself in evaluation mode; subnets are calibrated anyway.
@@ -94,9 +136,38 @@ def _train(stage: StageRun) -> None:
         table = writer.folder / layout.supernet_history(stage.item).name
         write_table(table, HISTORY_SCHEMA, columns)
         writer.summary |= {key: values[-1] for key, values in columns.items()}
-        writer.summary |= trained_so_far(phase, previous.summary if previous else None)
+        writer.summary |= trained_so_far(start.phase, previous.summary if previous else None)
         writer.summary |= largest.to_summary()
         stage.warn([warning], writer)
+
+
+def _train_from(
+    stage: StageRun, start: _Start, validation: SubnetEvaluator, hooks: Hooks
+) -> list[EpochRecord]:
+    """Train the supernet in place; hooks say by whom, and who takes the time."""
+    training, settings = stage.params.training, stage.params.phases[stage.item]
+    teacher = _teacher(stage, start.supernet, start.dataset)
+    if start.previous is not None:
+        # What it was trained on, not what params.yaml says now.
+        trained = start.previous.params[f"phases.{start.previous.item}"]
+        sort_for_smaller(
+            start.supernet,
+            trained=(trained["expand_ratios"], trained.get("width_multipliers")),
+            wanted=(settings.expand_ratios, settings.width_multipliers),
+        )
+    return train_phase(
+        start.supernet,
+        start.phase,
+        images=start.images,
+        recipe=recipe_of(training),
+        teacher=teacher,
+        hooks=replace(
+            hooks,
+            validate=_validate(validation, start.phase),
+            checkpoints=Checkpoints(stage.scratch, interval_s=60 * training.checkpoint_minutes),
+            reporter=stage.reporter,
+        ),
+    )
 
 
 def _previous(stage: StageRun) -> Manifest | None:
@@ -125,6 +196,13 @@ def _starting_supernet(stage: StageRun, space: SearchSpace, dataset: Dataset) ->
     check_supernet(supernet, space, num_classes=num_classes, path=path, remake=remake)
     supernet.dropout = training.dropout
     return supernet
+
+
+def _validation(stage: StageRun, start: _Start, ranks: Ranks) -> SubnetEvaluator:
+    """Return what validates after each epoch."""
+    num_images = stage.params.training.validation_images
+    evaluator = _evaluator(stage, start.supernet, start.dataset, num_images=num_images)
+    return replace(evaluator, ranks=ranks)
 
 
 def _evaluator(

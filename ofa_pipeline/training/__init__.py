@@ -6,10 +6,11 @@ from ofa_pipeline.training.finetune import finetune
 from ofa_pipeline.training.loop import Hooks, train_phase
 from ofa_pipeline.training.losses import soft_cross_entropy, training_loss
 from ofa_pipeline.training.phases import ArchSource, Fixed, Phase, Sampled, derive_seed
+from ofa_pipeline.training.recipe import Recipe
 from ofa_pipeline.training.recipes import build_teaching
 from ofa_pipeline.training.schedule import Schedule, epochs_for
 from ofa_pipeline.training.settings import phase_of, recipe_of, trained_so_far
-from ofa_pipeline.training.step import Recipe, Teacher, TrainingImages
+from ofa_pipeline.training.step import Teacher, TrainingImages
 from ofa_pipeline.training.teaching import Teaching
 
 __all__ = [

@@ -97,6 +97,13 @@ class Checkpoints:
         return Checkpoints(folder, interval_s=self._interval_s)
 
     @property
+    def is_there(self) -> bool:
+        """Whether something was saved."""
+        return self._folder is not None and any(
+            (self._folder / name).exists() for name in (FILE_NAME, PREVIOUS_NAME)
+        )
+
+    @property
     def is_due(self) -> bool:
         """Whether the last save is long enough ago."""
         return self._folder is not None and time.monotonic() - self._last_save >= self._interval_s

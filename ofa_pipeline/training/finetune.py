@@ -8,8 +8,9 @@ from ofa_pipeline.arch import Arch
 from ofa_pipeline.supernet import ElasticBatchNorm, Subnet
 from ofa_pipeline.training.loop import Hooks, train_phase
 from ofa_pipeline.training.phases import Fixed, Phase
+from ofa_pipeline.training.recipe import Recipe
 from ofa_pipeline.training.schedule import Schedule
-from ofa_pipeline.training.step import Recipe, Teacher, TrainingImages
+from ofa_pipeline.training.step import Teacher, TrainingImages
 
 
 class _OneArch(nn.Module):

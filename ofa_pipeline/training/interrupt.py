@@ -19,6 +19,16 @@ class StopRequest:
         """Whether to save and end."""
         return self._signal is not None
 
+    @property
+    def number(self) -> int | None:
+        """The signal that asked; None while nobody has."""
+        return self._signal
+
+    def make(self, number: int) -> None:
+        """Ask for what a signal that another process got asks for."""
+        if self._signal is None:
+            self._signal = number
+
     def note(self, number: int, _: FrameType | None) -> None:
         """Remember the signal; a second Ctrl-C ends at once, without a save."""
         if self._signal is not None and number == signal.SIGINT:

@@ -7,16 +7,19 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from ofa_pipeline.compute import ALONE, Ranks
 from ofa_pipeline.data import Batch, Split
 from ofa_pipeline.errors import NotEnoughBatchesError
 from ofa_pipeline.progress import SILENT, Reporter
 from ofa_pipeline.stopwatch import Stopwatch
 from ofa_pipeline.training.checkpoint import Checkpoints, EpochRecord, Position
 from ofa_pipeline.training.epoch_text import describe_epoch
-from ofa_pipeline.training.interrupt import StopRequest, deferred_stop
+from ofa_pipeline.training.interrupt import deferred_stop
 from ofa_pipeline.training.optimizer import build_optimizer, set_learning_rate
 from ofa_pipeline.training.phases import Phase, derive_seed
-from ofa_pipeline.training.step import Recipe, Teacher, TrainingImages, TrainingStep
+from ofa_pipeline.training.recipe import Recipe
+from ofa_pipeline.training.step import Teacher, TrainingImages, TrainingStep
+from ofa_pipeline.training.together import Together
 
 
 def _nothing() -> Mapping[str, float]:
@@ -33,6 +36,9 @@ class Hooks:
     reporter: Reporter = SILENT
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     """Notes the seconds beside each checkpoint; whoever makes it starts and stops it."""
+    ranks: Ranks = ALONE
+    """The processes that train together, each with hooks of its own; `validate` is called in all of
+    them at the same time, checkpoints are those of the first."""
 
 
 def train_phase(
@@ -67,23 +73,27 @@ def train_phase(
     steps = _steps_per_epoch(images.split, recipe.batch_size)
     network.to(memory_format=torch.channels_last)
     optimizer = build_optimizer(network, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
-    at = hooks.checkpoints.restore(network, optimizer, reporter=hooks.reporter)
-    if at.epoch or at.batch:
-        hooks.stopwatch.expect_earlier()
-    with (
-        deferred_stop() as stop,
-        TrainingStep(network, phase, images=images, recipe=recipe, teacher=teacher) as step,
-    ):
-        loop = _Loop(
-            network=network,
-            optimizer=optimizer,
-            step=step,
-            at=at,
-            steps_per_epoch=steps,
-            stop=stop,
-            hooks=hooks,
-        )
-        loop.run(phase, images.split, recipe)
+    checkpoints = hooks.checkpoints if hooks.ranks.is_first else Checkpoints(None)
+    with deferred_stop() as stop:
+        together = Together(network, recipe, ranks=hooks.ranks, checkpoints=checkpoints, stop=stop)
+        at = checkpoints.restore(network, optimizer, reporter=hooks.reporter)
+        at = together.begin(at, network, optimizer)
+        if at.epoch or at.batch:
+            hooks.stopwatch.expect_earlier()
+        with TrainingStep(
+            network, phase, images=images, recipe=recipe, teacher=teacher, together=together
+        ) as step:
+            loop = _Loop(
+                network=network,
+                optimizer=optimizer,
+                step=step,
+                at=at,
+                steps_per_epoch=steps,
+                together=together,
+                checkpoints=checkpoints,
+                hooks=hooks,
+            )
+            loop.run(phase, images.split, recipe)
     return at.history
 
 
@@ -96,7 +106,8 @@ class _Loop:
     step: TrainingStep
     at: Position
     steps_per_epoch: int
-    stop: StopRequest
+    together: Together
+    checkpoints: Checkpoints
     hooks: Hooks
 
     def run(self, phase: Phase, split: Split, recipe: Recipe) -> None:
@@ -113,11 +124,12 @@ class _Loop:
                 seed=derive_seed(recipe.seed, phase.name, "order"),
                 epoch=at.epoch,
                 start_batch=at.batch,
+                rows=self.together.rows,
             )
             for batch in batches:
                 loss = self._train_on(batch, phase)
                 progress.advance(recipe.batch_size, epoch=at.epoch + 1, loss=loss)
-                if self.hooks.checkpoints.is_due or self.stop.is_made:
+                if self.together.is_save_wanted:
                     self._save()
             images = (steps - first) * recipe.batch_size
             rate = images / max(time.perf_counter() - begin, 1e-9)  # before the validation
@@ -140,6 +152,7 @@ class _Loop:
         """Validate, note the epoch in the history, and save."""
         at, steps = self.at, self.steps_per_epoch
         last_step = (at.epoch + 1) * steps - 1
+        self.together.equal(self.network)
         at.finish_epoch(
             EpochRecord(
                 phase=phase.name,
@@ -153,9 +166,9 @@ class _Loop:
 
     def _save(self) -> None:
         """Save a checkpoint, then stop if that was asked for."""
-        self.hooks.checkpoints.save(self.network, self.optimizer, self.at)
+        self.checkpoints.save(self.network, self.optimizer, self.at)
         self.hooks.stopwatch.note()
-        self.stop.obey()
+        self.together.obey()
 
 
 def _steps_per_epoch(split: Split, batch_size: int) -> int:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 from ofa_pipeline.arch import SearchSpace
 from ofa_pipeline.errors import ParamsError
 from ofa_pipeline.training.phases import Phase, Sampled
+from ofa_pipeline.training.recipe import Recipe
 from ofa_pipeline.training.recipes import build_teaching
 from ofa_pipeline.training.schedule import Schedule, epochs_for
-from ofa_pipeline.training.step import Recipe
 
 if TYPE_CHECKING:
     from ofa_pipeline.params import PhaseParams, TrainingParams

@@ -18,10 +18,12 @@ from torch import Tensor, nn
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.compute import free_workers
 from ofa_pipeline.data import Batch, Normalization, Split
-from ofa_pipeline.data.transforms import Augmentation, augment
+from ofa_pipeline.data.transforms import augment
 from ofa_pipeline.errors import TrainingDivergedError
 from ofa_pipeline.supernet import ElasticBatchNorm, dropout_generator
 from ofa_pipeline.training.phases import Phase, derive_seed
+from ofa_pipeline.training.recipe import Recipe
+from ofa_pipeline.training.together import Together
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -44,27 +46,6 @@ class TrainingImages:
 
     split: Split
     normalization: Normalization
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """What all phases share."""
-
-    batch_size: int
-    momentum: float
-    weight_decay: float
-    label_smoothing: float
-    distillation_weight: float
-    augmentation: Augmentation
-    seed: int
-    batch_norm_images: int | None = None
-    """Images of a batch that share batch-norm statistics; None: all of the batch. Smaller groups
-    ("ghost batch norm") can be computed at the same time: Hoffer et al. 2017 (arXiv:1705.08741),
-    section 4."""
-    workers: int | None = None
-    """CPU threads that compute gradients at the same time, each of another subnet or group of
-    images; None: as many as the CPUs allow, with torch's threads in each. The weights do not
-    depend on it. On CUDA the device itself works in parallel."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,14 +82,25 @@ class TrainingStep:
         images: TrainingImages,
         recipe: Recipe,
         teacher: Teacher | None,
+        together: Together | None = None,
     ) -> None:
-        """Hold what does not change from step to step."""
+        """Hold what does not change from step to step.
+
+        Args:
+            network: What is trained.
+            phase: What is drawn in each step.
+            images: How the pixels are normalized.
+            recipe: What all phases share.
+            teacher: Soft labels; None trains on the labels alone.
+            together: The processes that share each batch; None: this one alone.
+        """
         self._phase = phase
         self._images = images
         self._recipe = recipe
         self._teacher = teacher
         self._parameters = list(network.parameters())
-        self._device = self._parameters[0].device
+        self._device, self._dtype = self._parameters[0].device, self._parameters[0].dtype
+        self._together = together or Together(network, recipe)
         self._norms = [norm for norm in network.modules() if isinstance(norm, ElasticBatchNorm)]
         # On an accelerator all groups are one pass; CPU threads take a group each.
         self._is_joined = joins_groups(self._device)
@@ -138,11 +130,11 @@ class TrainingStep:
         """Add the mean gradient of the step's subnets to ``parameter.grad``.
 
         Args:
-            batch: Images and labels.
+            batch: Images and labels; of several processes, those that are this one's.
             number: Number of the step, counted from the start of the phase.
 
         Returns:
-            The loss, averaged over the subnets.
+            The loss, averaged over the subnets and all images of the batch.
 
         Raises:
             TrainingDivergedError: If it is not finite.
@@ -156,24 +148,25 @@ class TrainingStep:
         num_groups = len(views[archs[0].resolution_px])
         shares = self._phase.shares(len(archs))
 
-        def part(task: tuple[int, tuple[int, int]]) -> _Part:
-            index, (subnet, place) = task
+        def part(task: tuple[int, int]) -> _Part:
+            subnet, place = task
             size = archs[subnet].resolution_px
             group = views[size][place]
             if lessons:
                 group = replace(group, teacher_logits=lessons[size][place])
-            seed = derive_seed(self._seed(number, "dropout"), index)
+            seed = derive_seed(self._seed(number, "dropout"), self._index(subnet, place))
             return self._part(archs[subnet], group, weight=group.share * shares[subnet], seed=seed)
 
-        tasks = list(enumerate(product(range(len(archs)), range(num_groups))))
+        tasks = list(product(range(len(archs)), range(num_groups)))
         ahead: list[_Part] = []
         if self._phase.teaching.is_in_place:  # the first subnet goes ahead and teaches the others
             ahead = list(self._map(part, tasks[:num_groups]))
             lessons = {size: [done.logits for done in ahead] for size in views}
-        loss = torch.zeros((), device=self._device)
+        loss = torch.zeros((), dtype=self._dtype, device=self._device)
         for done in chain(ahead, self._map(part, tasks[len(ahead) :])):  # in order: equal bits
             loss += done.loss
             _add_gradients(self._parameters, done.gradients)
+        self._together.add_up(loss)
         if not torch.isfinite(loss):
             raise TrainingDivergedError(
                 f"the loss must be finite, got {float(loss)} in step {number} of phase "
@@ -188,13 +181,18 @@ class TrainingStep:
 
     def _group_size(self) -> int:
         """Return the images of a batch that are computed in one pass."""
-        group = None if self._is_joined else self._recipe.batch_norm_images
-        return group or self._recipe.batch_size
+        return self._recipe.batch_size if self._is_joined else self._recipe.group_size
 
     def _num_parts(self) -> int:
-        """Return how many gradients a step adds up."""
-        batch, group = self._recipe.batch_size, self._group_size()
-        return self._phase.archs.per_step * -(-batch // group)
+        """Return how many gradients this process adds up in a step."""
+        groups = 1 if self._is_joined else len(self._together.groups)
+        return self._phase.archs.per_step * groups
+
+    def _index(self, subnet: int, place: int) -> int:
+        """Return the number of a part among all of the step, whoever computes it."""
+        if self._is_joined:
+            return subnet
+        return subnet * self._recipe.num_groups + self._together.groups[place]
 
     def _seed(self, number: int, purpose: str) -> int:
         return derive_seed(self._recipe.seed, self._phase.name, number, purpose)
@@ -214,7 +212,8 @@ class TrainingStep:
             resolution_px=resolution_px,
             normalization=self._images.normalization,
             generator=generator,
-        ).contiguous(memory_format=torch.channels_last)
+            part=self._together.part,
+        ).to(self._dtype, memory_format=torch.channels_last)
         labels = batch.labels.to(self._device)
         size = self._group_size()
         return [
@@ -240,15 +239,16 @@ class TrainingStep:
     def _opinion(self, group: _Group) -> Tensor:
         assert self._teacher is not None
         with torch.no_grad(), autocast(self._device):
-            return self._teacher.logits(group.images).float()
+            return self._teacher.logits(group.images).to(self._dtype)
 
     def _part(self, arch: Arch, group: _Group, *, weight: float, seed: int) -> _Part:
         """Return the weighted loss of one subnet on one group, and its gradient."""
         generator = torch.Generator(self._device).manual_seed(seed)
         network = self._replicas.get()
         try:
-            with autocast(self._device), dropout_generator(generator):
-                logits = network.train()(group.images, arch).float()
+            part = self._together.part if self._is_joined else None
+            with autocast(self._device), dropout_generator(generator, part=part):
+                logits = network.train()(group.images, arch).to(self._dtype)
                 loss = weight * self._phase.teaching.loss(
                     logits,
                     group.labels,

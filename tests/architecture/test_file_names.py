@@ -13,6 +13,7 @@ ELSEWHERE = {
     "ofa_pipeline/registry/pyfunc_model.py": {"card.json"},
     # notes in scratch, which one module writes and reads
     "ofa_pipeline/integrity.py": {"digests.json"},
+    "ofa_pipeline/launching/mailbox.py": {"request.json"},
     "ofa_pipeline/specialize/build.py": {"facts.json", "seal.json"},
     "ofa_pipeline/training/checkpoint.py": {"checkpoint.safetensors"},
     # what a runtime brings, and what the package ships

@@ -16,14 +16,14 @@ GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 # Modules that carry values about and compute none: a change there cannot change a result
 # without breaking loudly (docs/adr/0061-code-is-a-dependency.md).
 PLUMBING = {
-    *("errors", "progress", "cores", "memory", "params", "artifacts", "workspace"),
+    *("errors", "exit_codes", "progress", "cores", "memory", "params", "artifacts", "workspace"),
     *("yaml_reader", "cron", "explain", "parts", "weights_source"),  # of params
     *("dataset_summary", "documents", "run_warnings", "masking", "temporary", "user", "proxies"),
-    *("integrity", "resume", "stopwatch", "measuring", "compute", "telemetry"),
+    *("integrity", "resume", "stopwatch", "measuring", "compute", "launching", "telemetry"),
 }
 
 ROOM = "ofa_pipeline.stages"
-COMMON = {ROOM, *(f"{ROOM}.{name}" for name in ("run", "table", "given"))}
+COMMON = {ROOM, *(f"{ROOM}.{name}" for name in ("run", "ranks", "table", "given"))}
 """Of the room of the stages, what every stage has in common: plumbing as well."""
 
 TO_DVC = {
@@ -162,6 +162,5 @@ def test_every_template_of_dvc_is_known_to_params():
 
 
 def test_report_writes_what_dvc_shows():
-    files = [*GRAPH["metrics"]]
-    files += [file for plot in GRAPH["plots"] for value in plot.values() for file in value["y"]]
+    files = [*GRAPH["metrics"], *GRAPH["plots"]]
     assert all(file.startswith(find_stage("report").writes + "/") for file in files)

@@ -2,7 +2,11 @@
 
 import json
 import re
+import shutil
+import sqlite3
+import subprocess
 
+import nbformat
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -13,6 +17,7 @@ from ofa_pipeline.data import open_dataset
 from ofa_pipeline.params import load_params
 from ofa_pipeline.registry import budget_alias, open_registry, registered_subnets
 from ofa_pipeline.stages import warnings_of_run
+from ofa_pipeline.workspace import checkout_folder
 from tests.support.workspace import run_command, tiny_workspace
 
 WITHOUT_CLOCK = [
@@ -33,7 +38,49 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 def by_flow(tmp_path_factory):
     """A workspace after `ofa-pipeline run`, and what that printed."""
     root = tiny_workspace(tmp_path_factory.mktemp("flow"))
-    return root, run_command("ofa-pipeline", "run", workspace=root, **ONE_THREAD)
+    shown = run_command(
+        "ofa-pipeline", "run", workspace=root, PYTHONWARNINGS="default", **ONE_THREAD
+    )
+    return root, shown
+
+
+def test_run_ends_without_warnings_of_python(by_flow):
+    _, shown = by_flow
+    assert "never awaited" not in shown.stderr
+    assert re.findall(r"\w+Warning", shown.stderr) == []
+
+
+def test_prefect_s_records_say_what_ran(by_flow):
+    root, _ = by_flow
+    with sqlite3.connect(root / ".prefect" / "prefect.db") as records:
+        flow_runs = {name for (name,) in records.execute("SELECT name FROM flow_run")}
+        task_runs = {name for (name,) in records.execute("SELECT name FROM task_run")}
+        artifacts = {key for (key,) in records.execute("SELECT key FROM artifact")}
+    records.close()
+    assert flow_runs == {f"{root.name}: whole pipeline"}
+    assert f"{root.name}: search@cpu-onnxruntime" in task_runs
+    assert all(name.startswith(f"{root.name}: ") for name in task_runs)
+    assert artifacts == {f"progress-{root.name}", f"summary-{root.name}"}
+
+
+def test_git_takes_settings_and_results_in_brief_and_nothing_else(by_flow):
+    root, _ = by_flow
+    (root / ".env").write_text("PREFECT_API_KEY=secret")
+    subprocess.run(["git", "init", "--quiet"], cwd=root, check=True)
+    try:
+        # Nobody's own excludes: those of the workspace have to do.
+        own = ["git", "-c", "core.excludesFile="]
+        subprocess.run([*own, "add", "-A"], cwd=root, check=True)
+        listed = subprocess.run([*own, "ls-files"], cwd=root, check=True, capture_output=True)
+    finally:
+        shutil.rmtree(root / ".git")
+    taken = {name for name in listed.stdout.decode().split() if not is_code(name)}
+    settings = {".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml"}
+    assert taken - {".dvc/.gitignore"} == {*settings, "dvc.lock", "images.parquet"}
+
+
+def is_code(name):
+    return name.startswith("ofa_pipeline/")  # a copy here, elsewhere a link that is ignored
 
 
 def test_run_prints_every_subnet_and_the_report(by_flow):
@@ -166,6 +213,18 @@ def test_alias_of_each_budget_names_what_best_answers(by_flow):
         for budget_ms in record.budgets_ms:
             best = registry.best(device=record.device, max_latency_ms=budget_ms)
             assert int(aliases[budget_alias(budget_ms)]) == best.version
+
+
+def test_tour_runs_from_top_to_bottom(by_flow, tmp_path):
+    root, _ = by_flow
+    tour, executed = checkout_folder() / "examples" / "tour.ipynb", tmp_path / "tour.ipynb"
+    words = ("jupyter", "execute", "--output", executed, tour)
+    run_command(*words, workspace=tmp_path, OFA_WORKSPACE=str(root))
+    cells = [cell for cell in nbformat.read(executed, as_version=4).cells if "outputs" in cell]
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 3
+    assert [output for output in outputs if output.get("name") == "stderr"] == []
 
 
 def test_registry_that_lost_its_subnets_gets_them_again(by_flow):

@@ -75,6 +75,52 @@ def test_killed_server_ends_the_run_and_its_stage_with_a_sentence(root, tmp_path
     assert run_command("ofa-pipeline", "run", workspace=root).returncode == 0
 
 
+def started(root, **environment):
+    """Start a run that shows every warning of Python, in the foreground: Ctrl-C arrives."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            [Path(sys.executable).with_name("ofa-pipeline"), "run"],
+            cwd=root,
+            env={**os.environ, "PYTHONWARNINGS": "default", **environment},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def assert_no_warnings_of_python(said):
+    assert "never awaited" not in said
+    assert re.findall(r"\w+Warning", said) == []
+
+
+def test_interrupted_run_says_one_line_and_warns_of_nothing(root):
+    calls = root / "calls.txt"
+    calls.unlink(missing_ok=True)
+    run = started(root, OFA_TOY_SECONDS="600")
+    try:
+        wait_for(calls.exists)
+        run.send_signal(signal.SIGINT)
+        _, said = run.communicate(timeout=120)
+    finally:
+        run.kill()
+        run.wait()
+    assert run.returncode == 130
+    assert said.splitlines()[-1] == (
+        "error: interrupted. Run the same command again to go on from here."
+    )
+    assert_no_warnings_of_python(said)
+
+
+def test_failed_run_says_the_stage_s_words_and_warns_of_nothing(root):
+    run = started(root, OFA_TOY_FAIL="list_source")
+    _, said = run.communicate(timeout=250)
+    assert run.returncode == 1
+    assert said.splitlines()[-1].startswith("error: list_source: list_source was told to fail.")
+    assert_no_warnings_of_python(said)
+
+
 def test_server_that_is_not_there_is_told_before_work(root):
     ended = run_command(
         "ofa-pipeline", "run", workspace=root, check=False, PREFECT_API_URL="http://127.0.0.1:9/api"

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,13 +18,22 @@ TIMEOUT_S = 180.0
 
 
 @contextmanager
-def mlflow_server(folder: Path, *, workers: int = 1, store: str | None = None) -> Iterator[int]:
+def mlflow_server(
+    folder: Path,
+    *,
+    workers: int = 1,
+    store: str | None = None,
+    files: str | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[int]:
     """Run a server until the body ends; gives its port.
 
     Args:
         folder: For its database, its files and its log; made.
         workers: Processes that answer.
         store: Address of another database.
+        files: Address of another place for the files, such as ``s3://bucket/folder``.
+        variables: Of the server's environment, besides those of this process.
     """
     folder.mkdir()
     if store is None:
@@ -33,8 +42,10 @@ def mlflow_server(folder: Path, *, workers: int = 1, store: str | None = None) -
     words = ["-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
     words += ["--workers", str(workers)]
     words += ["--backend-store-uri", store or sqlite_address(folder / "mlflow.db")]
-    words += ["--artifacts-destination", (folder / "files").as_uri()]
-    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    words += ["--artifacts-destination", files or (folder / "files").as_uri()]
+    environment = (
+        os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | dict(variables or {})
+    )
     environment.pop("MLFLOW_TRACKING_URI", None)
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(

@@ -4,6 +4,7 @@ import math
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,24 +19,22 @@ from torch import nn
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.artifacts import digest_file, digest_json, write_json
 from ofa_pipeline.devices import CODE_FOLDER, build_runtime
+from ofa_pipeline.documents import Quantile
 from ofa_pipeline.errors import InfeasibleConstraintError, RegistryError
 from ofa_pipeline.params import RuntimeSettings
 from ofa_pipeline.registry import (
     Entry,
+    Explanation,
     HomeDataset,
     LatencyFigures,
+    Lookups,
+    Proof,
+    Question,
     RegisteredSubnet,
     RunNotes,
+    Snapshot,
     SubnetRecord,
     SubnetRegistry,
-    infeasible,
-)
-from ofa_pipeline.registry.choosing import (
-    check_bounds,
-    comparable,
-    most_accurate,
-    unknown_dataset,
-    visible,
 )
 from ofa_pipeline.specialize import classify_code
 from ofa_pipeline.specialize.bundle import shipped_file
@@ -177,6 +176,10 @@ class InMemoryRegistry:
         self._subnets: list[RegisteredSubnet] = []
         self._bundles: dict[tuple[str, int], Path] = {}
         self.runs: list[RunNotes] = []
+        self.signatures: dict[str, str] = {}
+        self._aliases: dict[str, dict[str, int]] = {}
+        self.time = datetime.now(UTC)
+        self._lookups = Lookups(self.snapshot, home=lambda: self.home, where="memory")
 
     def check(self, model_names: Iterable[str] = ()) -> None:
         """Refuse the names of foreign models."""
@@ -216,60 +219,84 @@ class InMemoryRegistry:
         *,
         device: str | None = None,
         max_latency_ms: float | None = None,
+        quantile: Quantile = "p50",
+        verdict: Proof | None = None,
         min_accuracy: float | None = None,
+        max_size_bytes: float | None = None,
         dataset: str | None = None,
     ) -> RegisteredSubnet:
         """Return the most accurate subnet within the bounds."""
-        check_bounds(max_latency_ms=max_latency_ms, min_accuracy=min_accuracy)
-        measured = self._measured_on(device)
-        if not measured:
-            raise RegistryError(f"no subnet measured on {device!r} is registered")
-        seen = visible(measured, dataset=dataset, home=self.home)
-        if not seen:
-            raise unknown_dataset(
-                measured, dataset=dataset, home=self.home, device=device, where="memory"
+        return self.answer(
+            Question(
+                device=device,
+                max_latency_ms=max_latency_ms,
+                quantile=quantile,
+                verdict=verdict,
+                min_accuracy=min_accuracy,
+                max_size_bytes=max_size_bytes,
+                dataset=dataset,
             )
-        known = comparable(seen, dataset=dataset, home=self.home)
-        bounds = {"max_latency_ms": max_latency_ms, "min_accuracy": min_accuracy}
-        chosen = most_accurate(known, device=device, **bounds)
-        if chosen is None:
-            raise infeasible(known, device=device, **bounds)
-        return chosen
+        )
+
+    def answer(self, question: Question) -> RegisteredSubnet:
+        """Return the most accurate subnet within the bounds."""
+        return self._lookups.choose(question)
 
     def best(
         self,
         *,
         device: str,
         max_latency_ms: float,
+        quantile: Quantile = "p50",
+        verdict: Proof | None = None,
         min_accuracy: float | None = None,
+        max_size_bytes: float | None = None,
         dataset: str | None = None,
     ) -> RegisteredSubnet:
         """Return the most accurate subnet within the latency."""
-        return self.choose(
-            device=device,
-            max_latency_ms=max_latency_ms,
-            min_accuracy=min_accuracy,
-            dataset=dataset,
+        return self.answer(
+            Question(
+                device=device,
+                max_latency_ms=max_latency_ms,
+                quantile=quantile,
+                verdict=verdict,
+                min_accuracy=min_accuracy,
+                max_size_bytes=max_size_bytes,
+                dataset=dataset,
+            )
         )
+
+    def runner_up(self, question: Question) -> RegisteredSubnet | None:
+        """Return the second best."""
+        return self._lookups.runner_up(question)
+
+    def explain(self, question: Question) -> Explanation:
+        """Return the best and what more would cost."""
+        return self._lookups.explain(question)
+
+    def front(
+        self, *, device: str, quantile: Quantile = "p50", dataset: str | None = None
+    ) -> tuple[RegisteredSubnet, ...]:
+        """Return the Pareto front."""
+        return self._lookups.front(device=device, quantile=quantile, dataset=dataset)
+
+    def compare(self, uris: Sequence[str]) -> tuple[RegisteredSubnet, ...]:
+        """Return versions."""
+        return self._lookups.compare(uris)
+
+    def version(self, uri: str) -> RegisteredSubnet:
+        """Return a version."""
+        return self._lookups.version(uri)
+
+    def snapshot(self) -> Snapshot:
+        """Return what is registered, the newest first."""
+        return Snapshot(self._subnets[::-1])
 
     def list_subnets(
         self, *, device: str | None = None, dataset: str | None = None
     ) -> tuple[RegisteredSubnet, ...]:
         """Return what is registered, ordered by device, then latency."""
-        kept = visible(self._measured_on(device), dataset=dataset, home=self.home)
-        return tuple(
-            sorted(
-                kept, key=lambda item: (item.record.device, item.record.latency_ms, item.version)
-            )
-        )
-
-    def _measured_on(self, device: str | None) -> list[RegisteredSubnet]:
-        """Return what was measured on a device, the newest first."""
-        return [
-            item
-            for item in reversed(self._subnets)
-            if device is None or device in item.record.latency
-        ]
+        return self._lookups.list_subnets(device=device, dataset=dataset)
 
     def find(self, *, model_name: str, bundle_digest: str) -> RegisteredSubnet | None:
         """Return the subnet with this content, or None."""
@@ -282,6 +309,27 @@ class InMemoryRegistry:
         """Copy the bundle."""
         source = self._bundles[subnet.record.model_name, subnet.version]
         return Path(shutil.copytree(source, folder / "bundle"))
+
+    def registered_at(self, subnet: RegisteredSubnet) -> datetime:
+        """Return the time that the test sets."""
+        del subnet
+        return self.time
+
+    def aliases(self, model_name: str) -> dict[str, int]:
+        """Return the aliases that were set."""
+        return self._aliases.setdefault(model_name, {})
+
+    def set_alias(self, subnet: RegisteredSubnet, alias: str) -> None:
+        """Set an alias."""
+        self.aliases(subnet.record.model_name)[alias] = subnet.version
+
+    def signature(self, subnet: RegisteredSubnet) -> str:
+        """Return what was signed."""
+        return self.signatures.get(subnet.model_uri, "")
+
+    def set_signature(self, subnet: RegisteredSubnet, text: str) -> None:
+        """Keep a signature."""
+        self.signatures[subnet.model_uri] = text
 
 
 class SubnetRegistryContract:
@@ -475,3 +523,53 @@ class SubnetRegistryContract:
         assert sorted(path.name for path in folder.iterdir()) == names
         for name in names:
             assert (folder / name).read_bytes() == (bundle / name).read_bytes()
+
+    def test_front_leaves_out_what_is_as_fast_and_less_accurate(
+        self, registry: SubnetRegistry, bundle: Path
+    ) -> None:
+        for accuracy, latency_ms in [(0.8, 1.0), (0.9, 2.0), (0.85, 3.0), (0.95, 4.0), (0.7, 1.0)]:
+            registry.register(subnet_record(accuracy=accuracy, latency_ms=latency_ms), bundle)
+        front = registry.front(device="cpu")
+        assert [item.record.accuracy_top1 for item in front] == [0.8, 0.9, 0.95]
+
+    def test_budget_has_a_runner_up_and_a_price(
+        self, registry: SubnetRegistry, bundle: Path
+    ) -> None:
+        for accuracy, latency_ms in [(0.8, 1.0), (0.9, 2.0), (0.95, 4.0), (0.97, 9.0)]:
+            registry.register(subnet_record(accuracy=accuracy, latency_ms=latency_ms), bundle)
+        found = registry.explain(Question(device="cpu", max_latency_ms=3))
+        assert found.subnet == registry.best(device="cpu", max_latency_ms=3)
+        assert found.runner_up == registry.runner_up(Question(device="cpu", max_latency_ms=3))
+        assert found.runner_up is not None
+        assert found.runner_up.record.accuracy_top1 == 0.8
+        assert found.next_better is not None
+        assert found.next_better.record.latency_ms == 4.0
+        assert found.points_per_ms == pytest.approx(2.5)
+        assert not found.is_gain_noise
+        with pytest.raises(InfeasibleConstraintError):
+            registry.explain(Question(device="cpu", max_latency_ms=0.5))
+
+    def test_versions_of_one_dataset_compare(self, registry: SubnetRegistry, bundle: Path) -> None:
+        for accuracy in (0.8, 0.9):
+            registry.register(subnet_record(accuracy=accuracy), bundle)
+        registry.register(subnet_record(lineage={DATASET: "ea" * 32}, accuracy=0.7), bundle)
+        one, two, other = (f"models:/{MODEL}/{version}" for version in (1, 2, 3))
+        assert [item.version for item in registry.compare([two, one])] == [2, 1]
+        assert registry.version(one).record.accuracy_top1 == 0.8
+        for uris, told in [
+            ([one], "from 2 to 20 different versions, got 1"),
+            ([one, one], "1 different"),
+            ([one, other], "must be of one dataset"),
+            ([one, f"{one}0"], f"no {one}0. Did you mean '{one}'"),
+            ([one, "models:/../x"], "should read models:/NAME/VERSION"),
+        ]:
+            with pytest.raises(RegistryError, match=told):
+                registry.compare(uris)
+
+    def test_signature_and_alias_are_kept(self, registry: SubnetRegistry, bundle: Path) -> None:
+        subnet = registry.register(subnet_record(budgets_ms=()), bundle)
+        assert registry.signature(subnet) == ""
+        registry.set_signature(subnet, "a" * 10_000)
+        registry.set_alias(subnet, "candidate")
+        assert registry.signature(registry.version(subnet.model_uri)) == "a" * 10_000
+        assert registry.aliases(MODEL) == {"candidate": 1}

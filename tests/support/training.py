@@ -55,12 +55,18 @@ class MemorySplit:
             yield Batch(self._images[chosen], self.labels[chosen], chosen)
 
     def shuffled_batches(
-        self, batch_size: int, *, seed: int, epoch: int, start_batch: int = 0
+        self,
+        batch_size: int,
+        *,
+        seed: int,
+        epoch: int,
+        start_batch: int = 0,
+        rows: slice = slice(None),
     ) -> Iterator[Batch]:
-        """Yield whole batches in an order of the seed and the epoch."""
+        """Yield whole batches, or some rows of each, in an order of the seed and the epoch."""
         order = np.random.default_rng([seed, epoch]).permutation(self.num_images)
         for start in range(start_batch * batch_size, self.num_images - batch_size + 1, batch_size):
-            chosen = torch.from_numpy(order[start : start + batch_size])
+            chosen = torch.from_numpy(order[start : start + batch_size][rows])
             yield Batch(self._images[chosen], self.labels[chosen], chosen)
 
 

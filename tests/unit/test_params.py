@@ -1,4 +1,5 @@
 import copy
+import json
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,7 @@ def test_shipped_file_is_valid():
         ),
         ("specialize.epochs", "half", "specialize.epochs"),
         ("search.latency_margin", 0.5, "search.latency_margin"),
+        ("search.latency_margin", "wide", "search.latency_margin"),
         ("predictor.kind", "ridg", "must be one of auto, gaussian_process, "),
         ("predictor.tune", "yes", "predictor.tune"),
         ("search.sampler", "nsga3", "ours, random, tpe, got 'nsga3'. Did you mean 'nsga2'?"),
@@ -384,3 +386,37 @@ def test_initial_weights_are_a_source_with_or_without_a_digest():
     assert params.training.weights_source.name == "b"
     assert params.training.weights_source.sha256 == digest
     assert load_params(SHIPPED).training.weights_source is None
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("torchrun --rdzv-conf 'a=1", "must be a command as a shell reads it.*Close every quote"),
+        ("", "compute.training.launch"),
+        ("  ", "must not be blank"),
+        ("''", "must name a program"),
+        ("torchrun\n--standalone", "must be one line"),
+        (["torchrun"], "compute.training.launch"),
+    ],
+)
+def test_launch_line_is_one_command(line, message):
+    values = VALUES | {"compute": {"training": {"launch": line}}}
+    with pytest.raises(ParamsError, match=message):
+        parse_params(values, origin="params.yaml")
+
+
+def test_where_work_runs_is_in_no_manifest():
+    launched = VALUES | {"compute": {"training": {"launch": "torchrun --standalone"}}}
+    sections = [
+        parse_params(values, origin="params.yaml").sections(("training", "phases", "space"))
+        for values in (VALUES, launched)
+    ]
+    assert sections[0] == sections[1]
+
+
+@pytest.mark.parametrize("name", [path.stem for path in SHIPPED.parent.glob("presets/*.yaml")])
+def test_params_can_be_carried_to_another_process_as_json(name):
+    preset = yaml.safe_load((SHIPPED.parent / "presets" / f"{name}.yaml").read_text())
+    params = parse_params({**VALUES, **preset}, origin="test")
+    carried = json.loads(json.dumps(params.model_dump(mode="json", exclude_unset=True)))
+    assert parse_params(carried, origin="test") == params

@@ -304,3 +304,16 @@ def test_weights_that_were_imported_need_not_be_there_any_more(tmp_path):
     assert found(params, tmp_path, "initial weights").endswith("imported already")
     other = starting_from("supernet", "other.safetensors")
     assert states(other, tmp_path)["initial weights"] == "wrong"
+
+
+def test_launcher_is_looked_at_before_work(tmp_path):
+    def launched(line, **training):
+        ranks = SHIPPED.compute.training.model_copy(update={"launch": line})
+        return with_values(compute={"training": ranks}, training=training)
+
+    assert states(launched("env"), tmp_path)["ranks"] == "right"
+    with pytest.raises(OfaPipelineError, match="'no-launcher' is not found"):
+        check_before_work(launched("no-launcher -n 2"), tmp_path)
+    with pytest.raises(OfaPipelineError, match="batches of 64 with groups of the whole batch"):
+        check_before_work(launched("env", batch_norm_images=None), tmp_path)
+    check_before_work(launched("no-launcher"), tmp_path, reads_images=False)  # nothing is trained

@@ -268,7 +268,7 @@ def test_without_git_a_repository_is_taken_for_one(repository, monkeypatch):
 
 
 def test_workspace_needs_the_files_beside_the_package(tmp_path, monkeypatch):
-    monkeypatch.setattr(workspace, "checkout_folder", lambda: tmp_path / "site-packages")
+    monkeypatch.setattr(workspace, "files_to_start_from", lambda: tmp_path / "site-packages")
     with pytest.raises(OfaPipelineError, match="make setup"):
         create_workspace(tmp_path / "mine")
 
@@ -278,18 +278,31 @@ def git(folder, *words):
     return found.stdout
 
 
-def test_git_takes_nothing_that_a_run_writes(tmp_path):
-    create_workspace(tmp_path)
-    git(tmp_path, "init", "-q")
-    for name in ("mlflow.db", "mlflow.db-wal", "artifacts/a/b", "scratch/x", "mlruns/1/x"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    for name in (".prefect/prefect.db", ".dvc/cache/x", ".dvc/tmp/x", ".dvc/config.local"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    git(tmp_path, "add", "-A")
-    taken = git(tmp_path, "ls-files").split()
-    assert taken == [".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml"]
+WRITTEN_BY_RUNS = (
+    *("artifacts/a/b", "scratch/locks/workspace", "scratch/x", "mlruns/1/x", "mlartifacts/1/x"),
+    *("mlflow.db", "mlflow.db-wal", "mlflow.db.lock", ".prefect/prefect.db", ".prefect/server.log"),
+    *(".dvc/cache/files/md5/ab/c", ".dvc/tmp/lock", ".dvc/config.local", "dvc_plots/index.html"),
+    *(".env", "own/.env", ".venv/bin/python", "__pycache__/x.pyc", "own/__pycache__/x.pyc"),
+)
+SETTINGS = (".dvc/config", ".dvcignore", ".gitignore", "dvc.lock", "dvc.yaml", "params.yaml")
+
+
+@pytest.mark.parametrize("place", ["repository", "repository/inner/work", "made a repository"])
+def test_git_takes_all_settings_and_nothing_that_a_run_writes(tmp_path, monkeypatch, place):
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "none"))
+    root = tmp_path / place
+    root.mkdir(parents=True)
+    if place != "made a repository":
+        git(tmp_path / "repository", "init", "-q")
+    create_workspace(root)
+    choose_version_control(root)
+    for name in ("dvc.lock", "own/notes.txt", *WRITTEN_BY_RUNS):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    if place == "made a repository":
+        git(root, "init", "-q")
+    git(root, "add", "-A")
+    assert set(git(root, "ls-files").split()) == {*SETTINGS, "own/notes.txt"}
 
 
 def test_lines_of_a_gitignore_stay_and_only_missing_ones_are_added(tmp_path):

@@ -55,6 +55,7 @@ def test_init_takes_a_relative_source_from_here_and_writes_it_for_the_workspace(
     [
         ("image_folder:missing", "does not exist"),
         ("image_folder:", "must name a path"),
+        ("parquet", "must name a path, as parquet:PATH"),
         ("image_folders:x", "Did you mean 'image_folder'"),
         ("parquet:missing.parquet", "missing.parquet"),
         ("torchvision:CIFAR11", "Did you mean 'CIFAR10'"),

@@ -202,3 +202,13 @@ def test_range_of_deep_images_is_known_to_the_dataset(tmp_path):
         options = dataset_options("image_folder:deep", value_range=value_range)
         prepare_dataset(options, folder, base=tmp_path)
         assert open_dataset(folder).value_range == value_range
+
+
+@pytest.mark.parametrize("memory_limit_bytes", [0, 1 << 30])
+def test_some_rows_of_each_batch_can_be_had_alone(folder, memory_limit_bytes):
+    split = open_dataset(folder, memory_limit_bytes=memory_limit_bytes).split("train")
+    whole = split.shuffled_batches(32, seed=0, epoch=0)
+    part = split.shuffled_batches(32, seed=0, epoch=0, rows=slice(8, 24))
+    for batch, some in zip(whole, part, strict=True):
+        assert torch.equal(some.images, batch.images[8:24])
+        assert torch.equal(some.labels, batch.labels[8:24])

@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from ofa_pipeline.compute import BatchPart
 from ofa_pipeline.data import Normalization
 from ofa_pipeline.data.transforms import augment, random_boxes, resize_normalize
 from tests.support.images import noise
@@ -190,7 +191,7 @@ def test_random_resized_crop_equals_the_crop_resized(monkeypatch):
     rows = torch.tensor([[0.0, 24.0], [3.0, 12.0], [10.0, 14.0], [5.0, 7.0]])
     columns = torch.tensor([[0.0, 24.0], [1.0, 16.0], [8.0, 9.0], [5.0, 8.0]])
     monkeypatch.setattr("ofa_pipeline.data.transforms.random_boxes", lambda *_: (rows, columns))
-    monkeypatch.setattr("ofa_pipeline.data.transforms._jitter_color", lambda pixels, _: pixels)
+    monkeypatch.setattr("ofa_pipeline.data.transforms._jitter_color", lambda pixels, *_: pixels)
     found = augment(
         images,
         kind="random_resized_crop",
@@ -265,3 +266,12 @@ def test_no_augmentation_is_the_evaluation_transform_and_draws_nothing():
     found = augment(images, kind="none", resolution_px=12, generator=source, normalization=PLAIN)
     assert torch.equal(found, resize_normalize(images, resolution_px=12, normalization=PLAIN))
     assert torch.equal(source.get_state(), before)
+
+
+@pytest.mark.parametrize("kind", ["none", "crop_flip", "random_resized_crop"])
+def test_a_part_of_a_batch_is_transformed_as_within_the_whole(kind):
+    images = batch(6, side=24)
+    arguments = {"kind": kind, "resolution_px": 16, "normalization": PLAIN}
+    whole = augment(images, generator=generator(), **arguments)
+    part = augment(images[2:5], generator=generator(), part=BatchPart(2, 6), **arguments)
+    torch.testing.assert_close(part, whole[2:5], rtol=0, atol=1e-6)

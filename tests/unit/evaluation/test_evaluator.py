@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from ofa_pipeline.evaluation import (
     evaluate_network,
 )
 from ofa_pipeline.supernet import build_supernet, extract_subnet
+from tests.support.thread_ranks import on_ranks
 from tests.support.training import NORMALIZATION, NUM_CLASSES, striped_images, tiny_space
 
 
@@ -137,3 +140,22 @@ def test_a_teacher_stays_as_it_was_while_the_supernet_is_trained(supernet, evalu
             parameter.add_(1.0)
     assert torch.equal(teacher(images), before)
     assert np.isfinite(before.numpy()).all()
+
+
+@pytest.mark.parametrize("images", [None, 7, 2])
+def test_ranks_share_the_images_and_agree(evaluator, images):
+    """Seven images for three ranks are uneven; two are too few to be shared."""
+    arch = tiny_space().largest
+    alone = dataclasses.replace(evaluator, evaluation_images=images)
+    expected = alone.predictions(arch)
+    seen = []
+
+    def work(ranks):
+        own = dataclasses.replace(alone, ranks=ranks)
+        seen.append(sum(len(labels) for _, labels in own.images(arch.resolution_px)))
+        return own.predictions(arch)
+
+    for found in on_ranks(3, work):
+        torch.testing.assert_close(found.logits, expected.logits, rtol=1e-4, atol=1e-5)
+        assert torch.equal(found.labels, expected.labels)
+    assert sorted(seen) == {None: [16, 17, 17], 7: [2, 2, 3], 2: [2, 2, 2]}[images]

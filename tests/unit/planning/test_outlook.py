@@ -87,6 +87,19 @@ def test_a_stage_that_is_skipped_is_not_waited_for(clock):
     assert run.seconds_left() == pytest.approx(50)
 
 
+def test_a_stage_that_is_asked_for_and_has_not_begun_is_still_to_come(clock):
+    run = follow(expected_s={"train": 100, "measure": 50}, stale=["train", "measure"])
+    run.ask("train")
+    assert run.seconds_left() == pytest.approx(150)
+
+
+def test_expected_seconds_may_come_when_the_run_has_begun(clock):
+    run = follow(expected_s={"train": 80}, stale=["train", "measure"])
+    assert run.seconds_left() == pytest.approx(80)
+    run.expect({"train": 100, "measure": 50})  # what a plan measured stays
+    assert run.seconds_left() == pytest.approx(130)
+
+
 def test_a_run_that_stops_before_a_turn_goes_on(clock):
     run = follow()
     run.end("train")

@@ -183,7 +183,12 @@ def test_registered_version_classifies_images_without_this_package(registry, tmp
     assert names == list(CLASS_NAMES)
     assert labels == [0, 1, 2]
     assert np.allclose(sums, 1)
-    assert json.loads(signature["inputs"])[0]["tensor-spec"]["dtype"] == "uint8"
+    assert [column["name"] for column in json.loads(signature["outputs"])] == [
+        "label",
+        "class_name",
+        "probability",
+        "probabilities",
+    ]
     assert loaded == [runtime == "onnxruntime", runtime == "pytorch"]
 
 

@@ -3,9 +3,11 @@ import shutil
 
 import pytest
 
+from ofa_pipeline.artifacts import write_artifact
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
 from ofa_pipeline.report import load_contents, write_report
 from ofa_pipeline.run_warnings import RunWarning
+from ofa_pipeline.stopwatch import FINISHED_KEY, Seconds
 from tests.support.report_workspace import (
     CLASS_NAMES,
     DEVICES,
@@ -83,7 +85,7 @@ def test_equal_artifacts_give_equal_files(contents, folders, tmp_path):
     write_report(contents, tmp_path / "one")
     write_report(load_contents(folders, title="A title"), tmp_path / "other")
     one = sorted(path for path in (tmp_path / "one").rglob("*") if path.is_file())
-    assert len(one) == 1 + 1 + 4 + 6
+    assert len(one) == 1 + 2 + 4 + 6
     for path in one:
         assert (tmp_path / "other" / path.relative_to(tmp_path / "one")).read_bytes() == (
             path.read_bytes()
@@ -165,3 +167,35 @@ def test_warnings_of_every_artifact_are_told(tmp_path):
     assert contents.warnings[-1] == warning
     of_dataset = [item.text for item in contents.warnings[:-1]]
     assert of_dataset == list(contents.dataset.summary.warnings)
+
+
+@pytest.mark.parametrize(
+    ("start_from", "weights"),
+    [("initial", "published: ofa_mbv3_d234_e346_k357_w1.0"), ("dataset", None)],
+)
+def test_phase_says_what_weights_training_started_from(folders, start_from, weights):
+    file = folders.phases["largest"] / "manifest.json"
+    values = json.loads(file.read_text())
+    values["params"]["phases.largest"]["start_from"] = start_from
+    named = {"published": "ofa_mbv3_d234_e346_k357_w1.0"}
+    values["params"]["training"] = {"initial_weights": named}
+    del values["digest"]
+    file.write_text(json.dumps(values))
+    first, *_ = load_contents(folders, title="A title").phases
+    assert first.initial_weights == weights
+
+
+def test_moment_beside_the_seconds_says_when_subnets_were_made(folders):
+    device = "cpu-pytorch"
+    subnets = folders.devices[device].subnets
+    with write_artifact(
+        folders.seconds / "specialize" / device,
+        stage="specialize",
+        item=device,
+        params={},
+        inputs=[subnets],
+    ) as writer:
+        writer.summary |= Seconds(cpu_s=3.0).to_dict() | {FINISHED_KEY: "2026-01-31T12:59:07+00:00"}
+    cost = load_contents(folders, title="A title").cost
+    assert cost.made(device) == cost.finished == "2026-01-31T12:59:07+00:00"
+    assert cost.made("cpu-onnxruntime") is None

@@ -109,3 +109,24 @@ def test_spans_run_from_each_start_to_the_next():
         (0.5, 2.5, "a"),
         (2.5, 3.5, "b"),
     ]
+
+
+def texts_of(svg):
+    return [element.text for element in svg.iter() if element.tag.endswith("text")]
+
+
+def test_labels_of_rules_do_not_cover_each_other_and_show_on_hover():
+    rules = [Rule(x=5, label="5 ms"), Rule(x=5.1, label="5.1 ms"), Rule(x=8, label="8 ms")]
+    svg = drawn(*rules)
+    assert [text for text in texts_of(svg) if text.endswith(" ms")] == ["5 ms", "8 ms"]
+    titles = [element.text for element in svg.iter() if element.tag.endswith("title")]
+    assert titles == ["5 ms", "5.1 ms", "8 ms"]
+
+
+def test_points_are_labelled_where_there_is_room():
+    svg = drawn(Points(x=[2, 8], y=[2, 8], style="pick", labels=["one", "other"]))
+    assert {"one", "other"} <= set(texts_of(svg))
+    crowd = [5 + 0.01 * index for index in range(20)]
+    labels = [f"label {index}" for index in range(20)]
+    shown = texts_of(drawn(Points(x=crowd, y=crowd, style="pick", labels=labels)))
+    assert 1 <= len(set(shown) & set(labels)) < 20

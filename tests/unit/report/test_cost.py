@@ -52,7 +52,13 @@ def test_no_estimate_is_made_of_what_is_not_known(changes):
 def test_break_even_is_what_is_done_once_over_what_a_subnet_saves():
     assert break_even(once_s=90, alone_s=30, finetuning_s=12) == 5
     assert cost().cheaper_from == 6  # with five, both cost the same
-    assert "cheaper from 6 subnets on; here is 1." in cost_text(cost())
+    assert "cheaper from 6 subnets on." in cost_text(cost())
+
+
+def test_totals_of_the_subnets_at_hand_are_told_both_ways():
+    text = cost_text(cost()).replace("\N{NO-BREAK SPACE}", " ")
+    assert text.endswith("The 1 subnet here took 1.7 min; alone it takes 30 s.")
+    assert "The 6 subnets here" in cost_text(sample_cost(is_measured=True))
 
 
 def test_fine_tuning_that_costs_as_much_as_training_alone_never_pays():

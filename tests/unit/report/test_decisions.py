@@ -88,7 +88,20 @@ def test_pick_is_explained_by_what_it_was_chosen_from(contents):
     assert "2 others cannot be told from it" in why
 
 
-def test_faster_subnet_is_proposed_where_a_dearer_one_buys_nothing(contents):
+def test_more_accurate_subnet_of_a_cheaper_budget_is_proposed(contents):
+    device = contents.devices[0]
+    cheap, dear, other = device.subnets
+    cheap = replace(cheap, accuracy_top1=dear.accuracy_top1)
+    found = answer(with_device(contents, subnets=(cheap, dear, other))).decisions[:3]
+    assert [item.instead for item in found] == [None, cheap, None]
+    assert found[1].advised == cheap
+    assert found[1].advised_finding("p95").level == "good"
+    assert [item.level for item in found[1].findings if item.about == "p95"] == ["care"]
+    page = page_of(with_device(contents, subnets=(cheap, dear, other)))
+    assert "Deploy that for 0.21 ms" in page
+
+
+def test_budget_that_buys_nothing_measurable_is_told(contents):
     device = contents.devices[0]
     (cheaper_ms, cheap), (budget_ms, dear), *_ = device.served
     needless = NeedlessBudget(
@@ -99,8 +112,24 @@ def test_faster_subnet_is_proposed_where_a_dearer_one_buys_nothing(contents):
         noise=0.02,
         is_same_subnet=False,
     )
-    changed = with_device(contents, needless_budgets=(needless,))
-    assert answer(changed).decisions[1].instead == cheap
-    page = page_of(changed)
-    assert "Take that of 0.21 ms, it is faster" in page
-    assert "not measurably worse" in page
+    page = page_of(with_device(contents, needless_budgets=(needless,)))
+    assert "This budget buys nothing measurable over 0.21 ms" in page
+    same = replace(needless, is_same_subnet=True)
+    page = page_of(with_device(contents, needless_budgets=(same,)))
+    assert "The subnet is that of 0.21 ms, too." in page
+
+
+def test_verdict_of_a_budget_that_a_subnet_was_not_picked_for_is_that_of_its_interval(contents):
+    subnet = contents.devices[0].subnets[0]
+    low, high = subnet.p50_interval.low, subnet.p50_interval.high
+    assert subnet.verdict_of(high) == "within"
+    assert subnet.verdict_of((subnet.p50_ms + high) / 2) == "within_noise"
+    assert subnet.verdict_of(low) == "over"
+
+
+def test_budgets_that_share_an_alias_have_places_of_their_own(contents):
+    first, second, *rest = contents.devices[0].subnets
+    close = (replace(first, budgets_ms=(0.2101,)), replace(second, budgets_ms=(0.2102,)), *rest)
+    found = answer(with_device(contents, subnets=close)).decisions[:2]
+    assert found[0].alias == found[1].alias
+    assert found[0].anchor != found[1].anchor

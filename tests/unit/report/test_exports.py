@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from ofa_pipeline.report.exports import metrics, plot_tables
+from ofa_pipeline.report.exports import details, metrics, plot_tables
 from ofa_pipeline.run_warnings import RunWarning
 from tests.support.report import sample_contents
 
@@ -19,8 +19,8 @@ def rows(text):
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def test_metrics_are_json_and_name_the_subnet_of_every_budget(contents):
-    values = json.loads(json.dumps(metrics(contents)))
+def test_details_are_json_and_name_the_subnet_of_every_budget(contents):
+    values = json.loads(json.dumps(details(contents)))
     for device in contents.devices:
         found = values["devices"][device.name]["budgets"]
         assert list(found) == ["budget_1", "budget_2", "budget_3"]
@@ -30,15 +30,34 @@ def test_metrics_are_json_and_name_the_subnet_of_every_budget(contents):
             assert entry["p50_ms"] == pytest.approx(subnet.p50_ms, rel=1e-5)
 
 
+def test_details_say_the_verdict_of_the_page(contents):
+    assert details(contents)["verdict"] == "Ready to deploy, with care."
+
+
 def test_metrics_count_the_warnings(contents):
     warned = replace(contents, warnings=(RunWarning(stage="search", message="Odd."),))
     assert metrics(contents)["num_warnings"] == 0
     assert metrics(warned)["num_warnings"] == 1
 
 
+def test_metrics_count_the_budgets_that_are_missed(contents):
+    device = contents.devices[0]
+    over = replace(device.subnets[0], verdict="over")
+    quick = replace(device.subnets[1], p95_ms=device.subnets[1].p50_ms)
+    changed = replace(device, subnets=(over, quick, device.subnets[2]))
+    found = metrics(replace(contents, devices=(changed,)))
+    assert (found["over_p50"], found["over_p95"]) == (1, 2)
+
+
+def test_metrics_fit_a_line_of_a_terminal_however_many_budgets_there_are(contents):
+    columns = {"Path": "artifacts/report/metrics.json", **metrics(contents)}
+    widths = [max(len(name), len(str(value))) for name, value in columns.items()]
+    assert sum(widths) + 4 * (len(widths) - 1) <= 100
+
+
 def test_equal_contents_give_equal_bytes():
     assert plot_tables(sample_contents()) == plot_tables(sample_contents())
-    assert json.dumps(metrics(sample_contents())) == json.dumps(metrics(sample_contents()))
+    assert json.dumps(details(sample_contents())) == json.dumps(details(sample_contents()))
 
 
 def test_training_history_counts_epochs_over_all_phases(contents):

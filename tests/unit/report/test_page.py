@@ -1,17 +1,16 @@
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from xml.etree import ElementTree
 
 import pytest
 
-from ofa_pipeline.report.charts import standalone_chart
-from ofa_pipeline.report.figures import draw_all
+from ofa_pipeline.report.cost import StageCost
 from ofa_pipeline.report.page import (
     confusion_rows,
     most_confused,
 )
 from ofa_pipeline.run_warnings import RunWarning
+from ofa_pipeline.stopwatch import Seconds
 from tests.support.dataset_summary import sample_summary
 from tests.support.report import page_of, sample_contents
 
@@ -162,13 +161,6 @@ def test_most_confused_starts_with_the_most_frequent():
     assert found[0].share == 0.2
 
 
-def test_chart_stands_alone_as_an_svg_file():
-    chart = draw_all(sample_contents())["pareto-cpu-pytorch"]
-    root = ElementTree.fromstring(standalone_chart(chart))
-    assert root.tag == "{http://www.w3.org/2000/svg}svg"
-    assert "--measured" in root[0].text
-
-
 def test_page_says_what_was_found_in_the_dataset():
     contents = sample_contents()
     summary = sample_summary(warnings=("few <images>",))
@@ -199,3 +191,35 @@ def test_page_without_warnings_has_no_box(page):
     assert 'id="warnings"' not in page
     assert "#warnings" not in page
     assert ": report</title>" in page
+
+
+def test_page_begins_with_the_verdict_and_what_to_deploy(page):
+    head = page[page.index("<header>") : page.index("</header>")]
+    assert "Ready to deploy, with care." in head
+    assert head.index('id="verdict"') < head.index("What to deploy to cpu-pytorch")
+    assert "Nobody has measured what the same architectures reach when trained alone." in head
+
+
+def test_values_of_wide_tables_name_their_column_for_small_screens(page):
+    tables = re.findall(r'<table class="(?:rules )?stack">(.*?)</table>', page, re.DOTALL)
+    assert len(tables) == 7
+    cells = [cell for table in tables for cell in re.findall(r"<td\b[^>]*>", table)]
+    assert all('data-label="' in cell for cell in cells)
+
+
+def test_page_says_when_subnets_were_made_and_what_all_of_it_took():
+    contents = sample_contents()
+    made = tuple(
+        StageCost(
+            stage="specialize",
+            item=device.name,
+            seconds=Seconds(cpu_s=60.0, wall_s=30.0),
+            finished="2026-01-31T12:59:07+00:00",
+        )
+        for device in contents.devices
+    )
+    html = page_of(replace(contents, cost=replace(contents.cost, specialized=made)))
+    assert "ended 2026-01-31 12:59 UTC" in html
+    assert html.count("2026-01-31 12:59 UTC") == 1 + 6
+    assert "all of it took 10\N{NO-BREAK SPACE}min" in html
+    assert "when, nobody noted" in page_of(contents)

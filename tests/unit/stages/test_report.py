@@ -30,7 +30,8 @@ def test_stage_writes_page_metrics_plots_and_charts(tmp_path):
     files = set(verify_artifact(folder).files)
     assert {"report.html", "metrics.json", "plots/training_history.csv"} <= files
     assert "figures/pareto-cpu-pytorch.svg" in files
-    assert json.loads((folder / "metrics.json").read_text())["best"]["accuracy_top1_test"] == 0.75
+    assert json.loads((folder / "metrics.json").read_text())["accuracy_top1"] == 0.75
+    assert json.loads((folder / "details.json").read_text())["best"]["accuracy_top1_test"] == 0.75
     assert "4 subnets" in events[-1].label
 
 

@@ -1,6 +1,7 @@
 """The stage search on a tiny supernet with random weights, on the device of this machine."""
 
 import shutil
+from datetime import datetime
 
 import optuna
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from ofa_pipeline.artifacts import Layout, verify_artifact, write_artifact
 from ofa_pipeline.devices import LatencyMeter
 from ofa_pipeline.stages import run_stage
+from ofa_pipeline.stopwatch import FINISHED_KEY
 from ofa_pipeline.supernet import build_supernet, save_supernet
 from ofa_pipeline.tables import EVALUATIONS_SCHEMA, read_table
 from tests.support.trained_workspace import context_of, prepared_workspace
@@ -68,7 +70,8 @@ def test_every_evaluation_is_a_trial_of_the_study_that_is_kept(context):
     assert "sample" in {row["role"] for row in rows}  # the sampler of the params has proposed
     # Nothing of the study, which has times, is in what DVC compares; beside, it is tracked whole.
     assert Layout.STUDY not in {path.name for path in folder.iterdir()}
-    verify_artifact(context.layout.root / "artifacts/seconds/search" / DEVICE)
+    seconds = verify_artifact(context.layout.root / "artifacts/seconds/search" / DEVICE)
+    assert datetime.fromisoformat(seconds.summary[FINISHED_KEY]).tzinfo is not None
 
 
 def test_a_killed_search_goes_on_from_the_study(context, monkeypatch):

@@ -1,5 +1,6 @@
 import torch
 
+from ofa_pipeline.compute import BatchPart
 from ofa_pipeline.supernet.dropout import Dropout, dropout, dropout_generator
 
 
@@ -26,3 +27,12 @@ def test_nothing_is_dropped_in_evaluation_mode():
     x = torch.ones(10)
     assert dropout(x, 0.5, training=False) is x
     assert Dropout(0.5).eval()(x) is x
+
+
+def test_a_part_of_a_batch_gets_the_draws_of_its_rows():
+    x = torch.rand(6, 5)
+    with dropout_generator(torch.Generator().manual_seed(3)):
+        whole = dropout(x, 0.5, training=True)
+    with dropout_generator(torch.Generator().manual_seed(3), part=BatchPart(2, 6)):
+        part = dropout(x[2:5], 0.5, training=True)
+    assert torch.equal(part, whole[2:5])

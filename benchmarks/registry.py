@@ -1,0 +1,212 @@
+"""Speed of a registry: registrations, look-ups, aliases, and questions over HTTP.
+
+Prints one JSON object an operation: {"backend", "subnets", "operation", "median_s", "p95_s"}.
+
+    python benchmarks/registry.py --backend sqlite --subnets 1000 10000 [--full] [--requests 2000]
+
+Without --full, one subnet is registered whole and its rows are copied: records without files.
+--backend also takes the address of a database, such as postgresql://USER:PASSWORD@HOST/NAME, which
+must be empty.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from registry_rows import copy_rows
+
+from ofa_pipeline.registry import Entry, MlflowRegistry, Question, RunNotes
+from ofa_pipeline.registry.database import ensure_database
+from tests.support.registry import digest_of, subnet_record, write_bundle
+
+DEVICE = "cpu"
+MODEL = "ofa-tiny-cpu"
+BUNDLE_BYTES = 6 * 10**6
+BATCH = 50
+NUM_QUESTIONS = 300
+NUM_REGISTRATIONS = 10
+
+
+def main() -> None:
+    """Measure each size."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--backend", default="sqlite", help="sqlite, or the address of a database")
+    parser.add_argument("--subnets", type=int, nargs="+", default=[1000, 10_000])
+    parser.add_argument("--full", action="store_true", help="register every subnet with its files")
+    parser.add_argument("--requests", type=int, default=2000, help="over HTTP; 0: none")
+    options = parser.parse_args()
+    for num_subnets in options.subnets:
+        with tempfile.TemporaryDirectory() as name:
+            measure(Path(name), num_subnets, options)
+
+
+def measure(folder: Path, num_subnets: int, options: argparse.Namespace) -> None:
+    """Fill a registry and measure it."""
+    uri = options.backend
+    if uri == "sqlite":
+        uri = f"sqlite:///{folder / 'mlflow.db'}"
+        ensure_database(folder / "mlflow.db")
+
+    def show(operation: str, seconds: list[float], **more: object) -> None:
+        ordered = sorted(seconds)
+        line: dict[str, object] = {
+            "backend": options.backend.partition(":")[0],
+            "subnets": num_subnets,
+            "operation": operation,
+            "median_s": float(f"{statistics.median(ordered):.3g}"),
+            "p95_s": float(f"{ordered[int(0.95 * (len(ordered) - 1))]:.3g}"),
+        }
+        print(json.dumps(line | more), flush=True)
+
+    registry = MlflowRegistry(uri, artifacts=(folder / "mlruns").as_uri())
+    bundle = write_bundle(folder / "bundle")
+    (bundle / "weights.safetensors").write_bytes(random.Random(0).randbytes(BUNDLE_BYTES))
+    if options.full:
+        show("register", registered(registry, bundle, range(num_subnets)), files=True)
+    else:
+        registry.register(record(0, digest_of(bundle)), bundle)
+        copy_rows(uri, MODEL, (record(number) for number in range(1, num_subnets)))
+        numbers = range(num_subnets, num_subnets + NUM_REGISTRATIONS)
+        show("register", registered(registry, bundle, numbers, batch=1), files=True)
+    show("first_answer", timed(lambda _: best(MlflowRegistry(uri), 0), repeats=3))
+    show("best", timed(lambda number: best(registry, number)))
+    show("front", timed(lambda _: registry.front(device=DEVICE)))
+    show("explain", timed(lambda number: registry.explain(question(number))))
+    show("aliases", timed(lambda _: registry.move_aliases(MODEL), repeats=20))
+    if options.requests:
+        with writing(registry, bundle, start=2 * num_subnets + NUM_REGISTRATIONS):
+            seconds, rate, num_faults = asyncio.run(ask_over_http(uri, options.requests))
+        show("http_best", seconds, requests_per_s=round(rate), faults=num_faults)
+
+
+def record(number: int, digest: str = "") -> Any:  # noqa: ANN401 - a record of the tests
+    """Return the record of a subnet, the same for the same number."""
+    draw = random.Random(number)
+    return subnet_record(
+        accuracy=draw.uniform(0.5, 0.95),
+        latency_ms=draw.uniform(0.05, 5),
+        budgets_ms=(1.0,),
+        bundle_digest=digest or f"{number:064x}",
+    )
+
+
+def registered(
+    registry: MlflowRegistry, bundle: Path, numbers: range, *, batch: int = BATCH
+) -> list[float]:
+    """Register subnets with the files of one bundle; return the seconds of each."""
+    seconds = []
+    for start in range(numbers.start, numbers.stop, batch):
+        part = range(start, min(start + batch, numbers.stop))
+        entries = [Entry(record=record(number), bundle_folder=bundle) for number in part]
+        begun = time.perf_counter()
+        registry.register_all(entries, notes=RunNotes(name="benchmark"))
+        seconds += [(time.perf_counter() - begun) / len(part)] * len(part)
+    return seconds
+
+
+def question(number: int) -> Question:
+    """Return a question with bounds of its own."""
+    return Question(device=DEVICE, max_latency_ms=0.2 + 4 * random.Random(number).random())
+
+
+def best(registry: MlflowRegistry, number: int) -> object:
+    """Ask for a subnet."""
+    return registry.answer(question(number))
+
+
+def timed(work: Callable[[int], object], *, repeats: int = NUM_QUESTIONS) -> list[float]:
+    """Return the seconds of each call."""
+    seconds = []
+    for number in range(repeats):
+        begun = time.perf_counter()
+        work(number)
+        seconds.append(time.perf_counter() - begun)
+    return seconds
+
+
+@contextmanager
+def writing(registry: MlflowRegistry, bundle: Path, *, start: int) -> Iterator[None]:
+    """Register one subnet after the other for the body."""
+    ended = threading.Event()
+
+    def write() -> None:
+        number = start
+        while not ended.is_set():
+            registry.register(record(number), bundle)
+            number += 1
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+async def ask_over_http(uri: str, num_requests: int) -> tuple[list[float], float, int]:
+    """Serve in a process of its own and ask one question after the other over one connection.
+
+    Returns:
+        Seconds of each request, requests a second, and answers with a status of 500 and more.
+    """
+    server = await asyncio.create_subprocess_exec(
+        *("taskset", "-c", "0", "ofa-pipeline", "serve-registry", "--port", "8399"),
+        env={**os.environ, "MLFLOW_TRACKING_URI": uri},
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        reader, writer = await connected(8399)
+        seconds, num_faults = [], 0
+        begun = time.perf_counter()
+        for number in range(num_requests):
+            limit_ms = 0.2 + (number % 400) / 100
+            at = time.perf_counter()
+            writer.write(
+                f"GET /v1/best?device={DEVICE}&max_latency_ms={limit_ms} HTTP/1.1\r\n"
+                "Host: localhost\r\n\r\n".encode()
+            )
+            num_faults += await status_of(reader) >= 500
+            seconds.append(time.perf_counter() - at)
+        rate = num_requests / (time.perf_counter() - begun)
+        writer.close()
+        return seconds, rate, num_faults
+    finally:
+        server.terminate()
+        await server.wait()
+
+
+async def connected(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Return a connection, once the service listens."""
+    for _ in range(600):
+        try:
+            return await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.2)
+    raise SystemExit("the service does not listen")
+
+
+async def status_of(reader: asyncio.StreamReader) -> int:
+    """Read a response; return its status."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    length = next(
+        int(line.partition(":")[2])
+        for line in head.splitlines()
+        if line.lower().startswith("content-length:")
+    )
+    await reader.readexactly(length)
+    return int(head.split()[1])
+
+
+if __name__ == "__main__":
+    main()

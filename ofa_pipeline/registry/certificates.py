@@ -1,0 +1,147 @@
+"""Certificates of registered subnets and of bundles, made from files that were verified."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from ofa_pipeline.artifacts import Layout, digest_file, digest_json
+from ofa_pipeline.documents import (
+    BudgetCertificate,
+    Card,
+    DeviceCertificate,
+    LatencyCertificate,
+    SubnetCertificate,
+    read_document,
+)
+from ofa_pipeline.errors import RegistryError
+from ofa_pipeline.registry.protocol import SubnetRegistry
+from ofa_pipeline.registry.record import RegisteredSubnet
+from ofa_pipeline.temporary import temporary_folder
+
+VALID_DAYS = 365
+"""Days that a certificate holds, unless it is asked for other ones."""
+_REMAKE = "ofa-pipeline pull models:/NAME/VERSION"
+
+
+def certify_version(
+    registry: SubnetRegistry, subnet: RegisteredSubnet, *, valid_days: float = VALID_DAYS
+) -> SubnetCertificate:
+    """Return the certificate of a registered subnet, after its files were fetched and compared.
+
+    Args:
+        registry: That holds it.
+        subnet: The version.
+        valid_days: From the registration to the expiry.
+
+    Raises:
+        RegistryError: If a file is gone or not the one that was registered, or the registry
+            tells other figures than the certificate among the files.
+    """
+    with temporary_folder("certificate") as folder:
+        bundle = registry.download(subnet, folder)  # compares every byte
+        certificate = _certificate(bundle, subnet.model_uri)
+    for item in certificate.devices:
+        figures = subnet.record.latency.get(item.device)
+        if figures is None or (figures.p50_ms, figures.p95_ms) != (item.p50_ms, item.p95_ms):
+            told = "nothing" if figures is None else f"{figures.p50_ms:.6g} ms"
+            raise RegistryError(
+                f"{subnet.model_uri}: the registry tells {told} for {item.device}, its certificate "
+                f"{item.p50_ms:.6g} ms. Somebody changed the record: delete the version and run "
+                "the stage register again."
+            )
+    issued = registry.registered_at(subnet)
+    expires = issued + timedelta(days=valid_days)
+    return certificate.model_copy(
+        update={"issued": issued, "expires": expires, "is_expired": expires < datetime.now(UTC)}
+    )
+
+
+def certify_bundle(folder: Path) -> SubnetCertificate:
+    """Return the certificate of a bundle that lies in a folder, after its files were compared.
+
+    Raises:
+        MissingArtifactError: If it has no card.
+        ManifestMismatchError: If its card is damaged.
+        RegistryError: If a file is not as the card says.
+    """
+    return _certificate(folder, str(folder))
+
+
+def _certificate(folder: Path, source: str) -> SubnetCertificate:
+    card = read_document(folder / Layout.CARD, Card, remake=_REMAKE)
+    digests = {path.name: digest_file(path) for path in sorted(folder.iterdir()) if path.is_file()}
+    _compare(card, digests, source)
+    return SubnetCertificate(
+        source=source,
+        arch_id=card.arch_id,
+        accuracy_top1=card.accuracy.accuracy_top1,
+        num_test_images=card.accuracy.num_test_images,
+        devices=tuple(
+            _of_device(name, latency, card.budgets_ms) for name, latency in card.latency.items()
+        ),
+        bundle_digest=digest_json(digests),
+        files=digests,
+        issued=None,
+        expires=None,
+        is_expired=False,
+    )
+
+
+def _compare(card: Card, digests: dict[str, str], source: str) -> None:
+    """Compare the files that the card names with their digests.
+
+    Raises:
+        RegistryError: If one is missing, changed, or lies outside of the bundle.
+    """
+    wanted = dict(card.files)
+    for latency in card.latency.values():
+        if wanted.setdefault(latency.file, latency.file_digest) != latency.file_digest:
+            raise RegistryError(
+                f"{source}: {latency.file} is not the file that was measured: the card has two "
+                "digests of it. Do not use it: fetch the bundle again."
+            )
+    outside = [name for name in wanted if Path(name).name != name]
+    if outside:
+        raise RegistryError(
+            f"{source}: the card must name files of the bundle, found {outside[0]!r}. Do not use "
+            "it: fetch the bundle again."
+        )
+    changed = sorted(name for name, digest in wanted.items() if digests.get(name) != digest)
+    if changed:
+        name = changed[0]
+        found = digests.get(name, "nothing")
+        raise RegistryError(
+            f"{source}: {name} must have the SHA-256 {wanted[name][:12]}..., found {found[:12]}"
+            f"{f' (and {len(changed) - 1} more files differ)' if changed[1:] else ''}. The "
+            "certificate is of another file: fetch the bundle again."
+        )
+
+
+def _of_device(
+    device: str, latency: LatencyCertificate, budgets_ms: tuple[float, ...]
+) -> DeviceCertificate:
+    budgets = sorted({item.budget_ms for item in latency.verdicts} | set(budgets_ms))
+    return DeviceCertificate(
+        device=device,
+        card=latency.card,
+        fingerprint=latency.card.fingerprint,
+        p50_ms=latency.p50_ms,
+        p95_ms=latency.p95_ms,
+        ci_low_ms=latency.ci_low_ms,
+        ci_high_ms=latency.ci_high_ms,
+        p95_high_ms=latency.high_ms("p95"),
+        num_runs=latency.num_runs,
+        num_dropped_runs=latency.num_dropped_runs,
+        attempts_p50_ms=latency.attempts_p50_ms,
+        stability=latency.stability,
+        is_contended=latency.is_contended,
+        file=latency.file,
+        file_digest=latency.file_digest,
+        budgets=tuple(
+            BudgetCertificate(
+                budget_ms=budget_ms,
+                p50=latency.verdict(budget_ms),
+                p95=latency.verdict(budget_ms, quantile="p95"),
+            )
+            for budget_ms in budgets
+        ),
+    )

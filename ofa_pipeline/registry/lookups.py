@@ -1,0 +1,186 @@
+"""Look-ups in a registry: one subnet, a front, a comparison, the price of a budget.
+
+They are answered from a snapshot of what is registered, which `catalog` keeps current. Nothing here
+knows where the subnets are kept.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+from ofa_pipeline.documents import Quantile
+from ofa_pipeline.errors import RegistryError, suggest
+from ofa_pipeline.registry.choosing import (
+    HomeDataset,
+    comparable,
+    dataset_label,
+    unknown_dataset,
+    visible,
+)
+from ofa_pipeline.registry.comparison import ComparableSubnets, Explanation
+from ofa_pipeline.registry.questions import Question
+from ofa_pipeline.registry.record import RegisteredSubnet
+
+MAX_COMPARED = 20
+"""More do not fit a page, and a list of all is `SubnetRegistry.list_subnets`."""
+
+
+class Snapshot:
+    """What is registered at one moment."""
+
+    def __init__(self, subnets: Sequence[RegisteredSubnet]) -> None:
+        """Keep the subnets.
+
+        Args:
+            subnets: The newest first.
+        """
+        self.subnets = tuple(subnets)
+        self._comparable: dict[
+            tuple[str | None, str | None, HomeDataset | None], ComparableSubnets
+        ] = {}
+
+    @cached_property
+    def by_uri(self) -> dict[str, RegisteredSubnet]:
+        """The subnets by ``models:/NAME/VERSION``."""
+        return {item.model_uri: item for item in self.subnets}
+
+    def on_device(self, device: str | None) -> tuple[RegisteredSubnet, ...]:
+        """Return what was measured on a device; None: everything."""
+        return tuple(item for item in self.subnets if device in (None, *item.record.latency))
+
+    def comparable(
+        self, device: str | None, *, dataset: str | None, home: HomeDataset | None, where: str
+    ) -> ComparableSubnets:
+        """Return the subnets that a question is about; the next one of its kind is quick.
+
+        Args:
+            device: As `Question.device`.
+            dataset: As `Question.dataset`.
+            home: The dataset of the workspace that asks.
+            where: The registry, for messages.
+
+        Raises:
+            RegistryError: If nothing is registered for them, or several datasets are.
+        """
+        key = (device, dataset, home)
+        if key not in self._comparable:
+            measured = self.on_device(device)
+            if not measured:
+                raise self._nothing_on(device, where)
+            seen = visible(measured, dataset=dataset, home=home)
+            if not seen:
+                raise unknown_dataset(
+                    measured, dataset=dataset, home=home, device=device, where=where
+                )
+            answers = comparable(seen, dataset=dataset, home=home)
+            self._comparable[key] = ComparableSubnets(answers, device=device)
+        return self._comparable[key]
+
+    def _nothing_on(self, device: str | None, where: str) -> RegistryError:
+        """Return the error for a device on which nothing registered was measured; None: for any."""
+        if not self.subnets or device is None:
+            return RegistryError(
+                f"no subnet{f' measured on {device!r}' if device else ''} is registered on "
+                f"{where}. The registry is empty: run ofa-pipeline run."
+            )
+        known = sorted({name for item in self.subnets for name in item.record.latency})
+        return RegistryError(
+            f"no subnet measured on {device!r} is registered on {where}.{suggest(device, known)}"
+        )
+
+
+class Lookups:
+    """The questions that a registry answers."""
+
+    def __init__(
+        self,
+        snapshot: Callable[[], Snapshot],
+        *,
+        home: Callable[[], HomeDataset | None],
+        where: str,
+    ) -> None:
+        """Look nothing up yet.
+
+        Args:
+            snapshot: Returns what is registered now.
+            home: Returns the dataset of the workspace that asks, None outside of one; called by
+                questions that name no dataset.
+            where: The registry, for messages.
+        """
+        self._snapshot = snapshot
+        self._home = home
+        self._where = where
+
+    def choose(self, question: Question) -> RegisteredSubnet:
+        """Return the best subnet within the bounds; see `SubnetRegistry.choose`."""
+        subnets = self._comparable(question.device, question.dataset)
+        found = subnets.best(question)
+        if found is None:
+            raise subnets.infeasible(question)
+        return found
+
+    def runner_up(self, question: Question) -> RegisteredSubnet | None:
+        """Return the second best subnet within the bounds; see `SubnetRegistry.runner_up`."""
+        return self._comparable(question.device, question.dataset).runner_up(question)
+
+    def explain(self, question: Question) -> Explanation:
+        """Return the best subnet and the price of the budget; see `SubnetRegistry.explain`."""
+        subnets = self._comparable(question.device, question.dataset)
+        found = subnets.explain(question)
+        if found is None:
+            raise subnets.infeasible(question)
+        return found
+
+    def front(
+        self, *, device: str, quantile: Quantile = "p50", dataset: str | None = None
+    ) -> tuple[RegisteredSubnet, ...]:
+        """Return the Pareto front of a device; see `SubnetRegistry.front`."""
+        question = Question(device=device, quantile=quantile, dataset=dataset)
+        return self._comparable(question.device, question.dataset).front(question.quantile)
+
+    def compare(self, uris: Sequence[str]) -> tuple[RegisteredSubnet, ...]:
+        """Return versions to look at side by side; see `SubnetRegistry.compare`."""
+        if not 1 < len(set(uris)) == len(uris) <= MAX_COMPARED:
+            raise RegistryError(
+                f"compare takes from 2 to {MAX_COMPARED} different versions, got {len(uris)} "
+                f"({len(set(uris))} different). Each reads models:/NAME/VERSION."
+            )
+        found = tuple(self.version(uri) for uri in uris)
+        digests = {item.record.dataset_digest for item in found}
+        if len(digests) > 1:
+            named = [f"{item.model_uri} of {dataset_label(item.record)}" for item in found]
+            raise RegistryError(
+                "accuracies on different images do not compare: the versions must be of one "
+                f"dataset with one digest, got {len(digests)}: {', '.join(named)}. Compare those "
+                "of one dataset."
+            )
+        return found
+
+    def version(self, uri: str) -> RegisteredSubnet:
+        """Return a version of whatever dataset; see `SubnetRegistry.version`."""
+        known = self._snapshot().by_uri
+        if uri not in known:
+            name, _, number = uri.removeprefix("models:/").rpartition("/")
+            is_uri = uri.startswith("models:/") and name and "/" not in name and number.isdecimal()
+            form = "" if is_uri else " It should read models:/NAME/VERSION."
+            raise RegistryError(
+                f"the registry has no {uri}.{form}{suggest(uri, known)} See what there is: "
+                "ofa-pipeline subnets --dataset any"
+            )
+        return known[uri]
+
+    def list_subnets(
+        self, *, device: str | None = None, dataset: str | None = None
+    ) -> tuple[RegisteredSubnet, ...]:
+        """Return what is registered, ordered by device, then latency."""
+        question = Question(device=device, dataset=dataset)
+        home = self._home() if dataset is None else None
+        kept = visible(self._snapshot().on_device(question.device), dataset=dataset, home=home)
+        return tuple(
+            sorted(
+                kept, key=lambda item: (item.record.device, item.record.latency_ms, item.version)
+            )
+        )
+
+    def _comparable(self, device: str | None, dataset: str | None) -> ComparableSubnets:
+        home = self._home() if dataset is None else None
+        return self._snapshot().comparable(device, dataset=dataset, home=home, where=self._where)

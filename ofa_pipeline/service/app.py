@@ -1,0 +1,162 @@
+"""The application: routes, who may ask, and errors that say why."""
+
+import base64
+import binascii
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from importlib import resources
+from urllib.parse import urlsplit
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.security.utils import get_authorization_scheme_param
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+from ofa_pipeline.errors import InfeasibleConstraintError, RegistryError
+from ofa_pipeline.masking import mask_secrets
+from ofa_pipeline.registry import Lookups, SubnetRegistry
+from ofa_pipeline.service.current import CurrentSnapshot, UnreadableRegistryError
+from ofa_pipeline.service.health import Meters, health_routes
+from ofa_pipeline.service.lookups import lookup_routes
+from ofa_pipeline.service.pages import page_routes
+from ofa_pipeline.service.shelf import Shelf
+from ofa_pipeline.service.versions import version_routes
+from ofa_pipeline.temporary import temporary_folder
+
+Next = Callable[[Request], Awaitable[Response]]
+
+OPEN_PATHS = ("/healthz",)
+"""They need no token: what watches the service has none."""
+HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+def build_app(
+    registry: SubnetRegistry,
+    *,
+    token: str = "",
+    hosts: tuple[str, ...] = (),
+) -> FastAPI:
+    """Return the service over a registry.
+
+    Args:
+        registry: What is looked up; nothing is ever written.
+        token: What a request has to show, as a bearer token or as the password of basic
+            authentication; empty: everybody may ask.
+        hosts: Names that the service may be called by; empty: any.
+    """
+    current = CurrentSnapshot(registry.snapshot)
+    lookups = Lookups(current, home=lambda: None, where="this registry")
+
+    shelf = Shelf(registry)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        with temporary_folder("service") as folder:
+            shelf.keep_in(folder)
+            yield
+
+    app = FastAPI(
+        title="Registry of subnets",
+        description="Subnets of once-for-all networks, with what was measured. Read-only.",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    meters = Meters()
+    app.include_router(lookup_routes(lookups))
+    app.include_router(version_routes(lookups, shelf))
+    app.include_router(page_routes(lookups, current, shelf))
+    app.include_router(health_routes(current, meters))
+    static = resources.files("ofa_pipeline.service") / "static"
+    app.mount("/static", StaticFiles(directory=str(static)), name="static")
+    _explain_errors(app)
+    _guard(app, meters, token=token, hosts=hosts)
+    return app
+
+
+def _guard(app: FastAPI, meters: Meters, *, token: str, hosts: tuple[str, ...]) -> None:
+    """Let in who may ask, and count."""
+
+    @app.middleware("http")
+    async def guard(request: Request, call_next: Next) -> Response:
+        begun = time.perf_counter()
+        refused = _refusal(request, token=token, hosts=hosts)
+        response = refused if refused is not None else await call_next(request)
+        response.headers.update(HEADERS)
+        route = getattr(request.scope.get("route"), "path", "other")
+        meters.count(route, response.status_code, time.perf_counter() - begun)
+        return response
+
+
+def _refusal(request: Request, *, token: str, hosts: tuple[str, ...]) -> Response | None:
+    """Return why a request is not answered; None when it is."""
+    host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+    if hosts and host not in hosts:
+        return _error(
+            403,
+            "unknown_host",
+            f"this service does not answer to the name {host[:100]!r}. Call it by one of "
+            f"{', '.join(hosts)}, or start it with --allow-host.",
+        )
+    if token and request.url.path not in OPEN_PATHS and not _shows(request, token):
+        answer = _error(
+            401,
+            "no_token",
+            "this service asks for a token: send it as `Authorization: Bearer TOKEN`, or as the "
+            "password of basic authentication.",
+        )
+        answer.headers["WWW-Authenticate"] = 'Basic realm="registry of subnets"'
+        return answer
+    return None
+
+
+def _shows(request: Request, token: str) -> bool:
+    """Tell whether a request shows the token; the time that takes tells nothing."""
+    scheme, given = get_authorization_scheme_param(request.headers.get("authorization"))
+    if scheme.lower() == "basic":
+        try:
+            given = base64.b64decode(given, validate=True).decode().partition(":")[2]
+        except (binascii.Error, UnicodeDecodeError):
+            return False
+    return secrets.compare_digest(given.encode(), token.encode())
+
+
+def _explain_errors(app: FastAPI) -> None:
+    """Give every error one form: its kind, and a reason that helps."""
+
+    @app.exception_handler(InfeasibleConstraintError)
+    async def infeasible(_: Request, error: InfeasibleConstraintError) -> Response:
+        return _error(404, "infeasible", str(error))
+
+    @app.exception_handler(RegistryError)
+    async def not_found(_: Request, error: RegistryError) -> Response:
+        return _error(404, "not_found", str(error))
+
+    @app.exception_handler(UnreadableRegistryError)
+    async def unreadable(_: Request, error: UnreadableRegistryError) -> Response:
+        return _error(503, "registry_unreadable", str(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        reasons = [
+            f"{'.'.join(str(part) for part in item['loc'][1:]) or 'the request'}: {item['msg']}"
+            for item in error.errors()
+        ]
+        return _error(422, "invalid", "; ".join(reasons))
+
+    @app.exception_handler(HTTPException)
+    async def refused(_: Request, error: HTTPException) -> Response:
+        return _error(error.status_code, "refused", str(error.detail))
+
+
+def _error(status: int, kind: str, message: str) -> JSONResponse:
+    return JSONResponse({"kind": kind, "message": mask_secrets(message)}, status_code=status)

@@ -1,0 +1,146 @@
+"""What a launch that went wrong is said to have come to: one rank, its end, and what to do."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from ofa_pipeline.errors import LaunchError, ParamsError
+from ofa_pipeline.launching import Mailbox, RankRecord, launch_words, line
+from ofa_pipeline.launching.launcher import _judge
+from ofa_pipeline.progress import ProgressEvent
+
+TORCHRUN_SAYS = """\
+torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
+============================================================
+ofa_pipeline.training.worker FAILED
+------------------------------------------------------------
+Failures:
+[1]:
+  time      : 2026-11-26_19:17:38
+  host      : localhost
+  rank      : 0 (local_rank: 0)
+  exitcode  : 1 (pid: 16932)
+  error_file: <N/A>
+------------------------------------------------------------
+Root Cause (first observed failure):
+[0]:
+  time      : 2026-11-26_19:17:34
+  host      : localhost
+  rank      : 1 (local_rank: 1)
+  exitcode  : -9 (pid: 16933)  (SIGKILL)
+  error_file: <N/A>
+  traceback : Signal 9 (SIGKILL) received by PID 16933
+============================================================
+"""
+"""What torchrun 2.15 printed when rank 1 got SIGKILL."""
+
+
+@pytest.fixture
+def mailbox(tmp_path):
+    box = Mailbox(tmp_path / "ranks")
+    box.empty()
+    box.log_path.write_text("")
+    return box
+
+
+def record(rank, state, error="", *, is_explained=False):
+    return RankRecord(
+        rank=rank,
+        size=2,
+        host="node",
+        pid=100 + rank,
+        state=state,
+        error=error,
+        is_explained=is_explained,
+    )
+
+
+def end_of(mailbox, exit_code, *records):
+    for each in records:
+        mailbox.write_record(each)
+    with pytest.raises(LaunchError) as caught:
+        _judge(exit_code, mailbox)
+    return str(caught.value)
+
+
+def test_ranks_that_are_done_are_no_error(mailbox):
+    for rank in (0, 1):
+        mailbox.write_record(record(rank, "done"))
+    _judge(0, mailbox)
+
+
+def test_ranks_that_were_told_to_end_end_the_stage_so(mailbox):
+    for rank in (0, 1):
+        mailbox.write_record(record(rank, "stopped"))
+    with pytest.raises(SystemExit, match="143"):
+        _judge(1, mailbox)  # torchrun itself ends with 1 when it is told to end
+
+
+def test_of_several_ranks_that_are_gone_the_first_is_named(mailbox):
+    mailbox.log_path.write_text(TORCHRUN_SAYS)
+    message = end_of(mailbox, 1, record(0, "begun"), record(1, "begun"))
+    expected = "rank 1 of 2 (process 101 on node) was killed by SIGKILL (exit code -9)"
+    assert message.startswith(expected)
+    assert "run the same command again" in message
+
+
+def test_a_rank_that_is_gone_counts_before_one_that_lost_its_connection(mailbox):
+    lost = record(0, "failed", "RuntimeError: Connection closed by peer")
+    message = end_of(mailbox, 137, lost, record(1, "begun"))
+    assert message.startswith("rank 1 of 2 (process 101 on node) ended without a word")
+    assert str(mailbox.log_path) in message
+
+
+def test_an_error_that_says_what_to_do_counts_most(mailbox):
+    own = record(1, "failed", "the loss must be finite", is_explained=True)
+    message = end_of(mailbox, 1, record(0, "begun"), own)
+    assert message == "rank 1 of 2 (process 101 on node): the loss must be finite"
+
+
+def test_any_other_error_is_told_with_where_more_is(mailbox):
+    failed = record(0, "failed", "OutOfMemoryError: CUDA out of memory")
+    message = end_of(mailbox, 1, failed, record(1, "done"))
+    assert "rank 0 of 2 (process 100 on node) failed: OutOfMemoryError" in message
+
+
+def test_a_launcher_that_starts_nothing_is_quoted(mailbox):
+    mailbox.log_path.write_text("usage\nlauncher: error: unrecognized arguments: --bogus\n")
+    message = end_of(mailbox, 2)
+    assert "exit code 2 and 0 ranks began" in message
+    assert "unrecognized arguments: --bogus" in message
+
+
+def test_ranks_that_never_began_are_missed(mailbox):
+    assert "1 ranks began" in end_of(mailbox, 0, record(0, "done"))
+
+
+def test_progress_arrives_whole_and_once(mailbox):
+    mailbox.report(ProgressEvent(label="one", done=1))
+    assert [event.label for event in mailbox.read_progress()] == ["one"]
+    mailbox.report(ProgressEvent(label="two", done=2))
+    with (mailbox.folder / "progress.jsonl").open("a") as file:
+        file.write('{"label": "thr')  # being written
+    assert [event.label for event in mailbox.read_progress()] == ["two"]
+    assert mailbox.read_progress() == []
+
+
+def test_a_launcher_beside_python_is_found_without_its_environment(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    path, *words = launch_words("torchrun --standalone --nproc-per-node=2 -t '3 4'")
+    assert Path(path) == Path(sys.executable).parent / "torchrun"
+    assert words == ["--standalone", "--nproc-per-node=2", "-t", "3 4"]
+
+
+def test_a_launcher_that_is_not_installed_is_an_error():
+    with pytest.raises(ParamsError, match=r"'srunn' is not found. Install it, name its path"):
+        launch_words("srunn --ntasks 2 python")
+
+
+@pytest.mark.parametrize("asked", ["--nproc-per-node=gpu", "--nproc_per_node gpu"])
+def test_ranks_on_gpus_need_gpus(monkeypatch, asked):
+    monkeypatch.setattr(line, "compute_device", lambda: "cpu")
+    with pytest.raises(ParamsError, match="torch finds no CUDA device here"):
+        launch_words(f"torchrun --standalone {asked}")
+    monkeypatch.setattr(line, "compute_device", lambda: "cuda")
+    assert launch_words(f"torchrun --standalone {asked}")

@@ -1,0 +1,42 @@
+"""An alias moves when what came is better by more than the noise, and not before."""
+
+import pytest
+
+from ofa_pipeline.registry import RegisteredSubnet
+from ofa_pipeline.registry.aliases import alias_targets
+from tests.support.registry import DATASET, subnet_record
+
+ALIAS = "best-1ms"
+
+
+def subnet(version, accuracy, **changes):
+    changes = {"latency_ms": 0.9, "budgets_ms": (1.0,)} | changes
+    return RegisteredSubnet(record=subnet_record(accuracy=accuracy, **changes), version=version)
+
+
+@pytest.mark.parametrize(
+    ("came", "named"),
+    [
+        (subnet(2, 0.92), 1),  # 100 test images: one standard error is 3 points
+        (subnet(2, 0.90, latency_ms=0.1), 1),
+        (subnet(2, 0.94), 2),
+        (subnet(2, 0.94, latency_ms=1.1), 1),  # not within the budget
+        (subnet(2, 0.50, lineage={DATASET: "0e" * 32}), 2),  # other images: the newest count
+    ],
+)
+def test_alias_stays_within_the_noise(came, named):
+    targets = alias_targets([came, subnet(1, 0.9)], {ALIAS: 1})
+    assert targets[ALIAS].version == named
+
+
+@pytest.mark.parametrize("current", [{}, {ALIAS: 7}, {"mine": 1}])
+def test_alias_without_a_version_names_the_best(current):
+    targets = alias_targets([subnet(2, 0.92), subnet(1, 0.9)], current)
+    assert {alias: item.version for alias, item in targets.items()} == {ALIAS: 2}
+
+
+def test_alias_of_what_is_slower_than_its_budget_moves():
+    slow = subnet(1, 0.95, latency_ms=1.2)
+    assert alias_targets([subnet(2, 0.7), slow], {ALIAS: 1})[ALIAS].version == 2
+    assert alias_targets([slow], {ALIAS: 1}) == {ALIAS: None}
+    assert alias_targets([], {ALIAS: 1}) == {}

@@ -1,0 +1,97 @@
+"""Records are read once, and every change by anybody is seen, on real MLflow."""
+
+import shutil
+
+import pytest
+from mlflow import MlflowClient
+
+from ofa_pipeline.errors import RegistryError
+from ofa_pipeline.registry import catalog as catalog_module
+from ofa_pipeline.registry import open_registry
+from ofa_pipeline.registry.catalog import DatabaseReader, ServerReader
+from ofa_pipeline.registry.connection import Connection
+from ofa_pipeline.registry.holdings import Holdings
+from tests.support.registry import MODEL, subnet_record, write_bundle
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    return write_bundle(tmp_path / "a-bundle")
+
+
+@pytest.fixture
+def client(registry):
+    return MlflowClient(registry.tracking_uri)
+
+
+@pytest.fixture(params=["database", "server"])
+def reader(request, registry, monkeypatch):
+    """Both ways of reading; the second one as it reads a server, without waiting."""
+    monkeypatch.setattr(catalog_module, "CHECK_EVERY_S", 0.0)
+    connection = Connection(registry.tracking_uri)
+    if request.param == "database":
+        return DatabaseReader(connection)
+    return ServerReader(connection, Holdings(connection))
+
+
+def versions(entries):
+    return [item.version for item in entries.values()]
+
+
+def test_what_others_register_is_a_change_and_known_records_are_not_read_again(
+    reader, registry, bundle, monkeypatch
+):
+    first = registry.register(subnet_record(accuracy=0.8), bundle)
+    entries = reader.read({})
+    assert list(entries.values()) == [first]
+    assert not reader.has_changed()
+    second = registry.register(subnet_record(accuracy=0.9), bundle)
+    assert reader.has_changed()
+    again = reader.read(entries)
+    assert list(again.values()) == [second, first]
+    assert next(item for item in again.values() if item == first) is next(iter(entries.values()))
+
+
+def test_version_that_is_not_complete_appears_when_it_is(reader, registry, client, bundle):
+    registry.register(subnet_record(accuracy=0.8), bundle)
+    registry.register(subnet_record(accuracy=0.9), bundle)
+    model_id = client.get_model_version(MODEL, "2").source.removeprefix("models:/")
+    client.delete_logged_model_tag(model_id, "ofa.version")
+    entries = reader.read({})
+    assert versions(entries) == [1]
+    client.set_logged_model_tags(model_id, {"ofa.version": "2"})
+    assert reader.has_changed()
+    assert versions(reader.read(entries)) == [2, 1]
+
+
+def test_version_that_somebody_deletes_is_gone(reader, registry, client, bundle):
+    for accuracy in (0.8, 0.9):
+        registry.register(subnet_record(accuracy=accuracy), bundle)
+    entries = reader.read({})
+    [newest, _] = entries.values()
+    client.delete_model_version(MODEL, "2")
+    # Of a server it is asked when it answers; then everything is read again.
+    assert reader.has_changed() or not reader.is_there(newest)
+    assert versions(reader.read({})) == [1]
+
+
+def test_unreadable_record_is_refused_with_its_version(reader, registry, client, bundle):
+    registry.register(subnet_record(), bundle)
+    model_id = client.get_model_version(MODEL, "1").source.removeprefix("models:/")
+    for text, told in [("[]", "not a subnet record"), ("{", "property name"), ("x" * 9000, "")]:
+        client.set_logged_model_tags(model_id, {"ofa.record": text})
+        with pytest.raises(RegistryError, match=rf"of models:/{MODEL}/1 cannot be read.*{told}"):
+            reader.read({})
+
+
+def test_file_that_takes_the_place_of_another_is_read(registry, bundle, workspace, empty_database):
+    registry.register(subnet_record(), bundle)
+    assert len(registry.list_subnets()) == 1
+    shutil.copyfile(empty_database, workspace / "new.db")
+    (workspace / "new.db").rename(workspace / "mlflow.db")
+    assert registry.list_subnets() == ()
+
+
+def test_looking_up_makes_no_registry(tmp_path):
+    assert open_registry(tmp_path).list_subnets() == ()
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,237 @@
+"""The service: every answer with its reason, on a registry in memory."""
+
+import hashlib
+import io
+import tempfile
+from threading import Event
+
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from ofa_pipeline.documents import FrontAnswer, SubnetAnswer, SubnetCertificate, SubnetPage
+from ofa_pipeline.errors import ParamsError, RegistryError
+from ofa_pipeline.registry import Snapshot
+from ofa_pipeline.service import CurrentSnapshot, ServiceSettings, build_app
+from tests.support.certified import register_certified, write_certified_bundle
+from tests.support.registry import InMemoryRegistry, subnet_record
+
+VERSION = "/v1/models/ofa-tiny-cpu/versions/1"
+
+
+@pytest.fixture
+def registry(tmp_path):
+    """Three subnets of one dataset; the first has files that were certified."""
+    found = InMemoryRegistry()
+    bundle = write_certified_bundle(tmp_path / "bundle")
+    register_certified(found, bundle, accuracy=0.6, dataset="pets")
+    for accuracy, latency_ms in [(0.8, 2.0), (0.9, 4.0)]:
+        record = subnet_record(accuracy=accuracy, latency_ms=latency_ms, dataset="pets")
+        found.register(record, bundle)
+    return found
+
+
+@pytest.fixture
+def client(registry):
+    with TestClient(build_app(registry), raise_server_exceptions=False) as found:
+        yield found
+
+
+def refusal(response):
+    answer = response.json()
+    assert set(answer) == {"kind", "message"}
+    return response.status_code, answer["kind"], answer["message"]
+
+
+def test_best_is_what_the_registry_answers(client, registry):
+    answer = client.get("/v1/best", params={"device": "cpu", "max_latency_ms": 3})
+    assert answer.status_code == 200
+    found = SubnetAnswer.from_dict(answer.json())
+    assert found.model_uri == registry.best(device="cpu", max_latency_ms=3).model_uri
+
+
+def test_front_comparison_and_price_are_the_documents_of_the_commands(client):
+    front = FrontAnswer.from_dict(client.get("/v1/front", params={"device": "cpu"}).json())
+    assert [item.version for item in front.subnets] == [1, 2, 3]
+    uris = [item.model_uri for item in front.subnets[:2]]
+    compared = client.get("/v1/compare", params={"version": uris}).json()
+    assert compared["differences"][0]["accuracy_points"] == pytest.approx(20)
+    price = client.get("/v1/explain", params={"device": "cpu", "max_latency_ms": 3}).json()
+    assert (price["runner_up"]["version"], price["next_better"]["version"]) == (1, 3)
+
+
+def test_list_is_paged(client):
+    page = SubnetPage.from_dict(client.get("/v1/subnets", params={"limit": 2, "offset": 1}).json())
+    assert (page.total, page.offset, [item.version for item in page.subnets]) == (3, 1, [2, 3])
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "told"),
+    [
+        ("/v1/best", 422, "device"),
+        ("/v1/best?device=cpu&max_latency_ms=fast", 422, "max_latency_ms"),
+        ("/v1/best?device=cpu&max_latency_ms=nan", 422, "must be a number"),
+        ("/v1/best?device=cpu&max_latency_ms=-1", 422, "above 0"),
+        ("/v1/best?device=cpu&max_latency=1", 422, "max_latency: Extra inputs"),
+        ("/v1/best?device=cpu&quantile=p99", 422, "quantile"),
+        ("/v1/best?device=cpu&verdict=within", 422, "give max_latency_ms"),
+        ("/v1/best?device=a%27%20OR%201", 422, "must be a name"),
+        ("/v1/best?device=gpu", 404, "Did you mean 'cpu'?"),
+        ("/v1/best?device=cpu&dataset=cars", 404, "pets"),
+        ("/v1/best?device=cpu&max_latency_ms=0.1", 404, "the fastest of 3 takes 1 ms"),
+        ("/v1/compare?version=models:/x/1", 422, "version"),
+        ("/v1/compare?version=models:/x/1&version=models:/x/2", 404, "no models:/x/1"),
+        ("/v1/subnets?limit=1000000000", 422, "limit"),
+        ("/v1/subnets?offset=-1", 422, "offset"),
+        ("/v1/models/ofa-tiny-cpu/versions/9", 404, "Did you mean"),
+        ("/v1/models/it's%20%22mine%22/versions/1", 404, "no models:/it's"),
+        (f"{VERSION}/files/..%2Fcard.json", 404, ""),
+        (f"{VERSION}/files/secret", 404, "no file 'secret'"),
+    ],
+)
+def test_bad_query_has_a_status_and_a_reason(client, address, status, told):
+    found = refusal(client.get(address))
+    assert found[0] == status
+    assert told in found[2]
+
+
+def test_certificate_comes_with_verified_files_only(client, registry):
+    found = SubnetCertificate.from_dict(client.get(f"{VERSION}/certificate").json())
+    assert found.devices[0].device == "cpu"
+    # The second version shares the files of the first, but was registered with another digest.
+    found = client.get("/v1/models/ofa-tiny-cpu/versions/2/certificate")
+    assert found.status_code == 409
+    assert "registry tells 2 ms" in found.json()["message"]
+
+
+def test_download_has_a_digest_and_ranges(client):
+    address = f"{VERSION}/files/model.onnx"
+    whole = client.get(address)
+    digest = hashlib.sha256(whole.content).hexdigest()
+    assert whole.headers["etag"] == f'"{digest}"'
+    assert whole.headers["x-checksum-sha256"] == digest
+    part = client.get(address, headers={"Range": "bytes=5-9"})
+    assert (part.status_code, part.content) == (206, whole.content[5:10])
+    assert client.get(address, headers={"Range": "bytes=99999999-"}).status_code == 416
+
+
+def test_image_can_be_tried(client):
+    file = io.BytesIO()
+    Image.new("RGB", (20, 20), (250, 10, 10)).save(file, format="PNG")
+    answer = client.post(f"{VERSION}/try", content=file.getvalue()).json()
+    assert answer["classes"][0]["class_name"] == "red"
+    assert answer["latency_ms"] > 0
+    for body, told in [(b"no image", "no known image format"), (b"", "got nothing")]:
+        status, _, message = refusal(client.post(f"{VERSION}/try", content=body))
+        assert status == 422
+        assert told in message
+
+
+def test_nothing_can_be_written(client):
+    for method in ("POST", "PUT", "DELETE", "PATCH"):
+        assert client.request(method, "/v1/best?device=cpu").status_code == 405
+
+
+def test_pages_show_what_the_answers_say_and_load_nothing_from_elsewhere(client):
+    pages = {
+        "/": "pets",
+        "/browse?device=cpu&dataset=pets&max_latency_ms=3": "10.00 points more for 2 ms more",
+        "/browse?device=cpu&dataset=pets&max_latency_ms=0.1": "the fastest of 3",
+        "/models/ofa-tiny-cpu/1": "within, with 95 % confidence",
+        "/models/ofa-tiny-cpu/2": "No certificate.",
+        "/docs": "max_latency_ms",
+    }
+    for address, text in pages.items():
+        answer = client.get(address)
+        assert answer.status_code == 200, address
+        assert text in answer.text, address
+        assert "//" not in answer.text.replace("http://www.w3.org", "").replace("models:/", "")
+        assert "default-src 'self'" in answer.headers["content-security-policy"]
+    for address in ("/browse?device=gpu", "/models/other/1"):
+        answer = client.get(address)
+        assert answer.status_code == 404
+        assert "<h1>Not found</h1>" in answer.text
+
+
+def test_names_are_text_on_pages(registry, tmp_path):
+    registry.register(
+        subnet_record(dataset="<script>x</script>", bundle_digest="1"), tmp_path / "bundle"
+    )
+    with TestClient(build_app(registry)) as client:
+        assert "<script>x" not in client.get("/").text
+
+
+def test_token_is_asked_for_everywhere_but_by_the_health_check(registry):
+    with TestClient(build_app(registry, token="open-sesame")) as client:
+        assert client.get("/healthz").json()["status"] == "ok"
+        for address in ("/", "/v1/best?device=cpu", "/metrics", "/docs", "/static/try.js"):
+            answer = client.get(address)
+            assert answer.status_code == 401, address
+            assert answer.headers["www-authenticate"].startswith("Basic")
+        bearer = {"Authorization": "Bearer open-sesame"}
+        assert client.get("/v1/best?device=cpu", headers=bearer).status_code == 200
+        assert client.get("/", auth=("anyone", "open-sesame")).status_code == 200
+        for wrong in ("Bearer wrong", "Basic ???", "Basic b3Blbg=="):
+            assert client.get("/", headers={"Authorization": wrong}).status_code == 401
+
+
+def test_page_of_elsewhere_cannot_read_it_by_a_name_of_its_own(registry):
+    with TestClient(build_app(registry, hosts=("localhost",))) as client:
+        assert client.get("/healthz", headers={"Host": "evil.example"}).status_code == 403
+        assert client.get("/healthz", headers={"Host": "localhost:8100"}).status_code == 200
+
+
+def test_metrics_count_by_route_and_never_by_value(client):
+    client.get(VERSION)
+    client.get("/v1/models/secret-name/versions/1")
+    text = client.get("/metrics").text
+    route = "/v1/models/{model}/versions/{version}"
+    assert f'ofa_registry_requests_total{{route="{route}",status="404"}} 1.0' in text
+    assert "ofa_registry_subnets 3.0" in text
+    assert "secret-name" not in text
+
+
+def test_registry_that_cannot_be_read_is_said(registry):
+    def gone():
+        raise RegistryError("could not look up on http://user:***@host: nobody answers")
+
+    registry.snapshot = gone
+    with TestClient(build_app(registry)) as client:
+        assert client.get("/v1/best?device=cpu").status_code == 503
+        assert client.get("/healthz").json()["status"] == "unreadable"
+
+
+def test_registry_that_goes_away_leaves_the_last_answers():
+    read = [Snapshot(()), RegistryError("gone")]
+    asked = Event()
+
+    def next_one():
+        found = read.pop(0)
+        if isinstance(found, RegistryError):
+            asked.set()
+            raise found
+        return found
+
+    current = CurrentSnapshot(next_one, after_s=0.0)
+    first = current()
+    assert current() is first  # and asks beside
+    assert asked.wait(5)
+    while not current.fault:
+        pass
+    assert current.fault == "gone"
+
+
+def test_other_machines_need_a_token():
+    with pytest.raises(ParamsError, match="must ask for a token"):
+        ServiceSettings(host="0.0.0.0")
+    assert ServiceSettings(host="0.0.0.0", token="x").known_hosts == ()
+    assert "::1" in ServiceSettings(host="127.0.0.5").known_hosts
+
+
+def test_what_was_downloaded_goes_with_the_service(registry, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = set(tmp_path.rglob("card.json"))
+    with TestClient(build_app(registry)) as client:
+        assert client.get(f"{VERSION}/files/card.json").status_code == 200
+        assert len(set(tmp_path.rglob("card.json")) - before) == 1
+    assert set(tmp_path.rglob("card.json")) == before
