@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BATCHES_AHEAD = 2
-REMEMBERED_ROWS = 6144
+REMEMBERED_ROW_GROUPS = 6144 // ROW_GROUP_ROWS
 """A shuffle window and a half: a window may begin and end within a row group."""
 MIN_IMAGES_A_THREAD = 16
 """Below this the hand-over costs more than the decoding of small images."""
@@ -26,17 +26,22 @@ MIN_IMAGES_A_THREAD = 16
 class PrefetchingLoader:
     """Loads batches of rows in order; to be used in a ``with``, and once."""
 
-    def __init__(self, index: ShardIndex, image_size_px: int) -> None:
+    def __init__(
+        self,
+        index: ShardIndex,
+        image_size_px: int,
+        *,
+        remembered_row_groups: int = REMEMBERED_ROW_GROUPS,
+    ) -> None:
         """Start no work yet.
 
         Args:
             index: Where the rows lie.
             image_size_px: Side of the decoded images.
+            remembered_row_groups: Row groups that are held, encoded: those last read.
         """
         self._image_size_px = image_size_px
-        self._reader = RowGroupReader(
-            index, remembered_row_groups=REMEMBERED_ROWS // ROW_GROUP_ROWS
-        )
+        self._reader = RowGroupReader(index, remembered_row_groups=remembered_row_groups)
         self._num_threads = usable_cores()
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="read")
         self._decoding = ThreadPoolExecutor(self._num_threads, thread_name_prefix="decode")
