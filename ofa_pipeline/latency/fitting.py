@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import nnls
 
 from ofa_pipeline.arch import BoolArray, FloatArray
 
@@ -76,6 +75,8 @@ def _solve(
     rows: FloatArray, latency_ms: FloatArray, weights: FloatArray, penalties: FloatArray
 ) -> FloatArray:
     """Minimize squared relative errors plus a ridge penalty over costs that are not negative."""
+    from scipy.optimize import nnls
+
     relative = rows / latency_ms[:, None]
     scale = np.sqrt((relative**2).mean(axis=0))
     scale[scale == 0] = 1
