@@ -133,7 +133,11 @@ def _search(bench: Bench, seed: int) -> VerifiedSearch:
         ),
         bench.world,
         budgets_ms=bench.budgets_ms,
-        settings=verify_settings(search, accuracy_noise=load_label_noise(layout.accuracy).std),
+        settings=verify_settings(
+            search,
+            accuracy_noise=load_label_noise(layout.accuracy).std,
+            interval=bench.profile.model.interval,
+        ),
         search=replace(evolution_settings(search), seed=seed),
     )
 

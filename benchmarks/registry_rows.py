@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import MetaData, Table, create_engine, select
+from sqlalchemy import MetaData, Table, create_engine, select, text
 
 from ofa_pipeline.registry import SubnetRecord
 from ofa_pipeline.registry.fields import (
@@ -56,6 +56,8 @@ def copy_rows(uri: str, model_name: str, records: Iterable[SubnetRecord]) -> Non
                 ]
                 if rows:
                     connection.execute(table.insert(), rows)
+        # Without statistics PostgreSQL takes half a minute for what it answers in milliseconds.
+        connection.execute(text("ANALYZE"))
     engine.dispose()
 
 

@@ -11,7 +11,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +30,8 @@ from ofa_pipeline.predictor import (
 from ofa_pipeline.search import (
     EvolutionSettings,
     Knowledge,
-    VerifySettings,
     predict_verify_refit,
+    verify_settings,
 )
 from ofa_pipeline.search.samplers import build_sampler, sampler_names
 
@@ -112,11 +112,13 @@ def search(
         ),
         truth,
         budgets_ms=truth.profile.budgets_ms(device.budgets_ms, device.budget_fractions),
-        settings=VerifySettings(
-            top_k=params.search.verify_top_k,
+        settings=replace(
+            verify_settings(
+                params.search,
+                accuracy_noise=_NEVER_STABLE,
+                interval=truth.profile.model.interval,
+            ),
             max_rounds=options.rounds,
-            latency_margin=params.search.latency_margin,
-            accuracy_noise=_NEVER_STABLE,
             sampler=build_sampler(sampler),
         ),
         search=EvolutionSettings(

@@ -11,6 +11,7 @@ from ofa_pipeline.cli.chosen import VERSION_PREFIX
 from ofa_pipeline.cli.listing import print_table
 from ofa_pipeline.cli.options import JsonOption, WorkspaceOption
 from ofa_pipeline.cli.output import PLAIN, stderr, stdout
+from ofa_pipeline.cli.sign import TrustOption
 from ofa_pipeline.errors import ParamsError
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def certificate(
     valid_days: Annotated[
         float, typer.Option("--valid-days", min=0, help="Days from registration to expiry.")
     ] = 365,
+    trust: TrustOption = None,
     as_json: JsonOption = False,
     workspace: WorkspaceOption = Path(),
 ) -> None:
@@ -46,7 +48,7 @@ def certificate(
 
     The exit code is 1 when a file is gone or is not the one that was measured and registered.
     """
-    found = _certificate(version, valid_days=valid_days, workspace=workspace)
+    found = _certificate(version, valid_days=valid_days, workspace=workspace, trust=trust)
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=2))
     else:
@@ -59,11 +61,23 @@ def certificate(
         )
 
 
-def _certificate(version: str, *, valid_days: float, workspace: Path) -> "SubnetCertificate":
-    from ofa_pipeline.registry import certify_bundle, certify_version, open_registry
+def _certificate(
+    version: str, *, valid_days: float, workspace: Path, trust: Path | None
+) -> "SubnetCertificate":
+    from ofa_pipeline.registry import (
+        certify_bundle,
+        certify_version,
+        check_signature,
+        open_registry,
+    )
 
     folder = Path(version).expanduser()
     if not version.startswith(VERSION_PREFIX) and folder.is_dir():
+        if trust is not None:
+            raise ParamsError(
+                f"{version} is a folder, and signatures lie in the registry: leave out --trust, or "
+                "name models:/NAME/VERSION."
+            )
         return certify_bundle(folder)
     if not version.startswith(VERSION_PREFIX):
         raise ParamsError(
@@ -71,7 +85,11 @@ def _certificate(version: str, *, valid_days: float, workspace: Path) -> "Subnet
             "See what there is: ofa-pipeline subnets"
         )
     registry = open_registry(workspace)
-    return certify_version(registry, registry.version(version), valid_days=valid_days)
+    subnet = registry.version(version)
+    if trust is not None:
+        signature = check_signature(registry, subnet, trust)
+        stderr.print(f"signed by {signature.key}, until {signature.expires[:10]}", **PLAIN)
+    return certify_version(registry, subnet, valid_days=valid_days)
 
 
 def _show(found: "SubnetCertificate") -> None:

@@ -17,7 +17,7 @@ PROGRAM_VARIABLE = "OFA_PIPELINE_PROGRAM"
 """How the user called the program; for the processes that it starts."""
 IN_A_WORKSPACE = (
     *("run", "plan", "stage", "best", "front", "compare", "explain", "certificate", "subnets"),
-    *("predict", "pull", "evaluate", "serve", "serve-registry", "promote"),
+    *("predict", "pull", "evaluate", "serve", "serve-registry", "promote", "sign"),
     *("params check", "zoo evaluate", "doctor", "verify"),
 )
 """Commands that take --workspace."""

@@ -73,6 +73,7 @@ def plan_lines(plan: Plan) -> list[PlanLine]:
         )
     lines.append(PlanLine(f"machine: {plan.machine.text}"))
     lines += [PlanLine(f"note: {note}") for note in plan.notes]
+    lines += [PlanLine(f"the run would stop: {text}", is_warning=True) for text in plan.warnings]
     return lines
 
 

@@ -20,6 +20,7 @@ from ofa_pipeline.cli.chosen import (
 from ofa_pipeline.cli.hints import command
 from ofa_pipeline.cli.options import DatasetOption, JsonOption, WorkspaceOption
 from ofa_pipeline.cli.output import PLAIN, stdout
+from ofa_pipeline.cli.sign import TrustOption
 from ofa_pipeline.errors import ParamsError, RegistryError
 from ofa_pipeline.temporary import temporary_folder
 
@@ -64,6 +65,7 @@ def pull(  # noqa: PLR0913 - options of a command
             help="The whole bundle, or its ONNX file or weights with the two documents.",
         ),
     ] = "bundle",
+    trust: TrustOption = None,
     as_json: JsonOption = False,
     workspace: WorkspaceOption = Path(),
 ) -> None:
@@ -72,7 +74,7 @@ def pull(  # noqa: PLR0913 - options of a command
     Its files are compared with the SHA-256 that were registered. The folder appears whole or not
     at all; one that holds something else is left alone.
     """
-    from ofa_pipeline.registry import open_registry
+    from ofa_pipeline.registry import check_signature, open_registry
 
     uri, folder = _understood(words or ())
     bounds = {
@@ -84,6 +86,8 @@ def pull(  # noqa: PLR0913 - options of a command
     _check_question(uri, bounds)
     registry = open_registry(workspace)
     subnet = registry.version(uri) if uri else choose_subnet(registry, **bounds)  # type: ignore[arg-type]
+    if trust is not None:
+        check_signature(registry, subnet, trust)
     target = folder or default_folder(subnet)
     is_new = _fetch(registry, subnet, target, file_format)
     values = _values(subnet, target, file_format)

@@ -54,6 +54,7 @@ def estimate_cost(
     *,
     num_classes: int,
     resolutions_px: IntArray | None = None,
+    by_group: bool = False,
 ) -> Cost:
     """Count many architectures at once.
 
@@ -62,6 +63,7 @@ def estimate_cost(
         genes: Shape (architectures, genes).
         num_classes: Length of the logits.
         resolutions_px: Image sizes to count at instead of the genes', shape (architectures,).
+        by_group: Count each kind of layer in each block group apart, as ``KIND_groupN``.
 
     Raises:
         ArchError: If the genes are not of the space, or the image sizes are of another number.
@@ -74,14 +76,14 @@ def estimate_cost(
             f"resolutions_px must have shape ({len(genes)},), one an architecture, "
             f"got {resolutions_px.shape}"
         )
-    tally = Tally(len(genes))
+    tally = Tally(len(genes), by_group=by_group)
     count = count_mbconv if isinstance(space.backbone, MBConvBackbone) else count_resnet
     count(tally, space, genes, num_classes=num_classes, resolutions_px=resolutions_px)
     return tally.cost(num_blocks=space.active_blocks(genes).sum(axis=1))
 
 
 def latency_features(
-    space: SearchSpace, genes: Genes, *, num_classes: int
+    space: SearchSpace, genes: Genes, *, num_classes: int, by_group: bool = False
 ) -> tuple[list[str], FloatArray]:
     """Return physical totals that explain latency.
 
@@ -89,19 +91,21 @@ def latency_features(
         space: The space that the genes are of.
         genes: Shape (architectures, genes).
         num_classes: Length of the logits.
+        by_group: Count each kind of layer in each block group apart, as ``KIND_groupN``.
 
     Returns:
         Names, and an array (architectures, names): for each kind of layer ``macs_KIND`` and
-        ``activations_KIND``; then ``num_params``, ``num_blocks``, ``num_layers`` and
-        ``input_pixels``.
+        ``activations_KIND``; then ``elementwise_hard_swish``, ``elementwise_scale``,
+        ``num_params``, ``num_blocks``, ``num_layers`` and ``input_pixels``.
 
     Raises:
         ArchError: If the genes are not of the space.
     """
-    cost = estimate_cost(space, genes, num_classes=num_classes)
+    cost = estimate_cost(space, genes, num_classes=num_classes, by_group=by_group)
     columns = {
         **{f"macs_{kind}": macs for kind, macs in cost.macs_by_kind.items()},
         **{f"activations_{kind}": count for kind, count in cost.activations_by_kind.items()},
+        **{f"elementwise_{name}": count for name, count in cost.elementwise.items()},
         "num_params": cost.num_params,
         "num_blocks": cost.num_blocks,
         "num_layers": cost.num_layers,

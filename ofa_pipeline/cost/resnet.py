@@ -44,6 +44,7 @@ def count_resnet(
     side, channels = output_side(side, 2), stem
     ratio_genes = genes[:, space.columns["expand_ratio"]]
     for number, group in enumerate(space.block_groups[1:], start=1):
+        tally.group = number
         width_genes = widths[:, number + 1]
         out = _look_up([group_channels(group, w) for w in space.width_multipliers], width_genes)
         for block in range(group.max_depth):
@@ -59,6 +60,7 @@ def count_resnet(
             )
             if block == 0:  # every architecture has block 0
                 side, channels = output_side(side, stride), out
+    tally.group = None
     tally.linear("head", (channels, num_classes))
 
 

@@ -20,6 +20,9 @@ class Cost:
     """Multiply-accumulates an image, by kind of layer."""
     activations_by_kind: dict[str, IntArray]
     """Numbers that convolutions and fully connected layers write an image, by kind of layer."""
+    elementwise: dict[str, IntArray]
+    """Numbers an image that pass through an operation without weights of note: ``hard_swish``, and
+    ``scale`` of squeeze-excite. Runtimes that do not fuse them read and write each again."""
     num_params: IntArray
     """Trainable parameters of the extracted subnet."""
     num_blocks: IntArray
@@ -41,11 +44,21 @@ def _total(by_kind: dict[str, IntArray]) -> IntArray:
 class Tally:
     """Adds layers up; kinds appear in the order in which they are first named."""
 
-    def __init__(self, count: int) -> None:
-        """Start at zero for `count` architectures."""
+    group: int | None = None
+    """The block group whose layers are added; None outside of them."""
+
+    def __init__(self, count: int, *, by_group: bool = False) -> None:
+        """Start at zero for `count` architectures.
+
+        Args:
+            count: Architectures.
+            by_group: Make a kind of its own of each kind of layer in each block group.
+        """
         self._count = count
+        self._by_group = by_group
         self._macs: dict[str, IntArray] = {}
         self._activations: dict[str, IntArray] = {}
+        self._elementwise = {name: self._zeros() for name in ("hard_swish", "scale")}
         self._num_params = self._zeros()
         self._num_layers = self._zeros()
 
@@ -84,7 +97,13 @@ class Tally:
         bias = features[1] if has_bias else 0
         self._num_params += np.where(runs, weights + bias, 0)
 
+    def elementwise(self, name: str, channels: Size, side_px: Size, *, runs: Mask = True) -> None:
+        """Add an operation on every number of a feature map: ``hard_swish`` or ``scale``."""
+        self._elementwise[name] += np.where(runs, channels * side_px**2, 0)
+
     def _add(self, kind: str, *, macs: Size, written: Size, runs: Mask) -> None:
+        if self._by_group and self.group is not None:
+            kind = f"{kind}_group{self.group}"
         if kind not in self._macs:
             self._macs[kind] = self._zeros()
             self._activations[kind] = self._zeros()
@@ -97,6 +116,7 @@ class Tally:
         return Cost(
             macs_by_kind=self._macs,
             activations_by_kind=self._activations,
+            elementwise=self._elementwise,
             num_params=self._num_params,
             num_blocks=num_blocks.astype(np.int64),
             num_layers=self._num_layers,

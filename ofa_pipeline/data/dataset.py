@@ -8,18 +8,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ofa_pipeline.artifacts import Layout
-from ofa_pipeline.data.loading import PrefetchingLoader
+from ofa_pipeline.data import lanes
+from ofa_pipeline.data.loading import REMEMBERED_ROW_GROUPS, PrefetchingLoader
 from ofa_pipeline.data.normalization import Normalization
 from ofa_pipeline.data.shards import ShardIndex
 from ofa_pipeline.data.splits import SPLIT_NAMES
 from ofa_pipeline.errors import DatasetError, suggest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 REMAKE = "ofa-pipeline stage prepare_dataset"
 DEFAULT_MEMORY_LIMIT_BYTES = 1 << 30
@@ -37,11 +40,11 @@ ROWS_A_LOAD = 1024
 class Batch:
     """Some images of a split, at their stored size."""
 
-    images: Tensor
+    images: "Tensor"
     """uint8, shape (N, 3, H, H)."""
-    labels: Tensor
+    labels: "Tensor"
     """int64, shape (N,)."""
-    ids: Tensor
+    ids: "Tensor"
     """Positions in the split, int64, shape (N,)."""
 
 
@@ -66,8 +69,10 @@ class Split:
         return self._index.num_rows
 
     @cached_property
-    def labels(self) -> Tensor:
+    def labels(self) -> "Tensor":
         """Class index of each image, int64, shape (N,)."""
+        import torch
+
         return torch.from_numpy(self._index.read_labels())
 
     @property
@@ -75,7 +80,7 @@ class Split:
         """Whether all decoded images fit the memory limit together."""
         return self.num_images * 3 * self._image_size_px**2 <= self._memory_limit_bytes
 
-    def images(self) -> Tensor:
+    def images(self) -> "Tensor":
         """Return all images: uint8, shape (N, 3, H, H); decoded once and kept.
 
         Raises:
@@ -91,7 +96,9 @@ class Split:
         return self._all_images
 
     @cached_property
-    def _all_images(self) -> Tensor:
+    def _all_images(self) -> "Tensor":
+        import torch
+
         side = self._image_size_px
         images = torch.empty(self.num_images, 3, side, side, dtype=torch.uint8)
         chunks = _chunks(np.arange(self.num_images), ROWS_A_LOAD)
@@ -147,7 +154,9 @@ class Split:
                 f"{self._index.name} must hold at least one batch of {batch_size} images, it has "
                 f"{self.num_images}. Lower the batch size or add images"
             )
-        chunks = _chunks(self.epoch_order(seed=seed, epoch=epoch), batch_size)
+        chunks = _chunks(
+            self.epoch_order(seed=seed, epoch=epoch, batch_size=batch_size), batch_size
+        )
         last = self.num_batches(batch_size, drop_last=drop_last)
         return self._iterate([ids[rows] for ids in chunks[start_batch:last]])
 
@@ -156,29 +165,48 @@ class Split:
         whole, rest = divmod(self.num_images, batch_size)
         return whole if drop_last or not rest else whole + 1
 
-    def epoch_order(self, *, seed: int, epoch: int) -> NDArray[np.int64]:
+    @property
+    def has_lanes(self) -> bool:
+        """Whether each place in a batch is fed from row groups of its own; see `lanes`."""
+        return self.num_images >= lanes.MIN_ROWS
+
+    def epoch_order(self, *, seed: int, epoch: int, batch_size: int) -> NDArray[np.int64]:
         """Return the positions in the order of an epoch, shape (N,).
 
         Row groups are shuffled, and the rows of neighbouring row groups among each other, so
-        that streaming reads each row group once.
+        that streaming reads each row group once. Large splits are read in lanes, so that this
+        also holds for several processes that take some places of each batch: each row group is
+        then read by one of them.
+
+        Args:
+            seed: Seed of the order.
+            epoch: Another epoch, another order.
+            batch_size: Images a batch; it matters to lanes alone.
         """
         generator = np.random.default_rng([seed, epoch])
         starts = self._index.row_starts
         groups = generator.permutation(len(starts) - 1)
         spans = [np.arange(starts[group], starts[group + 1]) for group in groups]
         ids = np.concatenate(spans) if spans else np.arange(0)
+        if self.has_lanes:
+            return lanes.lane_order(spans, generator, batch_size=batch_size)
         windows = _chunks(ids, SHUFFLE_WINDOW_ROWS)
         shuffled = [generator.permutation(window) for window in windows]
         return np.concatenate(shuffled) if shuffled else ids
 
     def _iterate(self, chunks: list[NDArray[np.int64]]) -> Iterator[Batch]:
+        import torch
+
         if self.fits_memory:
             images = self._all_images.numpy()  # numpy copies rows without waking a thread pool
             for ids in chunks:
                 chosen = torch.from_numpy(ids)
                 yield Batch(torch.from_numpy(images[ids]), self.labels[chosen], chosen)
             return
-        with PrefetchingLoader(self._index, self._image_size_px) as loader:
+        remembered = lanes.REMEMBERED_ROW_GROUPS if self.has_lanes else REMEMBERED_ROW_GROUPS
+        with PrefetchingLoader(
+            self._index, self._image_size_px, remembered_row_groups=remembered
+        ) as loader:
             for ids, pixels in zip(chunks, loader.load(chunks), strict=True):
                 chosen = torch.from_numpy(ids)
                 yield Batch(pixels, self.labels[chosen], chosen)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict
 
 from ofa_pipeline.arch import Arch
-from ofa_pipeline.documents.base import Count, Document, Milliseconds, Part
+from ofa_pipeline.documents.base import Count, Document, Fraction, Milliseconds, Part
 
 Quantile = Literal["p50", "p95"]
 """The median, or what 95 of 100 calls take at most."""
@@ -168,6 +168,45 @@ class DeviceProfile(Document):
     """The section ``latency`` of params.yaml."""
 
 
+class LaunchCosts(Part):
+    """What launching the layers of a network takes: its latency, where the work is less."""
+
+    costs_ms: dict[str, float]
+    """Milliseconds a layer and a block."""
+    fixed_ms: float
+
+
+class LatencyResidual(Part):
+    """A Gaussian process that corrects a sum of totals, by relative errors.
+
+    The correction is ``sum_i weights_i exp(-|x - points_i|^2 / (2 length^2 d)) + z group_weights``,
+    where x are the logarithms of one plus the totals, d of them, and z the totals of each block
+    group over the sum, both less the center and over the scale.
+    """
+
+    center: list[float]
+    scale: list[float]
+    length: float
+    points: list[list[float]]
+    """Standardized, one of each subnet that it learned from."""
+    weights: list[float]
+    group_center: list[float]
+    group_scale: list[float]
+    group_weights: list[float]
+    limit: float
+    """The correction is at most this, either way."""
+
+
+class PredictionInterval(Part):
+    """Where the measured latency of a subnet lies, relative to its estimate."""
+
+    coverage: Fraction
+    """Share of subnets that lie within; of those like the ones that were measured."""
+    low: float
+    """Below the estimate, a fraction that is not positive."""
+    high: float
+
+
 class LatencyCosts(Part):
     """A latency model: what a unit of each physical total takes."""
 
@@ -177,6 +216,13 @@ class LatencyCosts(Part):
     """Milliseconds a unit of each total."""
     fixed_ms: float
     """Milliseconds a call."""
+    form: str = "totals"
+    """The candidate that cross-validation chose."""
+    launch: LaunchCosts | None = None
+    """Where launching takes longer than the work, it is the latency."""
+    residual: LatencyResidual | None = None
+    interval: PredictionInterval | None = None
+    """None in files of format 1."""
 
 
 class LatencyModelReport(Part):
@@ -185,11 +231,38 @@ class LatencyModelReport(Part):
     num_subnets: int
     mape: float
     """Mean absolute error over the measured latency, a fraction."""
+    median_error: float | None = None
+    """Of the same; None in files of format 1."""
     share_within_5_percent: float
     share_within_10_percent: float
     kendall_tau: float
+    spearman_rho: float | None = None
     max_error: float
     """Largest absolute error over the measured latency, a fraction."""
+    coverage: float | None = None
+    """Share of the measurements within the prediction interval."""
+
+
+class LatencyLearningPoint(Part):
+    """The error of models that learned from fewer subnets."""
+
+    num_subnets: int
+    mape: float
+    """On the held-out subnets, the mean of some draws."""
+
+
+class LatencySelection(Part):
+    """How the model was chosen, and what it set aside."""
+
+    losses: dict[str, float]
+    """Cross-validated mean relative error of each candidate, outliers capped."""
+    outliers: list[str]
+    """Identifiers of fitted subnets whose measurement is far off and was not fitted to."""
+    share_launch_bound: Fraction
+    """Of the fitted subnets, those that take as long as launching their layers."""
+    learning_curve: list[LatencyLearningPoint]
+    mape_with_20_more: float
+    """Extrapolated error with 20 more measured subnets: along a + b / n, never below noise."""
 
 
 class MeasurementNoise(Part):
@@ -211,12 +284,16 @@ class LatencyReport(Part):
     holdout: LatencyModelReport
     """On others."""
     noise: MeasurementNoise
+    selection: LatencySelection | None = None
+    """None in files of format 1."""
 
 
-class FittedLatency(Document):
-    """The latency model of a device, and what is to be said about it."""
+class FittedLatency(Part):
+    """The latency model of a device, and what is to be said about it: a document of two formats."""
 
     model_config = ConfigDict(title="a latency model")
 
+    format: Literal[1, 2] = 1
+    """Format 1, of files without a format too, knows sums of totals alone."""
     model: LatencyCosts
     report: LatencyReport

@@ -2,13 +2,9 @@
 
 from ofa_pipeline.documents import LatencyModelReport
 from ofa_pipeline.latency.bench import LatencyBench, LatencyTask, Sample, plan_latency_tasks
-from ofa_pipeline.latency.design import POOL_SIZE, design_subnets
-from ofa_pipeline.latency.model import (
-    LatencyModel,
-    load_latency_model,
-    report_errors,
-    save_latency_model,
-)
+from ofa_pipeline.latency.design import POOL_SIZE, choose_rows, design_subnets
+from ofa_pipeline.latency.fit import LatencyFit, fit_latency
+from ofa_pipeline.latency.model import LatencyModel, load_latency_model, save_latency_model
 from ofa_pipeline.latency.profile import (
     LatencyProfile,
     build_measured_subnet,
@@ -17,6 +13,7 @@ from ofa_pipeline.latency.profile import (
     resolve_budgets_ms,
     save_profile_card,
 )
+from ofa_pipeline.latency.reporting import report_errors, report_selection
 from ofa_pipeline.latency.samples import (
     fit_profile,
     measurement_noise,
@@ -28,13 +25,16 @@ from ofa_pipeline.latency.samples import (
 __all__ = [
     "POOL_SIZE",
     "LatencyBench",
+    "LatencyFit",
     "LatencyModel",
     "LatencyModelReport",
     "LatencyProfile",
     "LatencyTask",
     "Sample",
     "build_measured_subnet",
+    "choose_rows",
     "design_subnets",
+    "fit_latency",
     "fit_profile",
     "load_latency_model",
     "load_latency_profile",
@@ -43,6 +43,7 @@ __all__ = [
     "profile_messages",
     "reference_arch",
     "report_errors",
+    "report_selection",
     "resolve_budgets_ms",
     "sample_columns",
     "samples_on_one_scale",

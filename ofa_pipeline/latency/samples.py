@@ -9,10 +9,12 @@ import numpy as np
 from ofa_pipeline.arch import Arch, FloatArray, Genes, SearchSpace
 from ofa_pipeline.cost import estimate_cost
 from ofa_pipeline.devices import DeviceCard, quiet_reference_ms
-from ofa_pipeline.documents import LatencyReport, MeasurementNoise
+from ofa_pipeline.documents import LatencyReport, LatencySelection, MeasurementNoise
 from ofa_pipeline.latency.bench import NUM_REPEATS, LatencyTask, Role, Sample
-from ofa_pipeline.latency.model import LatencyModel, report_errors
+from ofa_pipeline.latency.fit import fit_latency
+from ofa_pipeline.latency.model import LatencyModel
 from ofa_pipeline.latency.profile import LatencyProfile
+from ofa_pipeline.latency.reporting import MORE_SUBNETS, report_errors, report_selection
 from ofa_pipeline.tables import arch_columns
 
 
@@ -48,7 +50,8 @@ def fit_profile(
         held-out subnets, and the noise of a measurement.
     """
     fit, holdout = (_of_role(samples, role) for role in ("fit", "holdout"))
-    model = LatencyModel.fit(space, _genes(space, fit), _p50_ms(fit), num_classes=num_classes)
+    fitted = fit_latency(space, _genes(space, fit), _p50_ms(fit), num_classes=num_classes)
+    model, noise = fitted.model, measurement_noise(samples)
     profile = LatencyProfile(
         card=card,
         model=model,
@@ -57,12 +60,24 @@ def fit_profile(
         smallest_ms=_latency_of(space.smallest, fit),
         largest_ms=_latency_of(space.largest, fit),
     )
-    report = LatencyReport(
-        fit=report_errors(_p50_ms(fit), model.predict(space, _genes(space, fit))),
-        holdout=report_errors(_p50_ms(holdout), model.predict(space, _genes(space, holdout))),
-        noise=measurement_noise(samples),
+    errors = {
+        role: report_errors(
+            _p50_ms(chosen),
+            model.predict(space, _genes(space, chosen)),
+            interval=model.interval,
+        )
+        for role, chosen in (("fit", fit), ("holdout", holdout))
+    }
+    selection = report_selection(
+        space,
+        fitted,
+        holdout=_genes(space, holdout),
+        holdout_ms=_p50_ms(holdout),
+        noise_cv=noise.cv,
     )
-    return profile, report
+    return profile, LatencyReport(
+        fit=errors["fit"], holdout=errors["holdout"], noise=noise, selection=selection
+    )
 
 
 def measurement_noise(samples: Sequence[Sample]) -> MeasurementNoise:
@@ -119,18 +134,35 @@ def profile_messages(
         report: See `fit_profile`.
     """
     holdout, noise = report.holdout, report.noise
+    selection = report.selection
     found = (
         f"{device}: {holdout.share_within_10_percent:.0%} of {holdout.num_subnets} held-out "
         f"subnets within 10 %, mean error {holdout.mape:.1%}; measurements repeat to "
         f"{noise.cv:.1%}"
     )
+    lines = (found,) if selection is None else (found, _trust(device, report, selection))
     if noise.num_contended * 2 <= len(samples):
-        return (found,)
+        return lines
     return (
-        found,
+        *lines,
         f"{device}: the machine was busy during {noise.num_contended} of {len(samples)} "
         "measurements; profile it again when it is quiet for sharper figures",
     )
+
+
+def _trust(device: str, report: LatencyReport, selection: LatencySelection) -> str:
+    """Say what the model set aside, how its interval holds, and what measuring more would give."""
+    parts = [
+        f"{device}: {report.holdout.coverage or 0:.0%} of them within the prediction interval",
+        f"{MORE_SUBNETS} more subnets would bring the mean error to about "
+        f"{selection.mape_with_20_more:.1%}",
+    ]
+    if selection.outliers:
+        listed = ", ".join(selection.outliers)
+        parts.append(f"set aside as outliers: {listed}")
+    if selection.share_launch_bound:
+        parts.append(f"launching bounds {selection.share_launch_bound:.0%} of the fitted subnets")
+    return "; ".join(parts)
 
 
 def _of_role(samples: Sequence[Sample], role: Role) -> list[Sample]:

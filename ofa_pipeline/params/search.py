@@ -1,6 +1,6 @@
 """The sections of what is measured, predicted and searched."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -51,7 +51,8 @@ class SearchParams(Section):
     generations: Count
     verify_top_k: Count
     max_rounds: Count
-    latency_margin: Annotated[float, Field(ge=0, lt=0.5)]
+    latency_margin: Annotated[float, Field(ge=0, lt=0.5)] | Literal["auto"]
+    """Of the budget, kept free; ``auto``: by estimate as much as the latency model may be off."""
     sampler: Annotated[str, AfterValidator(part_of("search/samplers"))] = "ours"
     """Proposes the subnets to verify: a file of `ofa_pipeline.search.samplers`."""
     seed: Seed

@@ -27,6 +27,7 @@ from ofa_pipeline.planning.plan import (
 from ofa_pipeline.planning.rates import Rates, rates_of_thumb
 from ofa_pipeline.planning.resources import disk_bytes, images_in_memory_bytes
 from ofa_pipeline.planning.work import WorkOfRun
+from ofa_pipeline.preflight import look
 from ofa_pipeline.progress import SILENT, Reporter
 
 if TYPE_CHECKING:
@@ -93,7 +94,10 @@ def make_plan(
         memory_bytes=measured.memory_bytes + in_memory if measured else None,
         gpu_memory_bytes=measured.gpu_memory_bytes if measured and machine.gpu else None,
         disk_bytes=round(disk_bytes(work, dataset=images.stored_bytes, num_budgets=budgets)),
-        notes=(images.note, *_notes(stages, judgement, machine.cores)),
+        notes=(images.note, *_notes(stages, params, machine.cores)),
+        warnings=tuple(
+            f"{found.what}: {found.found}" for found in look(params, root) if found.state == "wrong"
+        ),
     )
 
 
@@ -146,9 +150,19 @@ def _planned(
     return tuple(found)
 
 
-def _notes(stages: tuple[PlannedStage, ...], judgement: Judgement, cores: int) -> list[str]:
-    notes = []
-    if judgement.changed and any(stage.state == "runs" for stage in stages):
+def _notes(stages: tuple[PlannedStage, ...], params: "Params", cores: int) -> list[str]:
+    notes, running = [], {stage.address for stage in stages if stage.state == "runs"}
+    source = params.training.weights_source
+    if source and any(address.startswith("import_weights") for address in running):
+        from ofa_pipeline.initial_weights import is_at_hand
+
+        if not is_at_hand(source):
+            notes.append(
+                f"the run downloads the weights of {source}; without internet it would stop there. "
+                f"`ofa-pipeline zoo get {source.name}` gets them before, with --from FOLDER from "
+                "a copy"
+            )
+    if running:
         notes.append(
             "stages after one that runs are planned to run; those that read the same in the end "
             "are skipped, or restored by DVC, in seconds"

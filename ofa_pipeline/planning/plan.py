@@ -44,6 +44,8 @@ class Plan:
     disk_bytes: int
     """That a run of everything adds."""
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    """What would stop the run at once."""
 
     @property
     def seconds(self) -> float:

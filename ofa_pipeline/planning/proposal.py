@@ -34,7 +34,16 @@ _SANDWICH = 3.5
 """Subnets of a sandwich, in those of the largest one at the largest image size, about."""
 _LARGEST_GMACS = {224: 0.23, 80: 0.025}
 """Of an image, by its size: OFA-MobileNetV3, and the small-images family for photos."""
-_MIN_BATCH = 8
+_USUAL_BATCH: Mapping[str | None, int] = {None: 64, "progressive-shrinking": 64, TRANSFER: 32}
+_REFERENCE_BATCH = 256
+_MIN_BATCH, _LEAST_BATCH = 8, 2
+_BYTES_AN_IMAGE: Mapping[str | None, float] = {None: 8e6, "progressive-shrinking": 8e6}
+_BYTES_A_PHOTO = 60e6
+"""Memory that a step takes for each image of a batch: activations of the largest subnet and their
+gradients; of two subnets at a time, twice as much."""
+_STEP_SHARE = 0.5
+"""Of the memory that a step may take."""
+_COARSE_PX, _PHOTO_LIKE_PX, _BIG_PHOTO_PX = 40, 64, 160
 _ENOUGH_STEPS, _ENOUGH_STEPS_GPU = 12_000, 60_000
 """Of training from published weights: of more images, fewer epochs."""
 _MAX_STORED_PX = 1024
@@ -104,7 +113,7 @@ def propose(
         notes.append(_weights_note(weights))
         preset = None if weights == "unreachable" else TRANSFER
     elif preset == TRANSFER:
-        notes.append(_weights_note(weights))
+        notes.append(_UNREACHABLE if weights == "unreachable" else _weights_note(weights))
     draft = _Draft(survey, machine, preset)
     draft.splits()
     draft.batch()
@@ -125,20 +134,27 @@ def propose(
     )
 
 
+_GET = f"ofa-pipeline zoo get {PUBLISHED}"
+_UNREACHABLE = (
+    f"the preset needs the published weights {PUBLISHED}, which cannot be reached from here. "
+    f"Before you run, get them on another machine ({_GET}), and bring the file: "
+    f"{_GET} --from FOLDER"
+)
+
+
 def _weights_note(weights: Availability) -> str:
-    get = f"ofa-pipeline zoo get {PUBLISHED}"
     if weights == "here":
         return f"starts from the published weights {PUBLISHED}, which are in the cache"
     if weights == "unreachable":
         return (
             f"the published weights {PUBLISHED} cannot be reached from here, so training starts "
             "from random weights. With them a few hundred photos go much further: get them on "
-            f"another machine ({get}), bring the file, {get} --from FOLDER, then "
+            f"another machine ({_GET}), bring the file, {_GET} --from FOLDER, then "
             "ofa-pipeline init FOLDER --preset transfer --source ... in a new folder"
         )
     return (
         f"starts from the published weights {PUBLISHED} (30 MB), which the run will download once; "
-        f"{get} does it now. Without internet: bring the file and add --from FOLDER; where there "
+        f"{_GET} does it now. Without internet: bring the file and add --from FOLDER; where there "
         "is neither file nor internet, this command proposes random weights and smaller images"
     )
 
@@ -206,22 +222,25 @@ class _Draft:
 
     def batch(self) -> None:
         """Keep the batch of the recipe where there are enough images for it."""
-        usual = {None: 64, "progressive-shrinking": 64, TRANSFER: 32}.get(self._preset, 256)
-        size = usual
+        usual = size = _USUAL_BATCH.get(self._preset, _REFERENCE_BATCH)
         while size > _MIN_BATCH and size * _BATCHES_AN_EPOCH > self._num_train:
             size //= 2
-        while size > 2 and size > self._num_train:  # noqa: PLR2004 - the least
+        while size > _LEAST_BATCH and size > self._num_train:
             size //= 2
+        why = f"about {self._num_train} images to train on make {self._num_train // size} batches"
+        memory = self._machine.gpu_memory_bytes or self._machine.memory_bytes
+        an_image = 2 * _BYTES_AN_IMAGE.get(self._preset, _BYTES_A_PHOTO)
+        while size > _LEAST_BATCH and size * an_image > _STEP_SHARE * memory:
+            size //= 2
+            why = f"a step of more would need most of {memory / 2**30:.1f} GiB of memory"
         self._batch_size = size
         if size == usual:
             return
         self.scale_rates = size / usual
         self.settings["training.batch_size"] = Setting(
-            size,
-            f"about {self._num_train} images to train on make {self._num_train // size} batches; "
-            f"the learning rates are those of {usual} images times {size}/{usual}",
+            size, f"{why}; the learning rates are those of {usual} images times {size}/{usual}"
         )
-        if self._preset is None and size < 64:  # noqa: PLR2004 - two groups of 32
+        if self._preset is None:
             group = max(size // 2, min(size, _MIN_BATCH))
             self.settings["training.batch_norm_images"] = Setting(group, "")
 
@@ -229,7 +248,7 @@ class _Draft:
         """The small-images family, of a shape that suits the images."""
         typical = self._survey.shorter_side_px(0.5)
         largest = self._top_px(typical)
-        step = 16 if largest >= PHOTO_PX else 8 if largest >= 40 else 4  # noqa: PLR2004 - sizes
+        step = 16 if largest >= PHOTO_PX else 8 if largest >= _COARSE_PX else 4
         sizes = sorted({max(8, largest - step * i) for i in range(4)})
         stored = max(largest, min(typical, -(-largest * 8 // 7)))
         shape, why = next((shape, why) for below, shape, why in _SHAPES if largest < below)
@@ -246,7 +265,7 @@ class _Draft:
                 head,
                 f"wider than for small images of ten classes: {self._survey.num_classes} classes",
             )
-        if largest >= 64:  # noqa: PLR2004 - photos
+        if largest >= _PHOTO_LIKE_PX:
             self.settings["training.augmentation"] = Setting(
                 "random_resized_crop", "photos show things in all sizes and places"
             )
@@ -256,22 +275,22 @@ class _Draft:
         if typical < PHOTO_PX:
             return max(8, typical - typical % 4)
         if self._machine.gpu:
-            return 128 if typical >= 146 else PHOTO_PX  # noqa: PLR2004 - 128 / 0.875
+            return 128 if typical * _CROP >= 128 else PHOTO_PX  # noqa: PLR2004 - the same
         return 64 if self._training_s(80, epochs=15, steps=1200) > _SLOW_S else 80
 
     def _head(self, largest: int) -> list[int]:
         classes = self._survey.num_classes
         if classes > _MANY_CLASSES:
             return [256, 640]
-        if classes > _SOME_CLASSES or largest >= 64:  # noqa: PLR2004 - photos
+        if classes > _SOME_CLASSES or largest >= _PHOTO_LIKE_PX:
             return [160, 256]
         return []
 
     def photos_from_weights(self) -> None:
         """OFA-MobileNetV3 from published weights, at the sizes that time allows."""
-        typical, small = self._survey.shorter_side_px(0.5), self._survey.shorter_side_px(0.1)
+        typical = self._survey.shorter_side_px(0.5)
         sizes, why = [128, 160, 192, 224], "those that the weights were trained at"
-        if typical < 160:  # noqa: PLR2004 - between both
+        if typical < _BIG_PHOTO_PX:
             sizes, why = [128, 144, 160], f"half of the images have less than {typical + 1} px"
         elif not self._machine.gpu and self._training_s(224, epochs=10, steps=400) > _SLOW_S:
             sizes, why = [128, 144, 160], "without a GPU the larger ones would take twice as long"
@@ -280,10 +299,11 @@ class _Draft:
             stored,
             f"shorter side: {sizes[-1]} / {_CROP}; half of the images have at least {typical} px",
         )
-        if small < sizes[-1]:
+        sides = self._survey.shorter_sides_px
+        if small := sum(side < sizes[-1] for side in sides):
             self.notes.append(
-                f"a tenth of the images is smaller than {small + 1} px: those are enlarged to up "
-                f"to {sizes[-1]} px"
+                f"{small / len(sides):.0%} of the images are smaller than {sizes[-1]} px and "
+                "enlarged for the largest subnets"
             )
         self.settings["space.resolutions_px"] = Setting(sizes, why)
         self._few_epochs("elastic", 10)

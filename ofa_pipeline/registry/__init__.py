@@ -14,9 +14,10 @@ from ofa_pipeline.registry.answers import (
 from ofa_pipeline.registry.certificates import certify_bundle, certify_version
 from ofa_pipeline.registry.choosing import HomeDataset, dataset_label
 from ofa_pipeline.registry.comparison import ComparableSubnets, Explanation, accuracy_noise
-from ofa_pipeline.registry.entries import ModelNames, read_entries, run_notes
+from ofa_pipeline.registry.entries import ModelNames, read_entries
 from ofa_pipeline.registry.lookups import Lookups, Snapshot
 from ofa_pipeline.registry.mlflow_registry import MlflowRegistry
+from ofa_pipeline.registry.notes import report_notes, run_notes
 from ofa_pipeline.registry.promotion import Check, Promotion, Rank, plan_promotion, promote
 from ofa_pipeline.registry.protocol import Entry, RunNotes, SubnetRegistry
 from ofa_pipeline.registry.questions import Proof, Question
@@ -34,6 +35,7 @@ from ofa_pipeline.registry.record import (
     registered_model_name,
 )
 from ofa_pipeline.registry.server import check_reachable, tracking_uri
+from ofa_pipeline.registry.signatures import Signature, check_signature, sign_version
 from ofa_pipeline.registry.workspace import open_registry
 
 __all__ = [
@@ -54,6 +56,7 @@ __all__ = [
     "Rank",
     "RegisteredSubnet",
     "RunNotes",
+    "Signature",
     "Snapshot",
     "SubnetRecord",
     "SubnetRegistry",
@@ -64,6 +67,7 @@ __all__ = [
     "certify_version",
     "check_reachable",
     "check_registry",
+    "check_signature",
     "comparison_answer",
     "dataset_label",
     "explanation_answer",
@@ -79,7 +83,9 @@ __all__ = [
     "receipts_of",
     "registered_model_name",
     "registered_subnets",
+    "report_notes",
     "run_notes",
+    "sign_version",
     "subnet_answer",
     "tracking_uri",
     "values_of",

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.registry.addresses import is_database, is_sqlite, sqlite_path
 from ofa_pipeline.registry.connection import Connection
 from ofa_pipeline.registry.database import ensure_database
@@ -34,7 +35,7 @@ Entries = Mapping[str, RegisteredSubnet]
 """By the id of their LoggedModel, the newest first."""
 
 CHECK_EVERY_S = 1.0
-"""A server is asked at most so often whether anything has changed."""
+"""At most so often a server is asked whether anything has changed, and rows are counted."""
 WALK_EVERY_S = 60.0
 """So often everything on a server is read again: nothing tells that a version was deleted."""
 _DELETED = "Deleted_Internal"
@@ -122,6 +123,17 @@ class Catalog:
             ]
         return tuple(sorted(found, key=lambda copy: copy[1].version))
 
+    def model_id(self, subnet: RegisteredSubnet) -> str:
+        """Return the id of a version's LoggedModel.
+
+        Raises:
+            RegistryError: If the version is gone.
+        """
+        for key, item in self.copies(subnet.record.model_name, subnet.record.bundle_digest):
+            if item.version == subnet.version:
+                return key
+        raise RegistryError(f"{subnet.model_uri} is gone: somebody deleted it.")
+
     def aliases(self, model_name: str) -> dict[str, int]:
         """Return the versions that the aliases of a registered model name."""
         return self._reader.aliases(model_name)
@@ -150,11 +162,28 @@ class DatabaseReader:
         self._opened: Engine | None = None
         self._file = 0
         self._mark: object = None
+        self._transactions: object = None
+        self._counted_at = -float("inf")
 
     def has_changed(self) -> bool:
-        """Ask SQLite for the version of its file, other databases for the newest change."""
+        """Ask SQLite for the version of its file, other databases for the newest change.
+
+        To find that takes the longer the more versions there are. PostgreSQL is asked first whether
+        any transaction has ended since, which is quick however many there are.
+        """
+        if self._mark is None:
+            return True
         with self._mlflow.explained("look for changes"):
-            return self._mark is None or self._mark != self._read_mark()
+            if is_sqlite(self._mlflow.tracking_uri):
+                return self._mark != self._read_mark()
+            transactions = self._read_transactions()
+            if transactions is not None and transactions == self._transactions:
+                return False
+            if time.monotonic() - self._counted_at < CHECK_EVERY_S:
+                return False
+            self._counted_at = time.monotonic()
+            self._transactions = transactions
+            return self._mark != self._read_mark()
 
     def read(self, known: Entries) -> Entries:
         """Read which versions there are, and the records that are not known."""
@@ -204,6 +233,12 @@ class DatabaseReader:
                     rows = connection.execute(statement, {"ids": ids[start : start + _CHUNK]})
                     found |= {str(key): str(value) for key, value in rows}
         return found
+
+    def _read_transactions(self) -> object:
+        """Return which transactions have ended; None where only PostgreSQL could say."""
+        if not self._mlflow.tracking_uri.startswith("postgres"):
+            return None
+        return self._rows("SELECT CAST(txid_current_snapshot() AS TEXT)")[0][0]
 
     def _read_mark(self) -> object:
         if not is_sqlite(self._mlflow.tracking_uri):

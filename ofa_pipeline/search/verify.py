@@ -80,6 +80,8 @@ class VerifySettings:
     max_rounds: int
     latency_margin: float
     """Share of the budget that is kept free."""
+    estimate_margin: float | None = None
+    """The same for estimates, where it is another one."""
     accuracy_noise: float
     """Standard deviation of a measured accuracy between calibration draws, a fraction."""
     sampler: Sampler = field(default_factory=EstimatesSampler)
@@ -246,8 +248,11 @@ class _Loop:
         """Return what the estimated, corrected latency may be for each budget."""
         # The fastest subnet may always be proposed: estimates err, measurements decide.
         fastest = self.correction * self.fastest_ms * (1 + 1e-9)
+        margin = self.settings.estimate_margin
+        if margin is None:
+            margin = self.settings.latency_margin
         return [
-            max((1 - self.settings.latency_margin) * budget * tightening, fastest)
+            max((1 - margin) * budget * tightening, fastest)
             for budget, tightening in zip(self.budgets_ms, self.tightening, strict=True)
         ]
 

@@ -2,13 +2,17 @@
 
 import shutil
 from collections import OrderedDict
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from ofa_pipeline.documents import SubnetCertificate
 from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.registry import RegisteredSubnet, SubnetRegistry, certify_version
-from ofa_pipeline.specialize import Classifier
+
+if TYPE_CHECKING:
+    from ofa_pipeline.specialize import Classifier
 
 MAX_BUNDLES = 32
 
@@ -42,7 +46,9 @@ class Shelf:
         with self._lock:
             if digest not in self._certificates:
                 self._certificates[digest] = certify_version(self._registry, subnet)
-            return self._certificates[digest].model_copy(update={"source": subnet.model_uri})
+            found = self._certificates[digest]
+        is_expired = found.expires is not None and found.expires < datetime.now(UTC)
+        return found.model_copy(update={"source": subnet.model_uri, "is_expired": is_expired})
 
     def file(self, subnet: RegisteredSubnet, name: str) -> tuple[Path, str]:
         """Return a file of a version and its SHA-256.
@@ -58,8 +64,11 @@ class Shelf:
         with self._lock:
             return self._bundle(subnet) / name, files[name]
 
-    def classifier(self, subnet: RegisteredSubnet) -> Classifier:
+    def classifier(self, subnet: RegisteredSubnet) -> "Classifier":
         """Return what classifies images with a version."""
+        # Half a gigabyte with PyTorch: who only looks up need not have it.
+        from ofa_pipeline.specialize import Classifier
+
         digest = subnet.record.bundle_digest
         with self._lock:
             bundle = self._bundle(subnet)

@@ -55,7 +55,9 @@ def run(stage: StageRun) -> None:
             "device": profile.card.to_dict(),
             "smallest_ms": profile.smallest_ms,
             "largest_ms": profile.largest_ms,
+            "form": profile.model.form,
             "holdout_mape": report.holdout.mape,
+            "holdout_coverage": report.holdout.coverage,
             "holdout_within_10_percent": report.holdout.share_within_10_percent,
             "noise_cv": report.noise.cv,
         }

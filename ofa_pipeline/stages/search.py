@@ -67,7 +67,9 @@ def _search(stage: StageRun) -> None:
         knowledge,
         NotedWorld(world, ledger),
         budgets_ms=profile.budgets_ms(device.budgets_ms, device.budget_fractions),
-        settings=verify_settings(params.search, accuracy_noise=noise),
+        settings=verify_settings(
+            params.search, accuracy_noise=noise, interval=profile.model.interval
+        ),
         search=evolution_settings(params.search),
         reporter=stage.reporter,
     )

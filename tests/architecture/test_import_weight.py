@@ -11,6 +11,7 @@ import pytest
 
 WITHOUT_TORCH = (
     *("arch", "spaces", "cost", "params", "tables", "documents", "predictor", "search"),
+    "service",
     *("reference.zoo", "reference.offline"),
 )
 TRAINING_NEEDS_NONE_OF = ("prefect", "mlflow", "dvc", "torchvision", "optuna", "pandas", "sklearn")

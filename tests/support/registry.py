@@ -176,6 +176,7 @@ class InMemoryRegistry:
         self._subnets: list[RegisteredSubnet] = []
         self._bundles: dict[tuple[str, int], Path] = {}
         self.runs: list[RunNotes] = []
+        self.signatures: dict[str, str] = {}
         self._aliases: dict[str, dict[str, int]] = {}
         self.time = datetime.now(UTC)
         self._lookups = Lookups(self.snapshot, home=lambda: self.home, where="memory")
@@ -321,6 +322,14 @@ class InMemoryRegistry:
     def set_alias(self, subnet: RegisteredSubnet, alias: str) -> None:
         """Set an alias."""
         self.aliases(subnet.record.model_name)[alias] = subnet.version
+
+    def signature(self, subnet: RegisteredSubnet) -> str:
+        """Return what was signed."""
+        return self.signatures.get(subnet.model_uri, "")
+
+    def set_signature(self, subnet: RegisteredSubnet, text: str) -> None:
+        """Keep a signature."""
+        self.signatures[subnet.model_uri] = text
 
 
 class SubnetRegistryContract:
@@ -556,3 +565,11 @@ class SubnetRegistryContract:
         ]:
             with pytest.raises(RegistryError, match=told):
                 registry.compare(uris)
+
+    def test_signature_and_alias_are_kept(self, registry: SubnetRegistry, bundle: Path) -> None:
+        subnet = registry.register(subnet_record(budgets_ms=()), bundle)
+        assert registry.signature(subnet) == ""
+        registry.set_signature(subnet, "a" * 10_000)
+        registry.set_alias(subnet, "candidate")
+        assert registry.signature(registry.version(subnet.model_uri)) == "a" * 10_000
+        assert registry.aliases(MODEL) == {"candidate": 1}

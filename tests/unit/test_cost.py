@@ -33,7 +33,7 @@ REFERENCE_RESNET_MACS = [
 @torch.no_grad()
 def counted(subnet: Subnet, side_px: int) -> dict[str, int]:
     """Count with hooks over plain layers."""
-    totals = {"macs": 0, "activations": 0, "layers": 0}
+    totals = {"macs": 0, "activations": 0, "layers": 0, "hard_swish": 0}
 
     def count(layer: nn.Module, _: object, output: Tensor) -> None:
         if isinstance(layer, nn.Conv2d | nn.Linear):
@@ -41,6 +41,8 @@ def counted(subnet: Subnet, side_px: int) -> dict[str, int]:
             totals["macs"] += layer.weight.numel() * pixels
             totals["activations"] += output.numel()
             totals["layers"] += 1
+        if isinstance(layer, nn.Hardswish):
+            totals["hard_swish"] += output.numel()
 
     hooks = [layer.register_forward_hook(count) for layer in subnet.modules()]
     subnet(torch.zeros(1, 3, side_px, side_px))
@@ -60,6 +62,7 @@ def test_costs_equal_what_is_counted_on_the_network(space):
             "macs": cost.macs[row],
             "activations": sum(count[row] for count in cost.activations_by_kind.values()),
             "layers": cost.num_layers[row],
+            "hard_swish": cost.elementwise["hard_swish"][row],
             "params": cost.num_params[row],
         }
         assert cost.num_blocks[row] == sum(arch.depths)

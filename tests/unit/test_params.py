@@ -116,6 +116,7 @@ def test_shipped_file_is_valid():
         ),
         ("specialize.epochs", "half", "specialize.epochs"),
         ("search.latency_margin", 0.5, "search.latency_margin"),
+        ("search.latency_margin", "wide", "search.latency_margin"),
         ("predictor.kind", "ridg", "must be one of auto, gaussian_process, "),
         ("predictor.tune", "yes", "predictor.tune"),
         ("search.sampler", "nsga3", "ours, random, tpe, got 'nsga3'. Did you mean 'nsga2'?"),

@@ -9,7 +9,7 @@ import numpy as np
 from ofa_pipeline.arch import FloatArray, Genes, IntArray, SearchSpace, resolution_values_px
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.errors import ArchError, ParamsError
-from ofa_pipeline.latency import LatencyModel, load_latency_model
+from ofa_pipeline.latency import LatencyModel, fit_latency, load_latency_model
 from ofa_pipeline.predictor import (
     AccuracyPredictor,
     DifferentiablePredictor,
@@ -212,7 +212,7 @@ def _artifact(model: LatencyModel, space: SearchSpace) -> LatencySource:
 
 def _measured_latency(space: SearchSpace, path: Path, column: str | None) -> LatencySource:
     genes, latency_ms = read_column(path, space, column=column, quantity="latency_ms")
-    model = LatencyModel.fit(space, genes, latency_ms, num_classes=_NUM_CLASSES)
+    model = fit_latency(space, genes, latency_ms, num_classes=_NUM_CLASSES).model
     measured = sorted(set(resolution_values_px(space, genes).tolist()))
     return LatencySource(_artifact(model, space).build, tuple(measured))
 

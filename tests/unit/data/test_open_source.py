@@ -46,6 +46,8 @@ def test_torchvision_folder_dataset_passes_its_files_on(tmp_path, monkeypatch):
     assert source.fixed_splits == frozenset()
     images = list(source.images())
     assert [image.label for image in images] == [0, 0, 1, 1]
+    assert source.class_counts == (2, 2)
+    assert [image.label for image in source.sample(2)] == [0, 1]
     assert images[0].read() == encoded(noise(0))
 
 
@@ -77,3 +79,8 @@ def test_torchvision_test_split_stays_one(tmp_path, monkeypatch):
     assert {image.split for image in images[50:]} == {"test"}
     assert images[0].read().startswith(b"\x89PNG")
     assert len({image.path for image in images}) == 60
+    assert source.class_counts == (6,) * 10
+    sample = list(source.sample(20))
+    assert len(sample) == 21  # every third, of each part from its first on
+    assert {image.split for image in sample} == {None, "test"}
+    assert {image.path for image in sample} < {image.path for image in images}

@@ -4,8 +4,8 @@ import pytest
 from ofa_pipeline.cost import latency_features
 from ofa_pipeline.errors import DeviceError, ManifestMismatchError, MissingArtifactError
 from ofa_pipeline.latency import (
-    LatencyModel,
     design_subnets,
+    fit_latency,
     load_latency_model,
     report_errors,
     save_latency_model,
@@ -26,7 +26,7 @@ def genes(space):
 
 @pytest.fixture(scope="module")
 def model(space, genes):
-    return LatencyModel.fit(space, genes[0], true_latency_ms(space, genes[0]), num_classes=10)
+    return fit_latency(space, genes[0], true_latency_ms(space, genes[0]), num_classes=10).model
 
 
 def test_held_out_subnets_are_within_ten_percent(space, genes, model):
@@ -39,7 +39,7 @@ def test_held_out_subnets_are_within_ten_percent(space, genes, model):
 def test_noise_of_a_few_percent_is_averaged_out(space, genes):
     rng = np.random.default_rng(0)
     noisy = true_latency_ms(space, genes[0]) * rng.normal(1, 0.03, len(genes[0]))
-    model = LatencyModel.fit(space, genes[0], noisy, num_classes=10)
+    model = fit_latency(space, genes[0], noisy, num_classes=10).model
     report = report_errors(true_latency_ms(space, genes[1]), model.predict(space, genes[1]))
     assert report.share_within_10_percent >= 0.95
 
@@ -48,7 +48,7 @@ def test_a_few_spoiled_measurements_do_not_spoil_the_model(space, genes):
     rng = np.random.default_rng(0)
     spoiled = true_latency_ms(space, genes[0]) * rng.normal(1, 0.01, len(genes[0]))
     spoiled[[4, 13, 22]] *= 1.4
-    model = LatencyModel.fit(space, genes[0], spoiled, num_classes=10)
+    model = fit_latency(space, genes[0], spoiled, num_classes=10).model
     report = report_errors(true_latency_ms(space, genes[1]), model.predict(space, genes[1]))
     assert report.share_within_10_percent >= 0.95
 
@@ -63,9 +63,9 @@ def test_no_total_has_a_negative_cost_so_more_work_never_takes_less_time(space, 
 
 
 def test_the_unit_of_latency_does_not_matter(space, genes, model):
-    in_us = LatencyModel.fit(
+    in_us = fit_latency(
         space, genes[0], 1000 * true_latency_ms(space, genes[0]), num_classes=10
-    )
+    ).model
     np.testing.assert_allclose(
         in_us.predict(space, genes[1]), 1000 * model.predict(space, genes[1]), rtol=1e-6
     )
@@ -85,12 +85,12 @@ def test_a_model_of_another_space_is_refused(model):
 
 def test_too_few_subnets_are_refused(space, genes):
     with pytest.raises(DeviceError, match="at least 5"):
-        LatencyModel.fit(space, genes[0][:4], np.ones(4), num_classes=10)
+        fit_latency(space, genes[0][:4], np.ones(4), num_classes=10)
 
 
 def test_a_latency_that_is_not_positive_is_refused(space, genes):
     with pytest.raises(DeviceError, match="positive"):
-        LatencyModel.fit(space, genes[0][:6], np.array([1, 1, 1, 1, 1, 0.0]), num_classes=10)
+        fit_latency(space, genes[0][:6], np.array([1, 1, 1, 1, 1, 0.0]), num_classes=10)
 
 
 def test_a_missing_and_a_broken_model_file_say_how_to_make_one(tmp_path):

@@ -5,9 +5,9 @@ import pytest
 from ofa_pipeline.devices import describe_device
 from ofa_pipeline.errors import DeviceError, ManifestMismatchError
 from ofa_pipeline.latency import (
-    LatencyModel,
     LatencyProfile,
     design_subnets,
+    fit_latency,
     load_latency_profile,
     reference_arch,
     resolve_budgets_ms,
@@ -25,7 +25,7 @@ def profile():
     genes, _ = design_subnets(space, num_classes=3, num_subnets=12, num_holdout=0, seed=0)
     return LatencyProfile(
         card=describe_device(Settings()),
-        model=LatencyModel.fit(space, genes, true_latency_ms(space, genes), num_classes=3),
+        model=fit_latency(space, genes, true_latency_ms(space, genes), num_classes=3).model,
         reference=reference_arch(space),
         reference_ms=0.1,
         smallest_ms=0.05,

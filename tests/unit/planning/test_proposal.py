@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from ofa_pipeline.planning import (
 )
 from ofa_pipeline.workspace import checkout_folder, starting_params
 from ofa_pipeline.yaml_reader import parse_yaml
-from tests.support.survey import a_machine, a_survey
+from tests.support.survey import GIB, a_machine, a_survey
 
 GPU = a_machine(cores=16, gpu="NVIDIA H100")
 PRESETS = sorted(path.stem for path in (checkout_folder() / "presets").glob("*.yaml"))
@@ -90,6 +91,9 @@ def test_the_notes_say_that_weights_are_downloaded_and_what_to_do_without():
     [note, *_] = propose(a_survey(), a_machine(), weights="unreachable").notes
     assert "cannot be reached" in note
     assert "--from FOLDER" in note
+    [note, *_] = propose(a_survey(), a_machine(), preset="transfer", weights="unreachable").notes
+    assert note.startswith("the preset needs the published weights")
+    assert "random" not in note
 
 
 def test_small_images_keep_the_shipped_recipe():
@@ -105,6 +109,18 @@ def test_few_images_get_a_smaller_batch_and_rates_in_proportion():
     assert params.training.batch_size == 16
     for name, phase in params.phases.items():
         assert phase.learning_rate == pytest.approx(shipped.phases[name].learning_rate / 4)
+
+
+def test_little_memory_gets_a_smaller_batch():
+    small = replace(a_machine(), memory_bytes=2 * GIB)
+    params = params_for(a_survey(), weights="here", machine=small)
+    assert params.training.batch_size == 8
+    assert "GiB of memory" in text_for(a_survey(), weights="here", machine=small)
+
+
+def test_photos_that_have_to_be_enlarged_are_told():
+    mixed = a_survey(shorter_sides_px=(100, 400, 400, 400))
+    assert any("25% of the images are smaller" in note for note in propose(mixed, GPU).notes)
 
 
 def test_of_many_images_no_more_are_held_out_than_figures_need():

@@ -93,6 +93,12 @@ def test_picks_beat_the_best_of_many_random_subnets(verified):
         assert pick.subnet.accuracy_top1 >= accuracy[latency <= 0.97 * pick.budget_ms].max()
 
 
+def test_estimates_may_have_a_margin_of_their_own():
+    result = verify(World(small_space()), max_rounds=1, estimate_margin=0.3)
+    for subnet in result.verified:
+        assert subnet.latency_ms_estimated <= 0.7 * BUDGETS_MS[-1] * (1 + 1e-9)
+
+
 def test_no_subnet_is_verified_twice(verified):
     world, result = verified
     assert len(world.asked) == len(set(world.asked)) == len(result.verified)

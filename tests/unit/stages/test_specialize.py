@@ -17,9 +17,9 @@ from ofa_pipeline.documents import BudgetVerdict
 from ofa_pipeline.errors import InfeasibleConstraintError, ManifestMismatchError
 from ofa_pipeline.evaluation import LargestSubnet
 from ofa_pipeline.latency import (
-    LatencyModel,
     LatencyProfile,
     design_subnets,
+    fit_latency,
     reference_arch,
     save_latency_model,
     save_profile_card,
@@ -105,7 +105,7 @@ def write_profile(context):
     latency_ms = true_latency_ms(space, genes)
     profile = LatencyProfile(
         card=describe_device(context.params.device(context.item).card),
-        model=LatencyModel.fit(space, genes, latency_ms, num_classes=NUM_CLASSES),
+        model=fit_latency(space, genes, latency_ms, num_classes=NUM_CLASSES).model,
         reference=reference_arch(space),
         reference_ms=1.0,
         smallest_ms=0.5,

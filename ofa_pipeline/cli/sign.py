@@ -1,0 +1,45 @@
+"""`ofa-pipeline sign`: vouch for a version with the key of a team."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ofa_pipeline.cli.options import WorkspaceOption
+from ofa_pipeline.cli.output import PLAIN, stdout
+
+TrustOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--trust",
+        envvar="OFA_PIPELINE_TRUSTED_KEY",
+        help="Public key (PEM): refuse what it has not signed.",
+    ),
+]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("sign")(sign)
+
+
+def sign(
+    version: Annotated[str, typer.Argument(metavar="models:/NAME/VERSION")],
+    *,
+    key: Annotated[Path, typer.Option("--key", help="Private Ed25519 key, PEM.")],
+    valid_days: Annotated[
+        float, typer.Option("--valid-days", min=0, max=36500, help="Until it expires.")
+    ] = 365,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Sign a version, after its files were compared with their digests.
+
+    The signature is of the digest of its files and the name of its model, and lies in the registry.
+    """
+    from ofa_pipeline.registry import certify_version, open_registry, sign_version
+
+    registry = open_registry(workspace)
+    subnet = registry.version(version)
+    certify_version(registry, subnet)
+    found = sign_version(registry, subnet, key, valid_days=valid_days)
+    stdout.print(f"signed {version} with the key {found.key}, until {found.expires[:10]}", **PLAIN)
