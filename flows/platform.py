@@ -81,7 +81,7 @@ def _init(folder: Path) -> None:
         )
     check_server(configured)
     import_prefect()
-    set_up_server(configured.value)
+    set_up_server()
     stdout.print(
         f"{configured.value}: runs that stop to report are marked as crashed; the work pool is "
         f"{WORK_POOL}",
@@ -116,9 +116,9 @@ def _start(options: argparse.Namespace) -> None:
         for started in running:
             started.wait_until_ready()
         api_url = f"{services[0].url}/api"
-        os.environ["PREFECT_HOME"] = str(folder / "prefect")
+        os.environ |= {"PREFECT_HOME": str(folder / "prefect"), API_VARIABLE: api_url}
         import_prefect()
-        set_up_server(api_url)
+        set_up_server()
         for service in services:
             stdout.print(f"{service.name:9} {service.url}", **PLAIN)
         stdout.print(

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.environment import API_VARIABLE
 from flows.server import private_folder
 from ofa_pipeline.errors import OfaPipelineError
 from ofa_pipeline.masking import mask_secrets
@@ -235,16 +234,12 @@ class RunningService:
         return f"The end of its log {self._log}:{end}"
 
 
-def set_up_server(api_url: str) -> None:
-    """Make what a Prefect server needs for our flows, where it is missing.
+def set_up_server() -> None:
+    """Make what our flows need on the Prefect server of `PREFECT_API_URL`, where it is missing.
 
     That is the automation that marks runs as crashed that stop to report, and the work pool of
-    `prefect.yaml`.
-
-    Args:
-        api_url: Of a server that answers.
+    `prefect.yaml`. Prefect must be imported with that address: it reads it then.
     """
-    os.environ[API_VARIABLE] = api_url
     from prefect import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectAlreadyExists
