@@ -15,14 +15,12 @@ from pathlib import Path
 import torch
 
 from ofa_pipeline.data import (
-    Augmentation,
     DatasetOptions,
     Normalization,
-    augment,
     open_dataset,
     prepare_dataset,
-    resize_normalize,
 )
+from ofa_pipeline.data.transforms import Augmentation, augment, resize_normalize
 from ofa_pipeline.params import load_params
 from ofa_pipeline.supernet import build_supernet
 

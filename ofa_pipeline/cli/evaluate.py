@@ -236,7 +236,7 @@ class _Images:
     ) -> Iterator[tuple["Tensor", "Tensor"]]:
         import torch
 
-        from ofa_pipeline.data import resize_normalize
+        from ofa_pipeline.data.transforms import resize_normalize
 
         tracker = reporter.track(label, total=count, unit="images")
         done = 0

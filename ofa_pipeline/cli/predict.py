@@ -81,7 +81,7 @@ def predict(  # noqa: PLR0913 - options of a command
     }
     files = _find_images(images)
     with _bundle_folder(workspace, bundle, bounds) as folder:
-        classifier = Classifier(folder)
+        classifier = Classifier(folder, prefer_onnx=True)  # the same answers, without torch
     answers = _answers(classifier, files, is_shown=as_json or not sys.stdout.isatty())
     bad = _print_answers(answers, classifier.class_names, top=top, as_json=as_json)
     if bad:

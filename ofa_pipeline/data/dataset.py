@@ -8,11 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.data import lanes
@@ -21,6 +20,9 @@ from ofa_pipeline.data.normalization import Normalization
 from ofa_pipeline.data.shards import ShardIndex
 from ofa_pipeline.data.splits import SPLIT_NAMES
 from ofa_pipeline.errors import DatasetError, suggest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 REMAKE = "ofa-pipeline stage prepare_dataset"
 DEFAULT_MEMORY_LIMIT_BYTES = 1 << 30
@@ -38,11 +40,11 @@ ROWS_A_LOAD = 1024
 class Batch:
     """Some images of a split, at their stored size."""
 
-    images: Tensor
+    images: "Tensor"
     """uint8, shape (N, 3, H, H)."""
-    labels: Tensor
+    labels: "Tensor"
     """int64, shape (N,)."""
-    ids: Tensor
+    ids: "Tensor"
     """Positions in the split, int64, shape (N,)."""
 
 
@@ -67,8 +69,10 @@ class Split:
         return self._index.num_rows
 
     @cached_property
-    def labels(self) -> Tensor:
+    def labels(self) -> "Tensor":
         """Class index of each image, int64, shape (N,)."""
+        import torch
+
         return torch.from_numpy(self._index.read_labels())
 
     @property
@@ -76,7 +80,7 @@ class Split:
         """Whether all decoded images fit the memory limit together."""
         return self.num_images * 3 * self._image_size_px**2 <= self._memory_limit_bytes
 
-    def images(self) -> Tensor:
+    def images(self) -> "Tensor":
         """Return all images: uint8, shape (N, 3, H, H); decoded once and kept.
 
         Raises:
@@ -92,7 +96,9 @@ class Split:
         return self._all_images
 
     @cached_property
-    def _all_images(self) -> Tensor:
+    def _all_images(self) -> "Tensor":
+        import torch
+
         side = self._image_size_px
         images = torch.empty(self.num_images, 3, side, side, dtype=torch.uint8)
         chunks = _chunks(np.arange(self.num_images), ROWS_A_LOAD)
@@ -189,6 +195,8 @@ class Split:
         return np.concatenate(shuffled) if shuffled else ids
 
     def _iterate(self, chunks: list[NDArray[np.int64]]) -> Iterator[Batch]:
+        import torch
+
         if self.fits_memory:
             images = self._all_images.numpy()  # numpy copies rows without waking a thread pool
             for ids in chunks:

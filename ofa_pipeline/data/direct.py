@@ -8,7 +8,6 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ofa_pipeline.cores import usable_cores
@@ -155,6 +154,8 @@ def _square(image: SourceImage, side_px: int, decoding: Decoding) -> NDArray[np.
 
 
 def _batch(pixels: list[NDArray[np.uint8]], labels: list[int], first: int) -> Batch:
+    import torch
+
     images = np.stack(pixels).transpose(0, 3, 1, 2)
     return Batch(
         images=torch.from_numpy(np.ascontiguousarray(images)),

@@ -4,15 +4,17 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ofa_pipeline.cores import usable_cores
 from ofa_pipeline.data.decode import square_pixels
 from ofa_pipeline.data.shards import ROW_GROUP_ROWS, RowGroupReader, ShardIndex
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BATCHES_AHEAD = 2
 REMEMBERED_ROW_GROUPS = 6144 // ROW_GROUP_ROWS
@@ -57,7 +59,7 @@ class PrefetchingLoader:
         self._decoding.shutdown(cancel_futures=True)
         self._reader.close()
 
-    def load(self, chunks: Iterable[NDArray[np.int64]]) -> Iterator[Tensor]:
+    def load(self, chunks: Iterable[NDArray[np.int64]]) -> "Iterator[Tensor]":
         """Yield the images of each chunk of rows: uint8, shape (N, 3, H, H)."""
         pending: deque[Future[Tensor]] = deque()
         for chunk in chunks:
@@ -67,7 +69,9 @@ class PrefetchingLoader:
         while pending:
             yield pending.popleft().result()
 
-    def _load_chunk(self, ids: NDArray[np.int64]) -> Tensor:
+    def _load_chunk(self, ids: NDArray[np.int64]) -> "Tensor":
+        import torch
+
         contents = self._reader.read(ids)
         side = self._image_size_px
         pixels = np.empty((len(ids), 3, side, side), dtype=np.uint8)

@@ -1,5 +1,6 @@
 """This machine as a device: which runtimes work here, and the card of one with its settings."""
 
+import ctypes
 import importlib.metadata
 import platform
 from dataclasses import dataclass
@@ -138,7 +139,21 @@ def _check(settings: DeviceSettings, runtime: type[Runtime]) -> None:
 
 
 def _works(runtime: type[Runtime], accelerator: str) -> bool:
-    return bool(_installed_version(runtime.package)) and runtime.network.supports(accelerator)
+    if not _installed_version(runtime.package) or (accelerator == "cuda" and not _may_have_gpu()):
+        return False
+    return runtime.network.supports(accelerator)
+
+
+def _may_have_gpu() -> bool:
+    """Whether a driver of a GPU is here: without one, no runtime need be imported to say no.
+
+    PyTorch calls the GPUs of AMD ``cuda``, too.
+    """
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return Path("/dev/kfd").exists()
+    return True
 
 
 def _installed_version(package: str) -> str:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import quantile
 
 from ofa_pipeline.arch import FloatArray
 
@@ -53,6 +52,8 @@ def estimate_ratio(
         after_ms: Latency in the visit to the reference network after it, shape (visits,).
         quiet_ms: Latency of the reference network on the quiet machine.
     """
+    from scipy.stats import quantile
+
     is_quiet = before_ms <= QUIET * quiet_ms
     num_quiet = int(is_quiet.sum())
     # A fixed seed, so that the same visits give the same interval.

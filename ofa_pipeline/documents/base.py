@@ -20,8 +20,13 @@ Model = TypeVar("Model")
 class Part(BaseModel):
     """A part of a document. Keys that a later version adds are left alone when it is read."""
 
+    # What checks a document is built when the first one is: most commands read one or two kinds.
     model_config = ConfigDict(
-        frozen=True, extra="ignore", strict=True, use_attribute_docstrings=True
+        frozen=True,
+        extra="ignore",
+        strict=True,
+        use_attribute_docstrings=True,
+        defer_build=True,
     )
 
     def to_dict(self) -> dict[str, Any]:

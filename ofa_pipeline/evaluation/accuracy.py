@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ofa_pipeline.data import Normalization, Split, resize_normalize
+from ofa_pipeline.data import Normalization, Split
+from ofa_pipeline.data.transforms import resize_normalize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -8,7 +8,8 @@ from threading import Lock
 import torch
 from torch import Tensor
 
-from ofa_pipeline.data import Normalization, Split, resize_normalize
+from ofa_pipeline.data import Normalization, Split
+from ofa_pipeline.data.transforms import resize_normalize
 
 MEMORY_LIMIT_BYTES = 2**30
 

@@ -1,12 +1,12 @@
 """Settings that are right one by one: whether they make sense together."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from ofa_pipeline.cores import usable_cores
 from ofa_pipeline.errors import ParamsError
 from ofa_pipeline.latency import POOL_SIZE
 from ofa_pipeline.launching import launch_words
-from ofa_pipeline.predictor import check_tunable
+from ofa_pipeline.params import PhaseParams
 from ofa_pipeline.preflight.findings import Finding, Subject
 
 _READABLE = 10**6
@@ -50,6 +50,8 @@ def look_at_predictor(subject: Subject) -> Iterator[Finding]:
     """
     predictor, sampler = subject.params.predictor, subject.params.search.sampler
     if predictor.tune and predictor.kind != "auto":
+        from ofa_pipeline.predictor import check_tunable
+
         check_tunable([predictor.kind])
     tuned = ", tuned" if predictor.tune else ""
     yield Finding("predictor", f"{predictor.kind}{tuned}; subnets to verify by sampler {sampler}")
@@ -58,8 +60,7 @@ def look_at_predictor(subject: Subject) -> Iterator[Finding]:
 def look_at_training(subject: Subject) -> Iterator[Finding]:
     """Look at phases, image sizes and threads."""
     params = subject.params
-    epochs = sum(phase.epochs + phase.warmup_epochs for phase in params.phases.values())
-    yield Finding("training", f"{len(params.phases)} phases, {epochs} epochs")
+    yield Finding("training", _training_text(params.phases.values()))
     sizes, side = params.space.build().resolutions_px, params.dataset.image_size_px
     if max(sizes) > side:
         yield Finding(
@@ -78,6 +79,16 @@ def look_at_training(subject: Subject) -> Iterator[Finding]:
         if threads > cores:
             text = f"{threads} threads share {cores} cores and wait for each other: lower it"
             yield Finding(name, text, "doubtful")
+
+
+def _training_text(phases: Collection[PhaseParams]) -> str:
+    """Return how long is trained; with few images, `min_steps` makes more epochs of it."""
+    epochs = sum(phase.epochs + phase.warmup_epochs for phase in phases)
+    steps = sum(phase.min_steps for phase in phases)
+    text = f"{epochs} epoch{'' if epochs == 1 else 's'}"
+    if steps:
+        text = f"at least {text} and {steps:,} steps"
+    return f"{len(phases)} phase{'' if len(phases) == 1 else 's'}, {text}"
 
 
 def look_at_launcher(subject: Subject) -> Iterator[Finding]:

@@ -14,9 +14,10 @@ from ofa_pipeline.registry.answers import (
 from ofa_pipeline.registry.certificates import certify_bundle, certify_version
 from ofa_pipeline.registry.choosing import HomeDataset, dataset_label
 from ofa_pipeline.registry.comparison import ComparableSubnets, Explanation, accuracy_noise
-from ofa_pipeline.registry.entries import ModelNames, read_entries, run_notes
+from ofa_pipeline.registry.entries import ModelNames, read_entries
 from ofa_pipeline.registry.lookups import Lookups, Snapshot
 from ofa_pipeline.registry.mlflow_registry import MlflowRegistry
+from ofa_pipeline.registry.notes import report_notes, run_notes
 from ofa_pipeline.registry.promotion import Check, Promotion, Rank, plan_promotion, promote
 from ofa_pipeline.registry.protocol import Entry, RunNotes, SubnetRegistry
 from ofa_pipeline.registry.questions import Proof, Question
@@ -82,6 +83,7 @@ __all__ = [
     "receipts_of",
     "registered_model_name",
     "registered_subnets",
+    "report_notes",
     "run_notes",
     "sign_version",
     "subnet_answer",

@@ -1,21 +1,13 @@
 """From the bundles of a device to the entries of the registry."""
 
-import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ofa_pipeline.artifacts import Layout, Manifest
+from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.documents import BundleEntry, BundleIndex, LatencyFigures, read_document
-from ofa_pipeline.errors import shorten
 from ofa_pipeline.params import Params
-from ofa_pipeline.registry.protocol import Entry, RunNotes
+from ofa_pipeline.registry.protocol import Entry
 from ofa_pipeline.registry.record import SubnetRecord, registered_model_name
-from ofa_pipeline.run_warnings import RunWarning
-
-TAG_LENGTH = 4900
-"""Characters that every version of MLflow takes in a tag."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +46,7 @@ def read_entries(folder: Path, *, names: ModelNames) -> tuple[Entry, ...]:
         Entry(
             record=_record(item, folder / item.name, device=index.device, names=names),
             bundle_folder=folder / item.name,
+            certificate=item.latency.get(index.device),
         )
         for item in index.bundles
     )
@@ -86,45 +79,3 @@ def _record(item: BundleEntry, bundle: Path, *, device: str, names: ModelNames) 
         dataset=names.dataset,
         num_bytes=runs.stat().st_size if runs.exists() else None,
     )
-
-
-def run_notes(
-    device: str,
-    manifest: Manifest,
-    entries: tuple[Entry, ...],
-    *,
-    warnings: Sequence[RunWarning],
-) -> RunNotes:
-    """Return what the run of a registration notes.
-
-    Args:
-        device: Whose subnets are registered.
-        manifest: Manifest of their artifact.
-        entries: What is registered; at least one.
-        warnings: Warnings of their artifact.
-    """
-    texts = "\n".join(warning.text for warning in warnings)
-    noted = {"ofa.warnings": shorten(texts, TAG_LENGTH)} if texts else {}
-    records = [entry.record for entry in entries]
-    return RunNotes(
-        name=f"register {device}",
-        params=dict(_flat(manifest.params)),
-        metrics={
-            "num_subnets": float(len(records)),
-            "accuracy_top1_best": max(record.accuracy_top1 for record in records),
-            "latency_ms_fastest": min(record.latency_ms for record in records),
-        },
-        tags={"ofa.device": device, "ofa.subnets_digest": manifest.digest, **noted},
-    )
-
-
-def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return dotted names with short values, as MLflow keeps params."""
-    flat: dict[str, str] = {}
-    for key, value in params.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{name}.")
-        else:
-            flat[name] = value if isinstance(value, str) else json.dumps(value)
-    return flat

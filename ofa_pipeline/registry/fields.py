@@ -12,7 +12,17 @@ if TYPE_CHECKING:
 
 OWNER_TAG = "ofa.owner"
 OWNER = "ofa-pipeline"
-"""On experiments, registered models and versions that are ours."""
+"""On experiments, registered models, LoggedModels and runs that are ours."""
+EXPERIMENT_TAGS = {
+    OWNER_TAG: OWNER,
+    # The switch of MLflow's pages between model training and traces of language models.
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.note.content": (
+        "Supernets that were trained once (a run each phase, with curves by epoch), and the "
+        "subnets taken out of them for devices (a registration each device, with a run each "
+        "subnet). *Model training*, at the top of MLflow's sidebar, shows them; *GenAI* shows none."
+    ),
+}
 RECORD_TAG = "ofa.record"
 """The whole record as JSON, on the LoggedModel."""
 VERSION_TAG = "ofa.version"
@@ -85,8 +95,10 @@ def read_record(text: str, name: str, version: int) -> RegisteredSubnet:
 
 
 def tags_of(record: SubnetRecord) -> dict[str, str]:
-    """Return what people and other tools filter by."""
-    lineage = {f"ofa.lineage.{key}": digest for key, digest in record.lineage.items()}
+    """Return what look-ups find a LoggedModel by, and the device, for people who filter by it.
+
+    Everything else that is known of a subnet is in the record.
+    """
     return {
         OWNER_TAG: OWNER,
         MODEL_TAG: record.model_name,
@@ -94,10 +106,15 @@ def tags_of(record: SubnetRecord) -> dict[str, str]:
         DATASET_TAG: record.dataset,
         DATASET_DIGEST_TAG: record.dataset_digest,
         "ofa.device": record.device,
-        "ofa.space": record.space_id,
-        "ofa.arch_id": record.arch.arch_id,
-        "ofa.budgets_ms": " ".join(f"{budget:.6g}" for budget in record.budgets_ms),
-        **lineage,
+    }
+
+
+def version_tags_of(record: SubnetRecord) -> dict[str, str]:
+    """Return the tags of a version: what registering looks for, and two figures for its table."""
+    return {
+        ACCURACY_METRIC: f"{record.accuracy_top1:.4f}",
+        "latency_p50_ms": f"{record.latency_ms:.4g}",
+        DIGEST_TAG: record.bundle_digest,
     }
 
 
@@ -134,13 +151,3 @@ def metrics_of(record: SubnetRecord) -> dict[str, float]:
             f"latency_ci_high_ms.{device}": figures.ci_high_ms,
         }
     return {key: float(value) for key, value in metrics.items()}
-
-
-def describe(record: SubnetRecord) -> str:
-    """Return a sentence for people."""
-    budgets = ", ".join(f"{budget:.4g}" for budget in record.budgets_ms)
-    images = f"test images of {record.dataset}" if record.dataset else "test images"
-    return (
-        f"{record.arch}: top-1 {record.accuracy_top1:.4f} on {record.num_test_images} {images}, "
-        f"{record.latency_ms:.4g} ms on {record.device} (budget {budgets} ms)."
-    )

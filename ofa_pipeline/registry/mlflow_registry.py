@@ -4,11 +4,10 @@ What counts as registered is told in `holdings`. What an interrupted run left is
 next; how many processes and machines register at once without harm is told in `registration`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
 
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.documents import Quantile
@@ -20,25 +19,22 @@ from ofa_pipeline.registry.choosing import HomeDataset
 from ofa_pipeline.registry.comparison import Explanation
 from ofa_pipeline.registry.connection import Connection
 from ofa_pipeline.registry.database import make_in_background
-from ofa_pipeline.registry.fields import (
-    OWNER,
-    OWNER_TAG,
-    SIGNATURE_TAG,
-)
+from ofa_pipeline.registry.ensuring import ensure_experiment, ensure_model, is_ours
+from ofa_pipeline.registry.fields import SIGNATURE_TAG
 from ofa_pipeline.registry.holdings import Holdings
 from ofa_pipeline.registry.lookups import Lookups, Snapshot
-from ofa_pipeline.registry.protocol import Entry, RunNotes
+from ofa_pipeline.registry.pages import renew_pages
+from ofa_pipeline.registry.protocol import Entry, RunNotes, WorkNotes
 from ofa_pipeline.registry.questions import Proof, Question
 from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord
-from ofa_pipeline.registry.registration import Shelf, end_abandoned_runs, open_run, register_one
+from ofa_pipeline.registry.registration import Shelf, register_one
+from ofa_pipeline.registry.runs import end_abandoned_runs, log_once, open_run, runs_of
 from ofa_pipeline.registry.server import (
     ambient_tracking_uri,
     check_reachable,
     may_hold_anything,
 )
 from ofa_pipeline.registry.verify import check_files
-
-Found = TypeVar("Found")
 
 
 class MlflowRegistry:
@@ -69,6 +65,11 @@ class MlflowRegistry:
         self._experiment = experiment
         self._artifacts = artifacts
 
+    @property
+    def may_hold_anything(self) -> bool:
+        """Whether it is not a SQLite file that nobody has made yet."""
+        return may_hold_anything(self.tracking_uri)
+
     # ---- look-ups ----------------------------------------------------------------------------
 
     def check(self, model_names: Iterable[str] = ()) -> None:
@@ -91,7 +92,7 @@ class MlflowRegistry:
                 "name in registry.experiment."
             )
         for name in model_names:
-            self._is_ours(name)
+            is_ours(self._mlflow, name)
 
     def prepare(self) -> Callable[[], None]:
         """Begin to make the SQLite file of the registry, if it is one and not there.
@@ -249,14 +250,25 @@ class MlflowRegistry:
                 for entry in entries
             ]
             names = sorted({entry.record.model_name for entry in entries})
+            works = self._log_works(notes.works)
+            known = {
+                model_id: subnet
+                for subnet in found
+                if subnet is not None
+                for model_id, item in self._catalog.copies(
+                    subnet.record.model_name, subnet.record.bundle_digest
+                )
+                if item == subnet
+            }
             registered = tuple(subnet for subnet in found if subnet is not None)
             if len(registered) < len(entries):
                 used = {item.record.model_name for item in self.snapshot().subnets}
                 for name in names:
                     if name not in used:  # MLflow would read every version of it
-                        self._ensure_model(name)
-                registered = self._register_missing(entries, found, notes)
+                        ensure_model(self._mlflow, name)
+                registered = self._register_missing(entries, found, notes, works=works)
                 self._catalog.expire()
+            renew_pages(self._mlflow.client, entries, known, works=works)
             for name in names:
                 self.move_aliases(name)
             return registered
@@ -266,9 +278,11 @@ class MlflowRegistry:
         entries: Sequence[Entry],
         found: Sequence[RegisteredSubnet | None],
         notes: RunNotes,
+        *,
+        works: Mapping[str, str],
     ) -> tuple[RegisteredSubnet, ...]:
         """Register what was not found, in one run of the registry."""
-        with open_run(self._mlflow.client, self._experiment_id, notes) as run:
+        with open_run(self._mlflow.client, self._experiment_id, notes, works=works) as run:
             shelf = Shelf(
                 client=self._mlflow.client,
                 tracking_uri=self.tracking_uri,
@@ -280,6 +294,29 @@ class MlflowRegistry:
                 subnet or register_one(entry, run, shelf)
                 for subnet, entry in zip(found, entries, strict=True)
             )
+
+    def log_work(self, work: WorkNotes) -> None:
+        """Write the run of some finished work, once.
+
+        Raises:
+            RegistryError: If the registry refuses.
+        """
+        with self._mlflow.explained(f"log {work.name}"), self._mlflow.alone():
+            end_abandoned_runs(self._mlflow.client, self._holdings.experiment_ids())
+            self._log_works([work])
+
+    def has_work(self, digest: str) -> bool:
+        """Whether the work that an artifact shows has its run."""
+        if not may_hold_anything(self.tracking_uri):
+            return False
+        with self._mlflow.explained("look for a run"):
+            experiments = self._holdings.experiment_ids()
+            return bool(experiments and runs_of(self._mlflow.client, experiments, digest))
+
+    def _log_works(self, works: Sequence[WorkNotes]) -> dict[str, str]:
+        """Write the runs of finished work and return their ids, by digest."""
+        client = self._mlflow.client
+        return {work.digest: log_once(client, self._experiment_id, work) for work in works}
 
     def move_aliases(self, model_name: str) -> None:
         """Let the alias of every budget name what `alias_targets` says.
@@ -331,63 +368,6 @@ class MlflowRegistry:
                 self._catalog.model_id(subnet), {SIGNATURE_TAG: text}
             )
 
-    # ---- experiment and models ---------------------------------------------------------------
-
     @cached_property
     def _experiment_id(self) -> str:
-        """Find or create the experiment of registrations."""
-        client = self._mlflow.client
-        experiment = self._made(
-            lambda: client.get_experiment_by_name(self._experiment),
-            lambda: client.create_experiment(
-                self._experiment, artifact_location=self._artifacts, tags={OWNER_TAG: OWNER}
-            ),
-        )
-        assert experiment is not None
-        if experiment.tags.get(OWNER_TAG) != OWNER:
-            client.set_experiment_tag(experiment.experiment_id, OWNER_TAG, OWNER)
-        return str(experiment.experiment_id)
-
-    def _is_ours(self, name: str) -> bool:
-        """Whether a registered model exists and is ours; False when it does not exist.
-
-        Raises:
-            RegistryError: If it is somebody else's.
-        """
-        with self._mlflow.explained(f"look up the registered model {name}"):
-            found = self._mlflow.client.search_registered_models(f"name='{name}'")
-        if not found:
-            return False
-        if found[0].tags.get(OWNER_TAG) != OWNER:
-            raise RegistryError(
-                f"the registered model {name!r} on {self._mlflow.where} was not made by this "
-                f"pipeline (it has no tag {OWNER_TAG}={OWNER}), so nothing is added to it. Rename "
-                "it, or choose another registry.model_prefix in params.yaml."
-            )
-        return True
-
-    def _ensure_model(self, name: str) -> None:
-        with self._mlflow.explained(f"create the registered model {name}"):
-            self._made(
-                lambda: self._is_ours(name),
-                lambda: self._mlflow.client.create_registered_model(
-                    name,
-                    tags={OWNER_TAG: OWNER},
-                    description="Subnets of one once-for-all network for a device, one a version.",
-                ),
-            )
-
-    @staticmethod
-    def _made(look: Callable[[], Found], make: Callable[[], object]) -> Found:
-        """Return what is found, made where it is not there; another process may be faster."""
-        found = look()
-        if found:
-            return found
-        try:
-            make()
-        except Exception:
-            found = look()
-            if not found:
-                raise
-            return found
-        return look()
+        return ensure_experiment(self._mlflow.client, self._experiment, artifacts=self._artifacts)

@@ -8,7 +8,6 @@ from io import BytesIO
 from pathlib import Path
 
 from ofa_pipeline.artifacts import Layout
-from ofa_pipeline.devices import FIRST_RUNTIME, find_runtime, runtime_names
 from ofa_pipeline.errors import RegistryError
 
 PYFUNC_CODE = Path(__file__).with_name("pyfunc_model.py")
@@ -33,6 +32,8 @@ def requirements_of(bundle_folder: Path) -> list[str]:
     Raises:
         RegistryError: If its runtime is unknown.
     """
+    from ofa_pipeline.devices import FIRST_RUNTIME, find_runtime, runtime_names
+
     subnet = json.loads((bundle_folder / Layout.SUBNET).read_text())
     runtime = subnet.get("runs", {}).get("runtime", FIRST_RUNTIME)
     if runtime not in runtime_names():

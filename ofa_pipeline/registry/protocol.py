@@ -6,11 +6,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from ofa_pipeline.documents import Quantile
+from ofa_pipeline.documents import LatencyCertificate, Quantile
 from ofa_pipeline.registry.comparison import Explanation
 from ofa_pipeline.registry.lookups import Snapshot
 from ofa_pipeline.registry.questions import Proof, Question
 from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord
+
+_MAX_DATASET_DIGEST = 36
+"""Characters that MLflow keeps of the digest of a dataset."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +22,52 @@ class Entry:
 
     record: SubnetRecord
     bundle_folder: Path
+    certificate: LatencyCertificate | None = None
+    """Of the record's device, for people."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetNotes:
+    """A prepared dataset, as a registry shows it."""
+
+    name: str
+    digest: str
+    source: str
+    """As in params.yaml."""
+    image_size_px: int
+    num_classes: int
+    num_images: Mapping[str, int]
+    """By split."""
+
+    @property
+    def short_digest(self) -> str:
+        """As much of the digest as MLflow keeps."""
+        return self.digest[:_MAX_DATASET_DIGEST]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkNotes:
+    """What a registry writes about finished work, in a run of its own: for people.
+
+    It is written once, however often it is given: work is known by the digest of its artifact.
+    """
+
+    kind: str
+    """The stage that did it."""
+    name: str
+    digest: str
+    description: str = ""
+    params: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """Figures of each epoch, the first one first."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    dataset: DatasetNotes | None = None
+    files: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    """By the folder that they get into; empty for none."""
+    duration_s: float = 0.0
+    ended_s: float | None = None
+    """Seconds since 1970; None: now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +75,16 @@ class RunNotes:
     """What a registry writes about the run that registers: for people, never looked up."""
 
     name: str
+    description: str = ""
     params: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    dataset: DatasetNotes | None = None
+    """That the subnets were trained and tested on."""
+    files: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    """By the folder that they get into; empty for none."""
+    works: Sequence[WorkNotes] = ()
+    """What the subnets were made by."""
 
 
 @runtime_checkable

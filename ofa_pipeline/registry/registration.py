@@ -18,35 +18,36 @@ import json
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ofa_pipeline.registry.claims import (
-    CLAIM_TAG,
-    Claim,
-    Patience,
-    held_claim,
-    is_in_flight,
-    renewed,
-)
+from ofa_pipeline.registry.claims import CLAIM_TAG, Patience, renewed
 from ofa_pipeline.registry.fields import (
+    ACCURACY_METRIC,
     DIGEST_TAG,
-    OWNER,
-    OWNER_TAG,
     RECORD_TAG,
     VERSION_TAG,
-    describe,
     metrics_of,
     of_bundle,
     params_of,
     tags_of,
+    version_tags_of,
 )
+from ofa_pipeline.registry.model_card import Links, model_card
 from ofa_pipeline.registry.model_folder import write_model_folder
-from ofa_pipeline.registry.protocol import Entry, RunNotes
+from ofa_pipeline.registry.pages import page_tags
+from ofa_pipeline.registry.protocol import Entry
 from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord
+from ofa_pipeline.registry.runs import (
+    OpenRun,
+    SubnetFigures,
+    begin_subnet_run,
+    log_subnet,
+    remove_subnet_run,
+)
 from ofa_pipeline.registry.server import ambient_tracking_uri
 from ofa_pipeline.temporary import temporary_folder
 
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.2
 _SAY_AFTER_S = 5.0
+ON_TEST = (ACCURACY_METRIC, "accuracy_top5", "parity_max_abs_difference", "parity_top1_agreement")
+"""Figures that say something about the test images."""
 
 _log = logging.getLogger(__name__)
 
@@ -75,51 +78,6 @@ class Shelf:
     def models_of(self, record: SubnetRecord) -> "list[LoggedModel]":
         """Return the LoggedModels with the content of a record, complete or not."""
         return self.models(of_bundle(record.model_name, record.bundle_digest))
-
-
-@dataclass(frozen=True, slots=True)
-class OpenRun:
-    """A run of the registry that registers, and the claim of its process."""
-
-    id: str
-    claim: Claim
-
-
-@contextmanager
-def open_run(client: "MlflowClient", experiment_id: str, notes: RunNotes) -> Iterator[OpenRun]:
-    """Open a run for the body, which says for as long as it is open that its owner lives."""
-    from mlflow.entities import Param
-
-    with held_claim() as claim:
-        tags = {OWNER_TAG: OWNER, CLAIM_TAG: claim.to_tag(), **notes.tags}
-        run = client.create_run(experiment_id, run_name=notes.name, tags=tags)
-        run_id: str = run.info.run_id
-        status = "FAILED"
-        try:
-            with renewed(lambda: client.set_tag(run_id, CLAIM_TAG, claim.to_tag())):
-                params = [Param(key, value) for key, value in notes.params.items()]
-                for start in range(0, len(params), 100):
-                    client.log_batch(run_id, params=params[start : start + 100])
-                _log_metrics(client, run_id, notes.metrics)
-                yield OpenRun(run_id, claim)
-            status = "FINISHED"
-        finally:
-            client.set_terminated(run_id, status=status)
-
-
-def end_abandoned_runs(client: "MlflowClient", experiment_ids: list[str]) -> None:
-    """End the runs that killed processes left running."""
-    if not experiment_ids:
-        return
-    for run in client.search_runs(
-        experiment_ids,
-        filter_string=f"attributes.status = 'RUNNING' and tags.`{OWNER_TAG}` = '{OWNER}'",
-    ):
-        if is_in_flight(run.data.tags, since_s=run.info.start_time / 1000) is not False:
-            continue
-        # Read again, now that its owner can write no more: it may have ended as it should.
-        if client.get_run(run.info.run_id).info.status == "RUNNING":
-            client.set_terminated(run.info.run_id, status="KILLED")
 
 
 def register_one(entry: Entry, run: OpenRun, shelf: Shelf) -> RegisteredSubnet:
@@ -171,7 +129,7 @@ def _remove_remains(model_name: str, model: "LoggedModel", shelf: Shelf) -> bool
             # Read again, now that its owner can write no more: it may have been faster.
             if VERSION_TAG in shelf.client.get_logged_model(model.model_id).tags:
                 return False
-    _remove(model_name, model.model_id, shelf)
+    _remove(model_name, model.model_id, model.source_run_id, shelf)
     return True
 
 
@@ -182,51 +140,76 @@ def _add(entry: Entry, run: OpenRun, shelf: Shelf) -> RegisteredSubnet | None:
         None when another process was faster; what was written is taken back.
     """
     record, client, claim = entry.record, shelf.client, run.claim
-    text = json.dumps(record.to_dict(), sort_keys=True)
-    model = client.create_logged_model(
-        experiment_id=shelf.experiment_id,
-        name=f"subnet-{record.arch.arch_id}",
-        source_run_id=run.id,
-        tags=tags_of(record) | {RECORD_TAG: text, CLAIM_TAG: claim.to_tag()},
-        params=params_of(record),
-        model_type="subnet",
-    )
-    model_id = model.model_id
-    is_complete = False
+    name = f"{record.arch.arch_id} on {record.device}"
+    run_id = begin_subnet_run(client, shelf.experiment_id, name=name, parent=run)
+    model_id, is_complete = "", False
     try:
+        model_id = _begin_model(record, run_id, run, shelf)
+        links = Links(shelf.experiment_id, run_id=run_id, works=run.works)
+        card = model_card(entry, model_id=model_id, links=links)
         with renewed(lambda: client.set_logged_model_tags(model_id, {CLAIM_TAG: claim.to_tag()})):
-            version = _write(entry, run, model_id, shelf)
+            _write(entry, run, Place(run_id, model_id, card), shelf)
+            version = _version_that_stays(record, model_id, shelf)
         if version is None:
             return None
-        client.set_logged_model_tags(model_id, {VERSION_TAG: str(version)})
+        client.set_terminated(run_id)
+        mark = {VERSION_TAG: str(version), **page_tags(record, version, card)}
+        client.set_logged_model_tags(model_id, mark)
         is_complete = True
         client.delete_logged_model_tag(model_id, CLAIM_TAG)
     finally:
         if not is_complete:
             with suppress(Exception):  # what stays without a living owner the next one removes
-                _remove(record.model_name, model_id, shelf)
+                _remove(record.model_name, model_id, run_id, shelf)
     return RegisteredSubnet(record=record, version=version)
 
 
-def _write(entry: Entry, run: OpenRun, model_id: str, shelf: Shelf) -> int | None:
-    """Write files, figures and version; None when a lower version has the same content."""
-    record, client = entry.record, shelf.client
+def _begin_model(record: SubnetRecord, run_id: str, run: OpenRun, shelf: Shelf) -> str:
+    text = json.dumps(record.to_dict(), sort_keys=True)
+    model = shelf.client.create_logged_model(
+        experiment_id=shelf.experiment_id,
+        name=f"subnet-{record.arch.arch_id}",
+        source_run_id=run_id,
+        tags=tags_of(record) | {RECORD_TAG: text, CLAIM_TAG: run.claim.to_tag()},
+        params=params_of(record),
+        model_type="subnet",
+    )
+    return str(model.model_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one subnet is written, and what stands on its page."""
+
+    run_id: str
+    model_id: str
+    card: str
+
+
+def _write(entry: Entry, run: OpenRun, place: Place, shelf: Shelf) -> None:
+    """Write files, figures and version."""
+    record, client, model_id = entry.record, shelf.client, place.model_id
     with _temporary_files() as temporary:
         write_model_folder(entry.bundle_folder, temporary / "model")
         client.log_model_artifacts(model_id, str(temporary / "model"))
-    _log_metrics(client, run.id, metrics_of(record), model_id=model_id)
+    metrics = metrics_of(record)
+    figures = SubnetFigures(
+        params=params_of(record),
+        on_images={key: value for key, value in metrics.items() if key in ON_TEST},
+        others={key: value for key, value in metrics.items() if key not in ON_TEST},
+        dataset=run.notes.dataset if run.is_about(record) else None,
+    )
+    log_subnet(client, place.run_id, figures, model_id=model_id)
     client.finalize_logged_model(model_id, "READY")
-    figures = {key: f"{value:.6g}" for key, value in metrics_of(record).items()}
     with ambient_tracking_uri(shelf.tracking_uri):
         client.create_model_version(
             record.model_name,
             source=f"models:/{model_id}",
-            run_id=run.id,
+            run_id=place.run_id,
             model_id=model_id,
-            tags=tags_of(record) | figures,
-            description=describe(record),
+            tags=version_tags_of(record),
+            description=place.card,
         )
-    return _version_that_stays(record, model_id, shelf)
 
 
 def _version_that_stays(record: SubnetRecord, model_id: str, shelf: Shelf) -> int | None:
@@ -252,8 +235,11 @@ def _version_that_stays(record: SubnetRecord, model_id: str, shelf: Shelf) -> in
     return numbers[0]
 
 
-def _remove(model_name: str, model_id: str, shelf: Shelf) -> None:
-    """Remove a LoggedModel and its versions; somebody else may be doing the same."""
+def _remove(model_name: str, model_id: str, run_id: str | None, shelf: Shelf) -> None:
+    """Remove a LoggedModel, its versions and its run; somebody else may be doing the same."""
+    remove_subnet_run(shelf.client, run_id)
+    if not model_id:
+        return
     found = shelf.client.search_model_versions(
         f"name='{model_name}' and source_path='models:/{model_id}'"
     )
@@ -284,19 +270,3 @@ def _temporary_files() -> Iterator[Path]:
             yield folder
         finally:
             tempfile.tempdir = before
-
-
-def _log_metrics(
-    client: "MlflowClient",
-    run_id: str,
-    metrics: Mapping[str, float],
-    *,
-    model_id: str | None = None,
-) -> None:
-    from mlflow.entities import Metric
-
-    now = int(time.time() * 1000)
-    client.log_batch(
-        run_id,
-        metrics=[Metric(key, value, now, 0, model_id=model_id) for key, value in metrics.items()],
-    )

@@ -25,7 +25,7 @@ MAX_CLASSES = 1_000_000
 MAX_DOCUMENT_BYTES = 64 * 2**20
 MAX_FILE_BYTES = 2**30
 """Largest file of a bundle; networks take 1 to 150 MB."""
-ONNX_ON_ONE_THREAD = {
+ONNX_ON_ONE_THREAD: dict[str, Any] = {
     "runtime": "onnxruntime",
     "file": "model.onnx",
     "accelerator": "cpu",

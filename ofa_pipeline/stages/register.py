@@ -33,7 +33,9 @@ def register(stage: StageRun, registry: SubnetRegistry) -> tuple[RegisteredSubne
     manifest = verify_artifact(folder)
     entries = read_entries(folder, names=ModelNames.of(stage.params))
     registry.check({entry.record.model_name for entry in entries})
-    notes = run_notes(stage.item, manifest, entries, warnings=warnings_in(manifest, folder))
+    notes = run_notes(
+        stage.layout, stage.params, stage.item, entries, warnings=warnings_in(manifest, folder)
+    )
     registered = registry.register_all(entries, notes=notes)
     with stage.writing() as writer:
         write_json(writer.folder / Layout.RECEIPTS, receipts_of(stage.item, entries).to_dict())

@@ -130,6 +130,7 @@ class StageRun:
 
 def stage_inputs(stage: Stage, context: StageContext) -> dict[str, Any]:
     """Return the arguments of `write_artifact` for a stage: stage, item, params, inputs."""
+    watched = read_paths(replace(stage, reads=stage.watches), context.item, context.params)
     return {
         "stage": stage.name,
         "item": context.item,
@@ -137,7 +138,7 @@ def stage_inputs(stage: Stage, context: StageContext) -> dict[str, Any]:
         "inputs": [
             context.layout.root / path
             for path in read_paths(stage, context.item, context.params)
-            if path not in stage.watches
+            if path not in watched
         ],
     }
 

@@ -157,7 +157,13 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         name="register",
         item_kind="device",
-        reads=("artifacts/subnets/{item}",),
+        reads=(
+            "artifacts/subnets/{item}",
+            "artifacts/dataset",
+            "artifacts/supernet/{phase}",
+            f"{SECONDS}/train_supernet",
+        ),
+        watches=("artifacts/dataset", "artifacts/supernet/{phase}", f"{SECONDS}/train_supernet"),
         writes="artifacts/registry/{item}",
         makes_outside=True,
         params=("dataset", "registry"),
@@ -178,7 +184,8 @@ STAGES: tuple[Stage, ...] = (
         ),
         watches=(SECONDS,),
         writes="artifacts/report",
-        params=("report", "phases", "devices"),
+        makes_outside=True,
+        params=("report", "phases", "devices", "registry"),
         summary="one self-contained HTML page, metrics and plots",
     ),
 )

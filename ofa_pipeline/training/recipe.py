@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ofa_pipeline.data import Augmentation
+from ofa_pipeline.data.transforms import Augmentation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.compute import free_workers
-from ofa_pipeline.data import Batch, Normalization, Split, augment
+from ofa_pipeline.data import Batch, Normalization, Split
+from ofa_pipeline.data.transforms import augment
 from ofa_pipeline.errors import TrainingDivergedError
 from ofa_pipeline.supernet import ElasticBatchNorm, dropout_generator
 from ofa_pipeline.training.phases import Phase, derive_seed

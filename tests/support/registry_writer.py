@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ofa_pipeline.registry import Entry, MlflowRegistry, RunNotes, SubnetRecord, open_registry
+from ofa_pipeline.registry.runs import KIND_TAG, SUBNET
 from ofa_pipeline.registry.server import quiet_mlflow
 from tests.support.registry import subnet_record
 
@@ -51,6 +52,7 @@ class Count:
     """What a registry holds, against what it should hold."""
 
     duplicates: int
+    """Versions of the same content, and runs of subnets that no version came out of."""
     missing: int
     num_running: int
     """Runs that nobody ended."""
@@ -74,8 +76,9 @@ def count_registered(registry: MlflowRegistry, numbers: Iterable[int]) -> Count:
     ]
     experiments = [item.experiment_id for item in client.search_experiments()]
     running = client.search_runs(experiments, filter_string="attributes.status = 'RUNNING'")
+    of_subnets = client.search_runs(experiments, filter_string=f"tags.`{KIND_TAG}` = '{SUBNET}'")
     return Count(
-        duplicates=len(versions) - len(set(versions)),
+        duplicates=len(versions) - len(set(versions)) + max(0, len(of_subnets) - len(versions)),
         missing=len(missing),
         num_running=len(running),
     )

@@ -245,6 +245,21 @@ def test_full_disk_is_said(tmp_path, monkeypatch):
         check_before_work(SHIPPED, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("first", "text"),
+    [
+        ({"epochs": 1}, "1 phase, 1 epoch"),
+        ({"epochs": 2, "warmup_epochs": 1}, "1 phase, 3 epochs"),
+        ({"epochs": 1, "min_steps": 1500}, "1 phase, at least 1 epoch and 1,500 steps"),
+    ],
+)
+def test_how_long_is_trained_is_said_as_it_is(tmp_path, first, text):
+    values = {"epochs": 1, "min_steps": 0, "warmup_epochs": 0} | first
+    phase = SHIPPED.phases["largest"].model_copy(update=values)
+    params = SHIPPED.model_copy(update={"phases": {"largest": phase}})
+    assert found(params, tmp_path, "training") == text
+
+
 def starting_from(kind, text):
     params = with_values(training={"initial_weights": {kind: text}})
     first = params.phases["largest"].model_copy(update={"start_from": "initial"})

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from ofa_pipeline.artifacts import write_artifact
 from ofa_pipeline.cli import app
-from ofa_pipeline.data import Normalization, resize_normalize
+from ofa_pipeline.data import Normalization
+from ofa_pipeline.data.transforms import resize_normalize
 from ofa_pipeline.errors import DatasetError, ManifestMismatchError, OfaPipelineError, ParamsError
 from ofa_pipeline.specialize import write_bundle
 from ofa_pipeline.supernet import build_subnet, build_supernet, save_subnet, save_supernet

@@ -5,7 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ofa_pipeline.data import Normalization, SourceImages, resize_normalize
+from ofa_pipeline.data import Normalization, SourceImages
+from ofa_pipeline.data.transforms import resize_normalize
 from ofa_pipeline.errors import DatasetError
 from tests.support.images import encoded, noise, write_image_folder
 

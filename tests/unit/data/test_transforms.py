@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from ofa_pipeline.compute import BatchPart
-from ofa_pipeline.data import Normalization, augment, resize_normalize
-from ofa_pipeline.data.transforms import random_boxes
+from ofa_pipeline.data import Normalization
+from ofa_pipeline.data.transforms import augment, random_boxes, resize_normalize
 from tests.support.images import noise
 
 PLAIN = Normalization(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))

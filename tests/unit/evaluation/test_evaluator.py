@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ofa_pipeline.data import resize_normalize
+from ofa_pipeline.data.transforms import resize_normalize
 from ofa_pipeline.evaluation import (
     CalibratedTeacher,
     SubnetEvaluator,

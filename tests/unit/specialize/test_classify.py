@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from ofa_pipeline.data import Normalization, resize_normalize
+from ofa_pipeline.data import Normalization
 from ofa_pipeline.data.decode import square_pixels
+from ofa_pipeline.data.transforms import resize_normalize
 from ofa_pipeline.devices import runtime_names
 from ofa_pipeline.errors import ManifestMismatchError
 from ofa_pipeline.specialize import Classifier

@@ -18,9 +18,9 @@ from ofa_pipeline.data import (
     Normalization,
     SourceImages,
     prepare_dataset,
-    resize_normalize,
 )
 from ofa_pipeline.data.decode import square_pixels
+from ofa_pipeline.data.transforms import resize_normalize
 from ofa_pipeline.errors import DatasetError
 from ofa_pipeline.specialize import Classifier, classify_code
 from tests.support.images import dataset_options, encoded, noise

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 import torch
 
-from ofa_pipeline.data import resize_normalize
+from ofa_pipeline.data.transforms import resize_normalize
 from ofa_pipeline.supernet import build_supernet
 from ofa_pipeline.training import Fixed, Recipe, Teacher, build_teaching, training_loss
 from ofa_pipeline.training.step import TrainingStep, _replica
