@@ -81,9 +81,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def _serve(root: Path, params: Params, *, server: str) -> None:
-    from prefect import serve
-
     from flows.crashes import crash_silent_runs, mark_crashed_runs
+    from flows.runner import run_until_told
 
     crash_silent_runs()
     # One that was killed with its server would keep every later one from starting.
@@ -98,8 +97,7 @@ def _serve(root: Path, params: Params, *, server: str) -> None:
         f"to run now, in any shell:\n{start_commands(names, params, server=server)}", **PLAIN
     )
     stdout.print(f"serving {root}: the pipeline at {cron!r} ({timezone})", **PLAIN)
-    # Prefect's own message tells of a command that finds no server in another shell.
-    serve(*served, limit=1, print_starting_message=False)
+    run_until_told(served)
 
 
 def start_commands(names: Iterable[str], params: Params, *, server: str) -> str:

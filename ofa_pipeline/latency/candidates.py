@@ -7,12 +7,16 @@ from itertools import product
 import numpy as np
 
 from ofa_pipeline.arch import FloatArray, IntArray
+from ofa_pipeline.latency.fitting import GROSS_OUTLIER
 from ofa_pipeline.latency.forms import LAUNCH_TOTALS, Candidate, Form, Measurements, loss
 
 NUM_FOLDS = 10
 PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2)
 """Ridge penalties to choose from, a subnet; the fixed part has none."""
 LAUNCH_BOUND_PENALTIES = (1e-5, 1e-3)
+CLEARLY_BETTER = 0.9
+"""What sets measurements aside, or knows launching, must have a loss of at most this part of that
+of a sum that fits all: with few subnets, both can explain away what is only far from the others."""
 TRANSFER_PENALTIES = ((1e-5, 1e-4), (1e-5, 1e-2))
 """On factors of the components of another device, and on what it does not tell."""
 _COMPONENTS = {
@@ -46,17 +50,23 @@ def choose_form(
         names: What the columns of the totals are called, ``fixed`` first.
         sources: Costs that other devices have, in the order of the names, by the device's name.
     """
+    plain = [_plain(len(names), penalty) for penalty in PENALTIES]
     compared = _Comparison(data)
-    compared.add(_launching(names))
-    for penalty in PENALTIES:
-        compared.add(_plain(len(names), penalty))
-    for penalty in LAUNCH_BOUND_PENALTIES:
+    compared.add([_launching(names)])
+    compared.add([replace(candidate, smallest_outlier=GROSS_OUTLIER) for candidate in plain])
+    aside = [replace(candidate, name="totals without outliers") for candidate in plain]
+    bound = [
+        replace(_plain(len(names), penalty), name="totals or launching", launch_bound=True)
+        for penalty in LAUNCH_BOUND_PENALTIES
+    ]
+    compared.add([*aside, *bound], factor=CLEARLY_BETTER)
+    for device, costs in (sources or {}).items():
         compared.add(
-            replace(_plain(len(names), penalty), name="totals or launching", launch_bound=True)
+            [
+                _transferred(device, names, costs, penalties, launch_bound=launch_bound)
+                for penalties, launch_bound in product(TRANSFER_PENALTIES, (False, True))
+            ]
         )
-    for name, costs in (sources or {}).items():
-        for penalties, launch_bound in product(TRANSFER_PENALTIES, (False, True)):
-            compared.add(_transferred(name, names, costs, penalties, launch_bound=launch_bound))
     return compared.choice()
 
 
@@ -76,13 +86,15 @@ class _Comparison:
         self._losses: dict[str, float] = {}
         self._best: tuple[Candidate, FloatArray, float] | None = None
 
-    def add(self, candidate: Candidate) -> None:
-        """Compare one more."""
-        estimated = held_out_estimates(candidate, self._data)
-        found = loss(estimated, self._data.latency_ms)
-        self._losses[candidate.name] = min(found, self._losses.get(candidate.name, np.inf))
-        if self._best is None or found < self._best[2]:
-            self._best = candidate, estimated, found
+    def add(self, candidates: Sequence[Candidate], *, factor: float = 1.0) -> None:
+        """Compare more; the best of them must be better by a factor than the best of before."""
+        limit = np.inf if self._best is None else factor * self._best[2]
+        for candidate in candidates:
+            estimated = held_out_estimates(candidate, self._data)
+            found = loss(estimated, self._data.latency_ms)
+            self._losses[candidate.name] = min(found, self._losses.get(candidate.name, np.inf))
+            if found < limit:
+                self._best, limit = (candidate, estimated, found), found
 
     def choice(self) -> Choice:
         assert self._best is not None

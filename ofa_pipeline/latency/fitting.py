@@ -9,8 +9,8 @@ from ofa_pipeline.arch import BoolArray, FloatArray
 MIN_SUBNETS = 5
 OUTLIER = 4.0
 """Typical errors beyond which a measurement is an outlier, and is set aside."""
-SMALLEST_OUTLIER = 0.05
-"""Relative error of an outlier, at least."""
+SMALLEST_OUTLIER, GROSS_OUTLIER = 0.05, 0.5
+"""Relative error of an outlier, at least: where noise has outliers, and in any case."""
 MAX_OUTLIERS = 0.3
 """Share of the measurements that may be set aside; with more, none is: the model is wrong."""
 _REWEIGHTINGS = 8
@@ -28,7 +28,9 @@ class CostFit:
     is_outlier: BoolArray
 
 
-def fit_costs(rows: FloatArray, latency_ms: FloatArray, penalties: FloatArray) -> CostFit:
+def fit_costs(
+    rows: FloatArray, latency_ms: FloatArray, penalties: FloatArray, *, smallest_outlier: float
+) -> CostFit:
     """Fit costs that are not negative, by relative errors, and find the outliers.
 
     A first fit resists outliers wherever they are (weights of Cauchy's distribution); what is far
@@ -39,10 +41,12 @@ def fit_costs(rows: FloatArray, latency_ms: FloatArray, penalties: FloatArray) -
         latency_ms: Shape (subnets,), positive.
         penalties: Of each cost, a subnet; totals are scaled to the same size first. Shape
             (totals,).
+        smallest_outlier: Relative error of an outlier, at least. With few subnets, what is a
+            little off may be the only ones of their kind.
     """
     costs = _reweighted(rows, latency_ms, penalties, resistant=True)
     errors = np.abs(rows @ costs / latency_ms - 1)
-    is_outlier = errors > max(OUTLIER * typical_error(errors), SMALLEST_OUTLIER)
+    is_outlier = errors > max(OUTLIER * typical_error(errors), smallest_outlier)
     if is_outlier.mean() > MAX_OUTLIERS or (~is_outlier).sum() < MIN_SUBNETS:
         return CostFit(costs=costs, is_outlier=np.zeros(len(rows), dtype=bool))
     kept = ~is_outlier

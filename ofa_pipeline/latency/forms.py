@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ofa_pipeline.arch import BoolArray, FloatArray, IntArray
-from ofa_pipeline.latency.fitting import MIN_SUBNETS, fit_costs
+from ofa_pipeline.latency.fitting import MIN_SUBNETS, SMALLEST_OUTLIER, fit_costs
 
 LAUNCH_TOTALS = ("num_layers", "num_blocks")
 """What launching takes time for, besides a fixed part."""
@@ -78,6 +78,8 @@ class Candidate:
     """Shape (sums,)."""
     launch_bound: bool = False
     """Whether launching bounds some subnets."""
+    smallest_outlier: float = SMALLEST_OUTLIER
+    """Relative error of a measurement that is set aside, at least."""
 
     def fit(self, data: Measurements) -> Form:
         """Fit to measured subnets; where launching bounds none, work alone."""
@@ -88,7 +90,12 @@ class Candidate:
         return min([work, *forms], key=lambda form: loss(form.estimate(data), data.latency_ms))
 
     def _fit_work(self, data: Measurements) -> Form:
-        fit = fit_costs(data.rows @ self.atoms, data.latency_ms, self.penalties)
+        fit = fit_costs(
+            data.rows @ self.atoms,
+            data.latency_ms,
+            self.penalties,
+            smallest_outlier=self.smallest_outlier,
+        )
         return Form(work=self.atoms @ fit.costs, launch=None, is_outlier=fit.is_outlier)
 
     def _alternate(self, data: Measurements, share: float) -> Form | None:
@@ -108,7 +115,9 @@ class Candidate:
         work = self._fit_work(data.of(~bound))
         launched = data.of(bound)
         penalties = np.array([0, LAUNCH_PENALTY, LAUNCH_PENALTY])
-        launch = fit_costs(launched.launch_rows, launched.latency_ms, penalties)
+        launch = fit_costs(
+            launched.launch_rows, launched.latency_ms, penalties, smallest_outlier=SMALLEST_OUTLIER
+        )
         is_outlier = np.zeros(len(bound), dtype=bool)
         is_outlier[~bound], is_outlier[bound] = work.is_outlier, launch.is_outlier
         return replace(work, launch=launch.costs, is_outlier=is_outlier)

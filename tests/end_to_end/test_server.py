@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -75,15 +76,16 @@ def test_killed_server_ends_the_run_and_its_stage_with_a_sentence(root, tmp_path
     assert run_command("ofa-pipeline", "run", workspace=root).returncode == 0
 
 
-def started(root, **environment):
-    """Start a run that shows every warning of Python, in the foreground: Ctrl-C arrives."""
+def started(root, *words, output=subprocess.PIPE, **environment):
+    """Start a command that shows every warning of Python, in the foreground: Ctrl-C arrives."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return subprocess.Popen(
-            [Path(sys.executable).with_name("ofa-pipeline"), "run"],
+            [Path(sys.executable).with_name("ofa-pipeline"), *words],
             cwd=root,
             env={**os.environ, "PYTHONWARNINGS": "default", **environment},
-            stderr=subprocess.PIPE,
+            stdout=None if output == subprocess.PIPE else output,
+            stderr=output,
             text=True,
         )
     finally:
@@ -98,7 +100,7 @@ def assert_no_warnings_of_python(said):
 def test_interrupted_run_says_one_line_and_warns_of_nothing(root):
     calls = root / "calls.txt"
     calls.unlink(missing_ok=True)
-    run = started(root, OFA_TOY_SECONDS="600")
+    run = started(root, "run", OFA_TOY_SECONDS="600")
     try:
         wait_for(calls.exists)
         run.send_signal(signal.SIGINT)
@@ -113,8 +115,31 @@ def test_interrupted_run_says_one_line_and_warns_of_nothing(root):
     assert_no_warnings_of_python(said)
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
+def test_served_workspace_ends_without_a_warning(root, tmp_path, number, code):
+    shown = tmp_path / "shown.txt"
+    with shown.open("w") as file:
+        served = started(root, "serve", "--port", str(free_port()), output=file)
+    try:
+        wait_for(lambda: f"serving {root}" in shown.read_text())
+        time.sleep(3)  # the deployments are registered, and the runner waits
+        served.send_signal(number)
+        assert served.wait(timeout=120) == code
+    finally:
+        served.kill()
+        served.wait()
+    assert "prefect deployment run once-for-all/scheduled" in shown.read_text()
+    assert_no_warnings_of_python(shown.read_text())
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 def test_failed_run_says_the_stage_s_words_and_warns_of_nothing(root):
-    run = started(root, OFA_TOY_FAIL="list_source")
+    run = started(root, "run", OFA_TOY_FAIL="list_source")
     _, said = run.communicate(timeout=250)
     assert run.returncode == 1
     assert said.splitlines()[-1].startswith("error: list_source: list_source was told to fail.")
