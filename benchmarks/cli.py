@@ -12,6 +12,7 @@ is to MLflow's search. Bytecode is compiled before, as in an installation. Comma
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -30,14 +31,29 @@ from ofa_pipeline.registry import open_registry, tracking_uri
 
 ROOT = Path(__file__).resolve().parents[1]
 DEVICE = "cpu-onnxruntime"
-CALL = "from ofa_pipeline.cli import main; main()"
-SEARCH = """
+NOTE_PEAK = """
+import atexit, pathlib
+status = pathlib.Path("/proc/self/status")
+atexit.register(lambda: pathlib.Path(".peak").write_text(status.read_text()))
+"""
+"""What `wait4` says of memory is at least what this process had when it began the other."""
+CALL = (
+    NOTE_PEAK
+    + """
+from ofa_pipeline.cli import main
+main()
+"""
+)
+SEARCH = (
+    NOTE_PEAK
+    + """
 import sys
 from mlflow import MlflowClient
 client = MlflowClient(sys.argv[1])
 ids = [experiment.experiment_id for experiment in client.search_experiments()]
 assert client.search_logged_models(ids)
 """
+)
 COMMANDS: dict[str, list[str]] = {
     "--help": ["--help"],
     "params check": ["params", "check"],
@@ -47,6 +63,7 @@ COMMANDS: dict[str, list[str]] = {
     "predict": ["predict", "image.png"],
     "doctor": ["doctor"],
 }
+_PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
 _KIB_A_MB = 1000
 
 
@@ -76,7 +93,9 @@ def cost_of(words: list[str], folder: Path) -> Cost:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"{' '.join(words)} failed: {text}")
-    return Cost(used.ru_utime + used.ru_stime, used.ru_maxrss / _KIB_A_MB)
+    peak = _PEAK.search((folder / ".peak").read_text())
+    assert peak is not None
+    return Cost(used.ru_utime + used.ru_stime, int(peak[1]) / _KIB_A_MB)
 
 
 def register_subnets(folder: Path) -> None:

@@ -6,8 +6,10 @@
 The space and the recipe of the shipped params (three subnets a step, the largest teaches), random
 images of 28 pixels. Each number of ranks starts from the same weights and takes the same steps;
 rates leave out the first two. Prints one JSON object a number of ranks: ``{"ranks", "batch_size",
-"images_per_s", "max_weight_difference"}``, the difference against the first. On CPU cores, ranks
-take what threads of one process would take as well: the figure to look at there is the difference.
+"images_per_s", "max_weight_difference", "after_all_steps"}``: the differences against the first
+number, after one step and after all. Rounding grows with the steps, as between any two machines.
+On CPU cores, ranks take what threads of one process would take as well: the figure to look at there
+is the difference.
 """
 
 import argparse
@@ -21,11 +23,12 @@ from typing import Any, cast
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from ofa_pipeline.compute import Ranks, compute_device
 from ofa_pipeline.data import Batch, Normalization, Split
 from ofa_pipeline.launching import Mailbox, Request, launch
-from ofa_pipeline.progress import SILENT, Reporter
+from ofa_pipeline.progress import SILENT, ProgressEvent, Reporter
 from ofa_pipeline.spaces import mobilenet_v3_small_images
 from ofa_pipeline.supernet import build_supernet
 from ofa_pipeline.training import (
@@ -44,7 +47,8 @@ NUM_CLASSES = 10
 SIDE_PX = 28
 WARM_STEPS = 2
 RESULT = "result.json"
-WEIGHTS = "weights.safetensors"
+WEIGHTS = ("first.safetensors", "last.safetensors")
+"""After one step, and after all."""
 
 
 class RandomImages:
@@ -90,6 +94,13 @@ def train_rank(arguments: Mapping[str, Any], ranks: Ranks, _: Reporter) -> None:
     split = cast("Split", RandomImages(batch_size * steps))
     normalization = Normalization(mean=(0.5,) * 3, std=(0.25,) * 3)
     times: list[float] = []
+    folder = Path(arguments["folder"])
+
+    def note(_: ProgressEvent) -> None:
+        times.append(time.perf_counter())
+        if len(times) == 1 and ranks.is_first:
+            save_weights(supernet, folder / WEIGHTS[0])
+
     with deterministic(threads=1):
         train_phase(
             supernet.to(compute_device()),
@@ -113,17 +124,23 @@ def train_rank(arguments: Mapping[str, Any], ranks: Ranks, _: Reporter) -> None:
             ),
             hooks=Hooks(
                 ranks=ranks,
-                reporter=Reporter(lambda _: times.append(time.perf_counter()), interval_s=0),
+                reporter=Reporter(note, interval_s=0),
             ),
         )
     if ranks.is_first:
-        folder = Path(arguments["folder"])
-        save_file(
-            {n: p.detach().cpu().contiguous() for n, p in supernet.named_parameters()},
-            folder / WEIGHTS,
-        )
+        save_weights(supernet, folder / WEIGHTS[1])
         rate = batch_size * (steps - 1 - WARM_STEPS) / (times[steps - 1] - times[WARM_STEPS])
         (folder / RESULT).write_text(json.dumps(rate))
+
+
+def save_weights(network: nn.Module, path: Path) -> None:
+    """Write the parameters of a network."""
+    save_file({n: p.detach().cpu().contiguous() for n, p in network.named_parameters()}, path)
+
+
+def difference(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> float:
+    """Return the largest difference of a weight."""
+    return max(float((weight - other[name]).abs().max()) for name, weight in one.items())
 
 
 def main() -> None:
@@ -135,7 +152,7 @@ def main() -> None:
     parser.add_argument("--batch-norm-images", type=int, default=32)
     parser.add_argument("--launch", default="torchrun --standalone --nproc-per-node={ranks}")
     options = parser.parse_args()
-    weights: dict[int, dict[str, torch.Tensor]] = {}
+    weights: dict[int, list[dict[str, torch.Tensor]]] = {}
     for number in options.ranks:
         with tempfile.TemporaryDirectory() as folder:
             arguments = {**vars(options), "folder": folder}
@@ -144,15 +161,16 @@ def main() -> None:
             line = options.launch.format(ranks=number)
             launch(line, request, mailbox=mailbox, reporter=SILENT)
             rate = json.loads((Path(folder) / RESULT).read_text())
-            weights[number] = load_file(Path(folder) / WEIGHTS)
-        first = weights[options.ranks[0]]
-        apart = max(float((w - weights[number][name]).abs().max()) for name, w in first.items())
+            weights[number] = [load_file(Path(folder) / name) for name in WEIGHTS]
+        first, last = map(difference, weights[options.ranks[0]], weights[number])
         figures = {
             "ranks": number,
             "batch_size": options.batch_size,
             "images_per_s": round(rate, 1),
+            "max_weight_difference": first,
+            "after_all_steps": last,
         }
-        print(json.dumps(figures | {"max_weight_difference": apart}), flush=True)
+        print(json.dumps(figures), flush=True)
 
 
 if __name__ == "__main__":
