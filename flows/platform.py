@@ -30,8 +30,7 @@ from flows.settings import import_prefect
 from ofa_pipeline.cli.output import PLAIN, report_error, stdout
 from ofa_pipeline.exit_codes import exit_code_of, exit_on_sigterm
 from ofa_pipeline.masking import mask_logs
-from ofa_pipeline.registry.addresses import URI_VARIABLE, sqlite_address
-from ofa_pipeline.registry.connection import Connection
+from ofa_pipeline.registry import URI_VARIABLE, MlflowRegistry, default_address
 from ofa_pipeline.telemetry import keep_quiet
 
 MLFLOW_DATABASE = "OFA_PIPELINE_MLFLOW_DATABASE"
@@ -99,8 +98,7 @@ def _start(options: argparse.Namespace) -> None:
     )
     private_folder(folder)
     # Two servers that start at once would both make the tables.
-    tables = Connection(stores.mlflow_database or sqlite_address(folder / "mlflow.db"))
-    assert tables.client is not None
+    MlflowRegistry(stores.mlflow_database or default_address(folder)).check()
     ports = Ports(
         prefect=options.prefect_port, mlflow=options.mlflow_port, registry=options.registry_port
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 from flows.server import private_folder
 from ofa_pipeline.errors import OfaPipelineError
 from ofa_pipeline.masking import mask_secrets
-from ofa_pipeline.registry.addresses import URI_VARIABLE, sqlite_address
+from ofa_pipeline.registry import URI_VARIABLE, default_address
 
 WORK_POOL = "once-for-all"
 """As `prefect.yaml` names it."""
@@ -103,8 +103,7 @@ def services_of(stores: Stores, ports: Ports) -> list[Service]:
     if stores.prefect_database:
         records["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = _asynchronous(stores.prefect_database)
     tracking = {
-        "MLFLOW_BACKEND_STORE_URI": stores.mlflow_database
-        or sqlite_address(stores.folder / "mlflow.db"),
+        "MLFLOW_BACKEND_STORE_URI": stores.mlflow_database or default_address(stores.folder),
         "MLFLOW_ARTIFACTS_DESTINATION": stores.artifacts or (stores.folder / "files").as_uri(),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         # Several are watched, and killed on a busy machine before they have begun.

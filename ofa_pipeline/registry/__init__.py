@@ -2,7 +2,7 @@
 
 from ofa_pipeline.documents import LatencyFigures, budget_alias
 from ofa_pipeline.params import ANY_DATASET
-from ofa_pipeline.registry.addresses import URI_VARIABLE, is_database
+from ofa_pipeline.registry.addresses import URI_VARIABLE, default_address, is_database
 from ofa_pipeline.registry.answers import (
     comparison_answer,
     explanation_answer,
@@ -70,6 +70,7 @@ __all__ = [
     "check_signature",
     "comparison_answer",
     "dataset_label",
+    "default_address",
     "explanation_answer",
     "front_answer",
     "is_database",
