@@ -97,7 +97,7 @@ def _start(options: argparse.Namespace) -> None:
         artifacts=os.environ.get(ARTIFACTS, "").strip(),
     )
     private_folder(folder)
-    # Two servers that start at once would both make the tables.
+    # A database that does not answer is named before anything starts.
     MlflowRegistry(stores.mlflow_database or default_address(folder)).check()
     ports = Ports(
         prefect=options.prefect_port, mlflow=options.mlflow_port, registry=options.registry_port
