@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from ofa_pipeline import documents
 from ofa_pipeline.artifacts import Layout, Manifest
 from ofa_pipeline.dataset_summary import DatasetSummary
+from ofa_pipeline.documents import answers
 
 FOLDER = Path(__file__).parents[1] / "docs" / "schemas"
 MODELS: Mapping[str, type[Any]] = {
@@ -33,12 +34,12 @@ MODELS: Mapping[str, type[Any]] = {
 }
 """By the name of the file; manifest and summary are dataclasses, but have schemas all the same."""
 ANSWERS: Mapping[str, type[Any]] = {
-    "answer_best.json": documents.SubnetAnswer,
+    "answer_best.json": answers.SubnetAnswer,
     "answer_certificate.json": documents.SubnetCertificate,
-    "answer_compare.json": documents.ComparisonAnswer,
-    "answer_explain.json": documents.ExplanationAnswer,
-    "answer_front.json": documents.FrontAnswer,
-    "answer_subnets.json": documents.SubnetPage,
+    "answer_compare.json": answers.ComparisonAnswer,
+    "answer_explain.json": answers.ExplanationAnswer,
+    "answer_front.json": answers.FrontAnswer,
+    "answer_subnets.json": answers.SubnetPage,
 }
 """By the name of the schema: what commands print."""
 

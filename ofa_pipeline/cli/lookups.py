@@ -22,7 +22,8 @@ from ofa_pipeline.cli.subnets import (
 )
 
 if TYPE_CHECKING:
-    from ofa_pipeline.documents import ComparisonAnswer, Document
+    from ofa_pipeline.documents import Document
+    from ofa_pipeline.documents.answers import ComparisonAnswer
     from ofa_pipeline.registry import Explanation, RegisteredSubnet
 
 
@@ -42,7 +43,8 @@ def front(
     workspace: WorkspaceOption = Path(),
 ) -> None:
     """Show the Pareto front of a device: nothing registered is as fast and more accurate."""
-    from ofa_pipeline.registry import front_answer, open_registry
+    from ofa_pipeline.registry import open_registry
+    from ofa_pipeline.registry.answers import front_answer
 
     found = open_registry(workspace).front(device=device, quantile=quantile, dataset=dataset)
     if as_json:
@@ -61,7 +63,8 @@ def compare(
     workspace: WorkspaceOption = Path(),
 ) -> None:
     """Show registered versions side by side, and how they differ from the first."""
-    from ofa_pipeline.registry import comparison_answer, open_registry
+    from ofa_pipeline.registry import open_registry
+    from ofa_pipeline.registry.answers import comparison_answer
 
     found = open_registry(workspace).compare(versions)
     answer = comparison_answer(found)
@@ -84,7 +87,8 @@ def explain(  # noqa: PLR0913 - options of a command
     workspace: WorkspaceOption = Path(),
 ) -> None:
     """Say which subnet is best, which comes second, and what a larger budget would buy."""
-    from ofa_pipeline.registry import Question, explanation_answer, open_registry
+    from ofa_pipeline.registry import Question, open_registry
+    from ofa_pipeline.registry.answers import explanation_answer
 
     question = Question(
         device=device,

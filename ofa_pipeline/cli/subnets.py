@@ -69,7 +69,8 @@ def best(  # noqa: PLR0913 - options of a command
     The registry alone answers: MLFLOW_TRACKING_URI, or the workspace's own. A workspace is
     answered with subnets of its own dataset.
     """
-    from ofa_pipeline.registry import open_registry, subnet_answer
+    from ofa_pipeline.registry import open_registry
+    from ofa_pipeline.registry.answers import subnet_answer
 
     found = open_registry(workspace).best(
         device=device,
@@ -101,7 +102,8 @@ def subnets(
     workspace: WorkspaceOption = Path(),
 ) -> None:
     """List the registered subnets; in a workspace, those of its dataset."""
-    from ofa_pipeline.registry import ANY_DATASET, open_registry, values_of
+    from ofa_pipeline.registry import ANY_DATASET, open_registry
+    from ofa_pipeline.registry.answers import values_of
 
     registry = open_registry(workspace)
     found = registry.list_subnets(device=device, dataset=dataset)

@@ -3,14 +3,6 @@
 from ofa_pipeline.documents import LatencyFigures, budget_alias
 from ofa_pipeline.params import ANY_DATASET
 from ofa_pipeline.registry.addresses import URI_VARIABLE, default_address, is_database
-from ofa_pipeline.registry.answers import (
-    comparison_answer,
-    explanation_answer,
-    front_answer,
-    page_answer,
-    subnet_answer,
-    values_of,
-)
 from ofa_pipeline.registry.certificates import certify_bundle, certify_version
 from ofa_pipeline.registry.choosing import HomeDataset, dataset_label
 from ofa_pipeline.registry.comparison import ComparableSubnets, Explanation, accuracy_noise
@@ -68,16 +60,12 @@ __all__ = [
     "check_reachable",
     "check_registry",
     "check_signature",
-    "comparison_answer",
     "dataset_label",
     "default_address",
-    "explanation_answer",
-    "front_answer",
     "is_database",
     "missing_from",
     "missing_receipts",
     "open_registry",
-    "page_answer",
     "plan_promotion",
     "promote",
     "read_entries",
@@ -87,7 +75,7 @@ __all__ = [
     "report_notes",
     "run_notes",
     "sign_version",
-    "subnet_answer",
     "tracking_uri",
-    "values_of",
 ]
+OPEN_MODULES = ("answers",)
+"""What makes the documents of answers, for the commands with `--json` and the service."""

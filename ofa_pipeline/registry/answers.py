@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ofa_pipeline.documents import (
+from ofa_pipeline.documents import Quantile
+from ofa_pipeline.documents.answers import (
     ComparisonAnswer,
     Difference,
     ExplanationAnswer,
     FrontAnswer,
-    Quantile,
     RegisteredFigures,
     SubnetAnswer,
     SubnetPage,

@@ -8,17 +8,16 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from ofa_pipeline.documents import (
+from ofa_pipeline.documents import Document
+from ofa_pipeline.documents.answers import (
     ComparisonAnswer,
-    Document,
     ExplanationAnswer,
     FrontAnswer,
     SubnetAnswer,
     SubnetPage,
 )
-from ofa_pipeline.registry import (
-    Lookups,
-    RegisteredSubnet,
+from ofa_pipeline.registry import Lookups, RegisteredSubnet
+from ofa_pipeline.registry.answers import (
     comparison_answer,
     explanation_answer,
     front_answer,

@@ -10,9 +10,11 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
-from ofa_pipeline.documents import SubnetAnswer, SubnetCertificate
+from ofa_pipeline.documents import SubnetCertificate
+from ofa_pipeline.documents.answers import SubnetAnswer
 from ofa_pipeline.errors import DatasetError, RegistryError
-from ofa_pipeline.registry import Lookups, RegisteredSubnet, subnet_answer
+from ofa_pipeline.registry import Lookups, RegisteredSubnet
+from ofa_pipeline.registry.answers import subnet_answer
 from ofa_pipeline.service.lookups import document
 from ofa_pipeline.service.shelf import Shelf
 from ofa_pipeline.temporary import temporary_folder

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from ofa_pipeline.cli import main
-from ofa_pipeline.documents import (
+from ofa_pipeline.documents.answers import (
     ComparisonAnswer,
     ExplanationAnswer,
     FrontAnswer,

@@ -5,13 +5,8 @@ import random
 import pytest
 
 from ofa_pipeline.errors import InfeasibleConstraintError, RegistryError
-from ofa_pipeline.registry import (
-    ComparableSubnets,
-    LatencyFigures,
-    Question,
-    RegisteredSubnet,
-    comparison_answer,
-)
+from ofa_pipeline.registry import ComparableSubnets, LatencyFigures, Question, RegisteredSubnet
+from ofa_pipeline.registry.answers import comparison_answer
 from tests.support.registry import latency_figures, subnet_record
 
 

@@ -9,7 +9,8 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from ofa_pipeline.documents import FrontAnswer, SubnetAnswer, SubnetCertificate, SubnetPage
+from ofa_pipeline.documents import SubnetCertificate
+from ofa_pipeline.documents.answers import FrontAnswer, SubnetAnswer, SubnetPage
 from ofa_pipeline.errors import ParamsError, RegistryError
 from ofa_pipeline.registry import Snapshot
 from ofa_pipeline.service import CurrentSnapshot, ServiceSettings, build_app
