@@ -15,6 +15,7 @@ from ofa_pipeline.registry.addresses import is_database, is_sqlite, sqlite_path
 from ofa_pipeline.registry.connection import Connection
 from ofa_pipeline.registry.database import ensure_database
 from ofa_pipeline.registry.fields import (
+    DIGEST_TAG,
     MODEL_TAG,
     OWNER,
     OWNER_TAG,
@@ -363,7 +364,7 @@ class ServerReader:
     def _read_mark(self) -> tuple[str, int, object] | None:
         with self._mlflow.explained("look for changes"):
             found = self._mlflow.client.search_model_versions(
-                f"tags.`{OWNER_TAG}` = '{OWNER}'",
+                f"tags.`{DIGEST_TAG}` != ''",  # of any version, all of ours bear it
                 max_results=1,
                 order_by=["last_updated_timestamp DESC"],
             )
