@@ -98,7 +98,6 @@ def services_of(stores: Stores, ports: Ports) -> list[Service]:
     records = {
         "PREFECT_HOME": str(stores.folder / "prefect"),
         "PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{prefect}/api",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     }
     if stores.prefect_database:
         records["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = _asynchronous(stores.prefect_database)
