@@ -165,7 +165,7 @@ def main() -> int:
     parser.add_argument("--cifar10", type=Path, default=CIFAR10, help="train.parquet, test.parquet")
     parser.add_argument("--images", type=int, nargs="+", default=[100, 500, 2000])
     parser.add_argument("--draws", type=int, default=3, help="of the images, to average over")
-    parser.add_argument("--eight", type=int, default=12_000, help="images of the eight classes")
+    parser.add_argument("--eight", type=int, default=40_000, help="images of the eight classes")
     parser.add_argument(
         "--epochs", type=int, default=4, help="of all subnets on them, after those of the largest"
     )
