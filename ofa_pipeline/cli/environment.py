@@ -1,5 +1,6 @@
 """The environment that we and the tools that we start share; set before heavy imports."""
 
+import gc
 import os
 from collections.abc import MutableMapping
 
@@ -35,3 +36,14 @@ def start_our_own_code(environment: MutableMapping[str, str]) -> None:
         others = [entry for entry in before if entry != root]
         environment["PYTHONPATH"] = os.pathsep.join([root, *others])
     environment["PYTHONSAFEPATH"] = "1"
+
+
+def settle_for_a_look(environment: MutableMapping[str, str]) -> None:
+    """Settle what a command needs that only looks at something, computes nothing, and ends.
+
+    Numpy starts no thread for each core, and Python looks for no garbage among what is imported:
+    a fourth of the time of such a command, on two cores. Programs that it would start would
+    inherit the first; it starts none.
+    """
+    environment.setdefault("OPENBLAS_NUM_THREADS", "1")
+    gc.disable()

@@ -1,11 +1,13 @@
 """`ofa-pipeline params`: look at params.yaml, and at what it names."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
+from ofa_pipeline.cli.environment import settle_for_a_look
 from ofa_pipeline.cli.options import WorkspaceOption
 from ofa_pipeline.cli.output import stdout
 from ofa_pipeline.errors import ParamsError
@@ -34,6 +36,7 @@ def check(
 
     Says what was looked at and what was not. `run` checks the same before it works.
     """
+    settle_for_a_look(os.environ)
     from ofa_pipeline.params import load_params
     from ofa_pipeline.preflight import NOT_CHECKED, Finding, look
 

@@ -65,6 +65,18 @@ def test_params_are_checked_without_what_trains_measures_and_registers(workspace
     assert loaded.isdisjoint(HEAVY | {"onnxruntime"})
 
 
+def test_params_are_checked_without_a_thread_for_each_core(workspace):
+    probe = PROBE + "import os; os.write(2, b'%d threads' % len(os.listdir('/proc/self/task')))"
+    finished = subprocess.run(
+        [sys.executable, "-c", probe, "params", "check"],
+        capture_output=True,
+        check=True,
+        cwd=workspace,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert finished.stderr.endswith(b"\n2 threads")  # its own, and that of Arrow's allocator
+
+
 def test_completion_needs_no_library(workspace, monkeypatch):
     monkeypatch.setenv("_OFA_PIPELINE_COMPLETE", "complete_bash")
     monkeypatch.setenv("COMP_WORDS", "ofa-pipeline sub")
