@@ -4,6 +4,7 @@ What counts as registered is told in `holdings`. What an interrupted run left is
 next; how many processes and machines register at once without harm is told in `registration`.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
@@ -35,6 +36,9 @@ from ofa_pipeline.registry.server import (
     may_hold_anything,
 )
 from ofa_pipeline.registry.verify import check_files
+
+_MADE_MEANWHILE = re.compile("unique constraint|duplicate", re.IGNORECASE)
+"""What databases say of a row that is there already."""
 
 
 class MlflowRegistry:
@@ -350,10 +354,17 @@ class MlflowRegistry:
 
     def set_alias(self, subnet: RegisteredSubnet, alias: str) -> None:
         """Let an alias name a version; see `SubnetRegistry.set_alias`."""
-        with self._mlflow.explained(f"set the alias {alias} of {subnet.record.model_name}"):
-            self._mlflow.client.set_registered_model_alias(
-                subnet.record.model_name, alias, str(subnet.version)
-            )
+        name, version = subnet.record.model_name, str(subnet.version)
+        with self._mlflow.explained(f"set the alias {alias} of {name}"):
+            from mlflow.exceptions import MlflowException
+
+            try:
+                self._mlflow.client.set_registered_model_alias(name, alias, version)
+            except MlflowException as error:
+                # MLflow looks whether it is there, then inserts: another writer was in between.
+                if not _MADE_MEANWHILE.search(str(error)):
+                    raise
+                self._mlflow.client.set_registered_model_alias(name, alias, version)
 
     def signature(self, subnet: RegisteredSubnet) -> str:
         """Return the text of a version's signature; see `SubnetRegistry.signature`."""

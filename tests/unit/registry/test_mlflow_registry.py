@@ -10,6 +10,7 @@ import mlflow
 import numpy as np
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.registry import Entry, HomeDataset, MlflowRegistry, RunNotes, open_registry
@@ -78,6 +79,24 @@ def test_aliases_name_what_best_answers_for_their_budget(registry, client, bundl
     for alias, budget_ms in [("best-221us", 0.221), ("best-350us", 0.35), ("best-500us", 0.5)]:
         answer = registry.best(device="cpu", max_latency_ms=budget_ms)
         assert aliases_of(client)[alias] == answer.version
+
+
+def test_alias_that_another_writer_makes_at_the_same_moment_is_set_all_the_same(
+    registry, client, bundle, monkeypatch
+):
+    set_alias, said = MlflowClient.set_registered_model_alias, ["UNIQUE constraint failed: a.alias"]
+
+    def set_after_another(self, name, alias, version):
+        if said:
+            raise MlflowException(said.pop())
+        set_alias(self, name, alias, version)
+
+    monkeypatch.setattr(MlflowClient, "set_registered_model_alias", set_after_another)
+    registry.register(subnet_record(budgets_ms=(0.35,), latency_ms=0.3), bundle)
+    assert aliases_of(client) == {"best-350us": 1}
+    said.append("the disk is full")
+    with pytest.raises(RegistryError, match="disk is full"):
+        registry.register(subnet_record(budgets_ms=(0.5,), latency_ms=0.4), bundle)
 
 
 def test_alias_of_a_deleted_version_is_mended_by_the_next_registration(registry, client, bundle):
