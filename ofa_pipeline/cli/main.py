@@ -15,6 +15,7 @@ from ofa_pipeline.cli import (
     checkpoints,
     doctor,
     evaluate,
+    lineage,
     lookups,
     params,
     pipeline,
@@ -60,7 +61,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 for group in (
-    *(pipeline, subnets, lookups, certificate, promote, sign, serve_registry, platform),
+    *(pipeline, subnets, lookups, certificate, lineage, promote, sign, serve_registry, platform),
     *(pull, predict, search, evaluate, zoo, checkpoints, params, doctor, verify),
 ):
     group.add_commands(app)
