@@ -33,8 +33,10 @@ NameArgument = Annotated[str, typer.Argument(help="Name of the device.", metavar
 def add_commands(app: typer.Typer) -> None:
     """Add the group to the application."""
     group = typer.Typer(help="The devices of params.yaml.", no_args_is_help=True)
-    for name, function in {"add": add, "list": list_, "check": check, "remove": remove}.items():
-        group.command(name)(function)
+    group.command("add")(add)
+    group.command("list")(list_)
+    group.command("check")(check)
+    group.command("remove")(remove)
     app.add_typer(group, name="device")
 
 
