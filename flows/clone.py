@@ -11,7 +11,7 @@ from pathlib import Path
 
 import ofa_pipeline
 from ofa_pipeline.documents.lineage import LineageOrigin
-from ofa_pipeline.errors import OfaPipelineError, RegistryError
+from ofa_pipeline.errors import OfaPipelineError, RegistryError, shown
 from ofa_pipeline.masking import mask_secrets
 from ofa_pipeline.registry.origin import LOCK_FILE, PARAMS_FILE
 from ofa_pipeline.workspace import choose_version_control
@@ -30,7 +30,8 @@ def check_origin(uri: str, origin: LineageOrigin) -> None:
     if not origin.run_id:
         fault = "its registration run is gone: somebody deleted it"
     elif not _COMMIT.fullmatch(origin.commit):
-        fault = f"its workspace was in no git repository, got the commit {origin.commit!r}"
+        found = f", got the commit {shown(origin.commit)}" if origin.commit else ""
+        fault = f"its workspace was in no git repository{found}"
     elif origin.changes is None or not origin.has_lock:
         fault = f"no {LOCK_FILE} was kept with it, as registrations of earlier versions kept none"
     elif origin.changes:
@@ -89,20 +90,20 @@ def clone_workspace(origin: LineageOrigin, repository: str, folder: Path, kept: 
         raise OfaPipelineError(
             f"{folder} is there already. Name a folder that is not, to clone to."
         )
-    shown = mask_secrets(repository)
+    named = mask_secrets(repository)
     _run(["git", "clone", "--quiet", "--no-checkout", "--", repository, str(folder)], Path.cwd())
     if _git(folder, "cat-file", "-e", f"{origin.commit}^{{commit}}") is None:
         _git(folder, "fetch", "--quiet", "origin", origin.commit)
     if _git(folder, "checkout", "--quiet", "--detach", origin.commit) is None:
         shutil.rmtree(folder)
         raise RegistryError(
-            f"commit {origin.commit} must be in {shown}, but is not there: it was never pushed, or "
+            f"commit {origin.commit} must be in {named}, but is not there: it was never pushed, or "
             "was removed since. Name a repository that has it: --repository PATH_OR_ADDRESS"
         )
     root = (folder / origin.folder).resolve()
     if not root.is_relative_to(folder.resolve()) or not (root / "dvc.yaml").is_file():
         raise RegistryError(
-            f"commit {origin.commit[:12]} of {shown} must hold a workspace in {origin.folder!r}, "
+            f"commit {origin.commit[:12]} of {named} must hold a workspace in {origin.folder!r}, "
             "but there is no dvc.yaml: its repository ignored the workspace. Make the workspace a "
             "repository of its own, and register again."
         )

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from ofa_pipeline.cli import (
     certificate,
     checkpoints,
+    device,
     doctor,
     evaluate,
     lineage,
@@ -62,7 +63,7 @@ app = typer.Typer(
 )
 for group in (
     *(pipeline, subnets, lookups, certificate, lineage, promote, sign, serve_registry, platform),
-    *(pull, predict, search, evaluate, zoo, checkpoints, params, doctor, verify),
+    *(pull, predict, search, evaluate, zoo, checkpoints, params, device, doctor, verify),
 ):
     group.add_commands(app)
 
