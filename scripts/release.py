@@ -70,7 +70,7 @@ def main() -> int:
             print(answer.stderr.strip())
             return 1
     is_vulnerable = _audit(folder)
-    paths = sorted(path for path in folder.iterdir() if path.name != SUMS)
+    paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}" for path in paths]
     (folder / SUMS).write_text("\n".join(sums) + "\n")
     print(*sums, sep="\n")
