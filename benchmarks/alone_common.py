@@ -53,7 +53,7 @@ def train_alone(arch: Arch, *, dataset: Dataset, params: Params, epochs: int, se
     schedule = Schedule(
         epochs=epochs - first.warmup_epochs,
         warmup_epochs=first.warmup_epochs,
-        learning_rate=first.learning_rate,
+        learning_rate=params.training.scaled_rate(first.learning_rate),
     )
     subnet = build_subnet(
         params.space.build(),

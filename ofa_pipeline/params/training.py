@@ -73,7 +73,7 @@ class PhaseParams(Section):
     """Updates that the epochs must amount to: few images make few steps an epoch."""
     warmup_epochs: Annotated[int, Field(ge=0, le=10**9)]
     learning_rate: Positive
-    """At the top of the cosine, for the whole batch."""
+    """At the top of the cosine, for the whole batch of `TrainingParams.base_batch_size` images."""
     cosine: tuple[Share, Share] = (0.0, 1.0)
     """The part of the cosine that the epochs go through, from where to where: ``[0, 1]`` from
     `learning_rate` down to zero; ``[0, 0.5]`` and, in the next phase, ``[0.5, 1]`` share one."""
@@ -228,6 +228,11 @@ class TrainingParams(Section):
     """Progressive shrinking."""
 
     batch_size: Annotated[int, Field(ge=2, le=10**9)]
+    base_batch_size: Annotated[int, Field(ge=1, le=10**9)] | None = Field(
+        default=None, exclude_if=_is_none
+    )
+    """Images a step that the learning rates of the phases are meant for: another batch size scales
+    them in proportion. Left out, they are taken as they are."""
     batch_norm_images: Annotated[int, Field(ge=2, le=10**9)] | None = None
     """Images of a batch that share batch-norm statistics; left out, all of them."""
     momentum: Annotated[float, Field(ge=0, lt=1)]
@@ -246,6 +251,15 @@ class TrainingParams(Section):
     initial_weights: dict[SourceKind, WeightsText] = Field(default_factory=dict, max_length=1)
     """What the first phase starts from, one kind and what it names; empty: random weights. A
     mapping, because DVC loops over it: no stage where it is empty."""
+
+    def scaled_rate(self, learning_rate: float) -> float:
+        """Return the learning rate of a phase for the batch size that is trained with.
+
+        Source:
+            Goyal et al. 2017 (arXiv:1706.02677), section 2.1: in proportion to the batch; measured
+            in docs/recipes.md.
+        """
+        return learning_rate * (self.batch_size / (self.base_batch_size or self.batch_size))
 
     @field_validator("initial_weights", mode="before")
     @classmethod

@@ -28,8 +28,6 @@ def write_proposal(text: str, proposal: Proposal, *, head: Sequence[str]) -> str
     for name, setting in proposal.settings.items():
         section, _, key = name.partition(".")
         text = _set(text, section, key, setting)
-    if proposal.scale_rates != 1:
-        text = _in_section(text, "phases", lambda body: _scale_rates(body, proposal.scale_rates))
     for phase, epochs in proposal.epochs.items():
         text = _in_section(text, "phases", partial(_set_epochs, phase=phase, epochs=epochs))
     return _comment(head, indent="") + "\n" + text
@@ -63,13 +61,6 @@ def _beside(line: str, found: re.Match[str]) -> str:
     comment = (found["end"] or "").lstrip()
     column = len(found[0]) - len(comment)
     return f"{line:{column - 1}} {comment}" if comment else line
-
-
-def _scale_rates(body: str, factor: float) -> str:
-    def scaled(found: re.Match[str]) -> str:
-        return f"learning_rate: {float(found[1]) * factor:g}"
-
-    return re.sub(r"(?<!#)\blearning_rate: ([\d.e-]+)", scaled, body)
 
 
 def _set_epochs(body: str, *, phase: str, epochs: int) -> str:

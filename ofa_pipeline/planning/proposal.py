@@ -83,8 +83,6 @@ class Proposal:
     """The file of `presets/` to start from; None: params.yaml as it ships."""
     settings: Mapping[str, Setting]
     """By dotted name, such as ``dataset.image_size_px``."""
-    scale_rates: float = 1.0
-    """What the learning rates of all phases are multiplied by."""
     epochs: Mapping[str, int] = field(default_factory=dict)
     """By phase, where they differ from those of the preset."""
     notes: tuple[str, ...] = ()
@@ -127,7 +125,6 @@ def propose(
     return Proposal(
         preset=preset,
         settings=draft.settings,
-        scale_rates=draft.scale_rates,
         epochs=draft.epochs,
         notes=(*notes, *draft.notes),
         warnings=tuple(_warnings(survey)),
@@ -195,7 +192,6 @@ class _Draft:
         self._machine = machine
         self._preset = preset
         self.settings: dict[str, Setting] = {"dataset.source": Setting(survey.source)}
-        self.scale_rates = 1.0
         self.epochs: dict[str, int] = {}
         self.notes: list[str] = []
         self._batch_size = 0
@@ -236,9 +232,8 @@ class _Draft:
         self._batch_size = size
         if size == usual:
             return
-        self.scale_rates = size / usual
         self.settings["training.batch_size"] = Setting(
-            size, f"{why}; the learning rates are those of {usual} images times {size}/{usual}"
+            size, f"{why}; the learning rates of phases are scaled to it, by {size}/{usual}"
         )
         if self._preset is None:
             group = max(size // 2, min(size, _MIN_BATCH))

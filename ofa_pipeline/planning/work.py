@@ -119,8 +119,9 @@ class WorkOfRun:
         """Return a phase as it is trained."""
         from ofa_pipeline.training import phase_of
 
-        steps = max(1, self.sizes.train // self.params.training.batch_size)
-        return phase_of(name, self.params.phases[name], self.space, steps_per_epoch=steps)
+        training, settings = self.params.training, self.params.phases[name]
+        steps = max(1, self.sizes.train // training.batch_size)
+        return phase_of(name, settings, self.space, training=training, steps_per_epoch=steps)
 
     def num_steps(self, name: str) -> int:
         """Return the updates of a phase."""

@@ -110,7 +110,7 @@ def _start(stage: StageRun) -> _Start:
     return _Start(
         dataset=dataset,
         images=images,
-        phase=phase_of(stage.item, settings, space, steps_per_epoch=steps),
+        phase=phase_of(stage.item, settings, space, training=training, steps_per_epoch=steps),
         supernet=_starting_supernet(stage, space, dataset).to(compute_device()),
         previous=previous,
     )

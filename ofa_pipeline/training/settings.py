@@ -30,7 +30,12 @@ def recipe_of(training: "TrainingParams") -> Recipe:
 
 
 def phase_of(
-    name: str, params: "PhaseParams", space: SearchSpace, *, steps_per_epoch: int
+    name: str,
+    params: "PhaseParams",
+    space: SearchSpace,
+    *,
+    training: "TrainingParams",
+    steps_per_epoch: int,
 ) -> Phase:
     """Return a phase.
 
@@ -38,6 +43,7 @@ def phase_of(
         name: Name of the phase.
         params: Its entry in params.yaml.
         space: Space of the supernet; the phase trains a part of it.
+        training: What all phases share; its batch size decides on the learning rate.
         steps_per_epoch: Updates that a pass over the images makes.
 
     Raises:
@@ -62,7 +68,7 @@ def phase_of(
         schedule=Schedule(
             epochs=epochs,
             warmup_epochs=params.warmup_epochs,
-            learning_rate=params.learning_rate,
+            learning_rate=training.scaled_rate(params.learning_rate),
             cosine=params.cosine,
         ),
         first_share=params.largest_share,

@@ -162,14 +162,15 @@ from ofa_pipeline.training import phase_of, train_phase
 from tests.support.training import NUM_CLASSES, tiny_recipe, tiny_space, training_images
 
 [name, *_] = [n for n, p in load_params(Path("params.yaml")).phases.items() if p.teacher == "toy"]
-params = load_params(Path("params.yaml")).phases[name].model_copy(update={
+everything = load_params(Path("params.yaml"))
+params = everything.phases[name].model_copy(update={
     "depths": None, "kernel_sizes": None, "expand_ratios": None, "epochs": 1, "min_steps": 0,
     "warmup_epochs": 0, "sampling": "sandwich", "subnets_per_step": 3, "largest_share": None,
 })
 space = tiny_space()
 train_phase(
     build_supernet(space, num_classes=NUM_CLASSES),
-    phase_of(name, params, space, steps_per_epoch=1),
+    phase_of(name, params, space, training=everything.training, steps_per_epoch=1),
     images=training_images(8),
     recipe=tiny_recipe(),
 )

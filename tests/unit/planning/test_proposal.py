@@ -108,7 +108,9 @@ def test_few_images_get_a_smaller_batch_and_rates_in_proportion():
     params = params_for(a_survey(class_counts=(80, 80)), weights="unreachable")
     assert params.training.batch_size == 16
     for name, phase in params.phases.items():
-        assert phase.learning_rate == pytest.approx(shipped.phases[name].learning_rate / 4)
+        rate = params.training.scaled_rate(phase.learning_rate)
+        usual = shipped.phases[name].learning_rate
+        assert rate == pytest.approx(shipped.training.scaled_rate(usual) / 4)
 
 
 def test_little_memory_gets_a_smaller_batch():

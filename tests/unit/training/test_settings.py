@@ -18,7 +18,7 @@ def test_a_phase_is_taught_as_params_say(params):
     sandwich = {"sampling": "sandwich", "subnets_per_step": 3}
     for name in recipe_names():
         settings = last.model_copy(update={**sandwich, "teacher": name})
-        phase = phase_of("x", settings, space, steps_per_epoch=9)
+        phase = phase_of("x", settings, space, training=params.training, steps_per_epoch=9)
         assert phase.teaching == build_teaching(name)
 
 
@@ -26,7 +26,19 @@ def test_the_first_subnet_teaches_only_where_it_is_the_largest(params):
     [*_, last] = params.phases.values()
     settings = last.model_copy(update={"teacher": "in_place", "sampling": "uniform"})
     with pytest.raises(ParamsError, match=r"phases\.x\.sampling must be sandwich"):
-        phase_of("x", settings, params.space.build(), steps_per_epoch=9)
+        phase_of("x", settings, params.space.build(), training=params.training, steps_per_epoch=9)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "base", "scale"), [(64, 64, 1), (256, 64, 4), (16, 64, 0.25), (256, None, 1)]
+)
+def test_learning_rates_go_with_the_batch(params, batch_size, base, scale):
+    training = params.training.model_copy(
+        update={"batch_size": batch_size, "base_batch_size": base}
+    )
+    for name, settings in params.phases.items():
+        phase = phase_of(name, settings, params.space.build(), training=training, steps_per_epoch=9)
+        assert phase.schedule.learning_rate == settings.learning_rate * scale
 
 
 def test_every_key_of_a_phase_reaches_it(params):
@@ -41,7 +53,9 @@ def test_every_key_of_a_phase_reaches_it(params):
             "space": "coupled",
         }
     )
-    phase = phase_of("x", settings, params.space.build(), steps_per_epoch=9)
+    phase = phase_of(
+        "x", settings, params.space.build(), training=params.training, steps_per_epoch=9
+    )
     assert phase.teaching == build_teaching("in_place", loss="alpha")
     assert phase.largest_only == LargestOnly(dropout=0.2, label_smoothing=0.1)
     assert (phase.clip_value, phase.ramp_steps) == (0.25, 18)
