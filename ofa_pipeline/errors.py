@@ -16,6 +16,7 @@
     |-- TrainingDivergedError           a loss or a weight that is not finite
     |-- ExportError                     a file that answers otherwise than its network
     |-- DeviceError                     a device or runtime that is not usable here
+    |-- AwaitedError                    measurements of a device elsewhere that are not here yet
     |-- LaunchError                     a process of several that work together has failed
     |-- YamlError (ValueError)          a file that is no YAML of settings
     `-- RegistryError                   the model registry refused, or holds something foreign
@@ -86,6 +87,10 @@ class ExportError(OfaPipelineError):
 
 class DeviceError(OfaPipelineError):
     """A device or a runtime is unknown, missing or failing."""
+
+
+class AwaitedError(OfaPipelineError):
+    """Nothing is wrong, but what is measured elsewhere is not here yet."""
 
 
 class YamlError(OfaPipelineError, ValueError):

@@ -37,6 +37,8 @@ def add_commands(app: typer.Typer) -> None:
     group.command("list")(list_)
     group.command("check")(check)
     group.command("remove")(remove)
+    group.command("export")(export)
+    group.command("import")(import_)
     app.add_typer(group, name="device")
 
 
@@ -48,6 +50,16 @@ def add(  # noqa: PLR0913 - options of a command
     precision: Annotated[str, typer.Option(help="Such as fp32.")] = "fp32",
     threads: Annotated[int, typer.Option(help="CPU threads of a call.")] = 1,
     batch_size: Annotated[int, typer.Option(help="Images a call.")] = 1,
+    location: Annotated[
+        str | None,
+        typer.Option(
+            help="ssh://USER@HOST:PORT, or away: a folder is carried there and back.",
+            show_default="this machine",
+        ),
+    ] = None,
+    python: Annotated[
+        str | None, typer.Option(help="What measures over ssh.", show_default="python3")
+    ] = None,
     budgets_ms: Annotated[
         str | None, typer.Option(help="Milliseconds a call, ascending, such as 0.4,0.8.")
     ] = None,
@@ -77,17 +89,58 @@ def add(  # noqa: PLR0913 - options of a command
         "precision": precision,
         "threads": threads,
         "batch_size": batch_size,
+        **{k: v for k, v in {"location": location, "python": python}.items() if v is not None},
     }
     device = {"card": card, **_budgets(budgets_ms, budget_fractions)}
     text = add_device(_read(path), name, device, origin=str(path))
     params = parse_params(parse_yaml(text, origin=str(path)), origin=str(path))
-    found = describe_device(params.device(name).card)
+    settings = params.device(name).card
+    what = f"{settings.runtime} elsewhere ({settings.location})"
+    next_ones = [command("run", "--device", name)]
+    if settings.location is None:
+        found = describe_device(settings)
+        what = f"{found.runtime} {found.runtime_version}"
+        next_ones.insert(0, command("device", "check", name))
+    elif settings.location == "away":
+        next_ones.insert(0, command("device", "export", name, "--to", "FOLDER"))
     write_bytes(path, text.encode())
-    stdout.print(f"{path}: added {name}, {found.runtime} {found.runtime_version}", **PLAIN)
-    stdout.print(
-        f"Next: {command('device', 'check', name)}, then {command('run', '--device', name)}",
-        **PLAIN,
-    )
+    stdout.print(f"{path}: added {name}, {what}", **PLAIN)
+    stdout.print(f"Next: {', then '.join(next_ones)}", **PLAIN)
+
+
+def export(
+    name: NameArgument,
+    *,
+    to: Annotated[Path, typer.Option(help="The folder, new or empty.", metavar="FOLDER")],
+    again: Annotated[
+        bool, typer.Option("--again", help="What its profile is made of, once more.")
+    ] = False,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Write a folder with what is to be measured on a device elsewhere, and a script for it.
+
+    The script needs Python 3.9, numpy and the runtime. At first the networks of the latency model
+    are measured, later candidates of the search, and the files that ship.
+    """
+    from ofa_pipeline.cli.carrying import export_folder
+
+    with Display(stderr) as display:
+        reporter = Reporter(lambda event: display.show("export", event))
+        for line in export_folder(workspace, name, to, is_again=again, reporter=reporter):
+            stdout.print(line, **PLAIN)
+
+
+def import_(
+    name: NameArgument,
+    file: Annotated[Path, typer.Argument(help="What the script wrote.", metavar="FILE")],
+    *,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Check what was measured on a device elsewhere, and keep it; `run` goes on with it."""
+    from ofa_pipeline.cli.carrying import import_result
+
+    for line in import_result(workspace, name, file):
+        stdout.print(line, **PLAIN)
 
 
 def remove(name: NameArgument, *, workspace: WorkspaceOption = Path()) -> None:
@@ -200,6 +253,7 @@ def _show_noise(noise: "MachineNoise") -> None:
 def _profile_state(params: "Params", name: str, workspace: Path) -> str:
     from ofa_pipeline.latency import stale_reasons
 
+    location = params.device(name).card.location
     folder = Layout(workspace).latency(name)
     if not (folder / Layout.DEVICE_PROFILE).exists():
         return "none yet"
@@ -209,6 +263,8 @@ def _profile_state(params: "Params", name: str, workspace: Path) -> str:
         return f"cannot be compared: {error}"
     except OfaPipelineError as error:
         return f"unreadable: {error}"
+    if location is not None:
+        return f"measured elsewhere ({location})"
     return f"stale: {'; '.join(reasons)}" if reasons else "of this machine as it is"
 
 

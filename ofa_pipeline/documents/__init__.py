@@ -47,6 +47,20 @@ from ofa_pipeline.documents.certificate import (
     SubnetCertificate,
 )
 from ofa_pipeline.documents.dataset import ClassNames, PixelStatistics
+from ofa_pipeline.documents.elsewhere import (
+    Awaited,
+    AwaitedFile,
+    CardElsewhere,
+    MachineElsewhere,
+    MeasuredRow,
+    MeasurementSettings,
+    MeasuringResult,
+    MeasuringRound,
+    MeasuringTask,
+    NetworkElsewhere,
+    Session,
+    Visit,
+)
 from ofa_pipeline.documents.latency import (
     DeviceCard,
     DeviceProfile,
@@ -78,6 +92,8 @@ from ofa_pipeline.documents.search import (
 __all__ = [
     "AccuracyFigures",
     "AccuracyNoise",
+    "Awaited",
+    "AwaitedFile",
     "BudgetCertificate",
     "BudgetChoice",
     "BudgetVerdict",
@@ -86,6 +102,7 @@ __all__ = [
     "CalibrationImages",
     "Candidate",
     "Card",
+    "CardElsewhere",
     "CardFigures",
     "ClassNames",
     "ComputeCost",
@@ -106,7 +123,14 @@ __all__ = [
     "LatencySelection",
     "LaunchCosts",
     "LearningPoint",
+    "MachineElsewhere",
+    "MeasuredRow",
     "MeasurementNoise",
+    "MeasurementSettings",
+    "MeasuringResult",
+    "MeasuringRound",
+    "MeasuringTask",
+    "NetworkElsewhere",
     "ParityFigures",
     "Part",
     "PickedSubnet",
@@ -121,6 +145,7 @@ __all__ = [
     "ReferenceSubnet",
     "RunnerUp",
     "Runs",
+    "Session",
     "SpentSeconds",
     "StoredPredictor",
     "SubnetCertificate",
@@ -128,6 +153,7 @@ __all__ = [
     "UnnumberedDocument",
     "Verdict",
     "VerificationReport",
+    "Visit",
     "budget_alias",
     "read_document",
 ]

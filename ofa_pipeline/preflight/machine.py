@@ -52,7 +52,14 @@ def look_at_device(subject: Subject, name: str) -> Iterator[Finding]:
     """
     from ofa_pipeline.devices import describe_device
 
-    card = describe_device(subject.params.device(name).card)
+    settings = subject.params.device(name).card
+    if settings.location is not None:
+        yield Finding(
+            f"device {name}",
+            f"{settings.runtime}, elsewhere ({settings.location}): nothing to see from here",
+        )
+        return
+    card = describe_device(settings)
     yield Finding(
         f"device {name}",
         f"{card.runtime} {card.runtime_version} on {card.hardware}, {card.threads} threads, "

@@ -4,6 +4,7 @@ from threadpoolctl import threadpool_limits
 
 from ofa_pipeline.artifacts import Layout, write_json
 from ofa_pipeline.data import open_dataset
+from ofa_pipeline.devices.elsewhere import ElsewhereStore
 from ofa_pipeline.evaluation import AccuracyBench
 from ofa_pipeline.latency import load_latency_profile
 from ofa_pipeline.predictor import load_label_noise
@@ -59,6 +60,8 @@ def _search(stage: StageRun) -> None:
             space,
             warmup_runs=params.latency.warmup_runs,
             timed_runs=params.latency.timed_runs,
+            store=ElsewhereStore(layout, stage.item),
+            reporter=stage.reporter,
         ),
         log=ledger,
         executor=stage.executor,

@@ -5,6 +5,7 @@ from typing import Any
 
 from ofa_pipeline.artifacts import Layout, Manifest, write_json
 from ofa_pipeline.data import Dataset, open_dataset
+from ofa_pipeline.devices.elsewhere import ElsewhereStore
 from ofa_pipeline.documents import Picks, read_document
 from ofa_pipeline.evaluation import (
     LargestSubnet,
@@ -35,7 +36,9 @@ def run(stage: StageRun) -> None:
     remake = f"ofa-pipeline stage train_supernet --item {final}"
     trained = Manifest.read(layout.supernet(final), made_by=remake).summary
     workshop = _workshop(stage, dataset, trained)
-    choices = choose(candidates_of(picks), meets=workshop.meets, describe=workshop.describe)
+    candidates = candidates_of(picks)
+    workshop.expect([of_budget.archs[0] for of_budget in candidates])
+    choices = choose(candidates, meets=workshop.meets, describe=workshop.describe)
     with stage.writing() as writer:
         index = workshop.write(choices, writer.folder)
         write_json(writer.folder / Layout.BUNDLES, index.to_dict())
@@ -63,6 +66,8 @@ def _workshop(stage: StageRun, dataset: Dataset, trained: Mapping[str, Any]) -> 
         space,
         warmup_runs=params.latency.warmup_runs,
         timed_runs=params.latency.timed_runs,
+        store=ElsewhereStore(layout, stage.item),
+        reporter=stage.reporter,
     )
     calibration_images, batch_size = (
         params.evaluation.calibration_images,

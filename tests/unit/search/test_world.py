@@ -31,6 +31,9 @@ class FakeDevice:
     def __init__(self):
         self.resolutions_px = []
 
+    def expect(self, archs):
+        self.expected = archs
+
     def measure(self, subnet, *, resolution_px):
         self.resolutions_px.append(resolution_px)
         number = float(len(self.resolutions_px))
