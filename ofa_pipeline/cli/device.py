@@ -1,6 +1,7 @@
 """`ofa-pipeline device`: the devices of params.yaml, added, looked at and taken out."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -77,12 +78,6 @@ def add(  # noqa: PLR0913 - options of a command
     What the machine cannot serve is refused, and nothing is written.
     """
     settle_for_a_look(os.environ)
-    from ofa_pipeline.devices import describe_device
-    from ofa_pipeline.params import add_device, load_params, parse_params
-    from ofa_pipeline.yaml_reader import parse_yaml
-
-    path = workspace / "params.yaml"
-    load_params(path)  # what is wrong with the file as it is has nothing to do with the device
     card = {
         "runtime": runtime,
         "accelerator": accelerator,
@@ -92,20 +87,8 @@ def add(  # noqa: PLR0913 - options of a command
         **{k: v for k, v in {"location": location, "python": python}.items() if v is not None},
     }
     device = {"card": card, **_budgets(budgets_ms, budget_fractions)}
-    text = add_device(_read(path), name, device, origin=str(path))
-    params = parse_params(parse_yaml(text, origin=str(path)), origin=str(path))
-    settings = params.device(name).card
-    what = f"{settings.runtime} elsewhere ({settings.location})"
-    next_ones = [command("run", "--device", name)]
-    if settings.location is None:
-        found = describe_device(settings)
-        what = f"{found.runtime} {found.runtime_version}"
-        next_ones.insert(0, command("device", "check", name))
-    elif settings.location == "away":
-        next_ones.insert(0, command("device", "export", name, "--to", "FOLDER"))
-    write_bytes(path, text.encode())
-    stdout.print(f"{path}: added {name}, {what}", **PLAIN)
-    stdout.print(f"Next: {', then '.join(next_ones)}", **PLAIN)
+    for line in _write_device(workspace / "params.yaml", name, device):
+        stdout.print(line, **PLAIN)
 
 
 def export(
@@ -208,6 +191,29 @@ def check(name: NameArgument, *, workspace: WorkspaceOption = Path()) -> None:
     _show_noise(noise)
     if not noise.is_fit:
         raise typer.Exit(EXIT_ERROR)
+
+
+def _write_device(path: Path, name: str, device: dict[str, Any]) -> Iterator[str]:
+    """Check a device and write it to params.yaml; yield lines for people."""
+    from ofa_pipeline.devices import describe_device
+    from ofa_pipeline.params import add_device, load_params, parse_params
+    from ofa_pipeline.yaml_reader import parse_yaml
+
+    load_params(path)  # what is wrong with the file as it is has nothing to do with the device
+    text = add_device(_read(path), name, device, origin=str(path))
+    params = parse_params(parse_yaml(text, origin=str(path)), origin=str(path))
+    settings = params.device(name).card
+    what = f"{settings.runtime} elsewhere ({settings.location})"
+    next_ones = [command("run", "--device", name)]
+    if settings.location is None:
+        found = describe_device(settings)
+        what = f"{found.runtime} {found.runtime_version}"
+        next_ones.insert(0, command("device", "check", name))
+    elif settings.location == "away":
+        next_ones.insert(0, command("device", "export", name, "--to", "FOLDER"))
+    write_bytes(path, text.encode())
+    yield f"{path}: added {name}, {what}"
+    yield f"Next: {', then '.join(next_ones)}"
 
 
 def _noise(params: "Params", name: str, workspace: Path, reporter: Reporter) -> "MachineNoise":
