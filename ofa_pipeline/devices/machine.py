@@ -136,9 +136,8 @@ def _check(settings: DeviceSettings, runtime: type[Runtime]) -> None:
     ):
         if found not in known:
             raise DeviceError(
-                f"{name} of a device with the runtime {settings.runtime} on {settings.accelerator} "
-                f"must be one of {', '.join(known)}, got {found!r}.{suggest(found, known)}"
-                f"{_others(found)}"
+                f"{name} of a device with the runtime {settings.runtime} must be one of "
+                f"{', '.join(known)}, got {found!r}.{suggest(found, known)}{_others(found)}"
             )
     cores = usable_cores()
     if not 1 <= settings.threads <= cores:

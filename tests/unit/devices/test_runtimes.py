@@ -135,13 +135,13 @@ class TestOpenVinoInInt8(QuantizedContract):
 
 
 def test_int8_where_a_runtime_has_none_names_those_that_have_it():
-    expected = "pytorch on cpu must be one of fp32, got 'int8'.*int8 on cpu: onnxruntime, openvino"
+    expected = "pytorch must be one of fp32, got 'int8'.*int8 on cpu: onnxruntime, openvino"
     with pytest.raises(DeviceError, match=expected):
         build_runtime(Settings(runtime="pytorch", precision="int8"))
 
 
 def test_int8_on_cuda_is_refused():
-    with pytest.raises(DeviceError, match="onnxruntime on cuda must be one of fp32, got 'int8'"):
+    with pytest.raises(DeviceError, match="onnxruntime must be one of fp32, got 'int8'"):
         build_runtime(Settings(accelerator="cuda", precision="int8"))
 
 
