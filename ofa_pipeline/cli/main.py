@@ -16,6 +16,7 @@ from ofa_pipeline.cli import (
     device,
     doctor,
     evaluate,
+    lineage,
     lookups,
     params,
     pipeline,
@@ -61,7 +62,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 for group in (
-    *(pipeline, subnets, lookups, certificate, promote, sign, serve_registry, platform),
+    *(pipeline, subnets, lookups, certificate, lineage, promote, sign, serve_registry, platform),
     *(pull, predict, search, evaluate, zoo, checkpoints, params, device, doctor, verify),
 ):
     group.add_commands(app)
