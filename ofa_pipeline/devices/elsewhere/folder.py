@@ -126,12 +126,11 @@ def _write_network(
 ) -> list[NetworkElsewhere]:
     """Write the file of a network, named after its content; return a row a measurement."""
     runtime = find_runtime(settings.runtime)
-    if isinstance(wanted.network, Path):
-        content = wanted.network.read_bytes()
-    else:
-        content = runtime(_unknown_card(settings)).content_of(
-            wanted.network, resolution_px=wanted.resolution_px
-        )
+    content = (
+        runtime(_unknown_card(settings))
+        .prepare(wanted.network, resolution_px=wanted.resolution_px)
+        .content
+    )
     writing = folder / NETWORKS / "writing"
     write_bytes(writing, content)
     digest = digest_file(writing)
