@@ -43,7 +43,7 @@ class Stage:
     fans_out: bool = False
     """Whether it computes many subnets, which ``compute.fan_out`` may send elsewhere."""
     makes_outside: bool = False
-    """Whether it makes something that DVC does not see; see `missing_outside`."""
+    """Whether its result depends on something that DVC does not see; see `missing_outside`."""
     params: tuple[str, ...] = ()
     """Sections of params.yaml; ``{item}`` as in the paths."""
     summary: str
@@ -117,6 +117,7 @@ STAGES: tuple[Stage, ...] = (
         reads=(f"artifacts/dataset/{Layout.CLASSES}",),
         writes="artifacts/latency/{item}",
         is_timed=True,
+        makes_outside=True,
         params=("space", "latency", "devices.{item}.card"),
         summary="measure subnets on the device's runtime, fit the latency model",
     ),
