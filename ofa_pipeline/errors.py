@@ -18,6 +18,7 @@
     |-- DeviceError                     a device or runtime that is not usable here
     |-- AwaitedError                    measurements of a device elsewhere that are not here yet
     |-- LaunchError                     a process of several that work together has failed
+    |-- ClusterError                    a Ray cluster that cannot be used, or lost a worker
     |-- YamlError (ValueError)          a file that is no YAML of settings
     `-- RegistryError                   the model registry refused, or holds something foreign
 
@@ -79,6 +80,10 @@ class TrainingDivergedError(OfaPipelineError):
 
 class LaunchError(OfaPipelineError):
     """Work that is spread over several processes has failed, because one of them did."""
+
+
+class ClusterError(OfaPipelineError):
+    """A Ray cluster does not answer, does not fit this machine, or has lost a worker too often."""
 
 
 class ExportError(OfaPipelineError):
