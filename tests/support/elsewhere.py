@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ofa_pipeline.artifacts import digest_json
-from ofa_pipeline.documents import MeasuringTask
+from ofa_pipeline.documents import Awaited, AwaitedFile, MeasuringResult, MeasuringTask
+from tests.support.synthetic import tiny_space
 
 MACHINE: dict[str, Any] = {
     "runtime_version": "1.2.3",
@@ -74,3 +75,38 @@ def write_result(path: Path, result: dict[str, Any]) -> Path:
     """Write a result with its digest."""
     path.write_text(json.dumps({**result, "digest": digest_json(result)}))
     return path
+
+
+def sample_task() -> MeasuringTask:
+    """Return a task of one network."""
+    network = {"file": "networks/a.onnx", "sha256": "0" * 64, "resolution_px": 16, "macs": 1000}
+    return MeasuringTask.from_dict(
+        {
+            "id": "1" * 64,
+            "device": "phone",
+            "round": "search",
+            "card": {
+                "runtime": "onnxruntime",
+                "accelerator": "cpu",
+                "precision": "fp32",
+                "threads": 1,
+                "batch_size": 1,
+            },
+            "measurement": {"warmup_runs": 1, "timed_runs": 4},
+            "reference": {"key": "reference", **network},
+            "networks": [{"key": "a", **network}],
+        }
+    )
+
+
+def sample_result() -> MeasuringResult:
+    """Return what came back of it."""
+    result = result_of(sample_task(), lambda _: 1.0)
+    return MeasuringResult.from_dict({**result, "digest": digest_json(result)})
+
+
+def sample_awaited() -> Awaited:
+    """Return what a stage waits for: a subnet, and a file."""
+    arch = tiny_space().smallest
+    file = AwaitedFile(path="scratch/model.onnx", sha256="0" * 64, arch=arch)
+    return Awaited(round="ship", archs=(arch,), files=(file,))
