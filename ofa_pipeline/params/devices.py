@@ -1,14 +1,28 @@
 """The section `devices`: what runs the subnets, and the budgets to serve."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from ofa_pipeline.errors import shown
 from ofa_pipeline.params.values import Count, Few, Positive, Section, Share, part_of
 
 AWAY = "away"
 """The location of a device that somebody carries folders to."""
-Location = Annotated[str, Field(pattern=rf"^({AWAY}|ssh://([\w.-]+@)?[\w][\w.-]*(:\d{{1,5}})?)$")]
+_SSH = re.compile(r"ssh://(\w[\w.-]*@)?\w[\w.-]*(:\d{1,5})?")
+
+
+def _is_location(value: str) -> str:
+    if value != AWAY and not _SSH.fullmatch(value):
+        raise ValueError(
+            f"must be {AWAY} or ssh://USER@HOST:PORT (USER and PORT may be left out), got "
+            f"{shown(value)}. Leave it out for a device of this machine."
+        )
+    return value
+
+
+Location = Annotated[str, AfterValidator(_is_location)]
 
 
 class RuntimeSettings(Section):
