@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -181,9 +181,11 @@ def float32() -> Iterator[None]:
     """Compute in whole float32 while the body runs: no bfloat16, no TF32."""
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
-    off = torch.autocast("cuda", enabled=False)
+    exact = ("ofa_pipeline.training.precision", "ofa_pipeline.training.step")
     try:
-        with patch("ofa_pipeline.training.step.autocast", lambda _: off):
+        with ExitStack() as stack:
+            for module in exact:
+                stack.enter_context(patch(f"{module}.mixes_precision", lambda _: False))
             yield
     finally:
         torch.backends.cudnn.allow_tf32 = before
@@ -227,7 +229,7 @@ def gradients(device: torch.device, *, seed: int = 0) -> tuple[float, torch.Tens
     batch = next(iter(images.split.batches(BATCH)))
     phase = sandwich(space)
     with TrainingStep(supernet, phase, images=images, recipe=recipe(), teacher=None) as step:
-        loss = step.accumulate_gradients(batch, 0)
+        loss = float(step.accumulate_gradients(batch, 0))
     return loss, torch.cat([p.grad.flatten() for p in supernet.parameters() if p.grad is not None])
 
 
@@ -288,7 +290,7 @@ def trained(
     hooks = Hooks(checkpoints=Checkpoints(folder, interval_s=0))
     original, count = TrainingStep.accumulate_gradients, 0
 
-    def counted(step: TrainingStep, batch: Batch, number: int) -> float:
+    def counted(step: TrainingStep, batch: Batch, number: int) -> torch.Tensor:
         nonlocal count
         count += 1
         if count == stop_after:

@@ -3,8 +3,7 @@
 Legend: N images of a batch, K classes, r resolution in pixels.
 """
 
-import copy
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain, product
@@ -16,14 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from ofa_pipeline.arch import Arch
-from ofa_pipeline.compute import free_workers
+from ofa_pipeline.compute import copied_to, free_workers
 from ofa_pipeline.data import Batch, Normalization, Split
 from ofa_pipeline.data.transforms import augment
-from ofa_pipeline.errors import TrainingDivergedError
-from ofa_pipeline.supernet import ElasticBatchNorm, dropout_generator
+from ofa_pipeline.supernet import dropout_generator
 from ofa_pipeline.training.phases import Phase, derive_seed
+from ofa_pipeline.training.precision import autocast, mixes_precision
 from ofa_pipeline.training.recipe import Recipe
-from ofa_pipeline.training.together import Together
+from ofa_pipeline.training.replica import Replica, add_gradients
+from ofa_pipeline.training.together import Together, gradient_of
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -101,32 +101,31 @@ class TrainingStep:
         self._parameters = list(network.parameters())
         self._device, self._dtype = self._parameters[0].device, self._parameters[0].dtype
         self._together = together or Together(network, recipe)
-        self._norms = [norm for norm in network.modules() if isinstance(norm, ElasticBatchNorm)]
         # On an accelerator all groups are one pass; CPU threads take a group each.
         self._is_joined = joins_groups(self._device)
         workers = min(self._num_parts(), recipe.workers or free_workers())
         if self._device.type != "cpu":
             workers = 1
         self._pool = ThreadPoolExecutor(workers, "gradient") if workers > 1 else None
-        # Every thread has parameters of its own, with the same memory: torch takes a lock of a
-        # parameter and then waits for Python's, so two threads at one parameter may wait forever.
-        self._replicas: SimpleQueue[nn.Module] = SimpleQueue()
-        for replica in [_replica(network) for _ in range(workers)] if self._pool else [network]:
-            self._replicas.put(replica.train())
+        self._replicas = [
+            Replica(network, is_rounded=mixes_precision(self._device)) for _ in range(workers)
+        ]
+        self._idle: SimpleQueue[Replica] = SimpleQueue()
+        for replica in self._replicas:
+            if self._is_joined:
+                replica.share_statistics(recipe.batch_norm_images)
+            self._idle.put(replica)
 
     def __enter__(self) -> Self:
         """Return itself."""
-        if self._is_joined:
-            self._share_statistics(self._recipe.batch_norm_images)
         return self
 
     def __exit__(self, *_: object) -> None:
         """End the threads."""
-        self._share_statistics(None)
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def accumulate_gradients(self, batch: Batch, number: int) -> float:
+    def accumulate_gradients(self, batch: Batch, number: int) -> Tensor:
         """Add the mean gradient of the step's subnets to ``parameter.grad``.
 
         Args:
@@ -134,12 +133,12 @@ class TrainingStep:
             number: Number of the step, counted from the start of the phase.
 
         Returns:
-            The loss, averaged over the subnets and all images of the batch.
-
-        Raises:
-            TrainingDivergedError: If it is not finite.
+            The loss, averaged over the subnets and all images of the batch: a scalar on the
+            device, which nothing here waits for.
         """
         archs = self._phase.archs.draw(np.random.default_rng(self._seed(number, "archs")))
+        for replica in self._replicas:
+            replica.refresh()
         views = {
             size: self._groups(batch, size, number)
             for size in dict.fromkeys(arch.resolution_px for arch in archs)
@@ -163,21 +162,12 @@ class TrainingStep:
             ahead = list(self._map(part, tasks[:num_groups]))
             lessons = {size: [done.logits for done in ahead] for size in views}
         loss = torch.zeros((), dtype=self._dtype, device=self._device)
+        totals = [gradient_of(parameter) for parameter in self._parameters]
         for done in chain(ahead, self._map(part, tasks[len(ahead) :])):  # in order: equal bits
             loss += done.loss
-            _add_gradients(self._parameters, done.gradients)
+            add_gradients(totals, done.gradients)
         self._together.add_up(loss)
-        if not torch.isfinite(loss):
-            raise TrainingDivergedError(
-                f"the loss must be finite, got {float(loss)} in step {number} of phase "
-                f"{self._phase.name}. Lower phases.{self._phase.name}.learning_rate or lengthen "
-                "its warm-up. The last checkpoint is kept."
-            )
-        return float(loss)
-
-    def _share_statistics(self, images: int | None) -> None:
-        for norm in self._norms:
-            norm.images_per_group = images
+        return loss
 
     def _group_size(self) -> int:
         """Return the images of a batch that are computed in one pass."""
@@ -207,14 +197,14 @@ class TrainingStep:
         """Return the augmented images and labels of each group: the same view at every size."""
         generator = torch.Generator().manual_seed(self._seed(number, "augmentation"))
         images = augment(
-            batch.images.to(self._device),
+            copied_to(self._device, batch.images),
             kind=self._recipe.augmentation,
             resolution_px=resolution_px,
             normalization=self._images.normalization,
             generator=generator,
             part=self._together.part,
         ).to(self._dtype, memory_format=torch.channels_last)
-        labels = batch.labels.to(self._device)
+        labels = copied_to(self._device, batch.labels)
         size = self._group_size()
         return [
             _Group(images, labels, None, len(labels) / self._recipe.batch_size)
@@ -244,11 +234,11 @@ class TrainingStep:
     def _part(self, arch: Arch, group: _Group, *, weight: float, seed: int) -> _Part:
         """Return the weighted loss of one subnet on one group, and its gradient."""
         generator = torch.Generator(self._device).manual_seed(seed)
-        network = self._replicas.get()
+        replica = self._idle.get()
         try:
             part = self._together.part if self._is_joined else None
             with autocast(self._device), dropout_generator(generator, part=part):
-                logits = network.train()(group.images, arch).to(self._dtype)
+                logits = replica.network(group.images, arch).to(self._dtype)
                 loss = weight * self._phase.teaching.loss(
                     logits,
                     group.labels,
@@ -256,34 +246,12 @@ class TrainingStep:
                     teacher_logits=group.teacher_logits,
                     distillation_weight=self._recipe.distillation_weight,
                 )
-            gradients = torch.autograd.grad(loss, list(network.parameters()), allow_unused=True)
+            gradients = torch.autograd.grad(loss, replica.parameters, allow_unused=True)
         finally:
-            self._replicas.put(network)
+            self._idle.put(replica)
         return _Part(loss.detach(), list(gradients), logits.detach())
 
 
 def joins_groups(device: torch.device) -> bool:
     """Return whether the groups of a batch that share batch-norm statistics are one pass."""
     return device.type != "cpu"
-
-
-def _replica(network: nn.Module) -> nn.Module:
-    """Return a network with parameters of its own that share the memory of the original's."""
-    shared: dict[int, object] = {id(buffer): buffer for buffer in network.buffers()}
-    for parameter in network.parameters():
-        shared[id(parameter)] = nn.Parameter(parameter.detach(), parameter.requires_grad)
-    return copy.deepcopy(network, shared)
-
-
-def _add_gradients(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None]) -> None:
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-        if gradient is not None:
-            parameter.grad += gradient
-
-
-def autocast(device: torch.device) -> torch.autocast:
-    """Return mixed precision for CUDA devices with bfloat16, which needs no loss scaling."""
-    enabled = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
