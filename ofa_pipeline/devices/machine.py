@@ -3,6 +3,7 @@
 import ctypes
 import importlib.metadata
 import platform
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -95,6 +96,8 @@ def describe_device(settings: DeviceSettings) -> DeviceCard:
         precision=settings.precision,
         threads=settings.threads,
         batch_size=settings.batch_size,
+        governor=clock_governor(),
+        driver=_gpu_driver() if settings.accelerator != "cpu" else None,
     )
 
 
@@ -110,6 +113,20 @@ def processor_model() -> str:
     if "cpu family" in fields:
         return f"{name} (family {fields['cpu family']}, model {fields.get('model', '?')})"
     return name
+
+
+def clock_governor() -> str | None:
+    """Return what sets the clock of the CPU; None where the system does not say, as in many VMs."""
+    found = sorted(Path("/sys/devices/system/cpu").glob("cpu*/cpufreq/scaling_governor"))
+    governors = sorted({path.read_text().strip() for path in found})
+    return " and ".join(governors) or None
+
+
+def _gpu_driver() -> str | None:
+    """Return the version of NVIDIA's kernel module, as ``NVRM version: ... 580.95.05 ...``."""
+    path = Path("/proc/driver/nvidia/version")
+    found = re.search(r"\d+\.\d+(?:\.\d+)*", path.read_text()) if path.exists() else None
+    return found[0] if found else None
 
 
 def _check(settings: DeviceSettings, runtime: type[Runtime]) -> None:

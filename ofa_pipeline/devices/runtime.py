@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofa_pipeline.artifacts import write_bytes
+from ofa_pipeline.devices.export import name_of
 from ofa_pipeline.documents import DeviceCard
 from ofa_pipeline.errors import DeviceError
 
@@ -92,6 +93,8 @@ class PreparedNetwork:
     content: bytes
     """The file that the runtime loads."""
     resolution_px: int
+    name: str = "the network"
+    """What messages call it: the subnet, or the file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +166,7 @@ class Runtime(ABC):
             content = _read(network)
         else:
             content = self.content_of(network, resolution_px=resolution_px)
-        return PreparedNetwork(content=content, resolution_px=resolution_px)
+        return PreparedNetwork(content=content, resolution_px=resolution_px, name=name_of(network))
 
     def load(self, prepared: PreparedNetwork) -> LoadedNetwork:
         """Load a prepared network afresh, with memory of its own.
@@ -172,14 +175,15 @@ class Runtime(ABC):
             DeviceError: If the runtime cannot run such a file.
         """
         card = self._card
+        images = noise_images(card.batch_size, prepared.resolution_px)
         try:
             network = self.open(
                 prepared.content, accelerator=card.accelerator, threads=card.threads
             )
+            run = network.prepared_call(images)
         except ValueError as error:
-            raise DeviceError(f"{card.runtime} cannot load the network: {error}") from error
-        images = noise_images(card.batch_size, prepared.resolution_px)
-        return LoadedNetwork(run=network.prepared_call(images), predict=network)
+            raise DeviceError(f"{card.runtime} cannot load {prepared.name}: {error}") from error
+        return LoadedNetwork(run=run, predict=network)
 
     @classmethod
     def open(cls, content: bytes, *, accelerator: str, threads: int) -> RunningNetwork:

@@ -131,5 +131,5 @@ __all__ = [
     "budget_alias",
     "read_document",
 ]
-OPEN_MODULES = ("answers",)
+OPEN_MODULES = ("answers", "lineage")
 """Documents of the commands with `--json` and of the service, which nobody else waits for."""

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from ofa_pipeline.arch import SearchSpace
 from ofa_pipeline.errors import shown
 from ofa_pipeline.params.values import (
     Count,
@@ -36,6 +37,9 @@ class PhaseParams(Section):
     expand_ratios: Annotated[tuple[float, ...], Few]
     width_multipliers: Annotated[tuple[float, ...], Few] | None = None
     """Choices of spaces with elastic width; left out, all of them."""
+    space: Literal["coupled"] | None = Field(default=None, exclude_if=lambda value: value is None)
+    """``coupled``: the phase trains only subnets whose expand ratios follow the depths, as
+    `SpaceParams.coupled` makes it for the whole pipeline."""
     epochs: Count
     """Besides the warm-up; more where they are fewer than `min_steps`."""
     min_steps: Annotated[int, Field(ge=0, le=10**9)] = 0
@@ -59,6 +63,20 @@ class PhaseParams(Section):
     largest subnet that the phase before has left, besides the labels; or ``in_place``, of the
     largest subnet in the same step, which alone learns from the labels. The first phase has none
     before it."""
+
+    def part_of(self, space: SearchSpace) -> SearchSpace:
+        """Return the part of a space that the phase trains.
+
+        Raises:
+            ArchError: If the space has not what the phase makes elastic.
+        """
+        return space.restrict(
+            depths=self.depths,
+            kernel_sizes=self.kernel_sizes,
+            expand_ratios=self.expand_ratios,
+            width_multipliers=self.width_multipliers,
+            is_coupled=self.space == "coupled",
+        )
 
     @property
     def previous(self) -> str | None:

@@ -11,7 +11,7 @@ from ofa_pipeline.registry.lookups import Lookups, Snapshot
 from ofa_pipeline.registry.mlflow_registry import MlflowRegistry
 from ofa_pipeline.registry.notes import report_notes, run_notes
 from ofa_pipeline.registry.promotion import Check, Promotion, Rank, plan_promotion, promote
-from ofa_pipeline.registry.protocol import Entry, RunNotes, SubnetRegistry
+from ofa_pipeline.registry.protocol import Entry, Origin, RunNotes, SubnetRegistry
 from ofa_pipeline.registry.questions import Proof, Question
 from ofa_pipeline.registry.receipts import (
     begin_registry,
@@ -42,6 +42,7 @@ __all__ = [
     "Lookups",
     "MlflowRegistry",
     "ModelNames",
+    "Origin",
     "Promotion",
     "Proof",
     "Question",
@@ -77,5 +78,6 @@ __all__ = [
     "sign_version",
     "tracking_uri",
 ]
-OPEN_MODULES = ("answers",)
-"""What makes the documents of answers, for the commands with `--json` and the service."""
+OPEN_MODULES = ("answers", "lineage", "origin")
+"""What makes the documents of answers, for the commands with `--json` and the service; where a
+version comes from."""

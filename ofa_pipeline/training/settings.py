@@ -48,12 +48,7 @@ def phase_of(
             f"phases.{name}.sampling must be sandwich for teacher: {params.teacher}, where the "
             f"largest subnet of each step teaches the others, got {params.sampling}"
         )
-    elastic = space.restrict(
-        depths=params.depths,
-        kernel_sizes=params.kernel_sizes,
-        expand_ratios=params.expand_ratios,
-        width_multipliers=params.width_multipliers,
-    )
+    elastic = params.part_of(space)
     epochs = epochs_for(params.epochs, min_steps=params.min_steps, steps_per_epoch=steps_per_epoch)
     return Phase(
         name=name,

@@ -68,6 +68,16 @@ def test_shipped_file_is_valid():
         ("space.depths", ..., "needs depths"),
         ("space.group_strides", [1, 2], "as many entries as each other, got 3 and 2"),
         ("space.kernel_sizes", [3, 4], "odd"),
+        ("space.kernel_sizes", [[3], [5]], "one list of choices or one for each of the 3 block"),
+        ("space.kernel_sizes", [[3, 5, 7], [], [3]], "space.kernel_sizes"),
+        ("space.coupled", "yes", "space.coupled"),
+        (
+            "space",
+            {**VALUES["space"], "coupled": True, "depths": [1, 3]},
+            "mobilenet_v3_small_images has depths 1, 3 and expand ratios 2, 3, 4",
+        ),
+        ("phases.elastic.space", "compound", "phases.elastic.space"),
+        ("phases.elastic.space", "coupled", "Write coupled: true in the section space, or leave"),
         ("phases.elastic.kernel_sizes", [9], "phases.elastic must stay within the space"),
         ("phases.elastic.kernel_sizes", 3, "phases.elastic.kernel_sizes"),
         ("final_phase", "largest", "final_phase must be the last of phases, got 'largest'"),
@@ -146,6 +156,44 @@ def test_shipped_file_is_valid():
 )
 def test_wrong_value_is_named_with_what_must_hold(path, value, message):
     assert message in error_of(path, value)
+
+
+def test_a_coupled_space_is_coupled_in_every_phase():
+    params = parse_params(changed("space.coupled", True), origin="a test")
+    space = params.space.build()
+    assert space.num_archs == 4 * (3 + 3**2 + 3**3) ** 3
+    for phase in params.phases.values():
+        assert phase.part_of(space).is_coupled
+
+
+def test_phases_of_a_coupled_space_keep_whole_pairs():
+    values = changed("space.coupled", True)
+    values["phases"]["largest"]["expand_ratios"] = [2, 3, 4]
+    with pytest.raises(ParamsError, match="depths 3 must come with the expand ratios 4 in"):
+        parse_params(values, origin="a test")
+
+
+def test_a_coupled_phase_may_come_first_and_not_after_what_it_would_spoil():
+    values = copy.deepcopy(VALUES)
+    elastic = values["phases"]["elastic"]
+    more = {**elastic, "start_from": "supernet/elastic", "cosine": [0.5, 1]}
+    values["phases"] |= {"elastic": {**elastic, "space": "coupled"}, "more": more}
+    values["final_phase"] = "more"
+    assert parse_params(values, origin="a test").phases["elastic"].space == "coupled"
+    values["phases"] |= {
+        "elastic": elastic,
+        "more": {**more, "space": "coupled"},
+        "most": {**more, "start_from": "supernet/more"},
+    }
+    values["final_phase"] = "most"
+    with pytest.raises(ParamsError, match=r"phases\.more is coupled and phases\.elastic is not"):
+        parse_params(values, origin="a test")
+
+
+def test_what_is_absent_is_in_no_manifest():
+    sections = parse_params(VALUES, origin="a test").sections(("space", "phases.elastic"))
+    assert "coupled" not in sections["space"]
+    assert "space" not in sections["phases.elastic"]
 
 
 @pytest.mark.parametrize("budget", [0.0, float("inf"), float("nan"), 10**400])

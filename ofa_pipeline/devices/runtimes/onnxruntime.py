@@ -44,7 +44,12 @@ class OnnxNetwork:
             self._session = onnxruntime.InferenceSession(
                 content, options, providers=[f"{provider}ExecutionProvider"]
             )
-        except (states.Fail, states.InvalidProtobuf, states.InvalidGraph) as error:
+        except (
+            states.Fail,
+            states.InvalidGraph,
+            states.InvalidProtobuf,
+            states.NotImplemented,
+        ) as error:
             raise ValueError(str(error)) from error
         [graph_input] = self._session.get_inputs()
         self._input_name: str = graph_input.name
