@@ -18,7 +18,8 @@ from ofa_pipeline.arch import Arch
 from ofa_pipeline.compute import copied_to, free_workers
 from ofa_pipeline.data import Batch, Normalization, Split
 from ofa_pipeline.data.transforms import augment
-from ofa_pipeline.supernet import dropout_generator
+from ofa_pipeline.training.graphs import GraphedParts, records_graphs
+from ofa_pipeline.training.part import Group, Lesson, Part
 from ofa_pipeline.training.phases import Phase, derive_seed
 from ofa_pipeline.training.precision import autocast, mixes_precision
 from ofa_pipeline.training.recipe import Recipe
@@ -46,26 +47,6 @@ class TrainingImages:
 
     split: Split
     normalization: Normalization
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Group:
-    """Images of a batch that are computed in one pass."""
-
-    images: Tensor
-    labels: Tensor
-    teacher_logits: Tensor | None
-    share: float
-    """Share of the images of the batch."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Part:
-    """What one subnet has learned from one group."""
-
-    loss: Tensor
-    gradients: list[Tensor | None]
-    logits: Tensor
 
 
 class TrainingStep:
@@ -98,8 +79,8 @@ class TrainingStep:
         self._images = images
         self._recipe = recipe
         self._teacher = teacher
-        self._parameters = list(network.parameters())
-        self._device, self._dtype = self._parameters[0].device, self._parameters[0].dtype
+        self._totals = [gradient_of(parameter) for parameter in network.parameters()]
+        self._device, self._dtype = self._totals[0].device, self._totals[0].dtype
         self._together = together or Together(network, recipe)
         # On an accelerator all groups are one pass; CPU threads take a group each.
         self._is_joined = joins_groups(self._device)
@@ -115,6 +96,14 @@ class TrainingStep:
             if self._is_joined:
                 replica.share_statistics(recipe.batch_norm_images)
             self._idle.put(replica)
+        self._lesson = Lesson(
+            teaching=phase.teaching,
+            recipe=recipe,
+            rows=self._together.part if self._is_joined else None,
+        )
+        self._graphs: GraphedParts | None = None
+        if records_graphs(self._device):
+            self._graphs = GraphedParts(self._replicas[0], phase.archs, self._lesson, self._totals)
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -136,6 +125,9 @@ class TrainingStep:
             The loss, averaged over the subnets and all images of the batch: a scalar on the
             device, which nothing here waits for.
         """
+        batch = Batch(
+            *(copied_to(self._device, t) for t in (batch.images, batch.labels, batch.ids))
+        )
         archs = self._phase.archs.draw(np.random.default_rng(self._seed(number, "archs")))
         for replica in self._replicas:
             replica.refresh()
@@ -147,7 +139,7 @@ class TrainingStep:
         num_groups = len(views[archs[0].resolution_px])
         shares = self._phase.shares(len(archs))
 
-        def part(task: tuple[int, int]) -> _Part:
+        def part(task: tuple[int, int]) -> Part:
             subnet, place = task
             size = archs[subnet].resolution_px
             group = views[size][place]
@@ -157,15 +149,15 @@ class TrainingStep:
             return self._part(archs[subnet], group, weight=group.share * shares[subnet], seed=seed)
 
         tasks = list(product(range(len(archs)), range(num_groups)))
-        ahead: list[_Part] = []
+        ahead: list[Part] = []
         if self._phase.teaching.is_in_place:  # the first subnet goes ahead and teaches the others
             ahead = list(self._map(part, tasks[:num_groups]))
             lessons = {size: [done.logits for done in ahead] for size in views}
         loss = torch.zeros((), dtype=self._dtype, device=self._device)
-        totals = [gradient_of(parameter) for parameter in self._parameters]
         for done in chain(ahead, self._map(part, tasks[len(ahead) :])):  # in order: equal bits
             loss += done.loss
-            add_gradients(totals, done.gradients)
+            if done.gradients is not None:
+                add_gradients(self._totals, done.gradients)
         self._together.add_up(loss)
         return loss
 
@@ -193,28 +185,27 @@ class TrainingStep:
         """Yield the results in order; with several threads, computed ahead."""
         return map(function, items) if self._pool is None else self._pool.map(function, items)
 
-    def _groups(self, batch: Batch, resolution_px: int, number: int) -> list[_Group]:
+    def _groups(self, batch: Batch, resolution_px: int, number: int) -> list[Group]:
         """Return the augmented images and labels of each group: the same view at every size."""
         generator = torch.Generator().manual_seed(self._seed(number, "augmentation"))
         images = augment(
-            copied_to(self._device, batch.images),
+            batch.images,
             kind=self._recipe.augmentation,
             resolution_px=resolution_px,
             normalization=self._images.normalization,
             generator=generator,
             part=self._together.part,
         ).to(self._dtype, memory_format=torch.channels_last)
-        labels = copied_to(self._device, batch.labels)
         size = self._group_size()
         return [
-            _Group(images, labels, None, len(labels) / self._recipe.batch_size)
+            Group(images, labels, None, len(labels) / self._recipe.batch_size)
             for images, labels in zip(
-                torch.split(images, size), torch.split(labels, size), strict=True
+                torch.split(images, size), torch.split(batch.labels, size), strict=True
             )
         ]
 
     def _lessons(
-        self, views: dict[int, list[_Group]], batch: Batch, number: int
+        self, views: dict[int, list[Group]], batch: Batch, number: int
     ) -> dict[int, list[Tensor]]:
         """Return the teacher's logits of each group, by the image size of the subnet."""
         if self._teacher is None:
@@ -226,30 +217,28 @@ class TrainingStep:
         opinion = list(self._map(self._opinion, groups))
         return {size: list(opinion) for size in views}
 
-    def _opinion(self, group: _Group) -> Tensor:
+    def _opinion(self, group: Group) -> Tensor:
         assert self._teacher is not None
         with torch.no_grad(), autocast(self._device):
             return self._teacher.logits(group.images).to(self._dtype)
 
-    def _part(self, arch: Arch, group: _Group, *, weight: float, seed: int) -> _Part:
+    def _part(self, arch: Arch, group: Group, *, weight: float, seed: int) -> Part:
         """Return the weighted loss of one subnet on one group, and its gradient."""
-        generator = torch.Generator(self._device).manual_seed(seed)
+        if self._graphs is not None:
+            replayed = self._graphs.part(arch, group, weight=weight, seed=seed)
+            if replayed is not None:
+                return replayed
         replica = self._idle.get()
         try:
-            part = self._together.part if self._is_joined else None
-            with autocast(self._device), dropout_generator(generator, part=part):
-                logits = replica.network(group.images, arch).to(self._dtype)
-                loss = weight * self._phase.teaching.loss(
-                    logits,
-                    group.labels,
-                    label_smoothing=self._recipe.label_smoothing,
-                    teacher_logits=group.teacher_logits,
-                    distillation_weight=self._recipe.distillation_weight,
-                )
-            gradients = torch.autograd.grad(loss, replica.parameters, allow_unused=True)
+            return self._lesson.learn(
+                lambda images: replica.network(images, arch),
+                replica.parameters,
+                group,
+                weight=weight,
+                generator=torch.Generator(self._device).manual_seed(seed),
+            )
         finally:
             self._idle.put(replica)
-        return _Part(loss.detach(), list(gradients), logits.detach())
 
 
 def joins_groups(device: torch.device) -> bool:
