@@ -25,7 +25,13 @@ from ofa_pipeline.params.search import (
     SearchParams,
 )
 from ofa_pipeline.params.space import SpaceParams
-from ofa_pipeline.params.training import START_DATASET, START_INITIAL, PhaseParams, TrainingParams
+from ofa_pipeline.params.training import (
+    CE_KD,
+    START_DATASET,
+    START_INITIAL,
+    PhaseParams,
+    TrainingParams,
+)
 from ofa_pipeline.params.values import Few, Name, Section
 
 _APART: Mapping[str, frozenset[str]] = {
@@ -87,6 +93,16 @@ class Params(Section):
                     "Change the phase or the space."
                 ) from error
         _check_that_phases_widen(spaces, space)
+        return self
+
+    @model_validator(mode="after")
+    def _learn_what_is_taught(self) -> "Params":
+        for name, phase in self.phases.items():
+            if phase.loss != CE_KD and not self.training.distillation_weight:
+                raise ValueError(
+                    f"training.distillation_weight must be above 0 for loss: {phase.loss} of "
+                    f"phases.{name}, where subnets learn from their teacher alone, got 0"
+                )
         return self
 
     @model_validator(mode="after")

@@ -84,7 +84,8 @@ class ElasticDepthwiseConv(nn.Module):
 
     def smaller_kernels(self) -> Iterator[tuple[int, Tensor]]:
         """Yield the sizes below the largest, larger first, with the kernels of all channels."""
-        weight, size = self.weight, self.kernel_sizes[-1]
+        size = self.kernel_sizes[-1]
+        weight = prefix(self.weight, len(self.weight))
         for smaller in reversed(self.kernel_sizes[:-1]):
             weight, size = self._center(weight, size, smaller), smaller
             yield smaller, weight

@@ -131,7 +131,7 @@ def _values(
 
 def _block(block: ElasticMBConv, x: Tensor, mask: BlockMask) -> Tensor:
     """Transform (N, C, H, W) as `ElasticMBConv.forward` does with the sizes of the mask."""
-    y = x if block.expand is None else block.expand(x)
+    y: Tensor = x if block.expand is None else block.expand(x)
     depthwise = block.depthwise
     kernel = _kernel(depthwise.conv, mask.kernels)
     y = depthwise.norm(depthwise_conv2d(y, kernel, stride=depthwise.conv.stride))
@@ -148,7 +148,7 @@ def _block(block: ElasticMBConv, x: Tensor, mask: BlockMask) -> Tensor:
 def _kernel(conv: ElasticDepthwiseConv, chosen: Tensor) -> Tensor:
     """Return the chosen kernels in the middle of the largest, shape (C, 1, K, K)."""
     largest = conv.kernel_sizes[-1]
-    total = conv.weight * chosen[-1]
+    total: Tensor = conv.weight * chosen[-1]
     for place, (size, kernel) in enumerate(conv.smaller_kernels(), 2):
         margin = (largest - size) // 2
         total = total + F.pad(kernel * chosen[-place], [margin] * 4)

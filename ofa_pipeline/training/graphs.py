@@ -4,8 +4,8 @@ A pass of a small network over small images is some hundred kernels of a few mic
 launch each takes longer. A graph launches all of them at once, but its computation is fixed. So
 what changes from step to step lies in tensors that are filled before: images, labels, the teacher's
 logits, the weight of the loss, the seed of dropout, and the masks of the architecture
-(`ofa_pipeline.supernet.padded`). An architecture that is in every step, such as the ends of a sandwich,
-gets a graph of its own, without masks.
+(`ofa_pipeline.supernet.padded`). An architecture that is in every step, such as the ends of a
+sandwich, gets a graph of its own, without masks.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,8 +18,9 @@ from torch import Tensor
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.compute import copied_to
 from ofa_pipeline.supernet import MBConvSupernet, PaddedSupernet
-from ofa_pipeline.training.part import Group, Lesson, Part
+from ofa_pipeline.training.part import Group, Lesson, Part, Task
 from ofa_pipeline.training.phases import ArchSource
+from ofa_pipeline.training.regularization import Regularization
 from ofa_pipeline.training.replica import Replica, add_gradients
 
 LARGEST_PX = 64
@@ -28,7 +29,7 @@ DRAWS = 8
 """An architecture that is in each of so many draws is taken to be in every step."""
 
 Launch = Callable[[], None]
-Key = tuple[int, bool, Arch | None]
+Key = tuple[int, bool, Regularization, Arch | None]
 
 
 def records_graphs(device: torch.device) -> bool:
@@ -81,32 +82,30 @@ class GraphedParts:
         self._recordings: dict[Key, _Recording] = {}
         self._recorder = Recorder(self._device)
 
-    def part(self, arch: Arch, group: Group, *, weight: float, seed: int) -> Part | None:
+    def part(self, task: Task) -> Part | None:
         """Return what a subnet learns from a group; its gradients are in the totals already.
 
-        Args:
-            arch: The subnet.
-            group: The images.
-            weight: What the loss counts in its step.
-            seed: Seed of dropout.
-
         Returns:
-            None for what is not recorded: large images, or a network that cannot be padded.
+            None for what is not recorded: large images, a network that cannot be padded, or blocks
+            that are left out by chance, at rates that depend on the architecture.
         """
+        arch, group = task.arch, task.group
         if arch.resolution_px > LARGEST_PX:
             return None
-        own = arch if arch in self._recurring else None
-        if own is None and self._padded is None:
-            return None
-        masks = self._padded.values(arch) if own is None and self._padded else None
-        key = (arch.resolution_px, group.teacher_logits is not None, own)
+        own, masks = arch if arch in self._recurring else None, None
+        if own is None:
+            if self._padded is None or task.given.drop_connect:
+                return None
+            masks = self._padded.values(arch)
+        key = (arch.resolution_px, group.teacher_logits is not None, task.given, own)
         if key not in self._recordings:
-            self._recordings[key] = self._record(own, group, masks)
-        self._recorder.generator.manual_seed(seed)
-        return self._recordings[key].replay(group, weight=weight, masks=masks)
+            self._recordings[key] = self._record(own, task, masks)
+        self._recorder.generator.manual_seed(task.seed)
+        return self._recordings[key].replay(group, weight=task.weight, masks=masks)
 
-    def _record(self, own: Arch | None, like: Group, masks: Tensor | None) -> _Recording:
-        """Record a part of groups like one: of one architecture, or padded."""
+    def _record(self, own: Arch | None, task: Task, masks: Tensor | None) -> _Recording:
+        """Record what a task computes, for all like it: of one architecture, or padded."""
+        like = task.group
         group = Group(
             torch.empty_like(like.images),
             like.labels.clone(),
@@ -130,6 +129,7 @@ class GraphedParts:
                 forward,
                 self._replica.parameters,
                 group,
+                task.given,
                 weight=weight,
                 generator=self._recorder.generator,
             )
@@ -149,8 +149,9 @@ class GraphedParts:
 
 
 def recurring_archs(archs: ArchSource) -> frozenset[Arch]:
-    """Return the architectures of every step: a function of the phase, so that a run that goes on
-    computes as one that was never stopped.
+    """Return the architectures of every step.
+
+    A function of the phase alone: a run that goes on computes as one that was never stopped.
     """
     draws = [archs.draw(np.random.default_rng(seed)) for seed in range(DRAWS)]
     return frozenset(draws[0]).intersection(*draws[1:])
@@ -164,21 +165,25 @@ class Recorder:
         self.generator = torch.Generator(device)
         """What recorded functions draw from; a seed that is set before a replay is its seed."""
         self._pool = torch.cuda.graph_pool_handle()
+        # All captures use this stream: what libraries keep for a stream is there before.
+        stream = torch.cuda.graph(torch.cuda.CUDAGraph()).capture_stream
+        assert stream is not None
+        self._stream = stream
 
     def warm_up(self, function: Callable[[], Part]) -> Part:
         """Run a function as often as libraries need to choose and load their kernels."""
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
+        current = torch.cuda.current_stream()
+        self._stream.wait_stream(current)
+        with torch.cuda.stream(self._stream):
             function()
             result = function()
-        torch.cuda.current_stream().wait_stream(stream)
+        current.wait_stream(self._stream)
         return result
 
     def record(self, function: Launch) -> Launch:
         """Return what launches all that a function launches, with the same tensors."""
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self.generator)
-        with torch.cuda.graph(graph, pool=self._pool):
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
             function()
         return graph.replay

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ofa_pipeline.arch import Arch
 from ofa_pipeline.compute import BatchPart
 from ofa_pipeline.supernet import dropout_generator
 from ofa_pipeline.training.precision import autocast
 from ofa_pipeline.training.recipe import Recipe
+from ofa_pipeline.training.regularization import Regularization
 from ofa_pipeline.training.teaching import Teaching
 
 
@@ -28,6 +30,19 @@ class Group:
     """Shape (N, K)."""
     share: float
     """Share of the images of the batch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Task:
+    """One subnet, and what it shall learn from."""
+
+    arch: Arch
+    group: Group
+    given: Regularization
+    weight: float
+    """What the loss counts in its step."""
+    seed: int
+    """Of dropout."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +69,7 @@ class Lesson:
         forward: Callable[[Tensor], Tensor],
         parameters: Sequence[nn.Parameter],
         group: Group,
+        given: Regularization,
         *,
         weight: float | Tensor,
         generator: torch.Generator,
@@ -64,16 +80,20 @@ class Lesson:
             forward: The subnet.
             parameters: What the gradient is of.
             group: The images, and what is known of them.
+            given: What the subnet is trained with.
             weight: What the loss counts in its step.
             generator: Draws dropout; on the device.
         """
         device, dtype = group.images.device, group.images.dtype
-        with autocast(device), dropout_generator(generator, part=self.rows):
+        draws = dropout_generator(
+            generator, part=self.rows, dropout=given.dropout, drop_connect=given.drop_connect
+        )
+        with autocast(device), draws:
             logits = forward(group.images).to(dtype)
             loss = weight * self.teaching.loss(
                 logits,
                 group.labels,
-                label_smoothing=self.recipe.label_smoothing,
+                label_smoothing=given.label_smoothing,
                 teacher_logits=group.teacher_logits,
                 distillation_weight=self.recipe.distillation_weight,
             )

@@ -3,7 +3,7 @@
 Legend: N images of a batch, K classes, r resolution in pixels.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain, product
@@ -18,8 +18,9 @@ from ofa_pipeline.arch import Arch
 from ofa_pipeline.compute import copied_to, free_workers
 from ofa_pipeline.data import Batch, Normalization, Split
 from ofa_pipeline.data.transforms import augment
+from ofa_pipeline.training.device_memory import too_large
 from ofa_pipeline.training.graphs import GraphedParts, records_graphs
-from ofa_pipeline.training.part import Group, Lesson, Part
+from ofa_pipeline.training.part import Group, Lesson, Part, Task
 from ofa_pipeline.training.phases import Phase, derive_seed
 from ofa_pipeline.training.precision import autocast, mixes_precision
 from ofa_pipeline.training.recipe import Recipe
@@ -124,11 +125,23 @@ class TrainingStep:
         Returns:
             The loss, averaged over the subnets and all images of the batch: a scalar on the
             device, which nothing here waits for.
+
+        Raises:
+            DeviceMemoryError: If a pass over the batch does not fit the accelerator.
         """
-        batch = Batch(
-            *(copied_to(self._device, t) for t in (batch.images, batch.labels, batch.ids))
-        )
         archs = self._phase.archs.draw(np.random.default_rng(self._seed(number, "archs")))
+        try:
+            return self._accumulate(archs, batch, number)
+        except torch.OutOfMemoryError as error:
+            largest_px = max(arch.resolution_px for arch in archs)
+            raise too_large(
+                error, recipe=self._recipe, phase_name=self._phase.name, largest_px=largest_px
+            ) from error
+
+    def _accumulate(self, archs: Sequence[Arch], batch: Batch, number: int) -> Tensor:
+        """Add the gradients of some subnets; return the loss."""
+        tensors = (batch.images, batch.labels, batch.ids)
+        batch = Batch(*(copied_to(self._device, tensor) for tensor in tensors))
         for replica in self._replicas:
             replica.refresh()
         views = {
@@ -137,16 +150,23 @@ class TrainingStep:
         }
         lessons = self._lessons(views, batch, number)
         num_groups = len(views[archs[0].resolution_px])
-        shares = self._phase.shares(len(archs))
+        shares = self._phase.shares(len(archs), number=number)
 
-        def part(task: tuple[int, int]) -> Part:
-            subnet, place = task
+        def part(place_of: tuple[int, int]) -> Part:
+            subnet, place = place_of
             size = archs[subnet].resolution_px
             group = views[size][place]
             if lessons:
                 group = replace(group, teacher_logits=lessons[size][place])
-            seed = derive_seed(self._seed(number, "dropout"), self._index(subnet, place))
-            return self._part(archs[subnet], group, weight=group.share * shares[subnet], seed=seed)
+            return self._part(
+                Task(
+                    arch=archs[subnet],
+                    group=group,
+                    given=self._phase.regularization(subnet, self._recipe),
+                    weight=group.share * shares[subnet],
+                    seed=derive_seed(self._seed(number, "dropout"), self._index(subnet, place)),
+                )
+            )
 
         tasks = list(product(range(len(archs)), range(num_groups)))
         ahead: list[Part] = []
@@ -222,20 +242,21 @@ class TrainingStep:
         with torch.no_grad(), autocast(self._device):
             return self._teacher.logits(group.images).to(self._dtype)
 
-    def _part(self, arch: Arch, group: Group, *, weight: float, seed: int) -> Part:
+    def _part(self, task: Task) -> Part:
         """Return the weighted loss of one subnet on one group, and its gradient."""
         if self._graphs is not None:
-            replayed = self._graphs.part(arch, group, weight=weight, seed=seed)
+            replayed = self._graphs.part(task)
             if replayed is not None:
                 return replayed
         replica = self._idle.get()
         try:
             return self._lesson.learn(
-                lambda images: replica.network(images, arch),
+                lambda images: replica.network(images, task.arch),
                 replica.parameters,
-                group,
-                weight=weight,
-                generator=torch.Generator(self._device).manual_seed(seed),
+                task.group,
+                task.given,
+                weight=task.weight,
+                generator=torch.Generator(self._device).manual_seed(task.seed),
             )
         finally:
             self._idle.put(replica)

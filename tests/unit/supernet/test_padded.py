@@ -48,23 +48,25 @@ def test_masks_give_the_logits_and_gradients_of_slices(images_per_group):
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in supernet.parameters():  # norms and transforms start as identities
-            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
     for module in supernet.modules():
         if hasattr(module, "images_per_group"):
             module.images_per_group = images_per_group
     padded, parameters = PaddedSupernet(supernet), list(supernet.parameters())
-    for arch in archs_of(space, 4):
+    for arch in archs_of(space, 3):
         side = arch.resolution_px
         images = torch.randn(4, 3, side, side, generator=generator, dtype=torch.float64)
         expected = supernet(images, arch)
         found = padded(images, padded.values(arch))
-        scale = float(expected.abs().max())
+        scale = float(expected.detach().abs().max())
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-13 * scale)
         pairs = zip(learned(parameters, found), learned(parameters, expected), strict=True)
         for (name, _), (one, other) in zip(supernet.named_parameters(), pairs, strict=True):
             atol = 1e-11 * max(1.0, float(other.abs().max()))
             torch.testing.assert_close(one, other, rtol=0, atol=atol, msg=name)
-            assert torch.equal(one != 0, (one != 0) & (other != 0)), name  # unused: exactly zero
+            if one.ndim == 4:  # kernels that the subnet does not have
+                unused = (other == 0).flatten(1).all(dim=1)
+                assert not one[unused].any(), name
 
 
 @pytest.mark.parametrize(

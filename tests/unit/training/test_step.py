@@ -6,6 +6,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import ofa_pipeline.training.step as step_module
 from ofa_pipeline.data.transforms import resize_normalize
+from ofa_pipeline.errors import DeviceMemoryError
 from ofa_pipeline.supernet import build_supernet
 from ofa_pipeline.training import Fixed, Recipe, Teacher, build_teaching, precision, training_loss
 from ofa_pipeline.training.optimizer import build_optimizer
@@ -173,12 +174,13 @@ def test_the_teacher_sees_its_own_image_size_where_told(teacher_px, seen):
 
 
 @pytest.mark.parametrize("augmentation", ["none", "crop_flip", "random_resized_crop"])
-@pytest.mark.parametrize("teaching", ["previous", "in_place"])
-def test_nothing_in_a_step_waits_for_the_device(augmentation, teaching):
+@pytest.mark.parametrize(("teaching", "loss"), [("previous", "ce_kd"), ("in_place", "alpha")])
+def test_nothing_in_a_step_waits_for_the_device(augmentation, teaching, loss):
     """An accelerator computes while the next operations are launched; reading a value waits."""
     space = tiny_space()
     archs = dataclasses.replace(tiny_phase(per_step=3).archs, sampling="sandwich")
-    phase = dataclasses.replace(tiny_phase(), archs=archs, teaching=build_teaching(teaching))
+    taught = build_teaching(teaching, loss=loss)
+    phase = dataclasses.replace(tiny_phase(), archs=archs, teaching=taught)
     recipe = dataclasses.replace(tiny_recipe(), augmentation=augmentation, workers=1)
     supernet = build_supernet(space, num_classes=NUM_CLASSES, dropout=0.1, seed=0)
     teacher = build_supernet(space, num_classes=NUM_CLASSES, seed=5).eval()
@@ -193,11 +195,11 @@ def test_nothing_in_a_step_waits_for_the_device(augmentation, teaching):
         teacher=Teacher(lambda views: teacher(views, space.largest)),
     ) as step:
         with NoWaiting():
-            loss = step.accumulate_gradients(batch, 0)
+            found = step.accumulate_gradients(batch, 0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=False)
         with pytest.raises(AssertionError, match="waits"), NoWaiting():
-            float(loss)
+            float(found)
 
 
 def test_rounding_all_weights_once_is_rounding_them_in_every_pass(monkeypatch):
@@ -209,3 +211,20 @@ def test_rounding_all_weights_once_is_rounding_them_in_every_pass(monkeypatch):
     for name, gradient in once[1].items():
         assert gradient.dtype == torch.float32
         torch.testing.assert_close(gradient, in_every_pass[1][name], rtol=1e-2, atol=1e-4)
+
+
+def test_a_batch_that_does_not_fit_the_accelerator_names_what_to_lower():
+    def opinion(images):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nMore")
+
+    recipe = dataclasses.replace(tiny_recipe(), batch_norm_images=4, workers=1)
+    with pytest.raises(DeviceMemoryError) as caught:
+        gradients_of_a_step(recipe, teacher=Teacher(opinion))
+    message = str(caught.value)
+    assert message.startswith("a pass over 8 images of ")
+    assert (
+        "in phase tiny, and does not: CUDA out of memory. Tried to allocate 20.00 GiB. " in message
+    )
+    for name in ("training.batch_size", "batch_norm_images: 4", "compute.training.launch"):
+        assert name in message
+    assert "More" not in message
