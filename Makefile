@@ -23,7 +23,7 @@ export UV_COMPILE_BYTECODE := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo platform check test coverage docs format lock clean
+.PHONY: help setup demo platform check test coverage docs release format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -53,6 +53,9 @@ coverage: setup ## The tests without the end-to-end ones, with line and branch c
 docs: setup ## Build the site of README, guides, decisions and docstrings: build/site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "$(CURDIR)/build/site/index.html"
+
+release: setup ## Wheel, source archive, SBOM and an audit of what they need: dist/
+	$(BIN)/python scripts/release.py
 
 format: setup ## Format the code and fix what the linter can fix
 	$(BIN)/ruff format .
