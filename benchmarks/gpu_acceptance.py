@@ -8,8 +8,8 @@ reported as NOT RUN, the others run on the CPU. It ends with 1 when a check fail
     python benchmarks/gpu_acceptance.py [--only NAME ...] [--seconds 600]
 
 A gradient in float32 is a thousandth from that in float64, on any device: ReLUs and batch norms of
-few values magnify rounding. So equal functions are proved in float64, and float32 is compared with the
-CPU's own error.
+few values magnify rounding. So equal functions are proved in float64, and float32 is compared with
+the CPU's own error.
 
 A check that could only begin after ``--seconds`` is reported as NOT RUN. Speeds are medians of
 rounds after a warm-up, with the device synchronized around each; they have no goal here but the

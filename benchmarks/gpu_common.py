@@ -18,8 +18,7 @@ from PIL import Image
 
 import ofa_pipeline.data
 from ofa_pipeline.arch import SearchSpace
-from ofa_pipeline.data import Batch, Normalization
-from ofa_pipeline.data.resident import near_device
+from ofa_pipeline.data import Batch, Normalization, near_device
 from ofa_pipeline.spaces import mobilenet_v3_small_images
 from ofa_pipeline.supernet import build_supernet
 from ofa_pipeline.training import (

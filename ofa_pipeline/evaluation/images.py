@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from ofa_pipeline.compute import copied_to
-from ofa_pipeline.data import Normalization, Split
-from ofa_pipeline.data.resident import room_for_images
+from ofa_pipeline.data import Normalization, Split, room_for_images
 from ofa_pipeline.data.transforms import resize_normalize
 
 

@@ -8,8 +8,7 @@ import torch
 from torch import nn
 
 from ofa_pipeline.compute import ALONE, Ranks
-from ofa_pipeline.data import Batch, Split
-from ofa_pipeline.data.resident import Shuffled, near_device
+from ofa_pipeline.data import Batch, Shuffled, Split, near_device
 from ofa_pipeline.errors import NotEnoughBatchesError
 from ofa_pipeline.progress import SILENT, Reporter
 from ofa_pipeline.stopwatch import Stopwatch
