@@ -18,11 +18,9 @@ ones that are named in their line.
 
 import argparse
 import json
-import statistics
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -46,14 +44,15 @@ from gpu_common import (
     sandwich,
     shipped_images,
     small_space,
+    step_speed,
     stepping,
     training_images,
     unrecorded,
+    waits,
 )
 from supernet_epoch import EPOCH_IMAGES, measure
 from torch import nn
 
-from ofa_pipeline.arch import SearchSpace
 from ofa_pipeline.data import Batch
 from ofa_pipeline.evaluation import CalibratedTeacher, SubnetEvaluator
 from ofa_pipeline.spaces import reference_space
@@ -249,18 +248,10 @@ def no_synchronization() -> Result:
     device, found = cuda(), {}
     for name, context in (("graphs", nullcontext()), ("launched", unrecorded())):
         steps = stepping(small_space(), 32, batch=BATCH, per_step=4, device=device)
-        with context, steps as update, warnings.catch_warnings(record=True) as caught:
+        with context, steps as update:
             for _ in range(30):  # records what there is to record
                 update()
-            warnings.simplefilter("always")
-            torch.cuda.set_sync_debug_mode("warn")
-            try:
-                for _ in range(20):
-                    update()
-            finally:
-                torch.cuda.set_sync_debug_mode("default")
-            places = [f"{Path(w.filename).name}:{w.lineno}" for w in caught]
-            found[name] = {"a_step": len(caught) / 20, "places": sorted(set(places))}
+            found[name] = waits(update, steps=20)
     return Result(not any(line["places"] for line in found.values()), found)
 
 
@@ -275,36 +266,6 @@ def flat_memory() -> Result:
         growth = torch.cuda.memory_allocated() - before
     figures = {"growth_bytes": growth, "peak_bytes": torch.cuda.max_memory_allocated()}
     return Result(growth <= FLAT_MEMORY_BYTES, figures)
-
-
-def step_speed(space: SearchSpace, side_px: int, *, batch: int, rounds: int) -> dict[str, Any]:
-    """Return images a second of training steps of four subnets, and the kernels of one."""
-    seconds = []
-    with stepping(space, side_px, batch=batch, per_step=4, device=cuda()) as update:
-        for number in range(rounds + 20):
-            torch.cuda.synchronize()
-            start = time.perf_counter()
-            update()
-            torch.cuda.synchronize()
-            if number >= 20:  # after the warm-up
-                seconds.append(time.perf_counter() - start)
-        activities = [torch.profiler.ProfilerActivity.CUDA]
-        with torch.profiler.profile(activities=activities) as profile:
-            update()
-            torch.cuda.synchronize()
-    kernels = [e for e in profile.events() if e.device_type == torch.autograd.DeviceType.CUDA]
-    longest = sorted(profile.key_averages(), key=lambda e: -e.device_time_total)[:6]
-    median = statistics.median(seconds)
-    return {
-        "batch": batch,
-        "step_ms": round(1000 * median, 2),
-        "images_per_s": round(batch / median),
-        "s_per_50000_images": round(50_000 * median / batch, 2),
-        "kernels": len(kernels),
-        "device_busy_ms": round(sum(e.device_time_total for e in kernels) / 1000, 2),
-        "longest_ms": {e.key[:60]: round(e.device_time_total / 1000, 2) for e in longest},
-        "peak_bytes": torch.cuda.max_memory_allocated(),
-    }
 
 
 def speed_32px() -> Result:

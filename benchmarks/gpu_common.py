@@ -3,6 +3,9 @@
 It needs torch, numpy, pyarrow, pillow and safetensors alone.
 """
 
+import statistics
+import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from io import BytesIO
@@ -231,3 +234,52 @@ def shipped_images() -> tuple[torch.Tensor, torch.Tensor]:
     order = np.random.default_rng(0).permutation(len(pictures))
     images = torch.from_numpy(np.stack(pictures)[order]).permute(0, 3, 1, 2).contiguous()
     return images, torch.tensor(table["label"].to_pylist())[order]
+
+
+def waits(update: Callable[[], object], *, steps: int) -> dict[str, Any]:
+    """Return what waits for the device in some steps: how often a step, and where."""
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for _ in range(steps):
+                update()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    found = [w for w in caught if "synchronizing" in str(w.message)]
+    places = {f"{Path(w.filename).name}:{w.lineno}" for w in found}
+    return {"a_step": len(found) / steps, "places": sorted(places)}
+
+
+def step_speed(
+    space: SearchSpace, side_px: int, *, batch: int, rounds: int, per_step: int = 4
+) -> dict[str, Any]:
+    """Return images a second of training steps of four subnets, and the kernels of one."""
+    seconds = []
+    with stepping(space, side_px, batch=batch, per_step=per_step, device=cuda()) as update:
+        for number in range(rounds + 20):
+            torch.cuda.synchronize()
+            start = time.perf_counter()
+            update()
+            torch.cuda.synchronize()
+            if number >= 20:  # after the warm-up
+                seconds.append(time.perf_counter() - start)
+        activities = [torch.profiler.ProfilerActivity.CUDA]
+        with torch.profiler.profile(activities=activities) as profile:
+            update()
+            torch.cuda.synchronize()
+        waiting = waits(update, steps=5)
+    kernels = [e for e in profile.events() if e.device_type == torch.autograd.DeviceType.CUDA]
+    longest = sorted(profile.key_averages(), key=lambda e: -e.device_time_total)[:6]
+    median = statistics.median(seconds)
+    return {
+        "batch": batch,
+        "step_ms": round(1000 * median, 2),
+        "images_per_s": round(batch / median),
+        "s_per_50000_images": round(50_000 * median / batch, 2),
+        "kernels": len(kernels),
+        "device_busy_ms": round(sum(e.device_time_total for e in kernels) / 1000, 2),
+        "synchronizations": waiting["a_step"],
+        "longest_ms": {e.key[:60]: round(e.device_time_total / 1000, 2) for e in longest},
+        "peak_bytes": torch.cuda.max_memory_allocated(),
+    }
