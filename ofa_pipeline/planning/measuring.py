@@ -207,7 +207,7 @@ class _Bench:
                 steps = len(ends) - 1
         self.num_steps += steps
         # The first allocates what the others find; on CUDA, some record what others replay.
-        first = min(1, steps - 1) if self._device == "cpu" else steps // 2
+        first = steps // 2 if self._device == "cuda" else int(steps > 1)
         gmacs = sum(self._drawn_gmacs(phase, number) for number in range(first, steps))
         return gmacs / max(ends[-1] - ends[first], 1e-9)
 
