@@ -12,8 +12,8 @@ of their own: how well two profiles agree. One JSON object a runtime:
 ``random`` and ``corners`` hold ``num``, ``mape_percent``, ``within_5_percent``,
 ``within_10_percent``, ``coverage`` (shares between 0 and 1) and ``tau``.
 
-Run: ``python benchmarks/latency_here.py --runtime onnxruntime,pytorch``; nothing else should run on
-the machine meanwhile. ``--space ofa`` is OFA-MobileNetV3 w1.0 at 224 px.
+Run: ``python benchmarks/latency_here.py --runtime onnxruntime,openvino``; nothing else should run
+on the machine meanwhile. ``--space ofa`` is OFA-MobileNetV3 w1.0 at 224 px.
 """
 
 import argparse

@@ -110,7 +110,7 @@ def bring_up_to_date(dvc: DvcClient, stage: str, item: str | None = None) -> Sta
     if outcome.kind != "skipped":
         _show_summary(dvc.root / row.writes.format(item=item))
     if row.makes_outside and (missing := _missing(row, item, dvc.root)):
-        get_run_logger().info("%s: gone meanwhile, made again: %s", address, ", ".join(missing))
+        _say(f"{address}: made again, because it is stale or gone: {', '.join(missing)}")
         return _ask_for(dvc, address, force=True)
     return outcome
 
@@ -130,8 +130,15 @@ def _show_summary(artifact: Path) -> None:
         display.summarize(summary)
 
 
+def _say(text: str) -> None:
+    """Say a line in Prefect's log and on the terminal."""
+    get_run_logger().info(text)
+    if display := DISPLAY.get():
+        display.line(text)
+
+
 def _missing(row: Stage, item: str | None, root: Path) -> tuple[str, ...]:
-    """Return what a stage has made where DVC does not see it, and is there no more."""
+    """Return what has changed where DVC does not see it; see `missing_outside`."""
     return missing_outside(row, item, layout=Layout(root), params=load_params(root / "params.yaml"))
 
 

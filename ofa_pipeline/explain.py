@@ -53,6 +53,8 @@ def _known_names(path: tuple[str | int, ...], root: type[BaseModel]) -> list[str
         arguments = get_args(annotation)
         if get_origin(annotation) is dict:
             in_mapping = arguments[1]
-        elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
+            continue
+        for kind in (annotation, *arguments):  # of a section that may be left out, beside None
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                model = kind
     return list(model.model_fields)

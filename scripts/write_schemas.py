@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from ofa_pipeline import documents
 from ofa_pipeline.artifacts import Layout, Manifest
 from ofa_pipeline.dataset_summary import DatasetSummary
-from ofa_pipeline.documents import answers
+from ofa_pipeline.documents import answers, lineage
 
 FOLDER = Path(__file__).parents[1] / "docs" / "schemas"
 MODELS: Mapping[str, type[Any]] = {
@@ -39,6 +39,8 @@ ANSWERS: Mapping[str, type[Any]] = {
     "answer_compare.json": answers.ComparisonAnswer,
     "answer_explain.json": answers.ExplanationAnswer,
     "answer_front.json": answers.FrontAnswer,
+    "answer_lineage.json": lineage.LineageAnswer,
+    "answer_reproduce.json": lineage.ReproductionAnswer,
     "answer_subnets.json": answers.SubnetPage,
 }
 """By the name of the schema: what commands print."""

@@ -1,9 +1,10 @@
 """Checks of search spaces and of what is asked of them: every message names the choices."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+from ofa_pipeline.arch.coupling import check_coupling, check_pairs, ratio_of
 from ofa_pipeline.arch.shape import BlockGroup
 from ofa_pipeline.arch.value import Arch
 from ofa_pipeline.errors import ArchError
@@ -15,10 +16,11 @@ N = TypeVar("N", int, float)
 
 
 def check_choices(space: "SearchSpace") -> None:
-    """Check that every list of choices is ascending and without repeats.
+    """Check that every list of choices is ascending and without repeats, and can be coupled.
 
     Raises:
-        ArchError: If a list of choices is empty, unsorted, or holds an even kernel size.
+        ArchError: If a list of choices is empty, unsorted, or holds an even kernel size, or a
+            coupled space has depths without an expand ratio of their own.
     """
     named: list[tuple[str, Sequence[float]]] = [("resolutions_px", space.resolutions_px)]
     for index, group in enumerate(space.block_groups):
@@ -37,6 +39,7 @@ def check_choices(space: "SearchSpace") -> None:
             )
         if name.endswith("kernel_sizes") and any(k % 2 == 0 for k in choices):
             raise ArchError(f"{space.space_id}: {name} must be odd numbers, got {tuple(choices)}")
+    check_coupling(space)
 
 
 def check_arch(space: "SearchSpace", arch: Arch) -> None:
@@ -62,42 +65,46 @@ def check_arch(space: "SearchSpace", arch: Arch) -> None:
     block = 0
     for index, (depth, group) in enumerate(zip(arch.depths, groups, strict=True)):
         check_choice(depth, group.depths, f"depths[{index}] {where}")
+        ratios = (ratio_of(group, depth),) if space.is_coupled else group.expand_ratios
+        with_depth = f" with depth {depth}" if space.is_coupled else ""
         for _ in range(depth):
             check_choice(
                 arch.kernel_sizes[block], group.kernel_sizes, f"kernel_sizes[{block}] {where}"
             )
             check_choice(
                 arch.expand_ratios[block],
-                group.expand_ratios,
-                f"expand_ratios[{block}] {where}",
+                ratios,
+                f"expand_ratios[{block}] {where}{with_depth}",
             )
             block += 1
 
 
-def depths_of_groups(
-    space: "SearchSpace", depths: Sequence[int] | Sequence[Sequence[int]] | None
-) -> Sequence[Sequence[int] | None]:
-    """Return the depths that are asked of each block group; None for all of them.
+def choices_of_groups(
+    space: "SearchSpace",
+    given: Sequence[N] | Sequence[Sequence[N]] | None,
+    name: Literal["depths", "kernel_sizes", "expand_ratios"],
+) -> Sequence[Sequence[N] | None]:
+    """Return what is asked of each block group in one dimension; None for all of its choices.
 
     Raises:
-        ArchError: If there is a list too many or too few, or a depth is not a choice.
+        ArchError: If there is a list too many or too few, or a value is not a choice.
     """
-    where = f"depths of {space.space_id}"
-    if depths is None:
-        return [None] * len(space.block_groups)
-    of_groups = [depth for depth in depths if isinstance(depth, Sequence)]
+    groups = space.block_groups
+    where = f"{name} of {space.space_id}"
+    if given is None:
+        return [None] * len(groups)
+    of_groups = [values for values in given if isinstance(values, Sequence)]
     if not of_groups:
-        shared = [depth for depth in depths if not isinstance(depth, Sequence)]
-        known = sorted({depth for group in space.block_groups for depth in group.depths})
-        check_subset(shared, known, where)
-        return [shared] * len(space.block_groups)
-    if len(of_groups) != len(space.block_groups) or len(of_groups) != len(depths):
+        shared = [value for value in given if not isinstance(value, Sequence)]
+        check_subset(shared, sorted({v for group in groups for v in getattr(group, name)}), where)
+        return [shared] * len(groups)
+    if len(of_groups) != len(groups) or len(of_groups) != len(given):
         raise ArchError(
             f"{where} must be one list of choices or one for each of the "
-            f"{len(space.block_groups)} block groups, got {depths}"
+            f"{len(groups)} block groups, got {given}"
         )
-    for index, (given, group) in enumerate(zip(of_groups, space.block_groups, strict=True)):
-        check_subset(given, group.depths, f"depths[{index}] of {space.space_id}")
+    for index, (values, group) in enumerate(zip(of_groups, groups, strict=True)):
+        check_subset(values, getattr(group, name), f"{name}[{index}] of {space.space_id}")
     return of_groups
 
 
@@ -176,24 +183,30 @@ def narrow_groups(
     space: "SearchSpace",
     *,
     depths: Sequence[int] | Sequence[Sequence[int]] | None,
-    kernel_sizes: Sequence[int] | None,
+    kernel_sizes: Sequence[int] | Sequence[Sequence[int]] | None,
     expand_ratios: Sequence[float] | None,
 ) -> tuple[BlockGroup, ...]:
     """Return the block groups with fewer choices.
 
     Raises:
-        ArchError: If a value is not a choice of the space.
+        ArchError: If a value is not a choice of the space, or a coupled space would lose a half of
+            a pair.
     """
-    of_groups = depths_of_groups(space, depths)
-    for name, given in (("kernel_sizes", kernel_sizes), ("expand_ratios", expand_ratios)):
-        known = sorted({v for group in space.block_groups for v in asdict(group)[name]})
-        check_subset(given, known, f"{name} of {space.space_id}")
-    return tuple(
+    asked = zip(
+        space.block_groups,
+        choices_of_groups(space, depths, "depths"),
+        choices_of_groups(space, kernel_sizes, "kernel_sizes"),
+        choices_of_groups(space, expand_ratios, "expand_ratios"),
+        strict=True,
+    )
+    groups = tuple(
         replace(
             group,
-            depths=narrow(group.depths, group_depths),
-            kernel_sizes=narrow(group.kernel_sizes, kernel_sizes),
-            expand_ratios=narrow(group.expand_ratios, expand_ratios),
+            depths=narrow(group.depths, own_depths),
+            kernel_sizes=narrow(group.kernel_sizes, own_kernels),
+            expand_ratios=narrow(group.expand_ratios, own_ratios),
         )
-        for group, group_depths in zip(space.block_groups, of_groups, strict=True)
+        for group, own_depths, own_kernels, own_ratios in asked
     )
+    check_pairs(space, groups)
+    return groups

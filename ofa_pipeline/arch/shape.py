@@ -1,5 +1,6 @@
 """The shape of a network around its elastic dimensions."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -88,6 +89,21 @@ class ResNetBackbone:
 
 
 Backbone = MBConvBackbone | ResNetBackbone
+
+
+def write_shape(values: Mapping[str, Any], backbone: Backbone) -> dict[str, Any]:
+    """Return the fields of a space as a JSON object, without what is derived or at its default.
+
+    Args:
+        values: The fields, as `dataclasses.asdict` returns them.
+        backbone: That of the space.
+    """
+    kind = "mbconv" if isinstance(backbone, MBConvBackbone) else "resnet"
+    left_out = {"block_offsets"} if values["is_coupled"] else {"block_offsets", "is_coupled"}
+    kept = {key: value for key, value in values.items() if key not in left_out}
+    kept["backbone"] = {"kind": kind, **kept["backbone"]}
+    plain: dict[str, Any] = json.loads(json.dumps(kept))
+    return plain
 
 
 def read_shape(values: Mapping[str, Any]) -> dict[str, Any]:

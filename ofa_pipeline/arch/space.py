@@ -25,7 +25,8 @@ from ofa_pipeline.arch.choices import (
     per_item,
     values_of_blocks,
 )
-from ofa_pipeline.arch.shape import Backbone, BlockGroup, MBConvBackbone, read_shape
+from ofa_pipeline.arch.coupling import couple, ratios_of_slots
+from ofa_pipeline.arch.shape import Backbone, BlockGroup, read_shape, write_shape
 from ofa_pipeline.arch.value import Arch
 from ofa_pipeline.errors import ArchError
 
@@ -48,6 +49,8 @@ class SearchSpace:
     width_multipliers: tuple[float, ...] = ()
     """Ascending; empty where width is not elastic."""
     num_width_sites: int = 0
+    is_coupled: bool = False
+    """Whether the depth of a block group decides its expand ratio: `ofa_pipeline.arch.coupling`."""
     block_offsets: tuple[int, ...] = field(init=False)
     """Index of the first block slot of each block group."""
 
@@ -114,7 +117,8 @@ class SearchSpace:
         for _ in range(self.num_width_sites):
             total *= len(self.width_multipliers)
         for group in self.block_groups:
-            per_block = len(group.kernel_sizes) * len(group.expand_ratios)
+            per_block = len(group.kernel_sizes)
+            per_block *= 1 if self.is_coupled else len(group.expand_ratios)
             total *= sum(per_block**depth for depth in group.depths)
         return total
 
@@ -148,7 +152,8 @@ class SearchSpace:
     ) -> Arch:
         """Build an architecture of this space.
 
-        Every argument is one number for all, or a list; what is left out is at its maximum.
+        Every argument is one number for all, or a list; what is left out is at its maximum, expand
+        ratios of a coupled space are those of the depths.
         Lists of kernel sizes and expand ratios have one entry for each block slot of the
         supernet (entries of skipped blocks are ignored) or one for each block that runs.
 
@@ -159,6 +164,8 @@ class SearchSpace:
         depth_list = per_item(depths, [group.max_depth for group in groups], "depths")
         for index, (depth, group) in enumerate(zip(depth_list, groups, strict=True)):
             check_choice(depth, group.depths, f"depths[{index}] of {self.space_id}")
+        if expand_ratios is None and self.is_coupled:
+            expand_ratios = ratios_of_slots(self, depth_list)
         active = [
             offset + block
             for offset, depth in zip(self.block_offsets, depth_list, strict=True)
@@ -190,18 +197,20 @@ class SearchSpace:
         *,
         resolutions_px: Sequence[int] | None = None,
         depths: Sequence[int] | Sequence[Sequence[int]] | None = None,
-        kernel_sizes: Sequence[int] | None = None,
+        kernel_sizes: Sequence[int] | Sequence[Sequence[int]] | None = None,
         expand_ratios: Sequence[float] | None = None,
         width_multipliers: Sequence[float] | None = None,
+        is_coupled: bool = False,
     ) -> "SearchSpace":
         """Return the space with fewer choices, as a phase of progressive shrinking samples it.
 
         A dimension with a single choice in some block group keeps it there. Architectures of the
-        result are architectures of this space. Depths are one list for all block groups, or a
-        list for each, where the groups have different ones (ResNet).
+        result are architectures of this space. Depths and kernel sizes are one list for all block
+        groups, or a list for each, where the groups have different ones (ResNet). A coupled space
+        stays so.
 
         Raises:
-            ArchError: If a value is not a choice of this space.
+            ArchError: If a value is not a choice of this space, or it cannot be coupled like that.
         """
         groups = narrow_groups(
             self, depths=depths, kernel_sizes=kernel_sizes, expand_ratios=expand_ratios
@@ -215,6 +224,7 @@ class SearchSpace:
             block_groups=groups,
             resolutions_px=narrow(self.resolutions_px, resolutions_px),
             width_multipliers=narrow(self.width_multipliers, width_multipliers),
+            is_coupled=self.is_coupled or is_coupled,
         )
 
     # ---- gene arrays -------------------------------------------------------------------------
@@ -267,7 +277,7 @@ class SearchSpace:
         ]
 
     def check_genes(self, genes: Genes) -> Genes:
-        """Return the genes, checked for shape and range.
+        """Return the genes, checked for shape and range; of a coupled space, coupled.
 
         Raises:
             ArchError: If the array has another width or an index is out of range.
@@ -284,7 +294,7 @@ class SearchSpace:
                 f"gene {gene} of row {row} must be in 0..{self.num_choices[gene] - 1}, "
                 f"got {genes[row, gene]}"
             )
-        return genes
+        return couple(self, genes)
 
     def values(self, genes: Genes) -> dict[str, FloatArray]:
         """Look up the chosen values, one array (architectures, genes of the dimension) each.
@@ -317,9 +327,9 @@ class SearchSpace:
         )
 
     def canonicalize(self, genes: Genes) -> Genes:
-        """Return a copy with the genes of skipped blocks set to 0."""
+        """Return a copy with the genes of skipped blocks set to 0, and coupled if the space is."""
         active = self.active_blocks(genes)
-        result = genes.copy()
+        result = couple(self, genes.copy())
         result[:, self.columns["kernel_size"]] *= active
         result[:, self.columns["expand_ratio"]] *= active
         return result
@@ -368,12 +378,7 @@ class SearchSpace:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists and numbers, ready for JSON."""
-        values = asdict(self)
-        values.pop("block_offsets")
-        kind = "mbconv" if isinstance(self.backbone, MBConvBackbone) else "resnet"
-        values["backbone"] = {"kind": kind, **values["backbone"]}
-        plain: dict[str, Any] = json.loads(json.dumps(values))
-        return plain
+        return write_shape(asdict(self), self.backbone)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "SearchSpace":

@@ -18,7 +18,8 @@ PROGRAM_VARIABLE = "OFA_PIPELINE_PROGRAM"
 IN_A_WORKSPACE = (
     *("run", "plan", "stage", "best", "front", "compare", "explain", "certificate", "subnets"),
     *("predict", "pull", "evaluate", "serve", "serve-registry", "promote", "sign"),
-    *("params check", "zoo evaluate", "doctor", "verify"),
+    *("lineage", "reproduce", "params check", "zoo evaluate", "doctor", "verify"),
+    *("device add", "device list", "device check", "device remove"),
 )
 """Commands that take --workspace."""
 
@@ -79,6 +80,7 @@ def command(*words: object) -> str:
     """Return a command of this program, to be pasted into the user's shell."""
     text = " ".join([PROGRAM, *(shlex.quote(str(word)) for word in words)])
     workspace = named_workspace(sys.argv[1:])
-    if workspace is not None and str(words[0]) in IN_A_WORKSPACE and "--bundle" not in words:
+    names = {str(words[0]), " ".join(str(word) for word in words[:2])}
+    if workspace is not None and names & {*IN_A_WORKSPACE} and "--bundle" not in words:
         text += f" --workspace {shlex.quote(str(workspace))}"
     return text.replace(PROGRAM, program(sys.argv, os.environ), 1)

@@ -13,8 +13,10 @@ from typer.core import TyperGroup
 from ofa_pipeline.cli import (
     certificate,
     checkpoints,
+    device,
     doctor,
     evaluate,
+    lineage,
     lookups,
     params,
     pipeline,
@@ -60,8 +62,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 for group in (
-    *(pipeline, subnets, lookups, certificate, promote, sign, serve_registry, platform),
-    *(pull, predict, search, evaluate, zoo, checkpoints, params, doctor, verify),
+    *(pipeline, subnets, lookups, certificate, lineage, promote, sign, serve_registry, platform),
+    *(pull, predict, search, evaluate, zoo, checkpoints, params, device, doctor, verify),
 ):
     group.add_commands(app)
 

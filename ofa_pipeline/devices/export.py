@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from ofa_pipeline.artifacts import write_bytes
 from ofa_pipeline.devices.quiet import torch_threads
+from ofa_pipeline.errors import ExportError
 from ofa_pipeline.temporary import temporary_folder
 
 if TYPE_CHECKING:
@@ -14,6 +15,14 @@ OPSET = 17
 """ONNX operator set: the first with everything we use natively and wide support."""
 INPUT_NAME = "images"
 OUTPUT_NAME = "logits"
+
+
+def name_of(network: "nn.Module | Path") -> str:
+    """Return what messages call a network: the file, or the subnet by its architecture."""
+    if isinstance(network, Path):
+        return str(network)
+    arch = getattr(network, "arch", None)
+    return "the network" if arch is None else f"subnet {arch.arch_id}"
 
 
 def inference_form(network: "nn.Module") -> "nn.Module":
@@ -41,23 +50,33 @@ def onnx_bytes(network: "nn.Module", *, resolution_px: int) -> bytes:
     Args:
         network: From images (N, 3, H, W) to logits; not changed.
         resolution_px: H and W.
+
+    Raises:
+        ExportError: If the network does something that ONNX has no operator for.
     """
     import torch
 
     images = torch.zeros(1, 3, resolution_px, resolution_px)
     with temporary_folder("export") as folder, torch_threads(1):
         path = folder / "model.onnx"
-        torch.onnx.export(
-            inference_form(network).cpu(),
-            (images,),
-            path,
-            # The TorchScript exporter: 15 times faster than its successor, without onnxscript.
-            dynamo=False,
-            opset_version=OPSET,
-            input_names=[INPUT_NAME],
-            output_names=[OUTPUT_NAME],
-            dynamic_axes={INPUT_NAME: {0: "batch"}, OUTPUT_NAME: {0: "batch"}},
-        )
+        try:
+            torch.onnx.export(
+                inference_form(network).cpu(),
+                (images,),
+                path,
+                # The TorchScript exporter: 15 times faster than its successor, without onnxscript.
+                dynamo=False,
+                opset_version=OPSET,
+                input_names=[INPUT_NAME],
+                output_names=[OUTPUT_NAME],
+                dynamic_axes={INPUT_NAME: {0: "batch"}, OUTPUT_NAME: {0: "batch"}},
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            raise ExportError(
+                f"{name_of(network)} must consist of what ONNX has operators for (opset {OPSET}), "
+                f"but: {str(error).partition('. ')[0]}. Use other layers, or give the device the "
+                "runtime pytorch."
+            ) from error
         return path.read_bytes()
 
 

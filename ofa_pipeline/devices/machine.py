@@ -3,6 +3,7 @@
 import ctypes
 import importlib.metadata
 import platform
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -95,6 +96,8 @@ def describe_device(settings: DeviceSettings) -> DeviceCard:
         precision=settings.precision,
         threads=settings.threads,
         batch_size=settings.batch_size,
+        governor=clock_governor(),
+        driver=_gpu_driver() if settings.accelerator != "cpu" else None,
     )
 
 
@@ -112,15 +115,29 @@ def processor_model() -> str:
     return name
 
 
+def clock_governor() -> str | None:
+    """Return what sets the clock of the CPU; None where the system does not say, as in many VMs."""
+    found = sorted(Path("/sys/devices/system/cpu").glob("cpu*/cpufreq/scaling_governor"))
+    governors = sorted({path.read_text().strip() for path in found})
+    return " and ".join(governors) or None
+
+
+def _gpu_driver() -> str | None:
+    """Return the version of NVIDIA's kernel module, as ``NVRM version: ... 580.95.05 ...``."""
+    path = Path("/proc/driver/nvidia/version")
+    found = re.search(r"\d+\.\d+(?:\.\d+)*", path.read_text()) if path.exists() else None
+    return found[0] if found else None
+
+
 def _check(settings: DeviceSettings, runtime: type[Runtime]) -> None:
     for name, found, known in (
         ("accelerator", settings.accelerator, tuple(runtime.how_to_get)),
-        ("precision", settings.precision, tuple(runtime.tolerances)),
+        ("precision", settings.precision, runtime.precisions(settings.accelerator)),
     ):
         if found not in known:
             raise DeviceError(
                 f"{name} of a device with the runtime {settings.runtime} must be one of "
-                f"{', '.join(known)}, got {found!r}.{suggest(found, known)}"
+                f"{', '.join(known)}, got {found!r}.{suggest(found, known)}{_others(found)}"
             )
     cores = usable_cores()
     if not 1 <= settings.threads <= cores:
@@ -136,6 +153,12 @@ def _check(settings: DeviceSettings, runtime: type[Runtime]) -> None:
             f"{settings.runtime} on {settings.accelerator} is not usable here. To get it: "
             f"{runtime.how_to_get[settings.accelerator]}. Usable: {usable or 'none'}."
         )
+
+
+def _others(precision: str) -> str:
+    """Say which runtimes compute in a precision; nothing where none does."""
+    others = [name for name in runtime_names() if precision in find_runtime(name).precisions("cpu")]
+    return f" Runtimes with {precision} on cpu: {', '.join(others)}." if others else ""
 
 
 def _works(runtime: type[Runtime], accelerator: str) -> bool:

@@ -37,6 +37,7 @@ from ofa_pipeline.documents.bundle import (
     FinetuningCost,
     LatencyCertificate,
     ParityFigures,
+    QuantizationFigures,
     Runs,
     SpentSeconds,
     SubnetDescription,
@@ -116,6 +117,7 @@ __all__ = [
     "PredictionReport",
     "PredictorReport",
     "Quantile",
+    "QuantizationFigures",
     "Receipt",
     "Receipts",
     "ReferenceSubnet",
@@ -131,5 +133,5 @@ __all__ = [
     "budget_alias",
     "read_document",
 ]
-OPEN_MODULES = ("answers",)
+OPEN_MODULES = ("answers", "lineage")
 """Documents of the commands with `--json` and of the service, which nobody else waits for."""

@@ -5,7 +5,7 @@ import json
 import math
 from typing import Any, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.documents.base import Count, Document, Fraction, Milliseconds, Part
@@ -127,6 +127,10 @@ class DeviceCard(Part):
     precision: str
     threads: int
     batch_size: int
+    governor: str | None = Field(default=None, exclude_if=lambda v: v is None)
+    """What sets the clock of the CPU, such as ``performance``; None where it cannot be seen."""
+    driver: str | None = Field(default=None, exclude_if=lambda v: v is None)
+    """Version of the GPU's driver; None for a CPU."""
 
     @property
     def fingerprint(self) -> str:
@@ -138,9 +142,9 @@ class DeviceCard(Part):
         """Say in which fields another card differs, one text a field."""
         mine, theirs = self.to_dict(), other.to_dict()
         return tuple(
-            f"{name} {mine[name]} against {theirs[name]}"
-            for name in mine
-            if mine[name] != theirs[name]
+            f"{name} {mine.get(name, 'unknown')} against {theirs.get(name, 'unknown')}"
+            for name in {**mine, **theirs}
+            if mine.get(name) != theirs.get(name)
         )
 
 

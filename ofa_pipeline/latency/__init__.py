@@ -5,6 +5,7 @@ from ofa_pipeline.latency.bench import LatencyBench, LatencyTask, Sample, plan_l
 from ofa_pipeline.latency.design import POOL_SIZE, choose_rows, design_subnets
 from ofa_pipeline.latency.fit import LatencyFit, fit_latency
 from ofa_pipeline.latency.model import LatencyModel, load_latency_model, save_latency_model
+from ofa_pipeline.latency.noise import MachineNoise, measure_noise
 from ofa_pipeline.latency.profile import (
     LatencyProfile,
     build_measured_subnet,
@@ -12,6 +13,7 @@ from ofa_pipeline.latency.profile import (
     reference_arch,
     resolve_budgets_ms,
     save_profile_card,
+    stale_reasons,
 )
 from ofa_pipeline.latency.reporting import report_errors, report_selection
 from ofa_pipeline.latency.samples import (
@@ -30,6 +32,7 @@ __all__ = [
     "LatencyModelReport",
     "LatencyProfile",
     "LatencyTask",
+    "MachineNoise",
     "Sample",
     "build_measured_subnet",
     "choose_rows",
@@ -38,6 +41,7 @@ __all__ = [
     "fit_profile",
     "load_latency_model",
     "load_latency_profile",
+    "measure_noise",
     "measurement_noise",
     "plan_latency_tasks",
     "profile_messages",
@@ -49,4 +53,5 @@ __all__ = [
     "samples_on_one_scale",
     "save_latency_model",
     "save_profile_card",
+    "stale_reasons",
 ]

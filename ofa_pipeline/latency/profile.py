@@ -89,6 +89,25 @@ class LatencyProfile:
         )
 
 
+def stale_reasons(folder: Path, settings: DeviceSettings) -> tuple[str, ...]:
+    """Say in what a device differs from what it was when it was profiled; nothing if in nothing.
+
+    Args:
+        folder: Folder of the latency artifact; where it is not there, nothing is stale.
+        settings: The device as params.yaml describes it.
+
+    Raises:
+        DeviceError: If the machine cannot serve the settings any more.
+        ManifestMismatchError: If a file is not what the stage writes.
+    """
+    path = folder / Layout.DEVICE_PROFILE
+    if not path.exists():
+        return ()
+    remake = MADE_BY.format(device=folder.name)
+    profiled = read_document(path, DeviceProfile, remake=remake).device
+    return profiled.differences(describe_device(settings))
+
+
 def save_profile_card(
     profile: LatencyProfile, folder: Path, *, settings: dict[str, Any] | None = None
 ) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from ofa_pipeline.arch import SearchSpace
 from ofa_pipeline.errors import shown
 from ofa_pipeline.params.values import (
     Count,
@@ -20,8 +21,35 @@ from ofa_pipeline.weights_source import SOURCE_KINDS, SourceKind, WeightsSource,
 
 _SANDWICH = 3
 WeightsText = Annotated[str, Field(max_length=4096), AfterValidator(is_text)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+CE_KD = "ce_kd"
 START_DATASET, START_INITIAL = "dataset", "initial"
 """What the first phase may start from: new random weights, or `TrainingParams.initial_weights`."""
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+class LargestOnlyParams(Section):
+    """What only the largest subnet of each step is regularized with; the others have none of it."""
+
+    dropout: Rate | None = None
+    """Before the classifier, in place of `TrainingParams.dropout`; left out, all have that."""
+    drop_connect: Rate | None = None
+    """Share of the images that the last residual block leaves as they are; less in those before it,
+    nothing before the last two block groups."""
+    label_smoothing: Rate | None = None
+    """In place of `TrainingParams.label_smoothing`; left out, all have that."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "LargestOnlyParams":
+        if not self.model_dump(exclude_none=True):
+            raise ValueError(
+                "largest_only must name dropout, drop_connect or label_smoothing, got none of "
+                "them. Give one, such as {label_smoothing: 0.1}, or leave largest_only out."
+            )
+        return self
 
 
 class PhaseParams(Section):
@@ -36,6 +64,9 @@ class PhaseParams(Section):
     expand_ratios: Annotated[tuple[float, ...], Few]
     width_multipliers: Annotated[tuple[float, ...], Few] | None = None
     """Choices of spaces with elastic width; left out, all of them."""
+    space: Literal["coupled"] | None = Field(default=None, exclude_if=_is_none)
+    """``coupled``: the phase trains only subnets whose expand ratios follow the depths, as
+    `SpaceParams.coupled` makes it for the whole pipeline."""
     epochs: Count
     """Besides the warm-up; more where they are fewer than `min_steps`."""
     min_steps: Annotated[int, Field(ge=0, le=10**9)] = 0
@@ -54,11 +85,44 @@ class PhaseParams(Section):
     largest_share: Annotated[float, Field(gt=0, lt=1)] | None = None
     """With ``sandwich``, what the gradient of the largest subnet counts in that average; the others
     share the rest. Left out, as much as each of them."""
+    resolution: Literal["step", "subnet"] | None = Field(default=None, exclude_if=_is_none)
+    """Whether the subnets of a step share one image size, drawn for it, or have one each; left out,
+    ``step`` with ``uniform`` and ``subnet`` with ``sandwich``."""
     teacher: Annotated[str, AfterValidator(part_of("training/recipes"))] = "previous"
     """Whose soft labels the subnets learn from, a file of `ofa_pipeline.training.recipes`: of the
-    largest subnet that the phase before has left, besides the labels; or ``in_place``, of the
-    largest subnet in the same step, which alone learns from the labels. The first phase has none
-    before it."""
+    largest subnet that the phase before has left; ``in_place``, of the largest subnet in the same
+    step, which alone learns from the labels; ``none``. The first phase has none before it."""
+    loss: Annotated[str, AfterValidator(part_of("training/distillation"))] = Field(
+        default=CE_KD, exclude_if=lambda value: value == CE_KD
+    )
+    """What a subnet with a teacher minimizes, a file of `ofa_pipeline.training.distillation`:
+    ``ce_kd``, cross-entropy with labels and soft labels; ``kd``, with soft labels alone; ``alpha``,
+    the adaptive alpha-divergence from the teacher alone."""
+    largest_only: LargestOnlyParams | None = Field(default=None, exclude_if=_is_none)
+    """Regularization of the largest subnet of each step that the others are spared."""
+    clip_value: Positive | None = Field(default=None, exclude_if=_is_none)
+    """Entries of a step's gradient, the mean over its subnets, are clipped to this magnitude."""
+    zero_gamma: bool = Field(default=False, exclude_if=lambda value: not value)
+    """Whether the last batch-norm scale of residual blocks starts at zero; of random weights."""
+    ramp_epochs: Annotated[int, Field(ge=0, le=10**9)] = Field(
+        default=0, exclude_if=lambda value: not value
+    )
+    """First epochs of the phase, over which the others of a sandwich come to count as much beside
+    the largest as they do in the end."""
+
+    def part_of(self, space: SearchSpace) -> SearchSpace:
+        """Return the part of a space that the phase trains.
+
+        Raises:
+            ArchError: If the space has not what the phase makes elastic.
+        """
+        return space.restrict(
+            depths=self.depths,
+            kernel_sizes=self.kernel_sizes,
+            expand_ratios=self.expand_ratios,
+            width_multipliers=self.width_multipliers,
+            is_coupled=self.space == "coupled",
+        )
 
     @property
     def previous(self) -> str | None:
@@ -103,6 +167,59 @@ class PhaseParams(Section):
             raise ValueError(
                 "teacher: in_place needs sampling: sandwich, because the largest subnet of each "
                 "step teaches the others"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _learn_from_someone(self) -> "PhaseParams":
+        if self.loss == CE_KD:
+            return self
+        if self.teacher == "none":
+            raise ValueError(
+                f"loss: {self.loss} has no effect with teacher: none, where subnets learn from the "
+                "labels: leave it out, or name a teacher"
+            )
+        if self.teacher == "previous" and self.previous is None:
+            raise ValueError(
+                f"loss: {self.loss} needs a teacher, and there is no phase before one with "
+                f"start_from: {self.start_from}: set teacher: in_place with sampling: sandwich, or "
+                "leave loss out"
+            )
+        smoothing = self.largest_only and self.largest_only.label_smoothing
+        if smoothing is not None and self.teacher == "previous":
+            raise ValueError(
+                f"largest_only.label_smoothing has no effect with loss: {self.loss} and teacher: "
+                "previous, where no subnet learns from the labels: leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _every_key_has_an_effect(self) -> "PhaseParams":
+        is_sandwich, total = self.sampling == "sandwich", self.epochs + self.warmup_epochs
+        if self.largest_only is not None and self.sampling == "uniform":
+            raise ValueError(
+                "largest_only needs the largest subnet in every step, but sampling: uniform draws "
+                "any: set sampling: sandwich, or leave largest_only out"
+            )
+        if self.resolution is not None and self.sampling == "largest":
+            raise ValueError(
+                "resolution has no effect with sampling: largest, which trains at the largest "
+                "image size: leave it out"
+            )
+        if self.ramp_epochs and not is_sandwich:
+            raise ValueError(
+                f"ramp_epochs has no effect with sampling: {self.sampling}: leave it out, or set "
+                "sampling: sandwich"
+            )
+        if self.ramp_epochs > total:
+            raise ValueError(
+                f"ramp_epochs must be at most the epochs of the phase, {total} with its warm-up, "
+                f"got {self.ramp_epochs}"
+            )
+        if self.zero_gamma and self.start_from != START_DATASET:
+            raise ValueError(
+                f"zero_gamma is of random weights, but the phase starts from {self.start_from}: "
+                "leave it out, or set it in a first phase with start_from: dataset"
             )
         return self
 

@@ -25,7 +25,13 @@ from ofa_pipeline.params.search import (
     SearchParams,
 )
 from ofa_pipeline.params.space import SpaceParams
-from ofa_pipeline.params.training import START_DATASET, START_INITIAL, PhaseParams, TrainingParams
+from ofa_pipeline.params.training import (
+    CE_KD,
+    START_DATASET,
+    START_INITIAL,
+    PhaseParams,
+    TrainingParams,
+)
 from ofa_pipeline.params.values import Few, Name, Section
 
 _APART: Mapping[str, frozenset[str]] = {
@@ -80,18 +86,23 @@ class Params(Section):
         spaces: dict[str, SearchSpace] = {}
         for name, phase in self.phases.items():
             try:
-                spaces[name] = space.restrict(
-                    depths=phase.depths,
-                    kernel_sizes=phase.kernel_sizes,
-                    expand_ratios=phase.expand_ratios,
-                    width_multipliers=phase.width_multipliers,
-                )
+                spaces[name] = phase.part_of(space)
             except ArchError as error:
                 raise ValueError(
                     f"phases.{name} must stay within the space: {error}. "
                     "Change the phase or the space."
                 ) from error
         _check_that_phases_widen(spaces, space)
+        return self
+
+    @model_validator(mode="after")
+    def _learn_what_is_taught(self) -> "Params":
+        for name, phase in self.phases.items():
+            if phase.loss != CE_KD and not self.training.distillation_weight:
+                raise ValueError(
+                    f"training.distillation_weight must be above 0 for loss: {phase.loss} of "
+                    f"phases.{name}, where subnets learn from their teacher alone, got 0"
+                )
         return self
 
     @model_validator(mode="after")
@@ -182,18 +193,36 @@ def _check_that_phases_widen(spaces: dict[str, SearchSpace], space: SearchSpace)
         ValueError: If subnets that are searched later would be left untrained, or spoilt.
     """
     for before, after in pairwise(spaces):
+        if _decouples(spaces[before], spaces[after]):
+            raise ValueError(
+                f"phases.{after} is coupled and phases.{before} is not: the subnets whose expand "
+                "ratios do not follow their depths would be spoilt. Swap the phases, or leave out "
+                f"phases.{after}.space."
+            )
         if lost := _lost(spaces[before], spaces[after]):
             raise ValueError(
                 f"phases.{after} must keep what phases.{before} made elastic, it lacks {lost}: the "
                 "subnets that have them would be spoilt. Swap the phases, or add the values."
             )
     last = list(spaces)[-1]
+    if _decouples(space, spaces[last]):
+        raise ValueError(
+            f"phases.{last} is the last and coupled, but the space is not: the search would find "
+            "subnets that were never trained. Write coupled: true in the section space, or leave "
+            f"out phases.{last}.space."
+        )
     if lost := _lost(space, spaces[last]):
         raise ValueError(
             f"phases.{last} is the last and must make the whole space elastic, it lacks {lost}: "
             "the search would find subnets that were never trained. Add the values, or take them "
             "out of the space."
         )
+
+
+def _decouples(before: SearchSpace, after: SearchSpace) -> bool:
+    """Return whether one space has uncoupled subnets and the other none."""
+    is_elastic = any(len(group.expand_ratios) > 1 for group in before.block_groups)
+    return after.is_coupled and not before.is_coupled and is_elastic
 
 
 def _lost(before: SearchSpace, after: SearchSpace) -> str:

@@ -264,10 +264,9 @@ class _Bench:
     def _teacher(self, name: str) -> "Teacher | None":
         """Return the largest subnet as the teacher that a later phase has."""
         from ofa_pipeline.supernet import extract_subnet
-        from ofa_pipeline.training import Teacher, build_teaching
+        from ofa_pipeline.training import Teacher, learns_from_previous
 
-        settings = self._params.phases[name]
-        if build_teaching(settings.teacher).is_in_place or settings.previous is None:
+        if not learns_from_previous(self._params.phases[name]):
             return None
         largest = extract_subnet(self._supernet, self._work.space.largest).eval()
         return Teacher(largest, None)

@@ -10,8 +10,9 @@ from ofa_pipeline.registry.entries import ModelNames, read_entries
 from ofa_pipeline.registry.lookups import Lookups, Snapshot
 from ofa_pipeline.registry.mlflow_registry import MlflowRegistry
 from ofa_pipeline.registry.notes import report_notes, run_notes
+from ofa_pipeline.registry.plain_files import is_plain_name
 from ofa_pipeline.registry.promotion import Check, Promotion, Rank, plan_promotion, promote
-from ofa_pipeline.registry.protocol import Entry, RunNotes, SubnetRegistry
+from ofa_pipeline.registry.protocol import Entry, Origin, RunNotes, SubnetRegistry
 from ofa_pipeline.registry.questions import Proof, Question
 from ofa_pipeline.registry.receipts import (
     begin_registry,
@@ -42,6 +43,7 @@ __all__ = [
     "Lookups",
     "MlflowRegistry",
     "ModelNames",
+    "Origin",
     "Promotion",
     "Proof",
     "Question",
@@ -63,6 +65,7 @@ __all__ = [
     "dataset_label",
     "default_address",
     "is_database",
+    "is_plain_name",
     "missing_from",
     "missing_receipts",
     "open_registry",
@@ -77,5 +80,6 @@ __all__ = [
     "sign_version",
     "tracking_uri",
 ]
-OPEN_MODULES = ("answers",)
-"""What makes the documents of answers, for the commands with `--json` and the service."""
+OPEN_MODULES = ("answers", "lineage", "origin")
+"""What makes the documents of answers, for the commands with `--json` and the service; where a
+version comes from."""

@@ -24,8 +24,9 @@ from ofa_pipeline.registry.ensuring import ensure_experiment, ensure_model, is_o
 from ofa_pipeline.registry.fields import SIGNATURE_TAG
 from ofa_pipeline.registry.holdings import Holdings
 from ofa_pipeline.registry.lookups import Lookups, Snapshot
+from ofa_pipeline.registry.origin import read_origin
 from ofa_pipeline.registry.pages import renew_pages
-from ofa_pipeline.registry.protocol import Entry, RunNotes, WorkNotes
+from ofa_pipeline.registry.protocol import Entry, Origin, RunNotes, WorkNotes
 from ofa_pipeline.registry.questions import Proof, Question
 from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord
 from ofa_pipeline.registry.registration import Shelf, register_one
@@ -232,6 +233,12 @@ class MlflowRegistry:
                 subnet.record.model_name, str(subnet.version)
             )
         return datetime.fromtimestamp((version.creation_timestamp or 0) / 1000, UTC)
+
+    def origin(self, subnet: RegisteredSubnet, folder: Path) -> Origin:
+        """Return where a version was registered from; see `SubnetRegistry.origin`."""
+        model_id, digests = self._catalog.model_id(subnet), subnet.record.lineage.values()
+        with self._mlflow.explained(f"look up where {subnet.model_uri} comes from"):
+            return read_origin(self._mlflow.client, model_id, folder, digests=digests)
 
     # ---- registration ------------------------------------------------------------------------
 

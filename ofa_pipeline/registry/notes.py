@@ -11,6 +11,12 @@ from ofa_pipeline.artifacts import Layout, Manifest
 from ofa_pipeline.documents import ClassNames, read_document
 from ofa_pipeline.errors import shorten
 from ofa_pipeline.params import Params
+from ofa_pipeline.registry.origin import (
+    SUBNETS_TAG,
+    VERSION_OF_PACKAGE_TAG,
+    origin_files,
+    origin_tags,
+)
 from ofa_pipeline.registry.protocol import DatasetNotes, Entry, RunNotes, WorkNotes
 from ofa_pipeline.registry.server import quiet_mlflow
 from ofa_pipeline.run_warnings import RunWarning, warnings_in
@@ -55,12 +61,13 @@ def run_notes(
         },
         tags={
             "ofa.device": device,
-            "ofa.subnets_digest": manifest.digest,
+            SUBNETS_TAG: manifest.digest,
             **warning_tags(warnings),
             **source_tags(layout.root, stage="register", item=device),
+            **origin_tags(layout),
         },
         dataset=dataset,
-        files=params_file(layout),
+        files=origin_files(layout),
         works=phase_notes(layout, records[0].lineage, dataset=dataset),
     )
 
@@ -208,7 +215,7 @@ def source_tags(root: Path, *, stage: str, item: str) -> dict[str, str]:
         "mlflow.source.git.branch": get_git_branch(str(root)),
         "mlflow.source.git.repoURL": get_git_repo_url(str(root)),
         "mlflow.user": _user(),
-        "ofa.package_version": metadata.version(PACKAGE),
+        VERSION_OF_PACKAGE_TAG: metadata.version(PACKAGE),
     }
     return {key: value for key, value in found.items() if value}
 

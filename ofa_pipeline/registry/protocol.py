@@ -87,6 +87,34 @@ class RunNotes:
     """What the subnets were made by."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a version was registered from; what was not recorded is empty."""
+
+    run_id: str = ""
+    """The registration."""
+    commit: str = ""
+    branch: str = ""
+    repository: str = ""
+    """Address of the repository that it was cloned from."""
+    folder: str = ""
+    """The workspace within the repository."""
+    changes: tuple[str, ...] | None = None
+    """Files that differed from the commit; None where that was not recorded."""
+    package_version: str = ""
+    command: str = ""
+    user: str = ""
+    subnets_digest: str = ""
+    """Of the artifact with all bundles of the device."""
+    source_digest: str = ""
+    """Of the listing of the images."""
+    source: str = ""
+    """Of the images, as MLflow keeps it."""
+    params: Mapping[str, str] = field(default_factory=dict)
+    runs: Mapping[str, str] = field(default_factory=dict)
+    """Runs that show the work of an artifact, by its digest."""
+
+
 @runtime_checkable
 class SubnetRegistry(Protocol):
     """Holds every extracted subnet with its accuracy, latency and history."""
@@ -243,6 +271,18 @@ class SubnetRegistry(Protocol):
 
         Raises:
             RegistryError: If the version is gone.
+        """
+        ...
+
+    def origin(self, subnet: RegisteredSubnet, folder: Path) -> Origin:
+        """Return where a version was registered from.
+
+        Args:
+            subnet: The version.
+            folder: Receives the params.yaml and dvc.lock that were kept, where they were.
+
+        Raises:
+            RegistryError: If the version is gone, or the registry cannot be read.
         """
         ...
 

@@ -148,12 +148,7 @@ class _Probes:
     def genes(self) -> Genes:
         """Return the architectures: unchanged ones, changed blocks, changed depths."""
         rows = [self._with(r, {}) for r in range(len(self.space.resolutions_px))]
-        kernel = self.space.columns["kernel_size"].start
-        expand = self.space.columns["expand_ratio"].start
-        rows += [
-            self._with(r, {kernel + slot: k, expand + slot: e})
-            for r, slot, k, e in self._block_choices()
-        ]
+        rows += [self._with_block(*choice) for choice in self._block_choices()]
         depth = self.space.columns["depth"].start
         rows += [self._with(r, {depth + group: d}) for r, group, d in self._depth_choices()]
         return self.space.canonicalize(np.array(rows, dtype=np.int8))
@@ -162,17 +157,20 @@ class _Probes:
         """Turn the values of `genes` into a sum that gives them back.
 
         A block's value is what its choice adds to the smallest choice; what the smallest choice
-        itself adds is in the fixed part, and taken out by depths that skip the block.
+        itself adds is in the fixed part, and taken out by depths that skip the block. In a coupled
+        space the depth has already added what its expand ratio does.
         """
         blocks, depths = _empty_tables(self.space)
         num, block_choices = len(self.space.resolutions_px), self._block_choices()
         fixed, rest = values[:num], values[num:]
-        for (r, *where), value in zip(block_choices, rest, strict=False):
-            blocks[r, *where] = value - fixed[r]
         for (r, *where), value in zip(
             self._depth_choices(), rest[len(block_choices) :], strict=True
         ):
             depths[r, *where] = value - fixed[r]
+        for (r, slot, kernel, expand), value in zip(block_choices, rest, strict=False):
+            group = self._coupled_group(slot)
+            by_depth = 0.0 if group is None else depths[r, group, expand]
+            blocks[r, slot, kernel, expand] = value - fixed[r] - by_depth
         return AdditiveScore(space=self.space, fixed=fixed, depths=depths, blocks=blocks)
 
     def _block_choices(self) -> list[tuple[int, int, int, int]]:
@@ -193,6 +191,23 @@ class _Probes:
             for index, group in enumerate(self.space.block_groups)
             for depth in range(len(group.depths))
         ]
+
+    def _with_block(self, resolution: int, slot: int, kernel: int, expand: int) -> Genes:
+        """Return the architecture with one block changed, and the depth that it is coupled to."""
+        columns, group = self.space.columns, self._coupled_group(slot)
+        changes = {
+            columns["kernel_size"].start + slot: kernel,
+            columns["expand_ratio"].start + slot: expand,
+        }
+        if group is not None:
+            changes[columns["depth"].start + group] = expand
+        return self._with(resolution, changes)
+
+    def _coupled_group(self, slot: int) -> int | None:
+        """Return the block group whose depth decides the expand ratio of a block; None if none."""
+        group = int(np.searchsorted(self.space.block_offsets, slot, side="right")) - 1
+        is_free = len(self.space.block_groups[group].expand_ratios) > 1
+        return group if self.space.is_coupled and is_free else None
 
     def _with(self, resolution: int, changes: Mapping[int, int]) -> Genes:
         row = np.zeros(self.space.num_genes, dtype=np.int8)

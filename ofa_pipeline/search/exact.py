@@ -113,33 +113,54 @@ class _Chain:
     def _group(self, states: _States, index: int) -> _States:
         """Add one block group: block after block, and every depth that may end it."""
         group = self.space.block_groups[index]
-        ends: list[_States] = []
-        for num_blocks in range(group.max_depth + 1):
-            if num_blocks:
-                slot = self.space.block_offsets[index] + num_blocks - 1
-                states = self._block(states, slot, index)
-            if num_blocks in group.depths:
-                ends.append(self._end(states, index, group.depths.index(num_blocks)))
+        if self.space.is_coupled:  # each depth has blocks of its own
+            ends = [
+                end
+                for place, depth in enumerate(group.depths)
+                for end in self._ends(states, index, (depth,), self._coupled(index, place))
+            ]
+        else:
+            ends = self._ends(states, index, group.depths, slice(len(group.expand_ratios)))
         genes = np.concatenate([end.genes for end in ends])
         gain = np.concatenate([end.gain for end in ends])
         cost = np.concatenate([end.cost for end in ends])
         kept = self._undominated(gain, cost)
         return _States(genes[kept], gain[kept], cost[kept])
 
-    def _block(self, states: _States, slot: int, index: int) -> _States:
+    def _ends(
+        self, states: _States, index: int, depths: Sequence[int], ratios: slice
+    ) -> list[_States]:
+        """Add block after block of some of the expand ratios, and end the group at the depths."""
         group = self.space.block_groups[index]
-        shape = (len(group.kernel_sizes), len(group.expand_ratios))
+        ends: list[_States] = []
+        for num_blocks in range(depths[-1] + 1):
+            if num_blocks:
+                slot = self.space.block_offsets[index] + num_blocks - 1
+                states = self._block(states, slot, index, ratios)
+            if num_blocks in depths:
+                ends.append(self._end(states, index, group.depths.index(num_blocks)))
+        return ends
+
+    def _coupled(self, index: int, depth: int) -> slice:
+        """Return the one expand ratio that goes with a depth."""
+        ratio = depth if len(self.space.block_groups[index].expand_ratios) > 1 else 0
+        return slice(ratio, ratio + 1)
+
+    def _block(self, states: _States, slot: int, index: int, ratios: slice) -> _States:
+        num_kernels = len(self.space.block_groups[index].kernel_sizes)
+        num_ratios = ratios.stop - (ratios.start or 0)
         gain, cost = states.extend(
             *(
-                sums.blocks[self.resolution, slot, : shape[0], : shape[1]].reshape(-1)
+                sums.blocks[self.resolution, slot, :num_kernels, ratios].reshape(-1)
                 for sums in (self.gain, self.cost)
             )
         )
         kept = self._undominated(gain, cost)
-        parents, choice = np.divmod(kept, shape[0] * shape[1])
+        parents, choice = np.divmod(kept, num_kernels * num_ratios)
         genes = states.genes[parents]
-        genes[:, self.space.columns["kernel_size"].start + slot] = choice // shape[1]
-        genes[:, self.space.columns["expand_ratio"].start + slot] = choice % shape[1]
+        kernel, ratio = np.divmod(choice, num_ratios)
+        genes[:, self.space.columns["kernel_size"].start + slot] = kernel
+        genes[:, self.space.columns["expand_ratio"].start + slot] = ratio + (ratios.start or 0)
         return _States(genes, gain[kept], cost[kept])
 
     def _end(self, states: _States, index: int, depth: int) -> _States:

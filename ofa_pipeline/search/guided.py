@@ -69,8 +69,10 @@ def search_guided(
     given = [] if seeds is None else [seeds]
     if sums:
         given.append(sums.front.front.genes)
-    # A sum that is too high by a little may put everything above the budgets.
-    if sums and len(sums.front.front) and estimates.trace and not sums.is_proof:
+    # A sum that is too high by a little may put everything above the budgets. In a coupled space
+    # walks gain nothing: no block changes by itself, and few architectures are left.
+    is_walk_useful = not (sums and sums.is_proof) and not estimates.space.is_coupled
+    if sums and len(sums.front.front) and estimates.trace and is_walk_useful:
         given.append(_annealed(estimates, sums, budgets, settings.seed, reporter))
         settings = replace(settings, islands=0)
     result = search_front(

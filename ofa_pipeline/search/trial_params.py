@@ -1,6 +1,6 @@
 """Architectures as parameters of an Optuna trial: one categorical parameter a gene."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,20 +11,14 @@ from ofa_pipeline.errors import ArchError
 
 
 def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
-    """Return one categorical parameter a gene, by names that people can read."""
-    return {
-        name: CategoricalDistribution(choices)
-        for name, choices in zip(_names(space), space.choices, strict=True)
-    }
+    """Return one categorical parameter a gene that is free, by names that people can read."""
+    return {name: CategoricalDistribution(choices) for _, name, choices in _free_genes(space)}
 
 
 def params_of(space: SearchSpace, arch: Arch) -> dict[str, Any]:
     """Return an architecture as parameters of a trial; skipped blocks have their first choice."""
     (row,) = space.genes([arch])
-    return {
-        name: choices[gene]
-        for name, choices, gene in zip(_names(space), space.choices, row.tolist(), strict=True)
-    }
+    return {name: choices[int(row[gene])] for gene, name, choices in _free_genes(space)}
 
 
 def arch_of(space: SearchSpace, params: Mapping[str, Any]) -> Arch:
@@ -33,17 +27,21 @@ def arch_of(space: SearchSpace, params: Mapping[str, Any]) -> Arch:
     Raises:
         ArchError: If a parameter is missing or is not one of its choices.
     """
-    row = []
-    for name, choices in zip(_names(space), space.choices, strict=True):
+    row = np.zeros((1, space.num_genes), dtype=np.int8)
+    for gene, name, choices in _free_genes(space):
         if params.get(name) not in choices:
             raise ArchError(
                 f"parameter {name} of {space.space_id} must be one of {choices}, got "
                 f"{params.get(name)!r}"
             )
-        row.append(choices.index(params[name]))
-    return space.archs(space.canonicalize(np.array([row], dtype=np.int8)))[0]
+        row[0, gene] = choices.index(params[name])
+    return space.archs(space.canonicalize(row))[0]
 
 
-def _names(space: SearchSpace) -> list[str]:
-    counts = {name: part.stop - part.start for name, part in space.columns.items()}
-    return [f"{name}_{index}" for name, count in counts.items() for index in range(count)]
+def _free_genes(space: SearchSpace) -> Iterator[tuple[int, str, tuple[float, ...]]]:
+    """Yield place, name and choices of each gene; expand ratios that follow depths are not free."""
+    for name, part in space.columns.items():
+        if name == "expand_ratio" and space.is_coupled:
+            continue
+        for index, gene in enumerate(range(part.start, part.stop)):
+            yield gene, f"{name}_{index}", space.choices[gene]

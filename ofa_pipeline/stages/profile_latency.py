@@ -13,8 +13,10 @@ from ofa_pipeline.latency import (
     samples_on_one_scale,
     save_latency_model,
     save_profile_card,
+    stale_reasons,
 )
 from ofa_pipeline.measuring import measure_all
+from ofa_pipeline.params import Params
 from ofa_pipeline.stages.run import StageRun
 from ofa_pipeline.tables import LATENCY_SCHEMA, write_table
 
@@ -63,3 +65,9 @@ def run(stage: StageRun) -> None:
         }
     for message in profile_messages(device, samples, report):
         stage.reporter.message(message)
+
+
+def missing_outside(layout: Layout, params: Params, item: str | None) -> tuple[str, ...]:
+    """Return what a device has become since it was profiled: its profile is stale then."""
+    device = item or ""
+    return stale_reasons(layout.latency(device), params.device(device).card)

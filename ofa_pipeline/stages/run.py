@@ -174,10 +174,11 @@ def run_stage(name: str, context: StageContext) -> Path:
 def missing_outside(
     stage: Stage, item: str | None, *, layout: Layout, params: "Params"
 ) -> tuple[str, ...]:
-    """Return what a stage has made outside of the workspace and is there no more.
+    """Return what has changed outside of the workspace since a stage ran, in a phrase each.
 
-    DVC sees files alone: where something is missing, the stage has to run again although nothing
-    that it reads has changed. Its module says so, ``missing_outside(layout, params, item)``.
+    DVC sees files alone: where something that the stage made is gone, or the machine that it
+    measured is another one, the stage has to run again although nothing that it reads has changed.
+    Its module says so, ``missing_outside(layout, params, item)``.
     """
     if not stage.makes_outside:
         return ()

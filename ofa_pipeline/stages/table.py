@@ -41,7 +41,7 @@ class Stage:
     """Whether its process keeps memory that it has freed, which makes training faster. Never
     where latency is measured: others run its networks in processes that give memory back."""
     makes_outside: bool = False
-    """Whether it makes something that DVC does not see; see `missing_outside`."""
+    """Whether its result depends on something that DVC does not see; see `missing_outside`."""
     params: tuple[str, ...] = ()
     """Sections of params.yaml; ``{item}`` as in the paths."""
     summary: str
@@ -114,6 +114,7 @@ STAGES: tuple[Stage, ...] = (
         reads=(f"artifacts/dataset/{Layout.CLASSES}",),
         writes="artifacts/latency/{item}",
         is_timed=True,
+        makes_outside=True,
         params=("space", "latency", "devices.{item}.card"),
         summary="measure subnets on the device's runtime, fit the latency model",
     ),

@@ -29,6 +29,7 @@ from ofa_pipeline.supernet import (
     save_supernet,
     sort_for_smaller,
     store_statistics,
+    zero_last_scales,
 )
 from ofa_pipeline.tables import HISTORY_SCHEMA, write_table
 from ofa_pipeline.training import (
@@ -39,10 +40,10 @@ from ofa_pipeline.training import (
     Sampled,
     Teacher,
     TrainingImages,
-    build_teaching,
     derive_seed,
     deterministic,
     history_columns,
+    learns_from_previous,
     phase_of,
     recipe_of,
     train_phase,
@@ -146,7 +147,7 @@ def _train_from(
 ) -> list[EpochRecord]:
     """Train the supernet in place; hooks say by whom, and who takes the time."""
     training, settings = stage.params.training, stage.params.phases[stage.item]
-    teacher = _teacher(stage, start.supernet, start.dataset)
+    teacher = _teacher(stage, start)
     if start.previous is not None:
         # What it was trained on, not what params.yaml says now.
         trained = start.previous.params[f"phases.{start.previous.item}"]
@@ -188,7 +189,12 @@ def _starting_supernet(stage: StageRun, space: SearchSpace, dataset: Dataset) ->
     num_classes = dataset.num_classes
     if settings.starting_artifact is None:
         seed = derive_seed(training.seed, "weights")
-        return build_supernet(space, num_classes=num_classes, dropout=training.dropout, seed=seed)
+        supernet = build_supernet(
+            space, num_classes=num_classes, dropout=training.dropout, seed=seed
+        )
+        if settings.zero_gamma:
+            zero_last_scales(supernet)
+        return supernet
     path = stage.layout.supernet_in(settings.starting_artifact)
     remake = _remake(settings.previous) if settings.previous else "ofa-pipeline run"
     Manifest.read(path.parent, made_by=remake)  # that the artifact is there
@@ -218,15 +224,15 @@ def _evaluator(
     )
 
 
-def _teacher(stage: StageRun, supernet: Supernet, dataset: Dataset) -> Teacher | None:
-    """Return the previous phase's largest subnet; None for the first, or where taught in place."""
-    settings = stage.params.phases[stage.item]
-    if build_teaching(settings.teacher).is_in_place or settings.previous is None:
+def _teacher(stage: StageRun, start: _Start) -> Teacher | None:
+    """Return the previous phase's largest subnet; None where it does not teach."""
+    if not learns_from_previous(stage.params.phases[stage.item]):
         return None
+    supernet, archs = start.supernet, start.phase.archs
     largest = extract_subnet(supernet, supernet.space.largest)
-    teacher = CalibratedTeacher(largest, _evaluator(stage, supernet, dataset))
-    is_uniform = settings.sampling == "uniform"
-    return Teacher(teacher, None if is_uniform else largest.arch.resolution_px)
+    teacher = CalibratedTeacher(largest, _evaluator(stage, supernet, start.dataset))
+    assert isinstance(archs, Sampled)
+    return Teacher(teacher, None if archs.shares_resolution else largest.arch.resolution_px)
 
 
 def _validate(evaluator: SubnetEvaluator, phase: Phase) -> Callable[[], Mapping[str, float]]:

@@ -6,6 +6,7 @@ from ofa_pipeline.supernet.build import (
     build_subnet,
     build_supernet,
     empty_supernet,
+    zero_last_scales,
 )
 from ofa_pipeline.supernet.dropout import dropout_generator
 from ofa_pipeline.supernet.elastic_ops import ElasticBatchNorm
@@ -42,4 +43,5 @@ __all__ = [
     "sort_for_smaller",
     "sort_widths",
     "store_statistics",
+    "zero_last_scales",
 ]

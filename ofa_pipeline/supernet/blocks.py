@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ofa_pipeline.arch import Activation, MBConvShape, expanded_channels
+from ofa_pipeline.supernet.dropout import drop_connect
 from ofa_pipeline.supernet.elastic_ops import (
     ElasticBatchNorm,
     ElasticConv,
@@ -90,8 +91,18 @@ class ElasticMBConv(nn.Module):
             ElasticConv(middle, shape.out_channels), bn_eps=shape.bn_eps, activation=None
         )
 
-    def forward(self, x: Tensor, *, kernel_size: int, expand_ratio: float) -> Tensor:
-        """Transform (N, C, H, W) with the sizes that the architecture gives this block."""
+    def forward(
+        self, x: Tensor, *, kernel_size: int, expand_ratio: float, drop_rate: float = 0.0
+    ) -> Tensor:
+        """Transform (N, C, H, W) with the sizes that the architecture gives this block.
+
+        Args:
+            x: The input.
+            kernel_size: Of the depthwise convolution.
+            expand_ratio: Of the inner width.
+            drop_rate: Share of the images that a block with a shortcut leaves as they are, in
+                training mode.
+        """
         y: Tensor = x
         if self.expand is not None:
             channels = expanded_channels(self.shape.in_channels, expand_ratio)
@@ -101,5 +112,5 @@ class ElasticMBConv(nn.Module):
             y = self.se(y)
         y = self.project(y)
         if self.shape.has_shortcut:
-            y = x + y
+            y = x + drop_connect(y, drop_rate, training=self.training)
         return y

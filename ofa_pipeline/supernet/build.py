@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from ofa_pipeline.arch import Arch, MBConvBackbone, SearchSpace
+from ofa_pipeline.supernet.blocks import ElasticMBConv
 from ofa_pipeline.supernet.network import MBConvSupernet
-from ofa_pipeline.supernet.resnet import ResNetSupernet
+from ofa_pipeline.supernet.resnet import ElasticBottleneck, ResNetSupernet
 from ofa_pipeline.supernet.resnet_subnet import ResNetSubnet
 from ofa_pipeline.supernet.subnet import MBConvSubnet
 
@@ -49,6 +50,26 @@ def build_subnet(
     """
     network = empty_subnet(space, arch, num_classes=num_classes, dropout=dropout)
     return initialize(network, seed=seed).eval()
+
+
+@torch.no_grad()
+def zero_last_scales(supernet: Supernet) -> None:
+    """Let residual blocks begin as the identity: their last batch norm scales with zero.
+
+    Of a block with a shortcut whose last batch norm has no activation behind it; behind a ReLU, as
+    in a ResNet's stem, a zero would never learn.
+
+    Args:
+        supernet: With random weights, changed in place.
+
+    Source:
+        Goyal et al. 2017 (arXiv:1706.02677), section 5.1.
+    """
+    for block in supernet.modules():
+        if isinstance(block, ElasticMBConv) and block.shape.has_shortcut:
+            block.project.norm.weight.zero_()
+        elif isinstance(block, ElasticBottleneck):
+            block.conv3.norm.weight.zero_()
 
 
 def empty_supernet(space: SearchSpace, *, num_classes: int, dropout: float) -> Supernet:

@@ -1,7 +1,7 @@
 """Dropout whose draws do not depend on what other threads draw."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -13,6 +13,8 @@ from ofa_pipeline.compute import BatchPart
 class _Draws(threading.local):
     generator: torch.Generator | None = None
     part: BatchPart | None = None
+    dropout: float | None = None
+    drop_connect: float = 0.0
 
 
 _draws = _Draws()
@@ -20,7 +22,11 @@ _draws = _Draws()
 
 @contextmanager
 def dropout_generator(
-    generator: torch.Generator, *, part: BatchPart | None = None
+    generator: torch.Generator,
+    *,
+    part: BatchPart | None = None,
+    dropout: float | None = None,
+    drop_connect: float = 0.0,
 ) -> Iterator[None]:
     """Draw dropout from a generator in this thread while the body runs.
 
@@ -31,13 +37,16 @@ def dropout_generator(
         generator: On the device of the features.
         part: Which rows of a batch the features are of: the draws are made for all of it, so that
             a row gets its own whoever computes it. None: all of the batch.
+        dropout: Probability in place of the network's own; None leaves that.
+        drop_connect: See `drop_connect_rates`.
     """
-    before = _draws.generator, _draws.part
-    _draws.generator, _draws.part = generator, part
+    before = dict(vars(_draws))
+    vars(_draws).update(generator=generator, part=part, dropout=dropout, drop_connect=drop_connect)
     try:
         yield
     finally:
-        _draws.generator, _draws.part = before
+        vars(_draws).clear()
+        vars(_draws).update(before)
 
 
 def dropout(x: Tensor, probability: float, *, training: bool) -> Tensor:
@@ -45,18 +54,55 @@ def dropout(x: Tensor, probability: float, *, training: bool) -> Tensor:
 
     Args:
         x: Any shape; the first axis is that of the images.
-        probability: Probability of each feature to be zeroed, in [0, 1).
+        probability: Probability of each feature to be zeroed, in [0, 1), unless
+            `dropout_generator` says another one.
         training: Whether to do anything.
+    """
+    probability = probability if _draws.dropout is None else _draws.dropout
+    if not training or probability == 0:
+        return x
+    return x * _kept(x, probability) / (1 - probability)
+
+
+def drop_connect(x: Tensor, probability: float, *, training: bool) -> Tensor:
+    """Leave out what a residual block adds, in a share of the images; scale the rest likewise.
+
+    Args:
+        x: What the block adds to its input, shape (N, C, H, W).
+        probability: Of each image, in [0, 1).
+        training: Whether to do anything.
+
+    Source:
+        Huang et al. 2016 (arXiv:1603.09382), "stochastic depth".
     """
     if not training or probability == 0:
         return x
+    return x * _kept(x[:, :1, :1, :1], probability) / (1 - probability)
+
+
+def drop_connect_rates(depths: Sequence[int]) -> list[float]:
+    """Return with what probability each block that runs is left out, by `dropout_generator`.
+
+    The rate grows with the place of the block, up to the full rate in the last one; only the last
+    two block groups have it.
+
+    Args:
+        depths: Blocks that run in each block group.
+    """
+    total, first = sum(depths), sum(depths[:-2])
+    return [
+        _draws.drop_connect * place / total if place > first else 0.0
+        for place in range(1, total + 1)
+    ]
+
+
+def _kept(x: Tensor, probability: float) -> Tensor:
+    """Return ones, and zeros with a probability, drawn for the whole batch."""
     part, drawn = _draws.part, x
     if part is not None:
         drawn = x.new_empty(part.batch_size, *x.shape[1:])
     keep = torch.empty_like(drawn).bernoulli_(1 - probability, generator=_draws.generator)
-    if part is not None:
-        keep = keep[part.rows(len(x))]
-    return x * keep / (1 - probability)
+    return keep if part is None else keep[part.rows(len(x))]
 
 
 class Dropout(nn.Dropout):

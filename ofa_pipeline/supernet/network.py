@@ -13,7 +13,7 @@ from ofa_pipeline.arch import (
     mbconv_shapes,
 )
 from ofa_pipeline.supernet.blocks import ElasticConvNorm, ElasticMBConv, activate
-from ofa_pipeline.supernet.dropout import dropout
+from ofa_pipeline.supernet.dropout import drop_connect_rates, dropout
 from ofa_pipeline.supernet.elastic_ops import ElasticConv, ElasticLinear
 
 
@@ -100,13 +100,16 @@ class MBConvSupernet(nn.Module):
             ArchError: If the architecture is not of the space.
         """
         self.space.check(arch)
-        kernel_sizes, expand_ratios = iter(arch.kernel_sizes), iter(arch.expand_ratios)
+        sizes = zip(
+            arch.kernel_sizes, arch.expand_ratios, drop_connect_rates(arch.depths), strict=True
+        )
         x = images.contiguous(memory_format=torch.channels_last)
         x = self.first_block(self.stem(x), kernel_size=3, expand_ratio=1)
         for group, depth in zip(self.groups, arch.depths, strict=True):
             assert isinstance(group, nn.ModuleList)
             for block in itertools.islice(group, depth):
-                x = block(x, kernel_size=next(kernel_sizes), expand_ratio=next(expand_ratios))
+                kernel_size, expand_ratio, rate = next(sizes)
+                x = block(x, kernel_size=kernel_size, expand_ratio=expand_ratio, drop_rate=rate)
         x = self.final(x).mean((2, 3))
         if self.feature_mix is not None:
             x = activate(self.feature_mix(x), self.head_activation)

@@ -15,7 +15,7 @@ from ofa_pipeline.arch import (
     stem_channels,
 )
 from ofa_pipeline.supernet.blocks import ElasticConvNorm, activate
-from ofa_pipeline.supernet.dropout import dropout
+from ofa_pipeline.supernet.dropout import drop_connect, drop_connect_rates, dropout
 from ofa_pipeline.supernet.elastic_ops import ElasticConv, ElasticLinear
 
 
@@ -47,8 +47,17 @@ class ElasticBottleneck(nn.Module):
             conv = ElasticConv(in_channels, out)
             self.downsample = ElasticConvNorm(conv, bn_eps=eps, activation=None)
 
-    def forward(self, x: Tensor, *, out_channels: int, expand_ratio: float) -> Tensor:
-        """Transform (N, C, H, W) with the sizes that the architecture gives this block."""
+    def forward(
+        self, x: Tensor, *, out_channels: int, expand_ratio: float, drop_rate: float = 0.0
+    ) -> Tensor:
+        """Transform (N, C, H, W) with the sizes that the architecture gives this block.
+
+        Args:
+            x: The input.
+            out_channels: Of the group, at the width of the architecture.
+            expand_ratio: Of the inner width.
+            drop_rate: Share of the images that the shortcut alone passes, in training mode.
+        """
         middle = expanded_channels(out_channels, expand_ratio)
         y = self.conv2(self.conv1(x, out_channels=middle), out_channels=middle)
         y = self.conv3(y, out_channels=out_channels)
@@ -57,6 +66,7 @@ class ElasticBottleneck(nn.Module):
             if self.stride > 1:
                 shortcut = F.avg_pool2d(shortcut, self.stride, ceil_mode=True)
             shortcut = self.downsample(shortcut, out_channels=out_channels)
+        y = drop_connect(y, drop_rate, training=self.training)
         return activate(y + shortcut, self.activation)
 
 
@@ -127,12 +137,14 @@ class ResNetSupernet(nn.Module):
             x = x + block(x, out_channels=inner)
         x = self.stem_out(x, out_channels=stem_channels(backbone, stem_width))
         x = F.max_pool2d(x, 3, stride=2, padding=1)
-        ratios = iter(arch.expand_ratios[arch.depths[0] :])
+        rates = drop_connect_rates(arch.depths)
+        sizes = iter(list(zip(arch.expand_ratios, rates, strict=True))[arch.depths[0] :])
         shapes = zip(self.groups, self.space.block_groups, arch.depths, strict=True)
         for (blocks, group, depth), width in zip(list(shapes)[1:], widths, strict=True):
             out = group_channels(group, width)
             for block in list(blocks.children())[:depth]:
-                x = block(x, out_channels=out, expand_ratio=next(ratios))
+                ratio, rate = next(sizes)
+                x = block(x, out_channels=out, expand_ratio=ratio, drop_rate=rate)
         x = dropout(x.mean((2, 3)), self.dropout, training=self.training)
         logits: Tensor = self.classifier(x)
         return logits

@@ -8,8 +8,14 @@ from ofa_pipeline.training.losses import soft_cross_entropy, training_loss
 from ofa_pipeline.training.phases import ArchSource, Fixed, Phase, Sampled, derive_seed
 from ofa_pipeline.training.recipe import Recipe
 from ofa_pipeline.training.recipes import build_teaching
+from ofa_pipeline.training.regularization import LargestOnly
 from ofa_pipeline.training.schedule import Schedule, epochs_for
-from ofa_pipeline.training.settings import phase_of, recipe_of, trained_so_far
+from ofa_pipeline.training.settings import (
+    learns_from_previous,
+    phase_of,
+    recipe_of,
+    trained_so_far,
+)
 from ofa_pipeline.training.step import Teacher, TrainingImages
 from ofa_pipeline.training.teaching import Teaching
 
@@ -19,6 +25,7 @@ __all__ = [
     "EpochRecord",
     "Fixed",
     "Hooks",
+    "LargestOnly",
     "Phase",
     "Recipe",
     "Sampled",
@@ -32,6 +39,7 @@ __all__ = [
     "epochs_for",
     "finetune",
     "history_columns",
+    "learns_from_previous",
     "phase_of",
     "recipe_of",
     "soft_cross_entropy",

@@ -9,7 +9,7 @@ taken with zeros in its place: no bit of it may change unnoticed.
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,12 @@ from torch import Tensor, nn
 from ofa_pipeline.artifacts import write_bytes
 from ofa_pipeline.errors import CheckpointError, TrainingDivergedError
 from ofa_pipeline.progress import SILENT, Reporter
+from ofa_pipeline.training.identity import differences
 
 FILE_NAME = "checkpoint.safetensors"
 PREVIOUS_NAME = "checkpoint.previous.safetensors"
+_LISTED = 4
+"""Differences that a message names."""
 _NO_DIGEST = "0" * 64
 
 
@@ -69,6 +72,8 @@ class Position:
     loss_sum: float = 0.0
     """Over the finished batches of the current epoch."""
     history: list[EpochRecord] = field(default_factory=list)
+    recipe: dict[str, str] = field(default_factory=dict)
+    """What is trained, as `recipe_facts` tells it; empty: not known."""
 
     def finish_epoch(self, record: EpochRecord) -> None:
         """Note the result of the epoch and go to the start of the next."""
@@ -136,6 +141,7 @@ class Checkpoints:
         network: nn.Module,
         optimizer: torch.optim.Optimizer,
         *,
+        recipe: Mapping[str, str] | None = None,
         reporter: Reporter = SILENT,
     ) -> Position:
         """Load the last good checkpoint into network and optimizer; none means a fresh start.
@@ -143,13 +149,15 @@ class Checkpoints:
         Args:
             network: Gets the weights.
             optimizer: Gets the momentum.
+            recipe: What is trained, as `recipe_facts` tells it; None: not known.
             reporter: Told of a damaged checkpoint, which is set aside as ``.bad``.
 
         Raises:
-            CheckpointError: If the checkpoint does not fit the network.
+            CheckpointError: If the checkpoint does not fit the network, or is of another recipe.
         """
+        fresh = Position(recipe=dict(recipe or {}))
         if self._folder is None:
-            return Position()
+            return fresh
         damaged = []
         for path in (self._folder / FILE_NAME, self._folder / PREVIOUS_NAME):
             if not path.exists():
@@ -164,11 +172,13 @@ class Checkpoints:
             if damaged:
                 at = f"epoch {position.epoch}, batch {position.batch}"
                 reporter.message(f"{damaged[0]}: the phase goes on from the one before, {at}")
+            _check_recipe(position.recipe, fresh.recipe, origin=path)
             _load(tensors, network, optimizer, origin=path)
+            position.recipe = fresh.recipe or position.recipe
             return position
         if damaged:
             reporter.message(f"{'; '.join(damaged)}: the phase starts again from its beginning")
-        return Position()
+        return fresh
 
 
 class _DamagedError(Exception):
@@ -255,7 +265,25 @@ def _load(
             optimizer.state[parameter]["momentum_buffer"] = momentum.detach()
 
 
+def _check_recipe(saved: Mapping[str, str], wanted: Mapping[str, str], *, origin: Path) -> None:
+    """Check that a checkpoint is of the recipe that goes on; where one is not known, it is.
+
+    Raises:
+        CheckpointError: If it is of another one; says what differs.
+    """
+    different = differences(saved, wanted) if saved and wanted else []
+    if different:
+        more = f"; and {len(different) - _LISTED} more" if len(different) > _LISTED else ""
+        raise CheckpointError(
+            f"{origin} must be of the recipe that is to go on, but "
+            f"{'; '.join(different[:_LISTED])}{more}. Remove it to start the phase again, or go on "
+            "with the recipe that it is of."
+        )
+
+
 def _position(values: dict[str, Any]) -> Position:
-    known = {item.name for item in fields(Position)}
-    history = [EpochRecord(**record) for record in values.pop("history")]
-    return Position(history=history, **{key: values[key] for key in known - {"history"}})
+    """Return a position as it was saved; before there was a recipe in it, without one."""
+    known = {item.name for item in fields(Position)} - {"history", "recipe"}
+    history = [EpochRecord(**record) for record in values["history"]]
+    recipe = values.get("recipe", {})
+    return Position(history=history, recipe=recipe, **{key: values[key] for key in known})

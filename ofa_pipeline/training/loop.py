@@ -14,6 +14,7 @@ from ofa_pipeline.progress import SILENT, Reporter
 from ofa_pipeline.stopwatch import Stopwatch
 from ofa_pipeline.training.checkpoint import Checkpoints, EpochRecord, Position
 from ofa_pipeline.training.epoch_text import describe_epoch
+from ofa_pipeline.training.identity import recipe_facts
 from ofa_pipeline.training.interrupt import deferred_stop
 from ofa_pipeline.training.optimizer import build_optimizer, set_learning_rate
 from ofa_pipeline.training.phases import Phase, derive_seed
@@ -65,6 +66,7 @@ def train_phase(
 
     Raises:
         NotEnoughBatchesError: If there are fewer images than one batch.
+        CheckpointError: If the last checkpoint is of another network or recipe.
         TrainingDivergedError: If the loss is not finite; the last checkpoint stays.
         KeyboardInterrupt: After Ctrl-C, with a checkpoint saved.
         SystemExit: After SIGTERM, with a checkpoint saved.
@@ -76,7 +78,8 @@ def train_phase(
     checkpoints = hooks.checkpoints if hooks.ranks.is_first else Checkpoints(None)
     with deferred_stop() as stop:
         together = Together(network, recipe, ranks=hooks.ranks, checkpoints=checkpoints, stop=stop)
-        at = checkpoints.restore(network, optimizer, reporter=hooks.reporter)
+        facts = recipe_facts(phase, recipe)
+        at = checkpoints.restore(network, optimizer, recipe=facts, reporter=hooks.reporter)
         at = together.begin(at, network, optimizer)
         if at.epoch or at.batch:
             hooks.stopwatch.expect_earlier()
@@ -142,6 +145,8 @@ class _Loop:
         number = at.epoch * steps + at.batch
         set_learning_rate(self.optimizer, phase.schedule.at(number, steps_per_epoch=steps))
         loss = self.step.accumulate_gradients(batch, number)
+        if phase.clip_value is not None:
+            nn.utils.clip_grad_value_(self.network.parameters(), phase.clip_value)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=False)
         at.loss_sum += loss

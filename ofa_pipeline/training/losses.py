@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
+from ofa_pipeline.training.teaching import Distillation
+
 
 def soft_cross_entropy(logits: Tensor, target_logits: Tensor) -> Tensor:
     """Return the cross-entropy against a teacher's softmax, averaged over the batch.
@@ -46,11 +48,25 @@ def training_loss(
 
 
 @dataclass(frozen=True, slots=True)
+class SoftCrossEntropy:
+    """`soft_cross_entropy`, with the labels besides or without."""
+
+    uses_labels: bool
+    """See `Distillation.uses_labels`."""
+
+    def __call__(self, logits: Tensor, teacher_logits: Tensor) -> Tensor:
+        """Return the loss."""
+        return soft_cross_entropy(logits, teacher_logits)
+
+
+@dataclass(frozen=True, slots=True)
 class SoftLabels:
-    """Learns from the labels, and from the softmax of a teacher where there is one."""
+    """Learns from the labels, and from a teacher where there is one, or from it alone."""
 
     is_in_place: bool
     """See `Teaching.is_in_place`."""
+    distillation: Distillation = SoftCrossEntropy(uses_labels=True)
+    """What is learned from a teacher."""
 
     def loss(
         self,
@@ -61,11 +77,12 @@ class SoftLabels:
         teacher_logits: Tensor | None,
         distillation_weight: float,
     ) -> Tensor:
-        """Return `training_loss`."""
-        return training_loss(
-            logits,
-            labels,
-            label_smoothing=label_smoothing,
-            teacher_logits=teacher_logits,
-            distillation_weight=distillation_weight,
-        )
+        """Return cross-entropy, what is learned from the teacher with its weight, or both."""
+        learns_labels = teacher_logits is None or self.distillation.uses_labels
+        loss = logits.new_zeros(())
+        if learns_labels:
+            loss = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+        if teacher_logits is None or distillation_weight == 0:
+            return loss
+        taught = distillation_weight * self.distillation(logits, teacher_logits)
+        return loss + taught if learns_labels else taught

@@ -9,8 +9,10 @@ from typing import Protocol
 import numpy as np
 
 from ofa_pipeline.arch import Arch, SearchSpace
+from ofa_pipeline.training.recipe import Recipe
 from ofa_pipeline.training.recipes import build_teaching
-from ofa_pipeline.training.sampling import SAMPLINGS, Sampling
+from ofa_pipeline.training.regularization import LargestOnly, Regularization
+from ofa_pipeline.training.sampling import USUAL_RESOLUTION, Resolution, Sampling, draw
 from ofa_pipeline.training.schedule import Schedule
 from ofa_pipeline.training.teaching import Teaching
 
@@ -35,10 +37,23 @@ class Sampled:
     space: SearchSpace
     per_step: int
     sampling: Sampling = "uniform"
+    resolution: Resolution | None = None
+    """None: what is usual for the sampling."""
+
+    @property
+    def shares_resolution(self) -> bool:
+        """Whether all subnets of a step see the images at one size."""
+        return (self.resolution or USUAL_RESOLUTION[self.sampling]) == "step"
 
     def draw(self, rng: np.random.Generator) -> Sequence[Arch]:
         """Draw `per_step` architectures."""
-        return SAMPLINGS[self.sampling](self.space, rng, self.per_step)
+        return draw(
+            self.space,
+            rng,
+            self.per_step,
+            sampling=self.sampling,
+            resolution="step" if self.shares_resolution else "subnet",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +85,31 @@ class Phase:
     teaching: Teaching = field(default_factory=lambda: build_teaching("previous"))
     """Who teaches the subnets, and what they minimize."""
 
-    def shares(self, num_archs: int) -> tuple[float, ...]:
-        """Return what the gradient of each subnet of a step counts; they sum to one."""
-        if self.first_share is None or num_archs == 1:
-            return (1 / num_archs,) * num_archs
-        rest = (1 - self.first_share) / (num_archs - 1)
-        return (self.first_share, *(rest,) * (num_archs - 1))
+    largest_only: LargestOnly | None = None
+    """Regularization that only the first subnet of a step has; None: all have the recipe's."""
+    clip_value: float | None = None
+    """Largest magnitude of an entry of the step's gradient, which is a mean over its subnets."""
+    ramp_steps: int = 0
+    """Steps over which the others but the first come to count as much as they do in the end."""
+
+    def shares(self, num_archs: int, *, number: int | None = None) -> tuple[float, ...]:
+        """Return what the gradient of each subnet of a step counts; in the end they sum to one.
+
+        Args:
+            num_archs: Subnets of the step.
+            number: That of the step, from the start of the phase; None: after the ramp.
+        """
+        first, rest = 1 / num_archs, 1 / num_archs
+        if self.first_share is not None and num_archs > 1:
+            first, rest = self.first_share, (1 - self.first_share) / (num_archs - 1)
+        if number is not None and number < self.ramp_steps:
+            rest *= (number + 1) / self.ramp_steps
+        return (first, *(rest,) * (num_archs - 1))
+
+    def regularization(self, subnet: int, recipe: Recipe) -> Regularization:
+        """Return what a subnet of a step is trained with, by its place there."""
+        given = self.largest_only or LargestOnly()
+        return given.of(subnet, label_smoothing=recipe.label_smoothing)
 
 
 def derive_seed(*labels: str | int) -> int:

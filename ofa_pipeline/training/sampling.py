@@ -5,21 +5,25 @@ from typing import Literal
 
 import numpy as np
 
-from ofa_pipeline.arch import Arch, SearchSpace
+from ofa_pipeline.arch import Arch, Genes, SearchSpace
 
 Sampling = Literal["uniform", "sandwich", "largest"]
+Resolution = Literal["step", "subnet"]
+"""Whether the subnets of a step share one image size or have one each."""
+USUAL_RESOLUTION: Mapping[Sampling, Resolution] = {
+    "uniform": "step",  # as the reference trains
+    "sandwich": "subnet",
+    "largest": "subnet",
+}
 
 
-def draw_uniform(space: SearchSpace, rng: np.random.Generator, count: int) -> Sequence[Arch]:
-    """Draw uniformly, with one image size for the step, as the reference trains."""
-    genes = space.sample(rng, count)
-    resolution = space.columns["resolution"]
-    genes[:, resolution] = genes[0, resolution].copy()
-    return space.archs(genes)
+def draw_uniform(space: SearchSpace, rng: np.random.Generator, count: int) -> Genes:
+    """Draw uniformly."""
+    return space.sample(rng, count)
 
 
-def draw_sandwich(space: SearchSpace, rng: np.random.Generator, count: int) -> Sequence[Arch]:
-    """Draw the largest, the smallest, and uniformly, each at its own image size.
+def draw_sandwich(space: SearchSpace, rng: np.random.Generator, count: int) -> Genes:
+    """Draw the largest, the smallest, and uniformly.
 
     Training the ends in every step bounds what all others reach, and the largest is nearly as good
     as trained alone only where it always sees its own image size (docs/recipes.md).
@@ -30,17 +34,34 @@ def draw_sandwich(space: SearchSpace, rng: np.random.Generator, count: int) -> S
     genes = space.sample(rng, count)
     ends = space.genes([space.largest, space.smallest])[:count]
     genes[: len(ends)] = ends
-    return space.archs(genes)
+    return genes
 
 
-def draw_largest(space: SearchSpace, rng: np.random.Generator, count: int) -> Sequence[Arch]:
+def draw_largest(space: SearchSpace, rng: np.random.Generator, count: int) -> Genes:
     """Return only the largest, at the largest image size."""
     del rng
-    return (space.largest,) * count
+    return space.genes((space.largest,) * count)
 
 
-SAMPLINGS: Mapping[Sampling, Callable[[SearchSpace, np.random.Generator, int], Sequence[Arch]]] = {
+SAMPLINGS: Mapping[Sampling, Callable[[SearchSpace, np.random.Generator, int], Genes]] = {
     "uniform": draw_uniform,
     "sandwich": draw_sandwich,
     "largest": draw_largest,
 }
+
+
+def draw(
+    space: SearchSpace,
+    rng: np.random.Generator,
+    count: int,
+    *,
+    sampling: Sampling,
+    resolution: Resolution,
+) -> Sequence[Arch]:
+    """Draw the subnets of a step, at one image size for all or at one each."""
+    genes = SAMPLINGS[sampling](space, rng, count)
+    if resolution == "step":
+        # The last of a step is drawn in every way, also where the ends of the space come first.
+        column = space.columns["resolution"]
+        genes[:, column] = genes[0 if sampling == "uniform" else -1, column].copy()
+    return space.archs(genes)

@@ -8,6 +8,7 @@ from ofa_pipeline.errors import ParamsError
 from ofa_pipeline.training.phases import Phase, Sampled
 from ofa_pipeline.training.recipe import Recipe
 from ofa_pipeline.training.recipes import build_teaching
+from ofa_pipeline.training.regularization import LargestOnly
 from ofa_pipeline.training.schedule import Schedule, epochs_for
 
 if TYPE_CHECKING:
@@ -42,22 +43,22 @@ def phase_of(
     Raises:
         ParamsError: If the first subnet of a step shall teach the others and is not the largest.
     """
-    teaching = build_teaching(params.teacher)
+    teaching = build_teaching(params.teacher, loss=params.loss)
     if teaching.is_in_place and params.sampling != "sandwich":
         raise ParamsError(
             f"phases.{name}.sampling must be sandwich for teacher: {params.teacher}, where the "
             f"largest subnet of each step teaches the others, got {params.sampling}"
         )
-    elastic = space.restrict(
-        depths=params.depths,
-        kernel_sizes=params.kernel_sizes,
-        expand_ratios=params.expand_ratios,
-        width_multipliers=params.width_multipliers,
-    )
+    elastic = params.part_of(space)
     epochs = epochs_for(params.epochs, min_steps=params.min_steps, steps_per_epoch=steps_per_epoch)
     return Phase(
         name=name,
-        archs=Sampled(space=elastic, per_step=params.subnets_per_step, sampling=params.sampling),
+        archs=Sampled(
+            space=elastic,
+            per_step=params.subnets_per_step,
+            sampling=params.sampling,
+            resolution=params.resolution,
+        ),
         schedule=Schedule(
             epochs=epochs,
             warmup_epochs=params.warmup_epochs,
@@ -66,6 +67,27 @@ def phase_of(
         ),
         first_share=params.largest_share,
         teaching=teaching,
+        largest_only=_largest_only(params),
+        clip_value=params.clip_value,
+        ramp_steps=params.ramp_epochs * steps_per_epoch,
+    )
+
+
+def learns_from_previous(params: "PhaseParams") -> bool:
+    """Return whether the largest subnet of the phase before teaches this one."""
+    if params.previous is None or params.teacher == "none":
+        return False
+    return not build_teaching(params.teacher).is_in_place
+
+
+def _largest_only(params: "PhaseParams") -> LargestOnly | None:
+    given = params.largest_only
+    if given is None:
+        return None
+    return LargestOnly(
+        dropout=given.dropout,
+        drop_connect=given.drop_connect or 0.0,
+        label_smoothing=given.label_smoothing,
     )
 
 

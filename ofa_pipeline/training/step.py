@@ -23,6 +23,7 @@ from ofa_pipeline.errors import TrainingDivergedError
 from ofa_pipeline.supernet import ElasticBatchNorm, dropout_generator
 from ofa_pipeline.training.phases import Phase, derive_seed
 from ofa_pipeline.training.recipe import Recipe
+from ofa_pipeline.training.regularization import Regularization
 from ofa_pipeline.training.together import Together
 
 _Item = TypeVar("_Item")
@@ -146,7 +147,7 @@ class TrainingStep:
         }
         lessons = self._lessons(views, batch, number)
         num_groups = len(views[archs[0].resolution_px])
-        shares = self._phase.shares(len(archs))
+        shares = self._phase.shares(len(archs), number=number)
 
         def part(task: tuple[int, int]) -> _Part:
             subnet, place = task
@@ -155,7 +156,9 @@ class TrainingStep:
             if lessons:
                 group = replace(group, teacher_logits=lessons[size][place])
             seed = derive_seed(self._seed(number, "dropout"), self._index(subnet, place))
-            return self._part(archs[subnet], group, weight=group.share * shares[subnet], seed=seed)
+            weight = group.share * shares[subnet]
+            regularization = self._phase.regularization(subnet, self._recipe)
+            return self._part(archs[subnet], group, regularization, weight=weight, seed=seed)
 
         tasks = list(product(range(len(archs)), range(num_groups)))
         ahead: list[_Part] = []
@@ -241,18 +244,25 @@ class TrainingStep:
         with torch.no_grad(), autocast(self._device):
             return self._teacher.logits(group.images).to(self._dtype)
 
-    def _part(self, arch: Arch, group: _Group, *, weight: float, seed: int) -> _Part:
+    def _part(
+        self, arch: Arch, group: _Group, given: Regularization, *, weight: float, seed: int
+    ) -> _Part:
         """Return the weighted loss of one subnet on one group, and its gradient."""
         generator = torch.Generator(self._device).manual_seed(seed)
         network = self._replicas.get()
         try:
-            part = self._together.part if self._is_joined else None
-            with autocast(self._device), dropout_generator(generator, part=part):
+            draws = dropout_generator(
+                generator,
+                part=self._together.part if self._is_joined else None,
+                dropout=given.dropout,
+                drop_connect=given.drop_connect,
+            )
+            with autocast(self._device), draws:
                 logits = network.train()(group.images, arch).to(self._dtype)
                 loss = weight * self._phase.teaching.loss(
                     logits,
                     group.labels,
-                    label_smoothing=self._recipe.label_smoothing,
+                    label_smoothing=given.label_smoothing,
                     teacher_logits=group.teacher_logits,
                     distillation_weight=self._recipe.distillation_weight,
                 )

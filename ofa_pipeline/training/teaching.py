@@ -5,6 +5,24 @@ from typing import Protocol
 from torch import Tensor
 
 
+class Distillation(Protocol):
+    """What a subnet learns from a teacher; a value that several threads use at the same time."""
+
+    @property
+    def uses_labels(self) -> bool:
+        """Whether it learns from the labels besides."""
+        ...
+
+    def __call__(self, logits: Tensor, teacher_logits: Tensor) -> Tensor:
+        """Return what it minimizes, averaged over the images.
+
+        Args:
+            logits: Of the subnet, shape (N, K) for N images and K classes.
+            teacher_logits: Shape (N, K); no gradient flows into them.
+        """
+        ...
+
+
 class Teaching(Protocol):
     """How the subnets of a step learn; a value that several threads use at the same time."""
 

@@ -176,6 +176,34 @@ train_phase(
 """
 
 
+TOY_LOSS = """
+from ofa_pipeline.training.teaching import Distillation
+
+
+def build() -> Distillation:
+    return Squares()
+
+
+class Squares:
+    uses_labels = False
+
+    def __call__(self, logits, teacher_logits):
+        print("taught")
+        return ((logits - teacher_logits.detach()) ** 2).mean()
+"""
+
+
+def test_a_loss_is_one_file(copy):
+    (copy / "ofa_pipeline/training/distillation/toy.py").write_text(TOY_LOSS)
+    path = copy / "params.yaml"
+    values = yaml.safe_load(path.read_text())
+    [*_, last] = values["phases"].values()
+    last |= {"loss": "toy", "sampling": "sandwich", "subnets_per_step": 3}
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    script = TRAINING.replace('p.teacher == "toy"', 'p.loss == "toy"')
+    assert run(copy, script).split() == ["taught", "taught"]
+
+
 def test_a_recipe_is_one_file(copy):
     (copy / "ofa_pipeline/training/recipes/toy.py").write_text(TOY_RECIPE)
     path = copy / "params.yaml"

@@ -97,7 +97,12 @@ class TestStage:
 def imports():
     graph = grimp.build_graph("ofa_pipeline", exclude_type_checking_imports=True)
     # Parts are imported by their names, which the graph cannot see.
-    for name in ("devices.runtimes", "search.samplers", "training.recipes"):
+    for name in (
+        "devices.runtimes",
+        "search.samplers",
+        "training.distillation",
+        "training.recipes",
+    ):
         room = f"ofa_pipeline.{name}"
         for part in graph.find_children(room):
             graph.add_import(importer=room, imported=part)

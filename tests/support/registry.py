@@ -28,6 +28,7 @@ from ofa_pipeline.registry import (
     HomeDataset,
     LatencyFigures,
     Lookups,
+    Origin,
     Proof,
     Question,
     RegisteredSubnet,
@@ -179,6 +180,7 @@ class InMemoryRegistry:
         self.signatures: dict[str, str] = {}
         self._aliases: dict[str, dict[str, int]] = {}
         self.time = datetime.now(UTC)
+        self.came_from = Origin()
         self._lookups = Lookups(self.snapshot, home=lambda: self.home, where="memory")
 
     def check(self, model_names: Iterable[str] = ()) -> None:
@@ -314,6 +316,11 @@ class InMemoryRegistry:
         """Return the time that the test sets."""
         del subnet
         return self.time
+
+    def origin(self, subnet: RegisteredSubnet, folder: Path) -> Origin:
+        """Return what the test sets."""
+        del subnet, folder
+        return self.came_from
 
     def aliases(self, model_name: str) -> dict[str, int]:
         """Return the aliases that were set."""

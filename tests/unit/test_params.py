@@ -68,6 +68,54 @@ def test_shipped_file_is_valid():
         ("space.depths", ..., "needs depths"),
         ("space.group_strides", [1, 2], "as many entries as each other, got 3 and 2"),
         ("space.kernel_sizes", [3, 4], "odd"),
+        ("space.kernel_sizes", [[3], [5]], "one list of choices or one for each of the 3 block"),
+        ("space.kernel_sizes", [[3, 5, 7], [], [3]], "space.kernel_sizes"),
+        ("space.coupled", "yes", "space.coupled"),
+        (
+            "space",
+            {**VALUES["space"], "coupled": True, "depths": [1, 3]},
+            "mobilenet_v3_small_images has depths 1, 3 and expand ratios 2, 3, 4",
+        ),
+        ("phases.elastic.loss", "alfa", "must be one of alpha, ce_kd, kd, got 'alfa'"),
+        ("phases.largest.loss", "kd", "loss: kd needs a teacher, and there is no phase before"),
+        ("phases.elastic.teacher", "self", "must be one of in_place, none, previous, got 'self'"),
+        (
+            "phases.elastic",
+            {**VALUES["phases"]["elastic"], "teacher": "none", "loss": "alpha"},
+            "loss: alpha has no effect with teacher: none",
+        ),
+        (
+            "phases.elastic",
+            {
+                **VALUES["phases"]["elastic"],
+                "teacher": "previous",
+                "loss": "kd",
+                "largest_only": {"label_smoothing": 0.1},
+            },
+            "largest_only.label_smoothing has no effect with loss: kd",
+        ),
+        ("phases.elastic.largest_only", {}, "must name dropout, drop_connect or label_smoothing"),
+        ("phases.elastic.largest_only", {"drop_conect": 0.1}, "Did you mean 'drop_connect'"),
+        ("phases.elastic.largest_only", {"dropout": 1.0}, "phases.elastic.largest_only.dropout"),
+        (
+            "phases.elastic",
+            {
+                **VALUES["phases"]["elastic"],
+                "largest_share": None,
+                "sampling": "uniform",
+                "teacher": "previous",
+                "largest_only": {"dropout": 0.1},
+            },
+            "largest_only needs the largest subnet in every step",
+        ),
+        ("phases.elastic.resolution", "image", "should be 'step' or 'subnet'"),
+        ("phases.largest.resolution", "step", "resolution has no effect with sampling: largest"),
+        ("phases.elastic.clip_value", 0.0, "phases.elastic.clip_value"),
+        ("phases.elastic.zero_gamma", True, "but the phase starts from supernet/largest"),
+        ("phases.largest.ramp_epochs", 1, "ramp_epochs has no effect with sampling: largest"),
+        ("phases.elastic.ramp_epochs", 12, "must be at most the epochs of the phase, 11 with its"),
+        ("phases.elastic.space", "compound", "phases.elastic.space"),
+        ("phases.elastic.space", "coupled", "Write coupled: true in the section space, or leave"),
         ("phases.elastic.kernel_sizes", [9], "phases.elastic must stay within the space"),
         ("phases.elastic.kernel_sizes", 3, "phases.elastic.kernel_sizes"),
         ("final_phase", "largest", "final_phase must be the last of phases, got 'largest'"),
@@ -146,6 +194,85 @@ def test_shipped_file_is_valid():
 )
 def test_wrong_value_is_named_with_what_must_hold(path, value, message):
     assert message in error_of(path, value)
+
+
+def test_a_coupled_space_is_coupled_in_every_phase():
+    params = parse_params(changed("space.coupled", True), origin="a test")
+    space = params.space.build()
+    assert space.num_archs == 4 * (3 + 3**2 + 3**3) ** 3
+    for phase in params.phases.values():
+        assert phase.part_of(space).is_coupled
+
+
+def test_phases_of_a_coupled_space_keep_whole_pairs():
+    values = changed("space.coupled", True)
+    values["phases"]["largest"]["expand_ratios"] = [2, 3, 4]
+    with pytest.raises(ParamsError, match="depths 3 must come with the expand ratios 4 in"):
+        parse_params(values, origin="a test")
+
+
+def test_a_coupled_phase_may_come_first_and_not_after_what_it_would_spoil():
+    values = copy.deepcopy(VALUES)
+    elastic = values["phases"]["elastic"]
+    more = {**elastic, "start_from": "supernet/elastic", "cosine": [0.5, 1]}
+    values["phases"] |= {"elastic": {**elastic, "space": "coupled"}, "more": more}
+    values["final_phase"] = "more"
+    assert parse_params(values, origin="a test").phases["elastic"].space == "coupled"
+    values["phases"] |= {
+        "elastic": elastic,
+        "more": {**more, "space": "coupled"},
+        "most": {**more, "start_from": "supernet/more"},
+    }
+    values["final_phase"] = "most"
+    with pytest.raises(ParamsError, match=r"phases\.more is coupled and phases\.elastic is not"):
+        parse_params(values, origin="a test")
+
+
+def test_what_is_absent_is_in_no_manifest():
+    sections = parse_params(VALUES, origin="a test").sections(("space", "phases.elastic"))
+    assert "coupled" not in sections["space"]
+    assert set(sections["phases.elastic"]) == {
+        "start_from",
+        "depths",
+        "kernel_sizes",
+        "expand_ratios",
+        "width_multipliers",
+        "epochs",
+        "min_steps",
+        "warmup_epochs",
+        "learning_rate",
+        "cosine",
+        "subnets_per_step",
+        "sampling",
+        "largest_share",
+        "teacher",
+    }
+
+
+def test_what_is_given_is_in_the_manifest_and_in_the_phase():
+    values = copy.deepcopy(VALUES)
+    values["phases"]["largest"]["zero_gamma"] = True
+    values["phases"]["elastic"] |= {
+        "loss": "alpha",
+        "largest_only": {"dropout": 0.2, "drop_connect": 0.2, "label_smoothing": 0.1},
+        "clip_value": 0.25,
+        "resolution": "subnet",
+        "ramp_epochs": 2,
+    }
+    params = parse_params(values, origin="a test")
+    sections = params.sections(("phases.elastic", "phases.largest"))
+    for name, value in values["phases"]["elastic"].items():
+        found = sections["phases.elastic"][name]
+        assert found == value or list(found) == value, name
+    assert sections["phases.largest"]["zero_gamma"] is True
+
+
+def test_a_loss_from_the_teacher_alone_needs_a_weight():
+    values = changed("training.distillation_weight", 0.0)
+    assert parse_params(values, origin="a test")
+    values["phases"]["elastic"]["loss"] = "alpha"
+    with pytest.raises(ParamsError, match="distillation_weight must be above 0 for loss: alpha of"):
+        parse_params(values, origin="a test")
 
 
 @pytest.mark.parametrize("budget", [0.0, float("inf"), float("nan"), 10**400])

@@ -87,7 +87,8 @@ class TestEvaluator(RuntimeContract):
 
 
 def test_params_name_it_where_another_is_unknown():
-    with pytest.raises(ValueError, match="one of evaluator, onnxruntime, pytorch, got 'evaluater'"):
+    known = "evaluator, onnxruntime, openvino, pytorch"
+    with pytest.raises(ValueError, match=f"one of {known}, got 'evaluater'"):
         RuntimeSettings(runtime="evaluater", **SETTINGS)
 
 

@@ -5,11 +5,12 @@ import onnx
 import pytest
 import torch
 
-from ofa_pipeline.devices import export_onnx, inference_form
+from ofa_pipeline.devices import build_runtime, export_onnx, inference_form
 from ofa_pipeline.devices.export import OPSET, onnx_bytes
+from ofa_pipeline.errors import DeviceError, ExportError
 from ofa_pipeline.latency import build_measured_subnet
 from ofa_pipeline.spaces import mobilenet_v3
-from tests.support.runtimes import tiny_space, tiny_subnet
+from tests.support.runtimes import Settings, tiny_space, tiny_subnet
 
 
 def operators(content):
@@ -73,3 +74,26 @@ def test_weights_of_a_measured_subnet_keep_activations_far_from_denormal_numbers
     assert min(largest) > 1e-3
     assert max(largest) < 1e4
     assert np.isfinite(largest).all()
+
+
+def test_a_layer_that_onnx_lacks_is_named_with_its_subnet():
+    subnet = tiny_subnet()
+    subnet.register_module("classifier", Angles())
+    expected = rf"subnet {subnet.arch.arch_id} must consist of .*aten::angle"
+    with pytest.raises(ExportError, match=expected):
+        onnx_bytes(subnet, resolution_px=16)
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_an_operator_that_a_runtime_lacks_is_named_with_its_file(name, tmp_path):
+    model = onnx.load_from_string(onnx_bytes(tiny_subnet(), resolution_px=16))
+    model.graph.node[0].op_type = "Frobnicate"
+    onnx.save(model, tmp_path / "odd.onnx")
+    runtime = build_runtime(Settings(runtime=name))
+    with pytest.raises(DeviceError, match=rf"{name} cannot load .*odd.onnx: [\s\S]*Frobnicate"):
+        runtime.load(runtime.prepare(tmp_path / "odd.onnx", resolution_px=16))
+
+
+class Angles(torch.nn.Module):
+    def forward(self, values):
+        return torch.angle(values.mean((2, 3)) if values.dim() == 4 else values)

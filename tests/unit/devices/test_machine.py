@@ -67,17 +67,24 @@ def test_cuda_without_a_gpu_says_what_to_install_and_what_works(runtime):
         build_runtime(Settings(runtime=runtime, accelerator="cuda"))
 
 
-def test_a_missing_package_says_how_to_get_it(monkeypatch):
+@pytest.mark.parametrize(
+    ("runtime", "command"),
+    [
+        ("onnxruntime", "pip install onnxruntime"),
+        ("openvino", r"pip install 'ofa-pipeline\[openvino\]'"),
+    ],
+)
+def test_a_missing_package_says_how_to_get_it(monkeypatch, runtime, command):
     import importlib.metadata
 
     def version(name):
-        if name.startswith("onnxruntime"):
+        if name.startswith(runtime):
             raise importlib.metadata.PackageNotFoundError(name)
         return "2.0"
 
     monkeypatch.setattr("ofa_pipeline.devices.machine.importlib.metadata.version", version)
-    with pytest.raises(DeviceError, match="pip install onnxruntime"):
-        build_runtime(Settings())
+    with pytest.raises(DeviceError, match=f"{runtime} on cpu is not usable here.*{command}"):
+        build_runtime(Settings(runtime=runtime))
 
 
 def test_every_runtime_is_probed():
@@ -87,6 +94,7 @@ def test_every_runtime_is_probed():
         "pytorch cuda",
         "onnxruntime cpu",
         "onnxruntime cuda",
+        "openvino cpu",
     }
     assert probes["pytorch cpu"].is_available
     assert all(bool(probe.how_to_get) != probe.is_available for probe in probes.values())

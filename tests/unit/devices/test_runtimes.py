@@ -1,10 +1,26 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import onnx
 import pytest
 import torch
+from onnx import TensorProto
 
 from ofa_pipeline.devices import build_runtime, export_onnx
 from ofa_pipeline.errors import DeviceError
 from ofa_pipeline.supernet import save_subnet
-from tests.support.runtimes import RuntimeContract, Settings, tiny_space, tiny_subnet
+from tests.support.runtimes import (
+    QuantizedContract,
+    RuntimeContract,
+    Settings,
+    tiny_space,
+    tiny_subnet,
+)
+
+ROOT = Path(__file__).parents[3]
 
 
 class TestPyTorch(RuntimeContract):
@@ -40,6 +56,93 @@ class TestOnnxRuntime(RuntimeContract):
         path.write_bytes(path.read_bytes()[:1000])
         with pytest.raises(DeviceError, match="cannot load"):
             runtime.load(runtime.prepare(path, resolution_px=16))
+
+
+class TestOpenVino(RuntimeContract):
+    @pytest.fixture
+    def runtime(self):
+        return build_runtime(Settings(runtime="openvino"))
+
+    def test_a_truncated_file_is_refused(self, runtime, tmp_path):
+        path = tmp_path / "model.onnx"
+        export_onnx(tiny_subnet(), path, resolution_px=16)
+        path.write_bytes(path.read_bytes()[:1000])
+        with pytest.raises(DeviceError, match=r"openvino cannot load .*model\.onnx"):
+            runtime.load(runtime.prepare(path, resolution_px=16))
+
+    def test_the_calling_thread_does_the_work(self, runtime):
+        """The meter takes its CPU time for that of the network."""
+        space = tiny_space()
+        loaded = runtime.load(runtime.prepare(tiny_subnet(space.largest), resolution_px=20))
+        loaded.run()
+        of_thread, of_process = time.thread_time(), time.process_time()
+        for _ in range(200):
+            loaded.run()
+        assert time.thread_time() - of_thread > 0.8 * (time.process_time() - of_process)
+
+    def test_it_computes_in_float32(self, runtime):
+        subnet = tiny_subnet(tiny_space().largest)
+        network = runtime.open(
+            runtime.content_of(subnet, resolution_px=20), accelerator="cpu", threads=1
+        )
+        assert network._compile(None).get_property("INFERENCE_PRECISION_HINT").to_string() == "f32"
+
+    def test_importing_it_reports_to_nobody(self, tmp_path):
+        code = (
+            "from ofa_pipeline.devices import build_runtime, export_onnx\n"
+            "from tests.support.runtimes import Settings, tiny_subnet\n"
+            "runtime = build_runtime(Settings(runtime='openvino'))\n"
+            "runtime.load(runtime.prepare(tiny_subnet(), resolution_px=16)).run()\n"
+        )
+        environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+        subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+        assert not (tmp_path / "intel").exists()
+
+
+class TestOnnxRuntimeInInt8(QuantizedContract):
+    @pytest.fixture
+    def runtime(self):
+        return build_runtime(Settings(runtime="onnxruntime", precision="int8"))
+
+    def test_weights_have_a_scale_for_each_channel(self, runtime, subnet, images):
+        content = runtime.quantized_content_of(subnet, resolution_px=20, calibration=[images])
+        model = onnx.load_from_string(content)
+        weights = [item for item in model.graph.initializer if item.data_type == TensorProto.INT8]
+        scales = {item.name: item for item in model.graph.initializer}
+        kernels = [
+            item for item in weights if item.name.endswith("_quantized") and len(item.dims) == 4
+        ]
+        assert kernels
+        for kernel in kernels:
+            scale = scales[kernel.name.replace("_quantized", "_scale")]
+            assert list(scale.dims) == [kernel.dims[0]]
+
+
+class TestOpenVinoInInt8(QuantizedContract):
+    @pytest.fixture
+    def runtime(self):
+        return build_runtime(Settings(runtime="openvino", precision="int8"))
+
+    def test_nothing_is_rounded_between_convolution_and_activation(self, runtime, subnet, images):
+        content = runtime.quantized_content_of(subnet, resolution_px=20, calibration=[images])
+        nodes = onnx.load_from_string(content).graph.node
+        made_by = {name: node.op_type for node in nodes for name in node.output}
+        before = [made_by[node.input[0]] for node in nodes if node.op_type == "HardSwish"]
+        *of_convolutions, of_linear_layer = before
+        assert of_convolutions
+        assert set(of_convolutions) == {"Conv"}
+        assert of_linear_layer == "DequantizeLinear"
+
+
+def test_int8_where_a_runtime_has_none_names_those_that_have_it():
+    expected = "pytorch must be one of fp32, got 'int8'.*int8 on cpu: onnxruntime, openvino"
+    with pytest.raises(DeviceError, match=expected):
+        build_runtime(Settings(runtime="pytorch", precision="int8"))
+
+
+def test_int8_on_cuda_is_refused():
+    with pytest.raises(DeviceError, match="onnxruntime must be one of fp32, got 'int8'"):
+        build_runtime(Settings(accelerator="cuda", precision="int8"))
 
 
 @pytest.mark.gpu

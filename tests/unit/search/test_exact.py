@@ -96,3 +96,24 @@ def test_elastic_widths_are_refused():
     space = reference_space("ofa_resnet50")
     with pytest.raises(ArchError, match="elastic widths"):
         additive_part(space, lambda genes: np.zeros(len(genes)))
+
+
+def test_the_front_of_a_coupled_space_is_the_best_of_all_its_architectures():
+    space = small_space(num_groups=2, resolutions_px=(16, 28))
+    coupled = space.restrict(kernel_sizes=[3, 7], is_coupled=True)
+    every = np.unique(coupled.sample(np.random.default_rng(0), 30_000), axis=0)
+    assert len(every) == coupled.num_archs
+    latency = additive_part(coupled, lambda rows: true_latency_ms(coupled, rows))
+    params = additive_part(
+        coupled,
+        lambda rows: estimate_cost(coupled, rows, num_classes=10).num_params.astype(float),
+    )
+    assert latency.is_exact
+    assert params.is_exact
+    exact = exact_front(params.score, latency.score, max_cost=0.9)
+    for row in exact.front.genes:
+        np.testing.assert_array_equal(coupled.canonicalize(row[None])[0], row)
+    costs, gains = latency.score(every), params.score(every)
+    for budget in (costs.min(), 0.6, 0.7, 0.9):
+        best = exact.best_within(budget)
+        assert best.gain[0] == gains[costs <= budget].max()

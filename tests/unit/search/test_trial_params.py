@@ -22,3 +22,10 @@ def test_parameters_outside_the_choices_are_refused(space):
     params = {**params_of(space, space.largest), "kernel_size_0": 9}
     with pytest.raises(ArchError, match=r"kernel_size_0 .* must be one of"):
         arch_of(space, params)
+
+
+def test_ratios_that_follow_depths_are_no_parameters(space):
+    coupled = space.restrict(is_coupled=True)
+    assert not [name for name in distributions(coupled) if name.startswith("expand_ratio")]
+    for arch in coupled.archs(coupled.sample(np.random.default_rng(0), 20)):
+        assert arch_of(coupled, params_of(coupled, arch)) == arch

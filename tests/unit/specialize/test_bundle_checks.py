@@ -48,7 +48,10 @@ def edit(bundle, name, **changes):
         ({"mean": [0.5, 0.5]}, "mean must be three numbers"),
         ({"mean": [0.5, 0.5, -1]}, "mean"),
         ({"mean": None}, "mean"),
-        ({"runs": {"runtime": "tflite"}}, "runs.runtime must be one of onnxruntime, pytorch"),
+        (
+            {"runs": {"runtime": "tflite"}},
+            "runs.runtime must be one of onnxruntime, openvino, pytorch",
+        ),
         ({"runs": []}, "runs"),
         ({"runs": {"file": "../../etc/passwd"}}, "runs must name the file"),
         ({"runs": {"threads": 10**9}}, "runs"),

@@ -10,7 +10,7 @@ from ofa_pipeline.devices import LocalDevice
 from ofa_pipeline.errors import DeviceError, MissingArtifactError
 from ofa_pipeline.latency import load_latency_profile
 from ofa_pipeline.params import load_params
-from ofa_pipeline.stages import StageContext, run_stage
+from ofa_pipeline.stages import StageContext, find_stage, missing_outside, run_stage
 from ofa_pipeline.tables import LATENCY_SCHEMA, read_table
 from tests.support.runtimes import MadeUpNetwork, MadeUpRuntime, MadeUpTime
 from tests.support.synthetic import true_latency_ms
@@ -134,3 +134,17 @@ def test_a_device_that_is_not_here_fails_before_any_work(context):
     broken = replace(context, params=context.params.model_copy(update={"devices": devices}))
     with pytest.raises(DeviceError, match="threads"):
         run_stage("profile_latency", broken)
+
+
+def test_a_profile_of_what_the_machine_is_no_more_is_stale(context, bench, monkeypatch):
+    row, profile = find_stage("profile_latency"), "ofa_pipeline.latency.profile.describe_device"
+    asked = {"layout": context.layout, "params": context.params}
+    assert missing_outside(row, DEVICE, **asked) == ()  # nothing was profiled yet
+    run_stage("profile_latency", context)
+    monkeypatch.setattr(profile, lambda _: bench.runtime.card)
+    assert missing_outside(row, DEVICE, **asked) == ()
+    other = bench.runtime.card.model_copy(update={"hardware": "another", "driver": "1.2"})
+    monkeypatch.setattr(profile, lambda _: other)
+    hardware, driver = missing_outside(row, DEVICE, **asked)
+    assert "against another" in hardware
+    assert driver == "driver unknown against 1.2"

@@ -2,7 +2,8 @@ import pytest
 
 from ofa_pipeline.errors import ParamsError
 from ofa_pipeline.params import load_params
-from ofa_pipeline.training import build_teaching, phase_of
+from ofa_pipeline.params.training import LargestOnlyParams
+from ofa_pipeline.training import LargestOnly, build_teaching, learns_from_previous, phase_of
 from ofa_pipeline.training.recipes import recipe_names
 
 
@@ -26,6 +27,41 @@ def test_the_first_subnet_teaches_only_where_it_is_the_largest(params):
     settings = last.model_copy(update={"teacher": "in_place", "sampling": "uniform"})
     with pytest.raises(ParamsError, match=r"phases\.x\.sampling must be sandwich"):
         phase_of("x", settings, params.space.build(), steps_per_epoch=9)
+
+
+def test_every_key_of_a_phase_reaches_it(params):
+    [*_, last] = params.phases.values()
+    settings = last.model_copy(
+        update={
+            "loss": "alpha",
+            "largest_only": LargestOnlyParams(dropout=0.2, label_smoothing=0.1),
+            "clip_value": 0.25,
+            "resolution": "step",
+            "ramp_epochs": 2,
+            "space": "coupled",
+        }
+    )
+    phase = phase_of("x", settings, params.space.build(), steps_per_epoch=9)
+    assert phase.teaching == build_teaching("in_place", loss="alpha")
+    assert phase.largest_only == LargestOnly(dropout=0.2, label_smoothing=0.1)
+    assert (phase.clip_value, phase.ramp_steps) == (0.25, 18)
+    assert phase.archs.shares_resolution
+    assert phase.archs.space.is_coupled
+
+
+@pytest.mark.parametrize(
+    ("teacher", "start_from", "expected"),
+    [
+        ("previous", "supernet/largest", True),
+        ("previous", "dataset", False),
+        ("in_place", "supernet/largest", False),
+        ("none", "supernet/largest", False),
+    ],
+)
+def test_who_learns_from_the_phase_before(params, teacher, start_from, expected):
+    [*_, last] = params.phases.values()
+    settings = last.model_copy(update={"teacher": teacher, "start_from": start_from})
+    assert learns_from_previous(settings) is expected
 
 
 def test_an_unknown_recipe_names_the_known_ones():

@@ -1,0 +1,239 @@
+"""`ofa-pipeline device`: the devices of params.yaml, added, looked at and taken out."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from ofa_pipeline.artifacts import Layout, write_bytes
+from ofa_pipeline.cli.display import Display
+from ofa_pipeline.cli.environment import settle_for_a_look
+from ofa_pipeline.cli.hints import command
+from ofa_pipeline.cli.listing import print_table
+from ofa_pipeline.cli.options import WorkspaceOption
+from ofa_pipeline.cli.output import PLAIN, stderr, stdout
+from ofa_pipeline.errors import DeviceError, OfaPipelineError, ParamsError
+from ofa_pipeline.exit_codes import EXIT_ERROR
+from ofa_pipeline.progress import Reporter
+
+if TYPE_CHECKING:
+    from ofa_pipeline.latency import MachineNoise
+    from ofa_pipeline.params import Params
+
+DEFAULT_FRACTIONS = (0.2, 0.5, 0.8)
+_NUM_CLASSES = 10
+"""Of the network that the noise is measured with, where no dataset is there yet."""
+
+NameArgument = Annotated[str, typer.Argument(help="Name of the device.", metavar="DEVICE")]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the group to the application."""
+    group = typer.Typer(help="The devices of params.yaml.", no_args_is_help=True)
+    group.command("add")(add)
+    group.command("list")(list_)
+    group.command("check")(check)
+    group.command("remove")(remove)
+    app.add_typer(group, name="device")
+
+
+def add(  # noqa: PLR0913 - options of a command
+    name: NameArgument,
+    *,
+    runtime: Annotated[str, typer.Option(help="What runs the networks; see: doctor.")],
+    accelerator: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    precision: Annotated[str, typer.Option(help="Such as fp32.")] = "fp32",
+    threads: Annotated[int, typer.Option(help="CPU threads of a call.")] = 1,
+    batch_size: Annotated[int, typer.Option(help="Images a call.")] = 1,
+    budgets_ms: Annotated[
+        str | None, typer.Option(help="Milliseconds a call, ascending, such as 0.4,0.8.")
+    ] = None,
+    budget_fractions: Annotated[
+        str | None,
+        typer.Option(
+            help="Parts of the way from the fastest to the largest subnet.",
+            show_default=",".join(f"{part:g}" for part in DEFAULT_FRACTIONS),
+        ),
+    ] = None,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Add a device to params.yaml, whose comments and order stay.
+
+    What the machine cannot serve is refused, and nothing is written.
+    """
+    settle_for_a_look(os.environ)
+    from ofa_pipeline.devices import describe_device
+    from ofa_pipeline.params import add_device, load_params, parse_params
+    from ofa_pipeline.yaml_reader import parse_yaml
+
+    path = workspace / "params.yaml"
+    load_params(path)  # what is wrong with the file as it is has nothing to do with the device
+    card = {
+        "runtime": runtime,
+        "accelerator": accelerator,
+        "precision": precision,
+        "threads": threads,
+        "batch_size": batch_size,
+    }
+    device = {"card": card, **_budgets(budgets_ms, budget_fractions)}
+    text = add_device(_read(path), name, device, origin=str(path))
+    params = parse_params(parse_yaml(text, origin=str(path)), origin=str(path))
+    found = describe_device(params.device(name).card)
+    write_bytes(path, text.encode())
+    stdout.print(f"{path}: added {name}, {found.runtime} {found.runtime_version}", **PLAIN)
+    stdout.print(
+        f"Next: {command('device', 'check', name)}, then {command('run', '--device', name)}",
+        **PLAIN,
+    )
+
+
+def remove(name: NameArgument, *, workspace: WorkspaceOption = Path()) -> None:
+    """Take a device out of params.yaml; its artifacts and registered subnets stay."""
+    settle_for_a_look(os.environ)
+    from ofa_pipeline.params import remove_device
+
+    path = workspace / "params.yaml"
+    text = remove_device(_read(path), name, origin=str(path))
+    write_bytes(path, text.encode())
+    stdout.print(f"{path}: removed {name}", **PLAIN)
+    layout = Layout(workspace)
+    made = (layout.latency(name), layout.search(name), layout.subnets(name), layout.registry(name))
+    if kept := [str(folder) for folder in made if folder.exists()]:
+        stdout.print(f"What was made for it stays: {', '.join(kept)}", **PLAIN)
+
+
+def list_(*, workspace: WorkspaceOption = Path()) -> None:
+    """List the devices: what each is, and whether its profile is that of this machine as it is."""
+    settle_for_a_look(os.environ)
+    from ofa_pipeline.params import load_params
+
+    params = load_params(workspace / "params.yaml")
+    table = Table(box=None, pad_edge=False)
+    for column in ("device", "runtime", "precision", "threads", "batch", "budgets", "profile"):
+        table.add_column(column, overflow="fold")
+    for name, device in params.devices.items():
+        card, budgets = device.card, device.budgets_ms or device.budget_fractions or ()
+        unit = "ms" if device.budgets_ms else "of the way"
+        table.add_row(
+            name,
+            f"{card.runtime} {card.accelerator}",
+            card.precision,
+            str(card.threads),
+            str(card.batch_size),
+            f"{', '.join(f'{budget:g}' for budget in budgets)} {unit}",
+            escape(_profile_state(params, name, workspace)),
+        )
+    print_table(table, stdout)
+
+
+def check(name: NameArgument, *, workspace: WorkspaceOption = Path()) -> None:
+    """Say what a device lacks, and how noisy the machine is to measure on, in some seconds.
+
+    The exit code is 1 when it cannot be measured on, or the figures would be rough.
+    """
+    from ofa_pipeline.devices import describe_device
+    from ofa_pipeline.params import load_params
+
+    params = load_params(workspace / "params.yaml")
+    found = describe_device(params.device(name).card)
+    for key, value in found.to_dict().items():
+        stdout.print(f"{key}: {value}", **PLAIN)
+    stdout.print(f"fingerprint: {found.fingerprint}", **PLAIN)
+    stdout.print(f"profile: {_profile_state(params, name, workspace)}", **PLAIN)
+    if found.governor not in (None, "performance"):
+        stdout.print(
+            f"warning: the governor {found.governor} changes the clock of the CPU while it "
+            "measures. Set it to performance: cpupower frequency-set -g performance",
+            style="yellow",
+            **PLAIN,
+        )
+    with Display(stderr) as display:
+        noise = _noise(params, name, workspace, Reporter(lambda e: display.show("check", e)))
+    _show_noise(noise)
+    if not noise.is_fit:
+        raise typer.Exit(EXIT_ERROR)
+
+
+def _noise(params: "Params", name: str, workspace: Path, reporter: Reporter) -> "MachineNoise":
+    from ofa_pipeline.documents import ClassNames, read_document
+    from ofa_pipeline.latency import measure_noise
+
+    classes = Layout(workspace).dataset / Layout.CLASSES
+    num_classes = _NUM_CLASSES
+    if classes.exists():
+        remake = "ofa-pipeline stage prepare_dataset"
+        num_classes = len(read_document(classes, ClassNames, remake=remake).class_names)
+    return measure_noise(
+        params.device(name).card,
+        params.space.build(),
+        num_classes=num_classes,
+        warmup_runs=params.latency.warmup_runs,
+        timed_runs=params.latency.timed_runs,
+        reporter=reporter,
+    )
+
+
+def _show_noise(noise: "MachineNoise") -> None:
+    count = len(noise.measurements)
+    lines = [
+        f"load: other programs keep {noise.busy_cores:.1f} of {noise.num_cores} cores busy",
+        f"noise: {count} measurements of the largest subnet repeat to {noise.cv:.1%}; the machine "
+        f"was hardly ever quiet during {noise.num_contended} of them",
+    ]
+    for line in lines:
+        stdout.print(line, **PLAIN)
+    if noise.is_fit:
+        stdout.print("fit to measure on", style="green", **PLAIN)
+        return
+    reason = (
+        "other programs leave too few cores. Stop them, or wait"
+        if noise.is_loaded
+        else "measurements repeat badly. Measure when the machine is quiet, fix the clock of the "
+        "CPU, or raise latency.timed_runs"
+    )
+    stdout.print(f"too noisy: {reason}", style="yellow", **PLAIN)
+
+
+def _profile_state(params: "Params", name: str, workspace: Path) -> str:
+    from ofa_pipeline.latency import stale_reasons
+
+    folder = Layout(workspace).latency(name)
+    if not (folder / Layout.DEVICE_PROFILE).exists():
+        return "none yet"
+    try:
+        reasons = stale_reasons(folder, params.device(name).card)
+    except DeviceError as error:
+        return f"cannot be compared: {error}"
+    except OfaPipelineError as error:
+        return f"unreadable: {error}"
+    return f"stale: {'; '.join(reasons)}" if reasons else "of this machine as it is"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError as error:
+        raise ParamsError(
+            f"{path} is missing. Run in the project's folder, or name it with --workspace."
+        ) from error
+
+
+def _budgets(budgets_ms: str | None, fractions: str | None) -> dict[str, Any]:
+    if budgets_ms is not None and fractions is not None:
+        raise ParamsError("give --budgets-ms or --budget-fractions, not both")
+    if budgets_ms is not None:
+        return {"budgets_ms": _numbers(budgets_ms, "--budgets-ms")}
+    given = DEFAULT_FRACTIONS if fractions is None else _numbers(fractions, "--budget-fractions")
+    return {"budget_fractions": list(given)}
+
+
+def _numbers(text: str, option: str) -> list[float]:
+    try:
+        return [float(word) for word in text.split(",")]
+    except ValueError as error:
+        raise ParamsError(
+            f"{option} must be numbers with commas between them, such as 0.4,0.8, got {text!r}"
+        ) from error

@@ -1,0 +1,126 @@
+"""`ofa-pipeline device`: what it writes, and what it refuses before it writes anything."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ofa_pipeline.artifacts import Layout, write_json
+from ofa_pipeline.cli import app
+from ofa_pipeline.devices import describe_device
+from ofa_pipeline.documents import DeviceProfile, LatencyMeasurement, ReferenceSubnet
+from ofa_pipeline.errors import DeviceError, ParamsError
+from ofa_pipeline.latency import MachineNoise, reference_arch
+from ofa_pipeline.params import load_params
+
+ROOT = Path(__file__).parents[3]
+DEVICE = "cpu-onnxruntime"
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*words):
+    return CliRunner().invoke(app, ["device", *words], catch_exceptions=False)
+
+
+def test_add_writes_the_device_and_remove_takes_it_out(workspace):
+    before = (workspace / "params.yaml").read_bytes()
+    run("add", "wide", "--runtime", "onnxruntime", "--batch-size", "4", "--budgets-ms", "0.4,0.8")
+    added = load_params(workspace / "params.yaml").device("wide")
+    assert added.card.batch_size == 4
+    assert added.budgets_ms == (0.4, 0.8)
+    run("remove", "wide")
+    assert (workspace / "params.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "message"),
+    [
+        (["--threads", "999"], DeviceError, "the cores that this process may use"),
+        (["--accelerator", "cuda"], DeviceError, "is not usable here. To get it"),
+        (["--precision", "int3"], ParamsError, "precision"),
+        (["--budgets-ms", "fast"], ParamsError, "numbers with commas"),
+        (["--budgets-ms", "1", "--budget-fractions", "0.5"], ParamsError, "not both"),
+    ],
+)
+def test_what_the_machine_cannot_serve_is_not_written(workspace, words, error, message):
+    before = (workspace / "params.yaml").read_bytes()
+    if "cuda" in words:
+        pytest.importorskip("torch")
+        import torch
+
+        if torch.cuda.is_available():
+            pytest.skip("there is a GPU here")
+    with pytest.raises(error, match=message):
+        run("add", "phone", "--runtime", "onnxruntime", *words)
+    assert (workspace / "params.yaml").read_bytes() == before
+
+
+def profile_of(workspace, **changes):
+    params = load_params(workspace / "params.yaml")
+    card = describe_device(params.device(DEVICE).card).model_copy(update=changes)
+    document = DeviceProfile(
+        device=card,
+        fingerprint=card.fingerprint,
+        reference=ReferenceSubnet(arch=reference_arch(params.space.build()), latency_ms=0.1),
+        smallest_ms=0.1,
+        largest_ms=0.2,
+        measurement={},
+    )
+    folder = Layout(workspace).latency(DEVICE)
+    folder.mkdir(parents=True)
+    write_json(folder / Layout.DEVICE_PROFILE, document.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("changes", "state"),
+    [
+        ({}, "of this machine as it is"),
+        ({"governor": "powersave"}, "stale: governor powersave against unknown"),
+        ({"runtime_version": "1.0"}, "stale: runtime_version 1.0 against"),
+    ],
+)
+def test_list_says_whether_a_profile_is_stale(workspace, monkeypatch, changes, state):
+    monkeypatch.setattr("ofa_pipeline.devices.machine.clock_governor", lambda: None)
+    profile_of(workspace, **changes)
+    found = run("list").stdout
+    assert state in found
+    assert "none yet" in found  # of the other device
+
+
+def noise(p50_ms, *, busy_cores=0.0):
+    one = {"p95_ms": 1.0, "ci_low_ms": 1.0, "ci_high_ms": 1.0, "num_runs": 60}
+    rest = {"num_dropped_runs": 0, "reference_ms": 1.0, "reference_p10_ms": 1.0, "slowdown": 1.0}
+    return MachineNoise(
+        measurements=tuple(
+            LatencyMeasurement(p50_ms=value, is_contended=False, **one, **rest) for value in p50_ms
+        ),
+        busy_cores=busy_cores,
+        num_cores=2,
+        threads=1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "exit_code", "message"),
+    [
+        (noise([1.0, 1.01, 1.0]), 0, "fit to measure on"),
+        (noise([1.0, 1.2, 1.0]), 1, "measurements repeat badly"),
+        (noise([1.0, 1.01, 1.0], busy_cores=2.0), 1, "leave too few cores"),
+    ],
+)
+def test_check_says_whether_the_machine_is_fit(workspace, monkeypatch, found, exit_code, message):
+    monkeypatch.setattr("ofa_pipeline.latency.measure_noise", lambda *_, **__: found)
+    result = run("check", DEVICE)
+    assert result.exit_code == exit_code
+    assert message in result.stdout
+
+
+def test_an_unknown_device_is_named_beside_those_that_there_are(workspace):
+    with pytest.raises(ParamsError, match="Known: cpu-onnxruntime, cpu-pytorch"):
+        run("check", "nope")

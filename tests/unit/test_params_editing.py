@@ -1,0 +1,105 @@
+import difflib
+from pathlib import Path
+
+import pytest
+
+from ofa_pipeline.errors import ParamsError
+from ofa_pipeline.params import add_device, parse_params, remove_device, set_card
+from ofa_pipeline.yaml_reader import parse_yaml
+
+TEXT = (Path(__file__).parents[2] / "params.yaml").read_text()
+CARD = {
+    "runtime": "onnxruntime",
+    "accelerator": "cpu",
+    "precision": "fp32",
+    "threads": 2,
+    "batch_size": 1,
+}
+DEVICE = {"card": CARD, "budget_fractions": [0.2, 0.8]}
+ORIGIN = "params.yaml"
+
+
+def devices_of(text):
+    return parse_params(parse_yaml(text, origin=ORIGIN), origin=ORIGIN).devices
+
+
+def changed_lines(before, after):
+    lines = list(difflib.ndiff(before.splitlines(), after.splitlines()))
+    return [line for line in lines if line[0] == "+"], [line for line in lines if line[0] == "-"]
+
+
+@pytest.mark.parametrize("name", ["phone", "12", "true"])
+def test_an_added_device_is_the_last_and_nothing_else_changes(name):
+    after = add_device(TEXT, name, DEVICE, origin=ORIGIN)
+    assert list(devices_of(after)) == ["cpu-onnxruntime", "cpu-pytorch", name]
+    added, lost = changed_lines(TEXT, after)
+    assert len(added) == 3
+    assert not lost
+
+
+def test_taking_the_device_out_again_gives_the_same_bytes():
+    assert remove_device(add_device(TEXT, "a", DEVICE, origin=ORIGIN), "a", origin=ORIGIN) == TEXT
+
+
+def test_a_comment_on_the_devices_stays_when_the_first_is_removed():
+    after = remove_device(TEXT, "cpu-onnxruntime", origin=ORIGIN)
+    assert list(devices_of(after)) == ["cpu-pytorch"]
+    assert "# A device card" in after
+
+
+@pytest.mark.parametrize("ending", ["", "\n", "\n\n# the end\n"])
+def test_devices_may_be_the_last_section(ending):
+    start = TEXT.index("devices:")
+    section = TEXT[start : TEXT.index("search:\n")]
+    text = TEXT.replace(section, "") + "\n" + section.rstrip("\n") + ending
+    after = add_device(text, "phone", DEVICE, origin=ORIGIN)
+    assert list(devices_of(after))[-1] == "phone"
+    assert after.endswith(ending.strip("\n") + "\n" if ending else "\n")
+
+
+def test_a_card_over_several_lines_is_changed_in_its_place():
+    block = "    card:\n      runtime: onnxruntime # here\n"
+    rest = "".join(f"      {key}: {value}\n" for key, value in list(CARD.items())[1:])
+    text = TEXT.replace("\nsearch:", f"  wide:\n{block}{rest}    budgets_ms: [1]\n\nsearch:")
+    after = set_card(text, "wide", {"threads": 1}, origin=ORIGIN)
+    assert devices_of(after)["wide"].card.threads == 1
+    assert devices_of(after)["wide"].budgets_ms == (1,)
+
+
+def test_a_card_in_one_line_keeps_the_lines_around_it():
+    after = set_card(TEXT, "cpu-pytorch", {"threads": 2}, origin=ORIGIN)
+    assert [len(lines) for lines in changed_lines(TEXT, after)] == [1, 1]
+    assert devices_of(after)["cpu-pytorch"].card.threads == 2
+    assert devices_of(after)["cpu-onnxruntime"].card.threads == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "message"),
+    [
+        ("cpu-pytorch", DEVICE, "there is a device cpu-pytorch already"),
+        ("Phone", DEVICE, "devices.Phone"),
+        ("phone", {"card": CARD}, "budgets_ms or budget_fractions"),
+        ("phone", {**DEVICE, "card": {**CARD, "runtime": "onnxruntim"}}, "Did you mean"),
+    ],
+)
+def test_what_cannot_be_added_says_why(name, device, message):
+    with pytest.raises(ParamsError, match=message):
+        add_device(TEXT, name, device, origin=ORIGIN)
+
+
+def test_an_unknown_device_and_the_only_one_cannot_be_removed():
+    with pytest.raises(ParamsError, match="Did you mean 'cpu-pytorch'"):
+        remove_device(TEXT, "cpu-pytorh", origin=ORIGIN)
+    one = remove_device(TEXT, "cpu-pytorch", origin=ORIGIN)
+    with pytest.raises(ParamsError, match="the only one"):
+        remove_device(one, "cpu-onnxruntime", origin=ORIGIN)
+
+
+def test_devices_in_one_line_are_left_to_their_author():
+    start = TEXT.index("devices:")
+    section = TEXT[start : TEXT.index("search:\n")]
+    text = TEXT.replace(
+        section, f"devices: {{a: {{card: {CARD}, budgets_ms: [1]}}}}\n".replace("'", "")
+    )
+    with pytest.raises(ParamsError, match="edit the file by hand"):
+        add_device(text, "b", DEVICE, origin=ORIGIN)
