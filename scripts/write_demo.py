@@ -23,10 +23,11 @@ from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.documents import BundleIndex, read_document
 from ofa_pipeline.params import Params, load_params
 from ofa_pipeline.registry import RegisteredSubnet, registered_subnets
-from ofa_pipeline.report.loading_cost import ALONE_FILE, ALONE_FOLDER
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURE = Path("docs/pictures/pareto.svg")
+ALONE = "seconds/against_scratch/against_scratch.jsonl"
+"""Artifact of the benchmark."""
 COLUMNS = "| device | budget ms | arch | top-1 on test | measured ms | MACs | registry version |"
 
 
@@ -52,7 +53,7 @@ def main() -> None:
             took=options.took,
         ),
     )
-    alone = layout.artifacts / "seconds" / ALONE_FOLDER / ALONE_FILE
+    alone = layout.artifacts / ALONE
     if alone.exists():
         lines = [json.loads(line) for line in alone.read_text().splitlines()]
         text = replace_section(text, "alone", alone_text(lines, commit=commit))
