@@ -5,8 +5,8 @@ import shutil
 import mlflow
 import numpy as np
 import pytest
-from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
 from mlflow import MlflowClient
+from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
 
 from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.registry import open_registry
