@@ -1,6 +1,7 @@
 """Add a device, or new budgets for one: search and specialise, without training."""
 
 from prefect import flow
+from prefect.client.schemas.objects import State
 
 from flows.checks import check_run
 from flows.dvc_client import Watcher
@@ -16,8 +17,11 @@ from ofa_pipeline.registry import begin_registry
 
 
 @flow(name="add-device", flow_run_name=name_of_flow_run, validate_parameters=False)
-def add_devices(workspace: str, devices: list[str]) -> None:
+def add_devices(workspace: str, devices: list[str]) -> State[str] | None:
     """Serve some devices of params.yaml from the supernet that is there.
+
+    It ends as ``Awaited``, with what to do, where a device elsewhere has to be measured first; the
+    next run goes on from there.
 
     Args:
         workspace: Folder with params.yaml; held by the process that runs this.
@@ -44,11 +48,14 @@ def add_devices(workspace: str, devices: list[str]) -> None:
                 )
             outlook_is_made()
             registry_is_made()
-            serve_devices(dvc, devices)
+            awaited = serve_devices(dvc, devices)
+            if awaited is not None:
+                return awaited
             registered = [address_of("register", device) for device in params.devices]
             if not dvc.ask("status", registered, Watcher()):
                 bring_up_to_date(dvc, "report")
                 show_results(dvc.root, params)
+    return None
 
 
 def shared_addresses(params: Params) -> list[str]:
