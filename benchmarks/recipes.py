@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -67,6 +68,8 @@ BATCH = 64
 EPOCH_STEPS = 8
 """Steps of what counts as an epoch here: phases can then have any length."""
 PROBE_STEPS = 5
+WARM_UP_STEPS = {"cpu": 2, "cuda": 16}
+"""Before steps are timed: what is compiled or recorded at first is no part of a long training."""
 CALIBRATION_IMAGES = 600
 MAX_IMAGES = 12_000
 DEPTHS, KERNELS, RATIOS = (1, 2, 3), (3, 5, 7), (2.0, 3.0, 4.0)
@@ -166,10 +169,16 @@ class MemorySplit:
     An epoch of training is `EPOCH_STEPS` batches, drawn anew from all images.
     """
 
+    fits_memory = True
+
     def __init__(self, images: Tensor, labels: Tensor) -> None:
         """Hold uint8 images (N, 3, H, H) and labels (N,)."""
         self._images, self.labels = images, labels
         self.num_images = min(len(labels), EPOCH_STEPS * BATCH)
+
+    def images(self) -> Tensor:
+        """Return all images."""
+        return self._images
 
     def batches(self, batch_size: int, *, order: Sequence[int] | None = None) -> Iterator[Batch]:
         """Yield images in stored order, or in a given one."""
@@ -186,12 +195,26 @@ class MemorySplit:
         start_batch: int = 0,
         rows: slice = slice(None),
     ) -> Iterator[Batch]:
-        """Yield whole batches in an order of the seed and the epoch."""
-        drawn = np.random.default_rng([seed, epoch]).permutation(len(self.labels))
-        order = torch.from_numpy(drawn[: self.num_images])
-        for batch in order.split(batch_size)[start_batch : self.num_images // batch_size]:
-            chosen = batch[rows]
+        """Yield whole batches, or some rows of each, in an order of the seed and the epoch."""
+        for ids in self.shuffled_ids(
+            batch_size, seed=seed, epoch=epoch, start_batch=start_batch, rows=rows
+        ):
+            chosen = torch.from_numpy(ids)
             yield Batch(self._images[chosen], self.labels[chosen], chosen)
+
+    def shuffled_ids(
+        self,
+        batch_size: int,
+        *,
+        seed: int,
+        epoch: int,
+        start_batch: int = 0,
+        rows: slice = slice(None),
+    ) -> list[NDArray[np.int64]]:
+        """Return the positions of each batch's images."""
+        order = np.random.default_rng([seed, epoch]).permutation(len(self.labels))
+        starts = range(start_batch * batch_size, self.num_images - batch_size + 1, batch_size)
+        return [order[start : start + batch_size][rows] for start in starts]
 
 
 class WholeSplit(MemorySplit):
@@ -315,7 +338,7 @@ def new_supernet(trial: Trial, bench: Bench, *, seed: int) -> Supernet:
 
 def seconds_a_step(trial: Trial, bench: Bench) -> dict[str, float]:
     """Return the seconds that a step of each phase takes here: a median."""
-    found = {}
+    found, warm_up = {}, WARM_UP_STEPS[bench.device.type]
     batches = list(bench.train.shuffled_batches(BATCH, seed=0, epoch=0))
     for place, (name, part) in enumerate(trial.phases.items()):
         supernet = new_supernet(trial, bench, seed=0)
@@ -326,11 +349,11 @@ def seconds_a_step(trial: Trial, bench: Bench) -> dict[str, float]:
         with TrainingStep(
             supernet, phase, images=bench.images, recipe=common_recipe(0), teacher=teacher
         ) as step:
-            for number in range(PROBE_STEPS + 2):
+            for number in range(warm_up + PROBE_STEPS):
                 begin = bench.clock()
                 step.accumulate_gradients(batches[number % len(batches)], number)
                 times.append(bench.clock() - begin)
-        found[name] = statistics.median(times[2:])
+        found[name] = statistics.median(times[warm_up:])
     return found
 
 
