@@ -23,7 +23,7 @@ export UV_COMPILE_BYTECODE := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo platform check test coverage docs format lock clean
+.PHONY: help setup demo platform check test coverage docs release format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -54,13 +54,16 @@ docs: setup ## Build the site of README, guides, decisions and docstrings: build
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "$(CURDIR)/build/site/index.html"
 
+release: setup ## Wheel, source archive, SBOM and an audit of what they need: dist/
+	$(BIN)/python scripts/release.py
+
 format: setup ## Format the code and fix what the linter can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 lock: $(BIN)/uv ## Resolve requirements.lock again (newer versions: UPGRADE=--upgrade)
 	UV_CUSTOM_COMPILE_COMMAND='make lock' $(UV_PIP) compile pyproject.toml --extra dev \
-		--extra docs --extra reference --extra heif --extra postgres --extra s3 --extra openvino \
+		--extra docs --extra reference --extra heif --extra postgres --extra s3 --extra openvino --extra cluster \
 		--universal --python-version 3.11 --no-annotate --quiet $(UPGRADE) --output-file requirements.lock
 
 clean: ## Remove caches and builds; .venv, artifacts, scratch and the registry stay

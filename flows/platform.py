@@ -31,7 +31,7 @@ from ofa_pipeline.cli.output import PLAIN, report_error, stdout
 from ofa_pipeline.exit_codes import exit_code_of, exit_on_sigterm
 from ofa_pipeline.masking import mask_logs
 from ofa_pipeline.registry import URI_VARIABLE, MlflowRegistry, default_address
-from ofa_pipeline.telemetry import keep_quiet
+from ofa_pipeline.telemetry import keep_quiet, refuse_pickles
 
 MLFLOW_DATABASE = "OFA_PIPELINE_MLFLOW_DATABASE"
 PREFECT_DATABASE = "OFA_PIPELINE_PREFECT_DATABASE"
@@ -49,6 +49,7 @@ def main(arguments: list[str]) -> int:
     exit_on_sigterm()
     mask_logs()
     keep_quiet(os.environ)
+    refuse_pickles(os.environ)
     try:
         if options.what == "init":
             _init(options.folder.resolve())

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from flows.clone import adopt_remote, check_origin, clone_workspace, find_repository, pull
 from flows.replay import Replay
+from ofa_pipeline.cli.chosen import default_folder
 from ofa_pipeline.cli.listing import print_table
 from ofa_pipeline.cli.output import PLAIN, report_error, stderr, stdout
 from ofa_pipeline.documents.lineage import ReplayVerdict, ReproductionAnswer
@@ -52,7 +53,7 @@ def main(arguments: list[str]) -> int:
 def _reproduce(options: argparse.Namespace) -> ReproductionAnswer:
     registry = open_registry(options.workspace)
     subnet = registry.version(options.version)
-    folder = options.folder or Path(f"{subnet.record.model_name}-v{subnet.version}-again")
+    folder = options.folder or Path(f"{default_folder(subnet)}-again")
     with temporary_folder("reproduce") as kept:
         lineage = read_lineage(registry, subnet, kept)
         origin = lineage.origin

@@ -1,4 +1,4 @@
-"""Nothing that runs here calls home or chats: the one list of switches, as variables."""
+"""Nothing that runs here calls home, chats or unpickles: the one list of switches, as variables."""
 
 from collections.abc import Mapping, MutableMapping
 
@@ -16,6 +16,18 @@ SWITCHES: Mapping[str, str] = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
+
+
+PICKLE_SWITCH = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
+"""MLflow's, which allows it unless it is told otherwise."""
+
+
+def refuse_pickles(environment: MutableMapping[str, str]) -> None:
+    """Have MLflow refuse pickled models, whatever was set: a pickle runs code of who wrote it.
+
+    For processes of ours; a program of the user's that imports this package decides by itself.
+    """
+    environment[PICKLE_SWITCH] = "false"
 
 
 def keep_quiet(

@@ -8,5 +8,14 @@ from ofa_pipeline.cli.main import app, main
 
 __all__ = ["app", "main"]
 
-OPEN_MODULES = ("display", "environment", "listing", "notices", "output", "planned", "subnets")
+OPEN_MODULES = (
+    "chosen",
+    "display",
+    "environment",
+    "listing",
+    "notices",
+    "output",
+    "planned",
+    "subnets",
+)
 """What the flows print with, and what they settle first, as the commands do."""

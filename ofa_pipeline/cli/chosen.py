@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ofa_pipeline.errors import InfeasibleConstraintError
+from ofa_pipeline.errors import InfeasibleConstraintError, RegistryError, shown
 
 if TYPE_CHECKING:
     from ofa_pipeline.registry import RegisteredSubnet, SubnetRegistry
@@ -59,5 +59,16 @@ def describe_subnet(subnet: "RegisteredSubnet") -> str:
 
 
 def default_folder(subnet: "RegisteredSubnet") -> Path:
-    """Return where a subnet is pulled to when no folder is named."""
+    """Return where a subnet is pulled to when no folder is named.
+
+    Raises:
+        RegistryError: If the name of its model, which the registry tells, leads elsewhere.
+    """
+    from ofa_pipeline.registry import is_plain_name
+
+    if not is_plain_name(subnet.record.model_name):
+        raise RegistryError(
+            f"the folder cannot be called like the model {shown(subnet.record.model_name)}: the "
+            "name leads elsewhere. Name the folder."
+        )
     return Path(f"{subnet.record.model_name}-v{subnet.version}")

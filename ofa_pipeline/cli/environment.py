@@ -5,7 +5,7 @@ import os
 from collections.abc import MutableMapping
 
 from ofa_pipeline.proxies import reach_local_directly
-from ofa_pipeline.telemetry import keep_quiet
+from ofa_pipeline.telemetry import keep_quiet, refuse_pickles
 from ofa_pipeline.user import settle_user
 from ofa_pipeline.workspace import checkout_folder
 
@@ -13,13 +13,15 @@ from ofa_pipeline.workspace import checkout_folder
 def settle_environment(environment: MutableMapping[str, str]) -> None:
     """Make an environment in which the tools work, whoever runs them and wherever.
 
-    Nothing calls home or chats, unless the user has decided so; the user has a name and a home;
+    Nothing calls home or chats, unless the user has decided so; MLflow loads no pickle; the user
+    has a name and a home;
     services on this machine are reached without a proxy.
 
     Raises:
         OfaPipelineError: If there is no folder that can stand in for a home.
     """
     keep_quiet(environment)
+    refuse_pickles(environment)
     settle_user(environment)
     reach_local_directly(environment)
 

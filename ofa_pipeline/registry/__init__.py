@@ -10,6 +10,7 @@ from ofa_pipeline.registry.entries import ModelNames, read_entries
 from ofa_pipeline.registry.lookups import Lookups, Snapshot
 from ofa_pipeline.registry.mlflow_registry import MlflowRegistry
 from ofa_pipeline.registry.notes import report_notes, run_notes
+from ofa_pipeline.registry.plain_files import is_plain_name
 from ofa_pipeline.registry.promotion import Check, Promotion, Rank, plan_promotion, promote
 from ofa_pipeline.registry.protocol import Entry, Origin, RunNotes, SubnetRegistry
 from ofa_pipeline.registry.questions import Proof, Question
@@ -64,6 +65,7 @@ __all__ = [
     "dataset_label",
     "default_address",
     "is_database",
+    "is_plain_name",
     "missing_from",
     "missing_receipts",
     "open_registry",

@@ -13,6 +13,7 @@ from ofa_pipeline.documents import (
     read_document,
 )
 from ofa_pipeline.errors import RegistryError
+from ofa_pipeline.registry.plain_files import is_plain_name, plain_files
 from ofa_pipeline.registry.protocol import SubnetRegistry
 from ofa_pipeline.registry.record import RegisteredSubnet
 from ofa_pipeline.temporary import temporary_folder
@@ -68,7 +69,8 @@ def certify_bundle(folder: Path) -> SubnetCertificate:
 
 def _certificate(folder: Path, source: str) -> SubnetCertificate:
     card = read_document(folder / Layout.CARD, Card, remake=_REMAKE)
-    digests = {path.name: digest_file(path) for path in sorted(folder.iterdir()) if path.is_file()}
+    files = plain_files(folder, source=source, has_cache=True)
+    digests = {name: digest_file(path) for name, path in files.items()}
     _compare(card, digests, source)
     return SubnetCertificate(
         source=source,
@@ -99,7 +101,7 @@ def _compare(card: Card, digests: dict[str, str], source: str) -> None:
                 f"{source}: {latency.file} is not the file that was measured: the card has two "
                 "digests of it. Do not use it: fetch the bundle again."
             )
-    outside = [name for name in wanted if Path(name).name != name]
+    outside = [name for name in wanted if not is_plain_name(name)]
     if outside:
         raise RegistryError(
             f"{source}: the card must name files of the bundle, found {outside[0]!r}. Do not use "

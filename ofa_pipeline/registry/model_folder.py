@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.errors import RegistryError
+from ofa_pipeline.registry.plain_files import plain_files
 
 PYFUNC_CODE = Path(__file__).with_name("pyfunc_model.py")
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow")
@@ -69,7 +70,11 @@ def write_model_folder(bundle_folder: Path, folder: Path) -> None:
     Args:
         bundle_folder: Copied whole into the model.
         folder: Must not exist.
+
+    Raises:
+        RegistryError: If the bundle holds more than plain files, or its runtime is unknown.
     """
+    plain_files(bundle_folder, source=str(bundle_folder))
     with warnings.catch_warnings():
         # MLflow's own classes warn about their type hints when they are first imported.
         warnings.filterwarnings("ignore", message=".*type hint is inferred as AnyType")

@@ -19,6 +19,7 @@ def test_switches_of_the_user_stay(tmp_path):
     settle_environment(environment)
     assert environment["DVC_NO_ANALYTICS"] == "0"
     assert environment["DO_NOT_TRACK"] == "true"
+    assert environment["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
 
 
 @pytest.mark.parametrize(

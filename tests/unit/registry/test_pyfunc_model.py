@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 import warnings
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 
 from ofa_pipeline.data import decode
 from ofa_pipeline.registry.model_folder import write_model_folder
+from ofa_pipeline.telemetry import PICKLE_SWITCH, refuse_pickles
 from tests.support.registry import CLASS_NAMES, write_bundle
 
 with warnings.catch_warnings():  # these warn when they are first imported
@@ -176,3 +178,19 @@ def test_service_refuses_with_the_sentence(service):
 def test_example_of_the_model_can_be_sent_as_it_is(service, folder):
     example = json.loads((folder / "serving_input_example.json").read_text())
     assert service.post("/invocations", json=example).status_code == 200
+
+
+class Pickled(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input: np.ndarray, params=None):
+        return model_input
+
+
+def test_processes_of_ours_load_no_pickled_model(folder, tmp_path, monkeypatch):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mlflow.pyfunc.save_model(tmp_path / "pickled", python_model=Pickled(), pip_requirements=[])
+    monkeypatch.setenv(PICKLE_SWITCH, "true")
+    refuse_pickles(os.environ)
+    assert len(mlflow.pyfunc.load_model(str(folder)).predict(GREEN)) == 1
+    with pytest.raises(MlflowException, match=r"(?i)pickle"):
+        mlflow.pyfunc.load_model(str(tmp_path / "pickled"))

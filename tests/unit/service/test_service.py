@@ -236,3 +236,26 @@ def test_what_was_downloaded_goes_with_the_service(registry, tmp_path, monkeypat
         assert client.get(f"{VERSION}/files/card.json").status_code == 200
         assert len(set(tmp_path.rglob("card.json")) - before) == 1
     assert set(tmp_path.rglob("card.json")) == before
+
+
+@pytest.mark.parametrize(
+    "name", ["../card.json", "..%2Fcard.json", "%2Fetc%2Fpasswd", "..%5Cx", "a%00b", "."]
+)
+def test_no_name_of_a_file_leads_out_of_the_bundle(client, name):
+    answer = client.get(f"{VERSION}/files/{name}")
+    assert answer.status_code == 404
+    assert b"root:" not in answer.content
+
+
+def test_token_is_in_no_log_no_page_and_no_metric(registry, caplog):
+    token = "a-token-of-the-team"
+    caplog.set_level("DEBUG")
+    seen = []
+    with TestClient(build_app(registry, token=token), raise_server_exceptions=False) as client:
+        for given in (f"Bearer {token}", f"Bearer {token}x", f"Basic {token}", ""):
+            for path in ("/", "/v1/best?device=cpu&max_latency_ms=1", "/metrics", "/nowhere"):
+                answer = client.get(path, headers={"Authorization": given})
+                seen += [answer.text, str(answer.headers)]
+    assert "401" in str(client.get("/").status_code)
+    assert not any(token in text for text in seen)
+    assert token not in caplog.text
