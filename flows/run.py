@@ -16,8 +16,7 @@ from flows.settings import Setting, import_prefect
 from flows.watch import ServerLostError, ServerWatch, leave
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli.display import Display, duration_text
-from ofa_pipeline.cli.hints import pasteable
-from ofa_pipeline.cli.output import PLAIN, report_error, stderr, stdout
+from ofa_pipeline.cli.output import PLAIN, report_awaited, report_error, stderr, stdout
 from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.exit_codes import EXIT_AWAITED, EXIT_ERROR, exit_code_of, exit_on_sigterm
 from ofa_pipeline.masking import mask_logs, mask_secrets
@@ -51,7 +50,7 @@ def main(arguments: list[str]) -> int:
             start = time.monotonic()
             awaited = _run_flow(root, options.device, server)
             if awaited:
-                stderr.print(f"awaited: {pasteable(awaited)}", style="yellow", **PLAIN)
+                report_awaited(awaited)
                 return EXIT_AWAITED
             _show_results(root, params, duration_s=time.monotonic() - start)
     except ServerLostError as error:
