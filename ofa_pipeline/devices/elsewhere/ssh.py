@@ -26,7 +26,7 @@ _OPTIONS = {
     "ServerAliveInterval": "15",
     "ServerAliveCountMax": "4",
 }
-_PROGRESS = re.compile(r"(\d+) of (\d+): (.*), [\d.]+ s left$")
+_PROGRESS = re.compile(r"(\d+) of \d+(?:: | networks were measured before)")
 
 
 def measure_over_ssh(
@@ -67,7 +67,8 @@ def measure_over_ssh(
             assert process.stdout is not None
             assert process.stderr is not None
             for line in process.stdout:
-                if found := _PROGRESS.match(line.strip()):
+                found = _PROGRESS.match(line)
+                if found and int(found[1]) > done:
                     progress.skip(int(found[1]) - 1 - done)
                     progress.advance()
                     done = int(found[1])
