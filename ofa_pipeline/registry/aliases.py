@@ -53,16 +53,16 @@ def _stays(kept: RegisteredSubnet, best: RegisteredSubnet, budget_ms: float) -> 
     return is_within and not is_clearly_better(best, kept)
 
 
-def without_stale(
+def fresh_targets(
     subnets: Sequence[RegisteredSubnet],
     current: Mapping[str, int],
     *,
     is_stale: Callable[[RegisteredSubnet], bool],
-) -> Sequence[RegisteredSubnet]:
-    """Return the versions without those that an alias would name though they are stale.
+) -> dict[str, RegisteredSubnet | None]:
+    """Return what the alias of each budget should name, but nothing that is stale.
 
     Only what an alias would name is asked for: to ask for all takes the longer the more there are.
-    Where every version is stale they stay: an alias had rather name an old certificate than none.
+    Where every version is stale they count: an alias had rather name an old certificate than none.
 
     Args:
         subnets: Every version of one registered model, the newest first.
@@ -72,11 +72,14 @@ def without_stale(
     left = list(subnets)
     known: dict[int, bool] = {}
     while True:
-        named = [item for item in alias_targets(left, current).values() if item is not None]
+        targets = alias_targets(left, current)
+        named = [item for item in targets.values() if item is not None]
         for item in named:
             if item.version not in known:
                 known[item.version] = is_stale(item)
         stale = {item.version for item in named if known[item.version]}
         if not stale:
-            return left or subnets
+            return targets
         left = [item for item in left if item.version not in stale]
+        if not left:
+            return alias_targets(subnets, current)

@@ -14,7 +14,7 @@ from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.documents import Quantile
 from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.registry.addresses import sqlite_path
-from ofa_pipeline.registry.aliases import alias_targets, without_stale
+from ofa_pipeline.registry.aliases import fresh_targets
 from ofa_pipeline.registry.catalog import Catalog
 from ofa_pipeline.registry.choosing import HomeDataset
 from ofa_pipeline.registry.comparison import Explanation
@@ -348,15 +348,16 @@ class MlflowRegistry:
             ]
             client = self._mlflow.client
             aliases = self.aliases(model_name)
-            fresh = without_stale(
-                versions, aliases, is_stale=lambda item: bool(self.mark(item, STALE_TAG))
-            )
-            for alias, target in alias_targets(fresh, aliases).items():
+            targets = fresh_targets(versions, aliases, is_stale=self._is_stale)
+            for alias, target in targets.items():
                 if target is None:
                     if alias in aliases:
                         client.delete_registered_model_alias(model_name, alias)
                 elif aliases.get(alias) != target.version:
                     self.set_alias(target, alias)
+
+    def _is_stale(self, subnet: RegisteredSubnet) -> bool:
+        return bool(self.mark(subnet, STALE_TAG))
 
     def aliases(self, model_name: str) -> dict[str, int]:
         """Return the aliases of a registered model; see `SubnetRegistry.aliases`."""

@@ -3,7 +3,7 @@
 import pytest
 
 from ofa_pipeline.registry import RegisteredSubnet
-from ofa_pipeline.registry.aliases import alias_targets, without_stale
+from ofa_pipeline.registry.aliases import alias_targets, fresh_targets
 from tests.support.registry import DATASET, subnet_record
 
 ALIAS = "best-1ms"
@@ -50,8 +50,8 @@ def test_alias_leaves_a_version_whose_device_has_changed():
         asked.append(item.version)
         return item.version in (1, 2)
 
-    left = without_stale(versions, {ALIAS: 1}, is_stale=is_stale)
-    assert alias_targets(left, {ALIAS: 1})[ALIAS].version == 3
+    assert fresh_targets(versions, {ALIAS: 1}, is_stale=is_stale)[ALIAS].version == 3
     assert sorted(asked) == [1, 2, 3]
-    assert without_stale(versions, {}, is_stale=lambda _: True) == versions
-    assert without_stale(versions, {ALIAS: 1}, is_stale=lambda _: False) == versions
+    for every, named in [(True, 2), (False, 2)]:
+        found = fresh_targets(versions, {}, is_stale=lambda _, every=every: every)
+        assert found[ALIAS].version == named
