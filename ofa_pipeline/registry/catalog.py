@@ -26,6 +26,7 @@ from ofa_pipeline.registry.fields import (
 )
 from ofa_pipeline.registry.holdings import Holdings
 from ofa_pipeline.registry.lookups import Snapshot
+from ofa_pipeline.registry.pool import Pool
 from ofa_pipeline.registry.record import RegisteredSubnet
 from ofa_pipeline.registry.server import check_reachable, may_hold_anything
 
@@ -160,6 +161,7 @@ class DatabaseReader:
     def __init__(self, connection: Connection) -> None:
         """Read nothing yet."""
         self._mlflow = connection
+        self._pool = Pool()
         self._opened: Engine | None = None
         self._file = 0
         self._mark: object = None
@@ -202,7 +204,7 @@ class DatabaseReader:
         in_flight = alive.difference(there.values())
         self._mark = None if any(name in ours for name, _ in in_flight) else mark
         return {
-            key: known.get(key) or read_record(records[key], *named)
+            key: known.get(key) or self._pool.share(read_record(records[key], *named))
             for key, named in there.items()
             if key in known or key in records
         }
@@ -293,6 +295,7 @@ class ServerReader:
         """Read nothing yet."""
         self._mlflow = connection
         self._holdings = holdings
+        self._pool = Pool()
         self._mark: object = None
         self._checked_at = self._walked_at = -float("inf")
 
@@ -332,7 +335,10 @@ class ServerReader:
         return {alias: int(version) for alias, version in aliases.items()}
 
     def _walk(self) -> Entries:
-        found = {model.model_id: read_model(model) for model in self._holdings.models([])}
+        found = {
+            model.model_id: self._pool.share(read_model(model))
+            for model in self._holdings.models([])
+        }
         alive = {
             (name, version)
             for name in {subnet.record.model_name for subnet in found.values()}
@@ -358,7 +364,7 @@ class ServerReader:
                     break
             else:
                 met = 0
-                new[model.model_id] = read_model(model)
+                new[model.model_id] = self._pool.share(read_model(model))
         return {**new, **known}
 
     def _read_mark(self) -> tuple[str, int, object] | None:
