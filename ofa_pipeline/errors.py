@@ -17,6 +17,7 @@
     |-- ExportError                     a file that answers otherwise than its network
     |-- DeviceError                     a device or runtime that is not usable here
     |-- LaunchError                     a process of several that work together has failed
+    |-- ClusterError                    a Ray cluster that cannot be used, or lost a worker
     |-- YamlError (ValueError)          a file that is no YAML of settings
     `-- RegistryError                   the model registry refused, or holds something foreign
 
@@ -78,6 +79,10 @@ class TrainingDivergedError(OfaPipelineError):
 
 class LaunchError(OfaPipelineError):
     """Work that is spread over several processes has failed, because one of them did."""
+
+
+class ClusterError(OfaPipelineError):
+    """A Ray cluster does not answer, does not fit this machine, or has lost a worker too often."""
 
 
 class ExportError(OfaPipelineError):

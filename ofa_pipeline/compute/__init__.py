@@ -4,6 +4,7 @@ from ofa_pipeline.compute.device import compute_device
 from ofa_pipeline.compute.executor import Executor, Item
 from ofa_pipeline.compute.local import SERIAL, LocalExecutor, free_workers
 from ofa_pipeline.compute.ranks import ALONE, BatchPart, Ranks
+from ofa_pipeline.compute.ray_executor import RayExecutor, check_cluster, ray_executor
 
 __all__ = [
     "ALONE",
@@ -13,6 +14,9 @@ __all__ = [
     "Item",
     "LocalExecutor",
     "Ranks",
+    "RayExecutor",
+    "check_cluster",
     "compute_device",
     "free_workers",
+    "ray_executor",
 ]

@@ -132,12 +132,12 @@ def _gpu_driver() -> str | None:
 def _check(settings: DeviceSettings, runtime: type[Runtime]) -> None:
     for name, found, known in (
         ("accelerator", settings.accelerator, tuple(runtime.how_to_get)),
-        ("precision", settings.precision, tuple(runtime.tolerances)),
+        ("precision", settings.precision, runtime.precisions(settings.accelerator)),
     ):
         if found not in known:
             raise DeviceError(
                 f"{name} of a device with the runtime {settings.runtime} must be one of "
-                f"{', '.join(known)}, got {found!r}.{suggest(found, known)}"
+                f"{', '.join(known)}, got {found!r}.{suggest(found, known)}{_others(found)}"
             )
     cores = usable_cores()
     if not 1 <= settings.threads <= cores:
@@ -153,6 +153,12 @@ def _check(settings: DeviceSettings, runtime: type[Runtime]) -> None:
             f"{settings.runtime} on {settings.accelerator} is not usable here. To get it: "
             f"{runtime.how_to_get[settings.accelerator]}. Usable: {usable or 'none'}."
         )
+
+
+def _others(precision: str) -> str:
+    """Say which runtimes compute in a precision; nothing where none does."""
+    others = [name for name in runtime_names() if precision in find_runtime(name).precisions("cpu")]
+    return f" Runtimes with {precision} on cpu: {', '.join(others)}." if others else ""
 
 
 def _works(runtime: type[Runtime], accelerator: str) -> bool:

@@ -77,7 +77,7 @@ class Workshop:
     @property
     def shipped(self) -> str:
         """Name of the file that the device runs."""
-        return shipped_file(self.settings.runtime)
+        return shipped_file(self.settings.runtime, self.settings.precision)
 
     def meets(self, arch: Arch, budget_ms: float) -> bool:
         """Return whether a subnet meets a budget as it ships."""
@@ -154,6 +154,7 @@ class Workshop:
                 file=self.shipped,
                 accelerator=self.settings.accelerator,
                 threads=self.settings.threads,
+                precision=self.settings.precision,
             ),
         )
 
@@ -168,16 +169,19 @@ class Workshop:
             cost=ComputeCost(macs=cost.macs, num_params=cost.num_params),
             finetuning=self._finetuning(built.facts),
             parity=built.facts.parity,
+            quantization=built.facts.quantization,
             lineage=dict(self.lineage),
         )
 
     def _accuracy(self, facts: BuiltFacts) -> AccuracyFigures:
-        test, tuning = facts.test, facts.tuning
+        test, tuning, quantized = facts.test, facts.tuning, facts.quantization
         return AccuracyFigures(
             accuracy_top1=test.accuracy_top1,
             accuracy_top5=test.accuracy_top5,
             num_test_images=test.num_images,
-            accuracy_top1_selection=tuning.accuracy_top1,
+            accuracy_top1_selection=(
+                quantized.accuracy_top1_selection if quantized else tuning.accuracy_top1
+            ),
             accuracy_top1_selection_extracted=tuning.accuracy_top1_extracted,
             accuracy_top1_selection_finetuned=tuning.accuracy_top1_finetuned,
             num_selection_images=tuning.num_images,

@@ -5,6 +5,7 @@ from typing import Any
 
 from ofa_pipeline.artifacts import Layout, Manifest, write_json
 from ofa_pipeline.data import Dataset, open_dataset
+from ofa_pipeline.devices import require_calibration_images
 from ofa_pipeline.documents import Picks, read_document
 from ofa_pipeline.evaluation import (
     LargestSubnet,
@@ -71,6 +72,8 @@ def _workshop(stage: StageRun, dataset: Dataset, trained: Mapping[str, Any]) -> 
     evaluator = evaluator_of(
         supernet, dataset, calibration_images=calibration_images, batch_size=batch_size
     )
+    if card.precision == "int8":
+        require_calibration_images(evaluator.num_calibration_images)
     recipe = recipe_of(params.training)
     plan = tuning_plan(params.specialize, recipe, dataset=dataset, trained=trained)
     builder = SubnetBuilder(

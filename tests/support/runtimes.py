@@ -142,6 +142,54 @@ class RuntimeContract:
             runtime.prepare(tmp_path / "model.onnx", resolution_px=20)
 
 
+class QuantizedContract:
+    """What every runtime in int8 must do. A subclass gives the fixture ``runtime``."""
+
+    @pytest.fixture
+    def subnet(self) -> Subnet:
+        return tiny_subnet(tiny_space().largest)
+
+    @pytest.fixture
+    def images(self) -> Images:
+        return np.random.default_rng(3).standard_normal((70, 3, 20, 20), dtype=np.float32)
+
+    def test_logits_are_about_those_of_the_network(
+        self, runtime: Runtime, subnet: Subnet, images: Images, tmp_path: Path
+    ) -> None:
+        with torch.no_grad():
+            expected = subnet(torch.from_numpy(images)).numpy()
+        runtime.write(subnet, tmp_path / "it", resolution_px=20, calibration=[images])
+        loaded = runtime.load(runtime.prepare(tmp_path / "it", resolution_px=20))
+        difference = np.abs(loaded.predict(images) - expected).max() / np.abs(expected).max()
+        assert 0 < difference < runtime.tolerance.max_relative_difference
+
+    def test_the_same_images_give_the_same_bytes(
+        self, runtime: Runtime, subnet: Subnet, images: Images
+    ) -> None:
+        first, again, other = (
+            runtime.quantized_content_of(subnet, resolution_px=20, calibration=calibration)
+            for calibration in ([images], [images], [2 * images])
+        )
+        assert first == again
+        assert first != other
+
+    def test_a_network_that_is_timed_needs_no_images(
+        self, runtime: Runtime, subnet: Subnet
+    ) -> None:
+        runtime.load(runtime.prepare(subnet, resolution_px=20)).run()
+
+    def test_too_few_images_are_refused_with_their_number(
+        self, runtime: Runtime, subnet: Subnet, images: Images, tmp_path: Path
+    ) -> None:
+        with pytest.raises(DeviceError, match=r"at least 32 calibration images.*found 7"):
+            runtime.write(subnet, tmp_path / "it", resolution_px=20, calibration=[images[:7]])
+        assert not (tmp_path / "it").exists()
+
+    def test_its_file_is_another_one(self, runtime: Runtime) -> None:
+        assert "int8" in runtime.file_name
+        assert runtime.file_name != runtime.network.file_name
+
+
 @dataclass
 class MadeUpTime:
     """A clock that only networks of `MadeUpRuntime` move."""
@@ -212,6 +260,7 @@ __all__ = [
     "MadeUpNetwork",
     "MadeUpRuntime",
     "MadeUpTime",
+    "QuantizedContract",
     "RuntimeContract",
     "Settings",
     "tiny_space",

@@ -532,8 +532,36 @@ def test_launch_line_is_one_command(line, message):
         parse_params(values, origin="params.yaml")
 
 
+@pytest.mark.parametrize(
+    "address", ["auto", "local", "10.0.0.1:6379", "head-1.lab:6379", "[::1]:1"]
+)
+def test_addresses_of_clusters(address):
+    fan_out = {"executor": "ray", "address": address, "gpus_per_worker": 0.5}
+    params = parse_params(VALUES | {"compute": {"fan_out": fan_out}}, origin="test")
+    assert params.compute.fan_out.address == address
+
+
+@pytest.mark.parametrize(
+    ("fan_out", "message"),
+    [
+        ({"executor": "dask"}, "compute.fan_out.executor"),
+        ({"address": "ray://head:10001"}, "must be auto .*HOST:PORT.*got 'ray://head:10001'"),
+        ({"address": "head"}, "must be auto"),
+        ({"address": "head:0"}, "must be auto"),
+        ({"address": "head:65536"}, "must be auto"),
+        ({"gpus_per_worker": 2}, "compute.fan_out.gpus_per_worker"),
+        ({"gpus_per_worker": -1}, "compute.fan_out.gpus_per_worker"),
+        ({"workers": 4}, "workers"),
+    ],
+)
+def test_fan_out_is_checked(fan_out, message):
+    with pytest.raises(ParamsError, match=message):
+        parse_params(VALUES | {"compute": {"fan_out": fan_out}}, origin="params.yaml")
+
+
 def test_where_work_runs_is_in_no_manifest():
-    launched = VALUES | {"compute": {"training": {"launch": "torchrun --standalone"}}}
+    compute = {"training": {"launch": "torchrun --standalone"}, "fan_out": {"executor": "ray"}}
+    launched = VALUES | {"compute": compute}
     sections = [
         parse_params(values, origin="params.yaml").sections(("training", "phases", "space"))
         for values in (VALUES, launched)

@@ -3,13 +3,14 @@
 import http.server
 import os
 import shutil
+import socket
 import threading
 from pathlib import Path
 
 import pytest
 
 from ofa_pipeline.artifacts import Layout, write_artifact
-from ofa_pipeline.errors import CheckpointError, OfaPipelineError
+from ofa_pipeline.errors import CheckpointError, ClusterError, OfaPipelineError
 from ofa_pipeline.params import Params, load_params
 from ofa_pipeline.preflight import check_before_work, check_prefect, look
 from ofa_pipeline.stages import find_stage, param_sections
@@ -317,3 +318,15 @@ def test_launcher_is_looked_at_before_work(tmp_path):
     with pytest.raises(OfaPipelineError, match="batches of 64 with groups of the whole batch"):
         check_before_work(launched("env", batch_norm_images=None), tmp_path)
     check_before_work(launched("no-launcher"), tmp_path, reads_images=False)  # nothing is trained
+
+
+def test_cluster_is_looked_at_before_work(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+        fan_out = SHIPPED.compute.fan_out.model_copy(update={"executor": "ray", "address": address})
+        params = with_values(compute={"fan_out": fan_out})
+        assert states(params, tmp_path)["cluster"] == "wrong"
+        with pytest.raises(ClusterError, match=f"answer at {address}"):
+            check_before_work(params, tmp_path)
+    assert "cluster" not in states(SHIPPED, tmp_path)
