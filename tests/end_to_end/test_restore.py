@@ -23,9 +23,10 @@ def registered(workspace, folder):
 
 
 def is_whole(registry, subnet, folder):
-    assert registry.version(subnet.model_uri) == subnet
+    found = registry.version(subnet.model_uri)
+    assert found.record.bundle_digest == subnet.record.bundle_digest
     assert registry.aliases(subnet.record.model_name)["champion"] == subnet.version
-    registry.download(subnet, folder)  # compares every byte
+    registry.download(found, folder)  # compares every byte
     return True
 
 
