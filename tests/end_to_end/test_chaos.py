@@ -23,8 +23,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 ROOT = Path(__file__).parents[2]
 DEVICE = "cpu-onnxruntime"
 TARGET = f"register@{DEVICE}"
-MOMENTS = (1, 3, 6, 9)
-"""Stages after whose beginning a kill comes: listing, training, predictor, specialize."""
+MOMENTS = (1, 3, 8)
+"""Stages after whose beginning a kill comes: listing, training, specialize."""
 PATIENCE_S = 120.0
 
 
