@@ -82,8 +82,7 @@ def _noise_of(layout: Layout, device: str) -> float:
 
 def _mark_stale(layout: Layout, params: "Params", device: str, drift: "Drift") -> list[str]:
     """Mark every version of the device's registered models that is not marked yet."""
-    from ofa_pipeline.registry import open_registry, registered_subnets
-    from ofa_pipeline.registry.fields import STALE_TAG
+    from ofa_pipeline.registry import STALE_TAG, open_registry, registered_subnets
 
     registry = open_registry(layout.root)
     names = {item.record.model_name for item in registered_subnets(layout, params, device)}
