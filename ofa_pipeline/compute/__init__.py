@@ -1,6 +1,6 @@
 """Where work runs: executors that work on many items, and the device that tensors live on."""
 
-from ofa_pipeline.compute.device import compute_device
+from ofa_pipeline.compute.device import compute_device, copied_to
 from ofa_pipeline.compute.executor import Executor, Item
 from ofa_pipeline.compute.local import SERIAL, LocalExecutor, free_workers
 from ofa_pipeline.compute.ranks import ALONE, BatchPart, Ranks
@@ -17,6 +17,7 @@ __all__ = [
     "RayExecutor",
     "check_cluster",
     "compute_device",
+    "copied_to",
     "free_workers",
     "ray_executor",
 ]
