@@ -9,8 +9,10 @@ from typing import Any
 import prefect.runtime
 from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.context import TagsContext
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
+from prefect.states import Completed
 
 from flows.checks import check_run
 from flows.crashes import mark_crashed_runs
@@ -22,6 +24,7 @@ from flows.progress import shown_progress
 from flows.results import show_results
 from flows.stages import DISPLAY, StageOutcome, bring_up_to_date
 from flows.watch import SAVING_PATIENCE_S
+from ofa_pipeline.exit_codes import EXIT_AWAITED
 from ofa_pipeline.masking import mask_logs
 from ofa_pipeline.params import load_params
 from ofa_pipeline.parent import end_with_parent
@@ -32,8 +35,10 @@ DEVICE_STAGES = ("profile_latency", "search", "specialize", "register")
 
 
 @flow(name="once-for-all", flow_run_name=name_of_flow_run, validate_parameters=False)
-def pipeline(workspace: str) -> None:
+def pipeline(workspace: str) -> State[str] | None:
     """Bring every artifact of a workspace up to date, from the images to the registry.
+
+    It ends as ``Awaited``, with what to do, where devices elsewhere have to be measured first.
 
     Args:
         workspace: Folder with params.yaml; held by the process that runs this.
@@ -56,9 +61,12 @@ def pipeline(workspace: str) -> None:
 
             outlook_is_made()
             registry_is_made()  # nothing runs beside a measurement of latency
-            serve_devices(dvc, params.devices)
+            awaited = serve_devices(dvc, params.devices)
+            if awaited is not None:
+                return awaited
             bring_up_to_date(dvc, "report")
         show_results(root, params)
+    return None
 
 
 @contextmanager
@@ -75,19 +83,34 @@ def open_workspace(workspace: str) -> Iterator[DvcClient]:
         # Of a server that is killed nothing stays behind; Prefect would ask it again for minutes.
         end_with_parent(os.getppid(), grace_s=SAVING_PATIENCE_S)
     show = display.line if display else _show_nowhere
-    with hold_workspace(root, role="run"), notices_shown(show, get_run_logger()):
+    with (
+        hold_workspace(root, role="run", is_patient=_waits(root)),
+        notices_shown(show, get_run_logger()),
+    ):
         choose_version_control(root)
         mark_crashed_runs(root)
-        with DvcClient(root) as dvc, shown_progress(root):
+        # The tag of the workspace is of runs alone: for each tag of a task Prefect asks its server
+        # for a limit of concurrency, which waits for whoever else writes, up to a minute.
+        with TagsContext(current_tags=set()), DvcClient(root) as dvc, shown_progress(root):
             yield dvc
+
+
+def _waits(root: Path) -> bool:
+    """Whether a run on a server waits for the one that holds the workspace."""
+    if prefect.runtime.deployment.id is None:
+        return False
+    return load_params(root / "params.yaml").schedule.when_busy == "wait"
 
 
 def _show_nowhere(_: str) -> None:
     """Nobody watches a served run; its log is kept."""
 
 
-def serve_devices(dvc: DvcClient, devices: Iterable[str]) -> None:
+def serve_devices(dvc: DvcClient, devices: Iterable[str]) -> State[str] | None:
     """Search, specialise and register for every device; one that fails does not stop the others.
+
+    Returns:
+        None, or a state that says what is to be measured elsewhere before the run can go on.
 
     Raises:
         StageFailedError: If a device failed; names every one.
@@ -99,10 +122,17 @@ def serve_devices(dvc: DvcClient, devices: Iterable[str]) -> None:
         dvc.stop(error)
         raise
     failures = [failure for state in states if (failure := _own_failure(state)) is not None]
+    awaited = [failure for failure in failures if failure.exit_code == EXIT_AWAITED]
+    if failures and len(awaited) == len(failures):
+        text = "\n".join(str(failure) for failure in awaited)
+        get_run_logger().warning(text)
+        return Completed(name="Awaited", message=text, data=text)
     if failures:
         raise StageFailedError(
-            "\n".join(str(failure) for failure in failures), exit_code=failures[0].exit_code
+            "\n".join(str(failure) for failure in failures),
+            exit_code=next(f.exit_code for f in failures if f.exit_code != EXIT_AWAITED),
         )
+    return None
 
 
 def _submit_chain(dvc: DvcClient, device: str) -> list[PrefectFuture[StageOutcome]]:

@@ -14,9 +14,12 @@
     |-- InfeasibleConstraintError       no architecture meets the budget
     |-- NotEnoughBatchesError           an iterator of images that ended too early
     |-- TrainingDivergedError           a loss or a weight that is not finite
+    |-- DeviceMemoryError               work that does not fit an accelerator
     |-- ExportError                     a file that answers otherwise than its network
     |-- DeviceError                     a device or runtime that is not usable here
+    |-- AwaitedError                    measurements of a device elsewhere that are not here yet
     |-- LaunchError                     a process of several that work together has failed
+    |-- ClusterError                    a Ray cluster that cannot be used, or lost a worker
     |-- YamlError (ValueError)          a file that is no YAML of settings
     `-- RegistryError                   the model registry refused, or holds something foreign
 
@@ -76,8 +79,16 @@ class TrainingDivergedError(OfaPipelineError):
     """A loss or a weight became infinite or not a number."""
 
 
+class DeviceMemoryError(OfaPipelineError):
+    """An accelerator has less memory than a piece of work needs."""
+
+
 class LaunchError(OfaPipelineError):
     """Work that is spread over several processes has failed, because one of them did."""
+
+
+class ClusterError(OfaPipelineError):
+    """A Ray cluster does not answer, does not fit this machine, or has lost a worker too often."""
 
 
 class ExportError(OfaPipelineError):
@@ -86,6 +97,10 @@ class ExportError(OfaPipelineError):
 
 class DeviceError(OfaPipelineError):
     """A device or a runtime is unknown, missing or failing."""
+
+
+class AwaitedError(OfaPipelineError):
+    """Nothing is wrong, but what is measured elsewhere is not here yet."""
 
 
 class YamlError(OfaPipelineError, ValueError):

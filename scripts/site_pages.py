@@ -37,7 +37,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         {"Home": "index.md"},
         {"Tour": TOUR_PAGE},
         {"Guides": list(_guides())},
-        {"Architecture": ["architecture.md", "recipes.md", "schemas/README.md"]},
+        {"Architecture": ["architecture.md", "recipes.md", "scale.md", "schemas/README.md"]},
         {"Decisions": ["adr/README.md", *_pages("adr")]},
         {"API": [{name: _api_page(name)} for name in _modules()]},
         {"Project": ["CONTRIBUTING.md", "CHANGELOG.md"]},

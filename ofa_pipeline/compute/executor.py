@@ -23,6 +23,11 @@ class Executor(Protocol):
     Results depend on the item alone, never on where it is computed or on what came before it.
     """
 
+    @property
+    def has_processes(self) -> bool:
+        """Whether items are computed in other processes than this one."""
+        ...
+
     def run(
         self, build: Callable[[], Callable[[ItemT], ResultT]], items: Sequence[ItemT]
     ) -> Iterator[tuple[ItemT, ResultT]]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ofa_pipeline.compute.device import compute_device
 from ofa_pipeline.compute.executor import ItemT, ResultT
@@ -16,6 +17,8 @@ class LocalExecutor:
     Each item is computed with as many threads as torch is set to, whatever the number of workers,
     so the bits of a result do not depend on the number of cores.
     """
+
+    has_processes: ClassVar[bool] = False
 
     workers: int | None = None
     """Items at the same time; None: as many as the cores allow, see `free_workers`."""

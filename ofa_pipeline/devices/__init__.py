@@ -13,15 +13,19 @@ from ofa_pipeline.devices.machine import (
     probe_runtimes,
 )
 from ofa_pipeline.devices.meter import Clock, LatencyMeter, ReferenceNetwork, quiet_reference_ms
+from ofa_pipeline.devices.quantization import require_calibration_images
+from ofa_pipeline.devices.quantized import QuantizedFiles
 from ofa_pipeline.devices.quiet import torch_threads
 from ofa_pipeline.devices.runtime import (
     CODE_FOLDER,
     FP32_TOLERANCE,
+    MIN_CALIBRATION_IMAGES,
     LoadedNetwork,
     PreparedNetwork,
     RunningNetwork,
     Runtime,
     Tolerance,
+    file_in,
     noise_images,
 )
 from ofa_pipeline.devices.runtimes import find_runtime, runtime_names
@@ -32,6 +36,7 @@ __all__ = [
     "CODE_FOLDER",
     "FIRST_RUNTIME",
     "FP32_TOLERANCE",
+    "MIN_CALIBRATION_IMAGES",
     "Clock",
     "Device",
     "DeviceCard",
@@ -41,6 +46,7 @@ __all__ = [
     "LoadedNetwork",
     "LocalDevice",
     "PreparedNetwork",
+    "QuantizedFiles",
     "ReferenceNetwork",
     "RunningNetwork",
     "Runtime",
@@ -49,6 +55,7 @@ __all__ = [
     "build_runtime",
     "describe_device",
     "export_onnx",
+    "file_in",
     "find_runtime",
     "inference_form",
     "network_classes",
@@ -56,7 +63,10 @@ __all__ = [
     "open_device",
     "probe_runtimes",
     "quiet_reference_ms",
+    "require_calibration_images",
     "runtime_names",
     "shipped_source",
     "torch_threads",
 ]
+OPEN_MODULES = ("elsewhere",)
+"""Devices elsewhere, which those who measure here need not know."""

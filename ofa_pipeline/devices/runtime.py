@@ -6,7 +6,7 @@ there, and the `RunningNetwork` that bundles carry. Its tests are those of `Runt
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Images = NDArray[np.float32]
 """Images (N, 3, H, W), or their logits (N, classes)."""
+MIN_CALIBRATION_IMAGES = 32
+"""To quantise on; with fewer, the range of an activation is a matter of luck."""
 CODE_FOLDER = Path(__file__).parent
 """Holds the files that `RunningNetwork.code_names` names; they lie beside it in a bundle."""
 
@@ -43,6 +45,16 @@ FP32_TOLERANCE = Tolerance(max_relative_difference=1e-3, min_top1_agreement=0.99
 """Exports in float32 differ by about 1e-6; ties may be rounded either way."""
 
 
+INT8_TOLERANCE = Tolerance(max_relative_difference=0.3, min_top1_agreement=0.8)
+"""Of rounded values. What counts is the accuracy that is lost, and that is measured."""
+
+
+def file_in(precision: str, file_name: str) -> str:
+    """Return the name of a file in a precision: ``model.onnx`` is ``model.int8.onnx`` in int8."""
+    stem, _, suffix = file_name.rpartition(".")
+    return file_name if precision == "fp32" else f"{stem}.{precision}.{suffix}"
+
+
 class RunningNetwork(Protocol):
     """The file of a network, opened by a runtime.
 
@@ -51,7 +63,7 @@ class RunningNetwork(Protocol):
     """
 
     file_name: ClassVar[str]
-    """The file of a bundle that it runs."""
+    """The file of a bundle that it runs in float32; see `file_in`."""
     code_names: ClassVar[tuple[str, ...]]
     """Files in `CODE_FOLDER` that it needs; each stands beside the network in a bundle."""
 
@@ -135,9 +147,21 @@ class Runtime(ABC):
         """How exact it must be in the precision of the card."""
         return self.tolerances[self._card.precision]
 
+    @property
+    def file_name(self) -> str:
+        """Name of the file that it runs in the precision of the card."""
+        return file_in(self._card.precision, self.network.file_name)
+
+    @classmethod
+    def precisions(cls, accelerator: str) -> tuple[str, ...]:  # noqa: ARG003 - others may differ
+        """Return the precisions that it can compute in on an accelerator."""
+        return tuple(cls.tolerances)
+
     @abstractmethod
     def content_of(self, network: "nn.Module", *, resolution_px: int) -> bytes:
         """Return the content of the file of a network; the same bytes for the same network.
+
+        It is in float32, whatever the card says.
 
         Args:
             network: From images (N, 3, H, W) to logits; not changed.
@@ -147,16 +171,50 @@ class Runtime(ABC):
             ExportError: If the network does something that such a file cannot say.
         """
 
+    def quantized_content_of(
+        self,
+        network: "nn.Module",  # noqa: ARG002
+        *,
+        resolution_px: int,  # noqa: ARG002
+        calibration: Sequence[Images],  # noqa: ARG002
+    ) -> bytes:
+        """Return the content of the file in int8; the same bytes for the same arguments.
+
+        Args:
+            network: From images (N, 3, H, W) to logits; not changed.
+            resolution_px: H and W.
+            calibration: Prepared images, in batches (N, 3, H, W), to find ranges of values on.
+
+        Raises:
+            DeviceError: If there are too few images, or the runtime has no int8.
+            ExportError: If the network does something that such a file cannot say.
+        """
+        raise DeviceError(f"the runtime {self._card.runtime} has no int8")
+
     def threads_claimed(self) -> AbstractContextManager[None]:
         """Set the number of threads while networks are loaded and called; restore it after."""
         return nullcontext()
 
-    def write(self, network: "nn.Module", path: Path, *, resolution_px: int) -> None:
-        """Write the file of a network, whole or not at all; see `content_of`."""
-        write_bytes(path, self.content_of(network, resolution_px=resolution_px))
+    def write(
+        self,
+        network: "nn.Module",
+        path: Path,
+        *,
+        resolution_px: int,
+        calibration: Sequence[Images] = (),
+    ) -> None:
+        """Write the file of a network in the precision of the card, whole or not at all.
+
+        The arguments are those of `content_of` and `quantized_content_of`; without calibration
+        images, see `prepare`.
+        """
+        write_bytes(path, self._content(network, resolution_px, calibration))
 
     def prepare(self, network: "nn.Module | Path", *, resolution_px: int) -> PreparedNetwork:
         """Convert a network, or read a file of one; slow, done once.
+
+        In int8 a network is quantised on noise: its latency does not depend on the ranges of its
+        values. Its accuracy does, so write a file with calibration images for that.
 
         Raises:
             DeviceError: If the file is missing.
@@ -165,8 +223,16 @@ class Runtime(ABC):
         if isinstance(network, Path):
             content = _read(network)
         else:
-            content = self.content_of(network, resolution_px=resolution_px)
+            content = self._content(network, resolution_px, ())
         return PreparedNetwork(content=content, resolution_px=resolution_px, name=name_of(network))
+
+    def _content(
+        self, network: "nn.Module", resolution_px: int, calibration: Sequence[Images]
+    ) -> bytes:
+        if self._card.precision != "int8":
+            return self.content_of(network, resolution_px=resolution_px)
+        images = calibration or [noise_images(MIN_CALIBRATION_IMAGES, resolution_px)]
+        return self.quantized_content_of(network, resolution_px=resolution_px, calibration=images)
 
     def load(self, prepared: PreparedNetwork) -> LoadedNetwork:
         """Load a prepared network afresh, with memory of its own.

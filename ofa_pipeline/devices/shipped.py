@@ -2,7 +2,7 @@
 
 import inspect
 
-from ofa_pipeline.devices.runtime import RunningNetwork
+from ofa_pipeline.devices.runtime import RunningNetwork, file_in
 from ofa_pipeline.devices.runtimes import find_runtime, runtime_names
 
 FIRST_RUNTIME = "onnxruntime"
@@ -39,4 +39,4 @@ def shipped_source() -> str:
         f"{inspect.getsource(network)}\n\n_NETWORK_CLASSES[{name!r}] = {network.__name__}\n\n\n"
         for name, network in network_classes().items()
     )
-    return _BEFORE.lstrip() + "".join(classes)
+    return f"{_BEFORE.lstrip()}{inspect.getsource(file_in)}\n\n{''.join(classes)}"

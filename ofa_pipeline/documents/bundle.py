@@ -32,6 +32,7 @@ class Runs(Part):
     file: str
     accelerator: str
     threads: int
+    precision: str = Field(default="fp32", exclude_if=lambda value: value == "fp32")
 
 
 class SubnetDescription(Document):
@@ -76,7 +77,7 @@ class AccuracyFigures(Part):
     accuracy_top5: Fraction
     num_test_images: Annotated[int, Field(ge=1)]
     accuracy_top1_selection: Fraction
-    """On selection images, of the weights that ship."""
+    """On selection images, of the weights that ship; of the quantised file, where one ships."""
     accuracy_top1_selection_extracted: Fraction
     """The same before fine-tuning."""
     accuracy_top1_selection_finetuned: Fraction | None
@@ -143,6 +144,25 @@ class ParityFigures(Part):
     num_images: Count
 
 
+class QuantizationFigures(Part):
+    """What int8 costs: the file that ships beside the weights that it was made from."""
+
+    accuracy_top1_selection_float: Fraction
+    """On selection images, of the weights."""
+    accuracy_top1_selection: Fraction
+    """The same of the file, as the device's runtime computes it."""
+    num_selection_images: Count
+    num_calibration_images: Count
+    """That the ranges of activations were found on."""
+    p50_ms_float: Milliseconds | None = Field(default=None, exclude_if=lambda v: v is None)
+    """Latency of the float32 file on the same device."""
+
+    @property
+    def loss_points(self) -> float:
+        """Percentage points that are lost; below zero where the file is better."""
+        return 100 * (self.accuracy_top1_selection_float - self.accuracy_top1_selection)
+
+
 class CardFigures(Part):
     """What a subnet was measured to do, and what it was made from."""
 
@@ -156,6 +176,8 @@ class CardFigures(Part):
     finetuning: FinetuningCost | None = Field(default=None, exclude_if=lambda v: v is None)
     """Not in bundles that were written first."""
     parity: ParityFigures
+    quantization: QuantizationFigures | None = Field(default=None, exclude_if=lambda v: v is None)
+    """Of a device that computes in int8."""
     lineage: dict[str, str]
     """Digests of everything that it was made from, by path relative to the workspace."""
 

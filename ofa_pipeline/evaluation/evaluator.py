@@ -124,14 +124,23 @@ class SubnetEvaluator:
 
     def calibrate_at(self, subnet: Subnet, resolution_px: int, *, draw: int = 0) -> Subnet:
         """Calibrate a subnet at any resolution."""
+        network = subnet.to(self.device).to(memory_format=torch.channels_last)
+        return calibrate_batch_norm(network, self.calibration_batches(resolution_px, draw=draw))
+
+    @property
+    def num_calibration_images(self) -> int:
+        """Images of a draw of the calibration split."""
+        return min(self.calibration_images, self.calibration.num_images)
+
+    def calibration_batches(self, resolution_px: int, *, draw: int = 0) -> Iterator[Tensor]:
+        """Yield the calibration images of a draw, resized, shape (N, 3, r, r)."""
         indices = calibration_indices(
             self.calibration.num_images, self.calibration_images, draw=draw
         )
         # Threads that come at the same time keep the images of the one that was first.
         chosen = self._calibration.setdefault(draw, self._resized(self.calibration, indices))
-        images = (batch for batch, _ in chosen.batches(resolution_px))
-        network = subnet.to(self.device).to(memory_format=torch.channels_last)
-        return calibrate_batch_norm(network, images)
+        for images, _ in chosen.batches(resolution_px):
+            yield images
 
     def _resized(self, split: Split, indices: Sequence[int] | None) -> ResizedImages:
         return ResizedImages(

@@ -1,11 +1,16 @@
 """The section `compute`: where work runs. No stage lists it, because no result depends on it."""
 
+import re
 import shlex
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from ofa_pipeline.params.values import Section, is_text
+from ofa_pipeline.errors import shown
+from ofa_pipeline.params.values import Section, Share, is_text
+
+_HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
+_MAX_PORT = 65_535
 
 
 def _is_command(line: str) -> str:
@@ -29,6 +34,22 @@ Command = Annotated[
 ]
 
 
+def _is_address(address: str) -> str:
+    if address in ("auto", "local"):
+        return address
+    found = _HOST_AND_PORT.fullmatch(address)
+    if found is None or not 0 < int(found[2]) <= _MAX_PORT:
+        raise ValueError(
+            "must be auto (the cluster that this machine is a node of), local (Ray is started here "
+            "and ends with the stage), or HOST:PORT as `ray start --head` prints it, such as "
+            f"10.0.0.1:6379, got {shown(address)}"
+        )
+    return address
+
+
+Address = Annotated[str, Field(max_length=300), AfterValidator(_is_address)]
+
+
 class TrainingComputeParams(Section):
     """Where supernets are trained."""
 
@@ -37,7 +58,20 @@ class TrainingComputeParams(Section):
     left out, the stage's own process trains."""
 
 
+class FanOutParams(Section):
+    """Where many subnets are evaluated and fine-tuned."""
+
+    executor: Literal["local", "ray"] = "local"
+    """``local``: the stage's own process; ``ray``: workers on a Ray cluster."""
+    address: Address = "auto"
+    """Of the Ray cluster: ``auto``, ``local`` or ``HOST:PORT``."""
+    gpus_per_worker: Share | None = None
+    """GPUs of a Ray worker, at most one; a part of one is shared by several workers. Left out: one
+    where the cluster has GPUs, otherwise none."""
+
+
 class ComputeParams(Section):
     """Where work runs."""
 
+    fan_out: FanOutParams = Field(default_factory=FanOutParams)
     training: TrainingComputeParams = Field(default_factory=TrainingComputeParams)

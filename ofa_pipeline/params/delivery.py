@@ -16,6 +16,11 @@ class SpecializeParams(Section):
     learning_rate: Positive | Literal["auto"]
     """``auto``: three quarters of that of the first phase."""
     seed: Seed
+    max_quantization_loss: Annotated[float, Field(ge=0, le=100)] = Field(
+        default=2.0,
+        exclude_if=lambda value: value == 2.0,  # noqa: PLR2004 - the default
+    )
+    """Percentage points of top-1 that an int8 file may lose; one that loses more is refused."""
 
 
 class RegistryParams(Section):
@@ -36,3 +41,5 @@ class ScheduleParams(Section):
 
     cron: Annotated[str, AfterValidator(check_cron)]
     timezone: Annotated[str, AfterValidator(check_timezone)]
+    when_busy: Literal["refuse", "wait"] = "refuse"
+    """What a run on a server does while another holds the workspace."""

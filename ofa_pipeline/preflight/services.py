@@ -8,6 +8,7 @@ from http import HTTPStatus
 from http.client import HTTPException
 from urllib.parse import urlsplit
 
+from ofa_pipeline.compute import check_cluster
 from ofa_pipeline.errors import OfaPipelineError, shorten
 from ofa_pipeline.masking import mask_secrets
 from ofa_pipeline.preflight.findings import Finding, Subject
@@ -28,6 +29,27 @@ def look_at_registry(subject: Subject) -> Iterator[Finding]:
     uri = tracking_uri(subject.root)
     check_reachable(uri)
     yield Finding("registry", mask_secrets(uri))
+
+
+def look_at_cluster(subject: Subject) -> Iterator[Finding]:
+    """Look whether the Ray cluster that subnets are computed on can be used, if one is named.
+
+    Raises:
+        ClusterError: If it cannot.
+    """
+    params = subject.params
+    settings = params.compute.fan_out
+    if settings.executor == "local":
+        return
+    workers = check_cluster(
+        address=settings.address,
+        gpus_per_worker=settings.gpus_per_worker,
+        threads=max(params.evaluation.threads, params.training.threads),
+        folder=subject.root.resolve(),
+    )
+    yield Finding(
+        "cluster", f"Ray at {settings.address}, room for {workers} worker{'s'[: workers != 1]}"
+    )
 
 
 def look_at_prefect(subject: Subject) -> Iterator[Finding]:  # noqa: ARG001 - as the others

@@ -225,4 +225,10 @@ def _batches(subject: Subject, num_images: int, *, draws_splits: bool) -> str:
             f"there must be at least one batch of {batch_size} images to train on, there are "
             f"{num_images} in all{kept}. Lower training.batch_size or add images."
         )
+    calibration = round(num_images * params.calibration_fraction)
+    in_int8 = any(device.card.precision == "int8" for device in subject.params.devices.values())
+    if draws_splits and in_int8:
+        from ofa_pipeline.devices import require_calibration_images
+
+        require_calibration_images(calibration)
     return f"of {batch_size} images, for training on a part of {num_images:,}"

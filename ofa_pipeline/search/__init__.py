@@ -13,6 +13,7 @@ from ofa_pipeline.search.objectives import (
 )
 from ofa_pipeline.search.pareto import hypervolume, is_efficient
 from ofa_pipeline.search.population import Scored
+from ofa_pipeline.search.quantized_world import QuantizedWorld
 from ofa_pipeline.search.settings import evolution_settings, verify_settings
 from ofa_pipeline.search.verify import (
     Knowledge,
@@ -37,6 +38,7 @@ __all__ = [
     "MeasuredWorld",
     "Objective",
     "Pick",
+    "QuantizedWorld",
     "RealWorld",
     "Score",
     "Scored",

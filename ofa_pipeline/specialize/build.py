@@ -10,9 +10,16 @@ from pydantic import ConfigDict
 
 from ofa_pipeline.arch import Arch, IntArray
 from ofa_pipeline.artifacts import Layout, digest_file, digest_json, write_json
-from ofa_pipeline.devices import CODE_FOLDER, FP32_TOLERANCE, Device, export_onnx
-from ofa_pipeline.documents import Document, ParityFigures, Part, SpentSeconds, read_document
-from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
+from ofa_pipeline.devices import CODE_FOLDER, FP32_TOLERANCE, Device, QuantizedFiles, export_onnx
+from ofa_pipeline.documents import (
+    Document,
+    ParityFigures,
+    Part,
+    QuantizationFigures,
+    SpentSeconds,
+    read_document,
+)
+from ofa_pipeline.errors import ExportError, ManifestMismatchError, MissingArtifactError
 from ofa_pipeline.evaluation import ResizedImages
 from ofa_pipeline.progress import Reporter
 from ofa_pipeline.specialize.bundle import ONNX_FILE
@@ -51,6 +58,8 @@ class BuiltFacts(Document):
     finetuning_seconds: SpentSeconds = SpentSeconds.from_dict(Seconds(is_complete=False).to_dict())
     """Seconds of the training alone; earlier versions noted none."""
     parity: ParityFigures
+    quantization: QuantizationFigures | None = None
+    """Of a device that computes in int8."""
 
 
 class Seal(Document):
@@ -110,7 +119,8 @@ class SubnetBuilder:
         """Build a subnet, or return it as an earlier, interrupted run built it.
 
         Raises:
-            ExportError: If the exported file answers otherwise than the network.
+            ExportError: If the exported file answers otherwise than the network, or a quantised
+                one loses more than it may.
         """
         folder = self._scratch / arch.arch_id
         if folder.exists() and not _is_whole(folder):
@@ -151,6 +161,7 @@ class SubnetBuilder:
         save_subnet(subnet, folder / Layout.WEIGHTS)
         export_onnx(subnet, folder / ONNX_FILE, resolution_px=arch.resolution_px)
         shipped = self._write_shipped(subnet, folder)
+        quantization = self._quantization(arch, shipped, tuned.figures)
         network = fold_batch_norm(subnet).eval().to(memory_format=torch.channels_last)
         answers = answer_twice(network, folder / ONNX_FILE, self._test.batches(arch.resolution_px))
         parity = answers.parity()
@@ -161,11 +172,12 @@ class SubnetBuilder:
             resolution_px=arch.resolution_px,
         )
         as_shipped = TwoAnswers(network=answers.network, exported=logits, labels=answers.labels)
-        require_parity(
-            as_shipped.parity(),
-            self._device.runtime.tolerance,
-            what=f"{shipped.name} of subnet {arch.arch_id}",
-        )
+        if quantization is None:  # of rounded values, only the accuracy counts
+            require_parity(
+                as_shipped.parity(),
+                self._device.runtime.tolerance,
+                what=f"{shipped.name} of subnet {arch.arch_id}",
+            )
         np.save(folder / PREDICTED_FILE, logits.argmax(axis=1).astype(np.int64))
         test = TestAccuracy(
             accuracy_top1=top_k_accuracy(logits, answers.labels, k=1),
@@ -177,18 +189,50 @@ class SubnetBuilder:
             tuning=tuned.figures,
             finetuning_seconds=SpentSeconds.from_dict(hooks.stopwatch.seconds.to_dict()),
             parity=parity,
+            quantization=quantization,
         )
         write_json(folder / FACTS_FILE, facts.to_dict())
 
     def _write_shipped(self, subnet: Subnet, folder: Path) -> Path:
         """Write what the device runs, where it is not the ONNX file; return its file."""
         runtime = self._device.runtime
-        shipped = folder / runtime.network.file_name
-        if shipped.name != ONNX_FILE:
+        shipped = folder / runtime.file_name
+        if runtime.card.precision == "int8":
+            QuantizedFiles(self._device, self._tuner.evaluator).write(subnet, shipped)
+        elif shipped.name != ONNX_FILE:
             runtime.write(subnet, shipped, resolution_px=subnet.arch.resolution_px)
         for name in runtime.network.code_names:
             shutil.copyfile(CODE_FOLDER / name, folder / name)
         return shipped
+
+    def _quantization(
+        self, arch: Arch, shipped: Path, tuning: TuningFigures
+    ) -> QuantizationFigures | None:
+        """Return what int8 costs; None of a device that computes in float32.
+
+        Raises:
+            ExportError: If it costs more than it may.
+        """
+        if self._device.runtime.card.precision != "int8":
+            return None
+        evaluator, most = self._tuner.evaluator, self._tuner.max_quantization_loss
+        files = QuantizedFiles(self._device, evaluator)
+        figures = QuantizationFigures(
+            accuracy_top1_selection_float=tuning.accuracy_top1,
+            accuracy_top1_selection=files.accuracy_top1(shipped, resolution_px=arch.resolution_px),
+            num_selection_images=evaluator.evaluation.num_images,
+            num_calibration_images=evaluator.num_calibration_images,
+        )
+        if figures.loss_points > most:
+            raise ExportError(
+                f"{shipped.name} of subnet {arch.arch_id} may lose {most:g} points of top-1 to "
+                f"int8 (specialize.max_quantization_loss), found {figures.loss_points:.2f}: "
+                f"{figures.accuracy_top1_selection_float:.2%} as float32, "
+                f"{figures.accuracy_top1_selection:.2%} as int8, on "
+                f"{figures.num_selection_images} selection images. Raise it, or "
+                "evaluation.calibration_images, or give the device the precision fp32."
+            )
+        return figures
 
 
 def _seal(folder: Path) -> None:

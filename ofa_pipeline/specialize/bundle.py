@@ -15,9 +15,11 @@ example::
     network.safetensors  the folded network as steps and weights, for PyTorch
     network.py           runs it
 
-What runs is one file, the `shipped_file` of the device's runtime: it is the one that was measured,
-whose accuracy is reported, that `classify.py` and the registered model run; ``subnet.json`` names
-it in ``runs``.
+or ``model.int8.onnx`` of a device in int8.
+
+What runs is one file, the `shipped_file` of the device's runtime and precision: it is the one that
+was measured, whose accuracy is reported, that `classify.py` and the registered model run;
+``subnet.json`` names it in ``runs``.
 """
 
 import shutil
@@ -32,7 +34,7 @@ from PIL import Image
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.artifacts import Layout, digest_file, digest_json, write_json
 from ofa_pipeline.data import decode
-from ofa_pipeline.devices import FIRST_RUNTIME, network_classes
+from ofa_pipeline.devices import FIRST_RUNTIME, file_in, network_classes
 from ofa_pipeline.documents import Card, SubnetDescription, read_document
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
 from ofa_pipeline.specialize import shipped_checks
@@ -127,9 +129,9 @@ def read_description(folder: Path) -> SubnetDescription:
     return read_document(path, SubnetDescription, remake=_REMAKE)
 
 
-def shipped_file(runtime: str) -> str:
+def shipped_file(runtime: str, precision: str = "fp32") -> str:
     """Return the name of the file that is evaluated, measured and run: one and the same."""
-    return network_classes()[runtime].file_name
+    return file_in(precision, network_classes()[runtime].file_name)
 
 
 def files_of(subnet: SubnetDescription) -> tuple[str, ...]:
@@ -142,13 +144,14 @@ def files_of(subnet: SubnetDescription) -> tuple[str, ...]:
         ManifestMismatchError: If its runtime is unknown.
     """
     runtime = subnet.runs.runtime if subnet.runs else FIRST_RUNTIME
+    precision = subnet.runs.precision if subnet.runs else "fp32"
     known = network_classes()
     if runtime not in known:
         raise ManifestMismatchError(
             f"runs.runtime in {Layout.SUBNET} must be one of {', '.join(known)}, found "
             f"{runtime!r}. The bundle was written by another version of this package."
         )
-    files = (*FILES, known[runtime].file_name, *known[runtime].code_names)
+    files = (*FILES, shipped_file(runtime, precision), *known[runtime].code_names)
     return tuple(dict.fromkeys(files))
 
 

@@ -60,9 +60,9 @@ class Classifier:
             folder: A bundle: ``subnet.json`` and the file that it names are read, after their
                 SHA-256 was compared with that in ``card.json``, where there is one.
             threads: CPU threads of a call; None: as many as it was measured with.
-            prefer_onnx: Where it was measured on a CPU, run ``model.onnx`` in ONNX Runtime,
-                whatever its device runs: importing torch takes longer than all else. Its answers
-                were compared with the network's when the bundle was made.
+            prefer_onnx: Where it was measured in float32 on a CPU, run ``model.onnx`` in ONNX
+                Runtime, whatever its device runs: importing torch takes longer than all else. Its
+                answers were compared with the network's when the bundle was made.
 
         Raises:
             MissingArtifactError: If one of its files is not there.
@@ -75,7 +75,8 @@ class Classifier:
         check_description(description, path)
         runs = ONNX_ON_ONE_THREAD | description.get("runs", {})
         onnx_file: str = ONNX_ON_ONE_THREAD["file"]
-        if prefer_onnx and runs["accelerator"] == "cpu" and (folder / onnx_file).is_file():
+        is_plain = (runs["accelerator"], runs["precision"]) == ("cpu", "fp32")
+        if prefer_onnx and is_plain and (folder / onnx_file).is_file():
             runs |= {"runtime": ONNX_ON_ONE_THREAD["runtime"], "file": onnx_file}
         runtime: str = runs["runtime"]
         code_names = network_classes()[runtime].code_names

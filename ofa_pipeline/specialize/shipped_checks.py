@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ofa_pipeline.devices import network_classes
+from ofa_pipeline.devices import file_in, network_classes
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
 
 FORMAT = 1
@@ -30,9 +30,11 @@ ONNX_ON_ONE_THREAD: dict[str, Any] = {
     "file": "model.onnx",
     "accelerator": "cpu",
     "threads": 1,
+    "precision": "fp32",
 }
 """What bundles run that do not say it: those that were written first."""
 MAX_THREADS = 1024
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 
 def check_digests(folder: Path, names: Iterable[str]) -> None:
@@ -177,7 +179,8 @@ def _is_runs(runs: object) -> bool:
     runtime, threads = str(values["runtime"]), values["threads"]
     return (
         runtime in network_classes()
-        and values["file"] == network_classes()[runtime].file_name
+        and values["precision"] in PRECISIONS
+        and values["file"] == file_in(values["precision"], network_classes()[runtime].file_name)
         and values["accelerator"] in ("cpu", "cuda")
         and isinstance(threads, int)
         and 1 <= threads <= MAX_THREADS

@@ -75,6 +75,8 @@ class TuningPlan:
     rounds: tuple[Schedule, ...]
     """One after the other, each a cosine of its own; see `tuning_rounds`. Empty leaves the weights
     as they are."""
+    max_quantization_loss: float = 100.0
+    """Percentage points of top-1 on selection images that an int8 file may lose."""
 
 
 def tuning_rounds(epochs: int, learning_rate: float) -> tuple[Schedule, ...]:
@@ -122,6 +124,7 @@ def tuning_plan(
             -(-trained["total_epochs"] // _PART) if epochs == "auto" else epochs,
             _RATE * trained["first_learning_rate"] if rate == "auto" else rate,
         ),
+        max_quantization_loss=special.max_quantization_loss,
     )
 
 
@@ -137,6 +140,16 @@ class Tuner:
         self._teacher = Teacher(
             CalibratedTeacher(extract_subnet(supernet, largest), evaluator), largest.resolution_px
         )
+
+    @property
+    def evaluator(self) -> SubnetEvaluator:
+        """Has the supernet, the calibration images, and those that select."""
+        return self._evaluator
+
+    @property
+    def max_quantization_loss(self) -> float:
+        """Percentage points that an int8 file may lose."""
+        return self._plan.max_quantization_loss
 
     def tune(self, arch: Arch, *, hooks: Hooks | None = None) -> TunedSubnet:
         """Extract, calibrate and fine-tune a subnet; keep the weights that select best.

@@ -22,13 +22,14 @@ from ofa_pipeline.documents import (
     ComputeCost,
     FinetuningCost,
     LatencyCertificate,
+    QuantizationFigures,
     Runs,
     SubnetDescription,
 )
 from ofa_pipeline.evaluation import calibration_indices
 from ofa_pipeline.specialize.build import BuiltFacts, BuiltSubnet, SubnetBuilder
-from ofa_pipeline.specialize.bundle import bundle_digest, shipped_file, write_bundle
-from ofa_pipeline.specialize.certificate import Certifier
+from ofa_pipeline.specialize.bundle import ONNX_FILE, bundle_digest, shipped_file, write_bundle
+from ofa_pipeline.specialize.certificate import NUM_ATTEMPTS, Certifier
 from ofa_pipeline.specialize.choice import Choice
 from ofa_pipeline.stopwatch import Stopwatch
 from ofa_pipeline.training import deterministic
@@ -65,19 +66,30 @@ class Workshop:
             self.stopwatch.note()
         return self._built[arch]
 
+    def expect(self, archs: Sequence[Arch]) -> None:
+        """Have the files of subnets measured at once, where the device wants that.
+
+        Raises:
+            AwaitedError: If somebody has to go to the device.
+        """
+        files = {arch: self.built(arch).folder / self.shipped for arch in archs}
+        self.device.expect(archs, files=files)
+
     def certifier(self, arch: Arch) -> Certifier:
         """Return what measures the file of a subnet that the device runs."""
         if arch not in self._certifiers:
+            self.expect([arch])
             path = self.built(arch).folder / self.shipped
             self._certifiers[arch] = Certifier(
-                lambda: self.device.measure(path, resolution_px=arch.resolution_px)
+                lambda: self.device.measure(path, resolution_px=arch.resolution_px),
+                max_attempts=NUM_ATTEMPTS if self.settings.location is None else 1,
             )
         return self._certifiers[arch]
 
     @property
     def shipped(self) -> str:
         """Name of the file that the device runs."""
-        return shipped_file(self.settings.runtime)
+        return shipped_file(self.settings.runtime, self.settings.precision)
 
     def meets(self, arch: Arch, budget_ms: float) -> bool:
         """Return whether a subnet meets a budget as it ships."""
@@ -154,6 +166,7 @@ class Workshop:
                 file=self.shipped,
                 accelerator=self.settings.accelerator,
                 threads=self.settings.threads,
+                precision=self.settings.precision,
             ),
         )
 
@@ -168,16 +181,27 @@ class Workshop:
             cost=ComputeCost(macs=cost.macs, num_params=cost.num_params),
             finetuning=self._finetuning(built.facts),
             parity=built.facts.parity,
+            quantization=self._quantization(built),
             lineage=dict(self.lineage),
         )
 
+    def _quantization(self, built: BuiltSubnet) -> QuantizationFigures | None:
+        """Return what int8 costs, with the latency that float32 would have on the device."""
+        figures, float_file = built.facts.quantization, built.folder / ONNX_FILE
+        if figures is None or shipped_file(self.settings.runtime) != float_file.name:
+            return figures
+        measured = self.device.measure(float_file, resolution_px=built.arch.resolution_px)
+        return figures.model_copy(update={"p50_ms_float": measured.p50_ms})
+
     def _accuracy(self, facts: BuiltFacts) -> AccuracyFigures:
-        test, tuning = facts.test, facts.tuning
+        test, tuning, quantized = facts.test, facts.tuning, facts.quantization
         return AccuracyFigures(
             accuracy_top1=test.accuracy_top1,
             accuracy_top5=test.accuracy_top5,
             num_test_images=test.num_images,
-            accuracy_top1_selection=tuning.accuracy_top1,
+            accuracy_top1_selection=(
+                quantized.accuracy_top1_selection if quantized else tuning.accuracy_top1
+            ),
             accuracy_top1_selection_extracted=tuning.accuracy_top1_extracted,
             accuracy_top1_selection_finetuned=tuning.accuracy_top1_finetuned,
             num_selection_images=tuning.num_images,
@@ -207,3 +231,16 @@ class Workshop:
             epochs=facts.tuning.num_epochs,
             teacher_macs=teacher.macs,
         )
+
+
+def quantization_messages(device: str, bundles: Sequence[BundleEntry]) -> list[str]:
+    """Return what int8 costs and gives each subnet of a device; nothing of one in float32."""
+    return [
+        f"subnet {entry.arch_id} in int8: {figures.accuracy_top1_selection:.2%} of the selection "
+        f"images instead of {figures.accuracy_top1_selection_float:.2%}, "
+        f"{ms:.4g} ms instead of {figures.p50_ms_float:.4g} ms"
+        f"{'' if ms < figures.p50_ms_float else ': int8 does not pay here'}"
+        for entry in bundles
+        if (figures := entry.quantization) and figures.p50_ms_float
+        for ms in [entry.latency[device].p50_ms]
+    ]

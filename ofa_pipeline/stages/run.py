@@ -4,7 +4,7 @@ import importlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from ofa_pipeline.integrity import verify_inputs
 from ofa_pipeline.measuring import MeasurementLog
 from ofa_pipeline.progress import SILENT, Reporter
 from ofa_pipeline.run_warnings import RunWarning, keep_warnings, read_warnings
+from ofa_pipeline.stages.fan_out import executor_of
 from ofa_pipeline.stages.given import declared_params
 from ofa_pipeline.stages.table import (
     STAGES,
@@ -48,8 +49,8 @@ class StageContext:
     params: "Params"
     item: str | None = None
     reporter: Reporter = SILENT
-    executor: Executor = field(default_factory=LocalExecutor)
-    """Computes many subnets; the results do not depend on it."""
+    executor: Executor | None = None
+    """Computes many subnets; the results do not depend on it. None: as ``compute.fan_out`` says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +86,7 @@ class StageRun:
             params=declared_params(context.params, sections, stage=stage.name),
             inputs=stage_inputs(stage, context),
             reporter=context.reporter,
-            executor=context.executor,
+            executor=context.executor or LocalExecutor(),
             context=context,
             stopwatch=stopwatch,
         )
@@ -164,8 +165,11 @@ def run_stage(name: str, context: StageContext) -> Path:
         run(begun)
         return begun.folder
     notes = _notes_of_seconds(begun)
-    with Stopwatch(notes / FILE_NAME, reporter=context.reporter) as stopwatch:
-        run(replace(begun, stopwatch=stopwatch, beside=notes / _BESIDE))
+    with (
+        Stopwatch(notes / FILE_NAME, reporter=context.reporter) as stopwatch,
+        executor_of(stage, context, stopwatch) as executor,
+    ):
+        run(replace(begun, stopwatch=stopwatch, executor=executor, beside=notes / _BESIDE))
     _write_seconds(begun, stopwatch, notes / _BESIDE)
     shutil.rmtree(notes)
     return begun.folder

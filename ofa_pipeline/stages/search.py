@@ -4,12 +4,16 @@ from threadpoolctl import threadpool_limits
 
 from ofa_pipeline.artifacts import Layout, write_json
 from ofa_pipeline.data import open_dataset
+from ofa_pipeline.devices import Device, require_calibration_images
+from ofa_pipeline.devices.elsewhere import ElsewhereStore
 from ofa_pipeline.evaluation import AccuracyBench
-from ofa_pipeline.latency import load_latency_profile
+from ofa_pipeline.latency import LatencyProfile, load_latency_profile
 from ofa_pipeline.predictor import load_label_noise
 from ofa_pipeline.search import (
     Describer,
     MeasuredWorld,
+    QuantizedWorld,
+    RealWorld,
     evolution_settings,
     load_knowledge,
     picks_document,
@@ -52,17 +56,7 @@ def _search(stage: StageRun) -> None:
         reporter=stage.reporter,
         stopwatch=stage.stopwatch,
     )
-    world = MeasuredWorld(
-        bench,
-        lambda: profile.open_device(
-            device.card,
-            space,
-            warmup_runs=params.latency.warmup_runs,
-            timed_runs=params.latency.timed_runs,
-        ),
-        log=ledger,
-        executor=stage.executor,
-    )
+    world = _world(stage, bench, profile, ledger)
     result = predict_verify_refit(
         knowledge,
         NotedWorld(world, ledger),
@@ -88,3 +82,25 @@ def _search(stage: StageRun) -> None:
             "is_stable": result.is_stable,
             **document.verification.to_dict(),
         }
+
+
+def _world(
+    stage: StageRun, bench: AccuracyBench, profile: LatencyProfile, ledger: Ledger
+) -> RealWorld:
+    """Return what evaluates and measures: subnets, or their files where these are quantised."""
+    card, latency = stage.params.devices[stage.item].card, stage.params.latency
+
+    def open_device() -> Device:
+        return profile.open_device(
+            card,
+            bench.evaluator.supernet.space,
+            warmup_runs=latency.warmup_runs,
+            timed_runs=latency.timed_runs,
+            store=ElsewhereStore(stage.layout, stage.item),
+            reporter=stage.reporter,
+        )
+
+    if card.precision == "int8":
+        require_calibration_images(bench.evaluator.num_calibration_images)
+        return QuantizedWorld(bench, open_device, log=ledger, folder=stage.scratch / "files")
+    return MeasuredWorld(bench, open_device, log=ledger, executor=stage.executor)

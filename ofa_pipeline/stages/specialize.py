@@ -5,6 +5,8 @@ from typing import Any
 
 from ofa_pipeline.artifacts import Layout, Manifest, write_json
 from ofa_pipeline.data import Dataset, open_dataset
+from ofa_pipeline.devices import require_calibration_images
+from ofa_pipeline.devices.elsewhere import ElsewhereStore
 from ofa_pipeline.documents import Picks, read_document
 from ofa_pipeline.evaluation import (
     LargestSubnet,
@@ -19,7 +21,7 @@ from ofa_pipeline.specialize import trace_lineage, trace_phases
 from ofa_pipeline.specialize.build import SubnetBuilder
 from ofa_pipeline.specialize.choice import candidates_of, choose
 from ofa_pipeline.specialize.tuning import Tuner, tuning_plan
-from ofa_pipeline.specialize.workshop import Workshop
+from ofa_pipeline.specialize.workshop import Workshop, quantization_messages
 from ofa_pipeline.stages.run import StageRun
 from ofa_pipeline.supernet import check_supernet, load_supernet
 from ofa_pipeline.tables import PREDICTIONS_SCHEMA, write_table
@@ -35,7 +37,9 @@ def run(stage: StageRun) -> None:
     remake = f"ofa-pipeline stage train_supernet --item {final}"
     trained = Manifest.read(layout.supernet(final), made_by=remake).summary
     workshop = _workshop(stage, dataset, trained)
-    choices = choose(candidates_of(picks), meets=workshop.meets, describe=workshop.describe)
+    candidates = candidates_of(picks)
+    workshop.expect([of_budget.archs[0] for of_budget in candidates])
+    choices = choose(candidates, meets=workshop.meets, describe=workshop.describe)
     with stage.writing() as writer:
         index = workshop.write(choices, writer.folder)
         write_json(writer.folder / Layout.BUNDLES, index.to_dict())
@@ -48,6 +52,8 @@ def run(stage: StageRun) -> None:
             "num_finetuned": sum(found.is_finetuned for found in accuracies.values()),
         }
         selection = {name: found.accuracy_top1_selection for name, found in accuracies.items()}
+        for message in quantization_messages(stage.item, index.bundles):
+            stage.reporter.message(message)
         stage.warn(_warnings(stage, selection, dataset, trained), writer)
 
 
@@ -63,6 +69,8 @@ def _workshop(stage: StageRun, dataset: Dataset, trained: Mapping[str, Any]) -> 
         space,
         warmup_runs=params.latency.warmup_runs,
         timed_runs=params.latency.timed_runs,
+        store=ElsewhereStore(layout, stage.item),
+        reporter=stage.reporter,
     )
     calibration_images, batch_size = (
         params.evaluation.calibration_images,
@@ -71,6 +79,8 @@ def _workshop(stage: StageRun, dataset: Dataset, trained: Mapping[str, Any]) -> 
     evaluator = evaluator_of(
         supernet, dataset, calibration_images=calibration_images, batch_size=batch_size
     )
+    if card.precision == "int8":
+        require_calibration_images(evaluator.num_calibration_images)
     recipe = recipe_of(params.training)
     plan = tuning_plan(params.specialize, recipe, dataset=dataset, trained=trained)
     builder = SubnetBuilder(

@@ -40,6 +40,8 @@ class Stage:
     keeps_memory: bool = False
     """Whether its process keeps memory that it has freed, which makes training faster. Never
     where latency is measured: others run its networks in processes that give memory back."""
+    fans_out: bool = False
+    """Whether it computes many subnets, which ``compute.fan_out`` may send elsewhere."""
     makes_outside: bool = False
     """Whether its result depends on something that DVC does not see; see `missing_outside`."""
     params: tuple[str, ...] = ()
@@ -97,6 +99,7 @@ STAGES: tuple[Stage, ...] = (
         writes="artifacts/accuracy",
         is_timed=True,
         keeps_memory=True,
+        fans_out=True,
         params=("space", "evaluation", "accuracy", "final_phase"),
         summary="calibrate and evaluate an initial design of subnets on selection images",
     ),
@@ -130,6 +133,7 @@ STAGES: tuple[Stage, ...] = (
         ),
         writes="artifacts/search/{item}",
         is_timed=True,
+        fans_out=True,
         params=("evaluation", "latency", "search", "devices.{item}", "final_phase"),
         summary="Pareto front for all budgets, verify the best for real, pick",
     ),
@@ -144,6 +148,7 @@ STAGES: tuple[Stage, ...] = (
         ),
         writes="artifacts/subnets/{item}",
         is_timed=True,
+        fans_out=True,
         params=(
             "space",
             "training",

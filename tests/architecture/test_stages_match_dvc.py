@@ -23,7 +23,7 @@ PLUMBING = {
 }
 
 ROOM = "ofa_pipeline.stages"
-COMMON = {ROOM, *(f"{ROOM}.{name}" for name in ("run", "ranks", "table", "given"))}
+COMMON = {ROOM, *(f"{ROOM}.{name}" for name in ("run", "ranks", "table", "given", "fan_out"))}
 """Of the room of the stages, what every stage has in common: plumbing as well."""
 
 TO_DVC = {

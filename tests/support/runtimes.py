@@ -1,5 +1,6 @@
 """The contract of a `Runtime`, and a runtime whose time is made up."""
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -38,6 +39,9 @@ class Settings:
     precision: str = "fp32"
     threads: int = 1
     batch_size: int = 1
+    location: str | None = None
+    measured: str | None = None
+    python: str | None = None
 
 
 def tiny_space() -> SearchSpace:
@@ -99,11 +103,11 @@ class RuntimeContract:
         expected = runtime.load(from_memory).predict(images)
         np.testing.assert_array_equal(runtime.load(from_file).predict(images), expected)
 
-    def test_threads_are_as_before_afterwards(self, runtime: Runtime) -> None:
-        before = torch.get_num_threads()
+    def test_threads_are_as_before_afterwards(self, runtime: Runtime, subnet: Subnet) -> None:
+        before = torch.get_num_threads(), os.sched_getaffinity(0), dict(os.environ)
         with runtime.threads_claimed():
-            pass
-        assert torch.get_num_threads() == before
+            runtime.load(runtime.prepare(subnet, resolution_px=20)).run()
+        assert (torch.get_num_threads(), os.sched_getaffinity(0), dict(os.environ)) == before
 
     def test_the_card_names_runtime_version_and_hardware(self, runtime: Runtime) -> None:
         assert find_runtime(runtime.card.runtime) is type(runtime)
@@ -140,6 +144,60 @@ class RuntimeContract:
     def test_a_missing_file_is_refused_by_name(self, runtime: Runtime, tmp_path: Path) -> None:
         with pytest.raises(DeviceError, match="model"):
             runtime.prepare(tmp_path / "model.onnx", resolution_px=20)
+
+
+class QuantizedContract:
+    """What every runtime in int8 must do. A subclass gives the fixture ``runtime``."""
+
+    @pytest.fixture
+    def subnet(self) -> Subnet:
+        return tiny_subnet(tiny_space().largest)
+
+    @pytest.fixture
+    def images(self) -> Images:
+        return np.random.default_rng(3).standard_normal((70, 3, 20, 20), dtype=np.float32)
+
+    def test_logits_are_about_those_of_the_network(
+        self, runtime: Runtime, subnet: Subnet, images: Images, tmp_path: Path
+    ) -> None:
+        with torch.no_grad():
+            expected = subnet(torch.from_numpy(images)).numpy()
+        runtime.write(subnet, tmp_path / "it", resolution_px=20, calibration=[images])
+        loaded = runtime.load(runtime.prepare(tmp_path / "it", resolution_px=20))
+        difference = np.abs(loaded.predict(images) - expected).max() / np.abs(expected).max()
+        assert 0 < difference < runtime.tolerance.max_relative_difference
+
+    def test_the_same_images_give_the_same_bytes(
+        self, runtime: Runtime, subnet: Subnet, images: Images
+    ) -> None:
+        first, again, other = (
+            runtime.quantized_content_of(subnet, resolution_px=20, calibration=calibration)
+            for calibration in ([images], [images], [2 * images])
+        )
+        assert first == again
+        assert first != other
+
+    def test_a_network_that_is_timed_needs_no_images_and_says_nothing(
+        self,
+        runtime: Runtime,
+        subnet: Subnet,
+        capfd: pytest.CaptureFixture[str],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        runtime.load(runtime.prepare(subnet, resolution_px=20)).run()
+        assert capfd.readouterr() == ("", "")
+        assert not caplog.records
+
+    def test_too_few_images_are_refused_with_their_number(
+        self, runtime: Runtime, subnet: Subnet, images: Images, tmp_path: Path
+    ) -> None:
+        with pytest.raises(DeviceError, match=r"at least 32 calibration images.*found 7"):
+            runtime.write(subnet, tmp_path / "it", resolution_px=20, calibration=[images[:7]])
+        assert not (tmp_path / "it").exists()
+
+    def test_its_file_is_another_one(self, runtime: Runtime) -> None:
+        assert "int8" in runtime.file_name
+        assert runtime.file_name != runtime.network.file_name
 
 
 @dataclass
@@ -212,6 +270,7 @@ __all__ = [
     "MadeUpNetwork",
     "MadeUpRuntime",
     "MadeUpTime",
+    "QuantizedContract",
     "RuntimeContract",
     "Settings",
     "tiny_space",

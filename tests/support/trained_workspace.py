@@ -47,9 +47,10 @@ def context_of(root: Path, values: dict[str, Any], item: str | None = None) -> S
     return StageContext(layout=Layout(root), params=parse_params(values, origin="test"), item=item)
 
 
-def prepared_workspace(root: Path) -> dict[str, Any]:
-    """Write images, prepare them, and return the params."""
+def prepared_workspace(root: Path, dataset: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Write images, prepare them with other values of ``dataset``, and return the params."""
     values = smallest_params()
+    values["dataset"] |= dataset or {}
     write_image_folder(root / "pets", images_a_class=30)
     run_stage("prepare_dataset", context_of(root, values))
     return values

@@ -38,6 +38,16 @@ def test_shipped_file_is_valid():
     assert params.final_phase == list(params.phases)[-1]
 
 
+def test_what_int8_may_lose_is_part_of_no_digest_until_it_is_given():
+    name = "max_quantization_loss"
+    params = load_params(SHIPPED)
+    assert params.specialize.max_quantization_loss == 2.0
+    assert name not in params.sections(("specialize",))["specialize"]
+    given = parse_params(changed(f"specialize.{name}", 0.5), origin="a test")
+    assert given.sections(("specialize",))["specialize"][name] == 0.5
+    assert name in error_of(f"specialize.{name}", 101.0)
+
+
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
@@ -60,6 +70,7 @@ def test_shipped_file_is_valid():
         ("dataset.value_range", [0, float("inf")], "dataset.value_range"),
         ("dataset.value_range", [4095], "dataset.value_range"),
         ("dataset.source", "cifar10", "unknown source 'cifar10'"),
+        ("dataset.source", "~/photos", "A folder of images: image_folder:~/photos"),
         ("dataset.source", "image_foldr:x", "Did you mean 'image_folder'"),
         ("dataset.source", "image_folder:", "must be fashion_mnist_sample, image_folder:PATH"),
         ("dataset.source", "fashion_mnist_sample:x", "must be fashion_mnist_sample"),
@@ -532,8 +543,36 @@ def test_launch_line_is_one_command(line, message):
         parse_params(values, origin="params.yaml")
 
 
+@pytest.mark.parametrize(
+    "address", ["auto", "local", "10.0.0.1:6379", "head-1.lab:6379", "[::1]:1"]
+)
+def test_addresses_of_clusters(address):
+    fan_out = {"executor": "ray", "address": address, "gpus_per_worker": 0.5}
+    params = parse_params(VALUES | {"compute": {"fan_out": fan_out}}, origin="test")
+    assert params.compute.fan_out.address == address
+
+
+@pytest.mark.parametrize(
+    ("fan_out", "message"),
+    [
+        ({"executor": "dask"}, "compute.fan_out.executor"),
+        ({"address": "ray://head:10001"}, "must be auto .*HOST:PORT.*got 'ray://head:10001'"),
+        ({"address": "head"}, "must be auto"),
+        ({"address": "head:0"}, "must be auto"),
+        ({"address": "head:65536"}, "must be auto"),
+        ({"gpus_per_worker": 2}, "compute.fan_out.gpus_per_worker"),
+        ({"gpus_per_worker": -1}, "compute.fan_out.gpus_per_worker"),
+        ({"workers": 4}, "workers"),
+    ],
+)
+def test_fan_out_is_checked(fan_out, message):
+    with pytest.raises(ParamsError, match=message):
+        parse_params(VALUES | {"compute": {"fan_out": fan_out}}, origin="params.yaml")
+
+
 def test_where_work_runs_is_in_no_manifest():
-    launched = VALUES | {"compute": {"training": {"launch": "torchrun --standalone"}}}
+    compute = {"training": {"launch": "torchrun --standalone"}, "fan_out": {"executor": "ray"}}
+    launched = VALUES | {"compute": compute}
     sections = [
         parse_params(values, origin="params.yaml").sections(("training", "phases", "space"))
         for values in (VALUES, launched)

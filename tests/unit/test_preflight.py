@@ -3,13 +3,14 @@
 import http.server
 import os
 import shutil
+import socket
 import threading
 from pathlib import Path
 
 import pytest
 
 from ofa_pipeline.artifacts import Layout, write_artifact
-from ofa_pipeline.errors import CheckpointError, OfaPipelineError
+from ofa_pipeline.errors import CheckpointError, ClusterError, OfaPipelineError
 from ofa_pipeline.params import Params, load_params
 from ofa_pipeline.preflight import check_before_work, check_prefect, look
 from ofa_pipeline.stages import find_stage, param_sections
@@ -45,6 +46,15 @@ def found(params, root, what):
     return next(finding.found for finding in look(params, root) if finding.what == what)
 
 
+def in_int8(**sections):
+    """Return params whose first device computes in int8, with some values of sections replaced."""
+    params = with_values(**sections)
+    device = params.devices["cpu-onnxruntime"]
+    card = device.card.model_copy(update={"precision": "int8"})
+    devices = {"cpu-onnxruntime": device.model_copy(update={"card": card})}
+    return params.model_copy(update={"devices": devices})
+
+
 def make_folder(root, *names, files=40):
     for name in names:
         (root / name).mkdir(parents=True)
@@ -55,6 +65,15 @@ def make_folder(root, *names, files=40):
 def test_shipped_params_are_right(tmp_path):
     assert set(states(SHIPPED, tmp_path).values()) == {"right"}
     check_before_work(SHIPPED, tmp_path)
+
+
+def test_a_device_in_int8_without_enough_calibration_images_is_said_before_training(tmp_path):
+    check_before_work(in_int8(), tmp_path)
+    with pytest.raises(OfaPipelineError, match=r"at least 32 calibration images.*found 16"):
+        check_before_work(in_int8(evaluation={"calibration_images": 16}), tmp_path)
+    make_folder(tmp_path / "images", "a", "b", files=100)
+    with pytest.raises(OfaPipelineError, match=r"at least 32 calibration images.*found 10"):
+        check_before_work(in_int8(dataset={"source": "image_folder:images"}), tmp_path)
 
 
 def test_what_was_looked_at_is_said_with_its_value(tmp_path):
@@ -317,3 +336,15 @@ def test_launcher_is_looked_at_before_work(tmp_path):
     with pytest.raises(OfaPipelineError, match="batches of 64 with groups of the whole batch"):
         check_before_work(launched("env", batch_norm_images=None), tmp_path)
     check_before_work(launched("no-launcher"), tmp_path, reads_images=False)  # nothing is trained
+
+
+def test_cluster_is_looked_at_before_work(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+        fan_out = SHIPPED.compute.fan_out.model_copy(update={"executor": "ray", "address": address})
+        params = with_values(compute={"fan_out": fan_out})
+        assert states(params, tmp_path)["cluster"] == "wrong"
+        with pytest.raises(ClusterError, match=f"answer at {address}"):
+            check_before_work(params, tmp_path)
+    assert "cluster" not in states(SHIPPED, tmp_path)

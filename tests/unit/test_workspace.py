@@ -4,17 +4,21 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
+from threading import Timer
 
 import pytest
 
 from ofa_pipeline import workspace
 from ofa_pipeline.errors import OfaPipelineError, WorkspaceBusyError
+from ofa_pipeline.gitignore import keep_out_of_git
 from ofa_pipeline.workspace import (
     RUN_PID_VARIABLE,
     check_version_control,
+    checkout_folder,
     choose_version_control,
     create_workspace,
     hold_stage,
@@ -26,6 +30,7 @@ from ofa_pipeline.workspace import (
 HOLD = """
 import sys
 from pathlib import Path
+from threading import Timer
 from ofa_pipeline.workspace import hold_stage, hold_workspace
 root, role = Path(sys.argv[1]), sys.argv[2]
 lock = hold_workspace(root, role="run") if role == "run" else hold_stage(root, address="search@a")
@@ -65,6 +70,15 @@ def test_second_run_is_refused_at_once_with_the_pid_of_the_first(tmp_path, holde
         hold_workspace(tmp_path, role="run"),
     ):
         pass
+
+
+def test_patient_run_waits_until_the_first_one_ends(tmp_path, holder):
+    first = holder("run")
+    ended = Timer(0.5, first.kill)
+    ended.start()
+    with hold_workspace(tmp_path, role="run", is_patient=True):
+        assert first.wait() != 0
+        assert json.loads(lock_path(tmp_path, "workspace").read_text())["pid"] == os.getpid()
 
 
 def test_stage_by_hand_is_refused_while_a_run_holds_the_workspace(tmp_path, holder):
@@ -316,6 +330,11 @@ def test_lines_of_a_gitignore_stay_and_only_missing_ones_are_added(tmp_path):
     before = path.read_bytes()
     assert path not in create_workspace(tmp_path)
     assert path.read_bytes() == before
+
+
+def test_clone_has_every_line_so_that_setting_it_up_changes_no_file(tmp_path):
+    shutil.copy(checkout_folder() / ".gitignore", tmp_path)
+    assert not keep_out_of_git(tmp_path)
 
 
 def test_package_that_is_no_link_is_not_ignored(tmp_path):

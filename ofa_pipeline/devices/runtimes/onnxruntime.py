@@ -1,12 +1,19 @@
-"""ONNX Runtime in float32, all graph optimisations, on the CPU or a CUDA GPU."""
+"""ONNX Runtime, all graph optimisations: float32 on the CPU or a CUDA GPU, int8 on the CPU."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ofa_pipeline.devices.export import onnx_bytes
-from ofa_pipeline.devices.runtime import FP32_TOLERANCE, Images, Runtime, Tolerance
+from ofa_pipeline.devices.quantization import quantize_onnx
+from ofa_pipeline.devices.runtime import (
+    FP32_TOLERANCE,
+    INT8_TOLERANCE,
+    Images,
+    Runtime,
+    Tolerance,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -88,12 +95,26 @@ class OnnxRuntime(Runtime):
         "cpu": "pip install onnxruntime",
         "cuda": "pip install onnxruntime-gpu, with CUDA and an NVIDIA driver",
     }
-    tolerances: ClassVar[Mapping[str, Tolerance]] = {"fp32": FP32_TOLERANCE}
+    tolerances: ClassVar[Mapping[str, Tolerance]] = {
+        "fp32": FP32_TOLERANCE,
+        "int8": INT8_TOLERANCE,
+    }
     network = OnnxNetwork
 
     def content_of(self, network: "nn.Module", *, resolution_px: int) -> bytes:
         """Return an ONNX model whose batch is as long as the caller wants."""
         return onnx_bytes(network, resolution_px=resolution_px)
+
+    def quantized_content_of(
+        self, network: "nn.Module", *, resolution_px: int, calibration: Sequence[Images]
+    ) -> bytes:
+        """Return an ONNX model in int8: convolutions, linear layers, sums, products and pools."""
+        return quantize_onnx(self.content_of(network, resolution_px=resolution_px), calibration)
+
+    @classmethod
+    def precisions(cls, accelerator: str) -> tuple[str, ...]:
+        """Return float32, and int8 on the CPU: on CUDA it has no int8 convolution."""
+        return ("fp32",) if accelerator == "cuda" else ("fp32", "int8")
 
 
 RUNTIME = OnnxRuntime

@@ -1,12 +1,19 @@
-"""OpenVINO on the CPU, in float32: its own default is bfloat16 where the CPU computes in it."""
+"""OpenVINO on the CPU in float32 and int8: its own default is bfloat16 where the CPU has it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ofa_pipeline.devices.export import onnx_bytes
-from ofa_pipeline.devices.runtime import FP32_TOLERANCE, Images, Runtime, Tolerance
+from ofa_pipeline.devices.quantization import quantize_onnx
+from ofa_pipeline.devices.runtime import (
+    FP32_TOLERANCE,
+    INT8_TOLERANCE,
+    Images,
+    Runtime,
+    Tolerance,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -96,12 +103,28 @@ class OpenVinoRuntime(Runtime):
     package = "openvino"
     requirements = ("openvino",)
     how_to_get: ClassVar[Mapping[str, str]] = {"cpu": "pip install 'ofa-pipeline[openvino]'"}
-    tolerances: ClassVar[Mapping[str, Tolerance]] = {"fp32": FP32_TOLERANCE}
+    tolerances: ClassVar[Mapping[str, Tolerance]] = {
+        "fp32": FP32_TOLERANCE,
+        "int8": INT8_TOLERANCE,
+    }
     network = OpenVinoNetwork
 
     def content_of(self, network: "nn.Module", *, resolution_px: int) -> bytes:
         """Return an ONNX model whose batch is as long as the caller wants."""
         return onnx_bytes(network, resolution_px=resolution_px)
+
+    def quantized_content_of(
+        self, network: "nn.Module", *, resolution_px: int, calibration: Sequence[Images]
+    ) -> bytes:
+        """Return an ONNX model in int8, as fast here as one that NNCF quantised.
+
+        It computes convolution and hard swish in one kernel, if nothing is rounded between them.
+        """
+        return quantize_onnx(
+            self.content_of(network, resolution_px=resolution_px),
+            calibration,
+            float_outputs_of=("Conv",),
+        )
 
 
 RUNTIME = OpenVinoRuntime

@@ -4,13 +4,21 @@ import sys
 import time
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
+from onnx import TensorProto
 
 from ofa_pipeline.devices import build_runtime, export_onnx
 from ofa_pipeline.errors import DeviceError
 from ofa_pipeline.supernet import save_subnet
-from tests.support.runtimes import RuntimeContract, Settings, tiny_space, tiny_subnet
+from tests.support.runtimes import (
+    QuantizedContract,
+    RuntimeContract,
+    Settings,
+    tiny_space,
+    tiny_subnet,
+)
 
 ROOT = Path(__file__).parents[3]
 
@@ -89,6 +97,52 @@ class TestOpenVino(RuntimeContract):
         environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
         subprocess.run([sys.executable, "-c", code], check=True, env=environment)
         assert not (tmp_path / "intel").exists()
+
+
+class TestOnnxRuntimeInInt8(QuantizedContract):
+    @pytest.fixture
+    def runtime(self):
+        return build_runtime(Settings(runtime="onnxruntime", precision="int8"))
+
+    def test_weights_have_a_scale_for_each_channel(self, runtime, subnet, images):
+        content = runtime.quantized_content_of(subnet, resolution_px=20, calibration=[images])
+        model = onnx.load_from_string(content)
+        weights = [item for item in model.graph.initializer if item.data_type == TensorProto.INT8]
+        scales = {item.name: item for item in model.graph.initializer}
+        kernels = [
+            item for item in weights if item.name.endswith("_quantized") and len(item.dims) == 4
+        ]
+        assert kernels
+        for kernel in kernels:
+            scale = scales[kernel.name.replace("_quantized", "_scale")]
+            assert list(scale.dims) == [kernel.dims[0]]
+
+
+class TestOpenVinoInInt8(QuantizedContract):
+    @pytest.fixture
+    def runtime(self):
+        return build_runtime(Settings(runtime="openvino", precision="int8"))
+
+    def test_nothing_is_rounded_between_convolution_and_activation(self, runtime, subnet, images):
+        content = runtime.quantized_content_of(subnet, resolution_px=20, calibration=[images])
+        nodes = onnx.load_from_string(content).graph.node
+        made_by = {name: node.op_type for node in nodes for name in node.output}
+        before = [made_by[node.input[0]] for node in nodes if node.op_type == "HardSwish"]
+        *of_convolutions, of_linear_layer = before
+        assert of_convolutions
+        assert set(of_convolutions) == {"Conv"}
+        assert of_linear_layer == "DequantizeLinear"
+
+
+def test_int8_where_a_runtime_has_none_names_those_that_have_it():
+    expected = "pytorch must be one of fp32, got 'int8'.*int8 on cpu: onnxruntime, openvino"
+    with pytest.raises(DeviceError, match=expected):
+        build_runtime(Settings(runtime="pytorch", precision="int8"))
+
+
+def test_int8_on_cuda_is_refused():
+    with pytest.raises(DeviceError, match="onnxruntime must be one of fp32, got 'int8'"):
+        build_runtime(Settings(accelerator="cuda", precision="int8"))
 
 
 @pytest.mark.gpu

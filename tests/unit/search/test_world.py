@@ -4,14 +4,15 @@ import pickle
 
 import pytest
 
-from ofa_pipeline.artifacts import Layout
+from ofa_pipeline.artifacts import Layout, digest_file
 from ofa_pipeline.compute import SERIAL, LocalExecutor
-from ofa_pipeline.devices import LatencyMeasurement
+from ofa_pipeline.devices import LatencyMeasurement, LocalDevice, QuantizedFiles, build_runtime
 from ofa_pipeline.evaluation import AccuracyBench, AccuracyTask
 from ofa_pipeline.measuring import MeasurementLog
-from ofa_pipeline.search import MeasuredWorld
+from ofa_pipeline.search import MeasuredWorld, QuantizedWorld
 from ofa_pipeline.supernet import build_supernet, save_supernet
 from ofa_pipeline.training import deterministic
+from tests.support.runtimes import Settings
 from tests.support.trained_workspace import context_of, prepared_workspace
 
 
@@ -30,6 +31,9 @@ class FakeDevice:
 
     def __init__(self):
         self.resolutions_px = []
+
+    def expect(self, archs):
+        self.expected = archs
 
     def measure(self, subnet, *, resolution_px):
         self.resolutions_px.append(resolution_px)
@@ -81,6 +85,44 @@ def test_the_device_is_opened_once_and_what_was_measured_is_kept(bench, tmp_path
     assert again.measure(archs, label="round 2") == both
     [only] = opened
     assert only.resolutions_px == [arch.resolution_px for arch in archs]
+
+
+def test_a_device_in_int8_is_searched_with_the_files_that_would_ship(tmp_path):
+    values = prepared_workspace(tmp_path, {"calibration_fraction": 0.55})
+    space = context_of(tmp_path, values).params.space.build()
+    weights = tmp_path / "supernet.safetensors"
+    save_supernet(build_supernet(space, num_classes=2, seed=3), weights)
+    bench = AccuracyBench(Layout(tmp_path).dataset, weights, calibration_images=32, batch_size=8)
+    opened, measured = [], []
+
+    class Int8Device(LocalDevice):
+        def __init__(self):
+            self._runtime = build_runtime(Settings(precision="int8"))
+            opened.append(self)
+
+        def expect(self, archs, *, files):
+            self.expected = files
+
+        def measure(self, path, *, resolution_px):
+            measured.append((path.name, digest_file(path), resolution_px))
+            return FakeDevice().measure(path, resolution_px=resolution_px)
+
+    log = MeasurementLog(tmp_path / "verified.jsonl")
+    world = QuantizedWorld(bench, Int8Device, log=log, folder=tmp_path / "files")
+    archs = [space.smallest, space.largest]
+    accuracies = world.evaluate(archs, label="verify")
+    world.measure(archs, label="verify")
+    files = [tmp_path / "files" / arch.arch_id / "model.int8.onnx" for arch in archs]
+    assert measured == [
+        ("model.int8.onnx", digest_file(path), arch.resolution_px)
+        for path, arch in zip(files, archs, strict=True)
+    ]
+    [device] = opened
+    files_of = QuantizedFiles(device, bench.evaluator)
+    assert accuracies == [
+        files_of.accuracy_top1(path, resolution_px=arch.resolution_px)
+        for path, arch in zip(files, archs, strict=True)
+    ]
 
 
 def test_a_bench_goes_to_another_process_without_its_images(bench):

@@ -12,9 +12,14 @@ from PIL import Image
 
 from ofa_pipeline.artifacts import Layout, digest_file, verify_artifact, write_artifact, write_json
 from ofa_pipeline.data import open_dataset
-from ofa_pipeline.devices import LocalDevice, build_runtime, describe_device
+from ofa_pipeline.devices import LocalDevice, QuantizedFiles, build_runtime, describe_device
 from ofa_pipeline.documents import BudgetVerdict
-from ofa_pipeline.errors import InfeasibleConstraintError, ManifestMismatchError
+from ofa_pipeline.errors import (
+    DeviceError,
+    ExportError,
+    InfeasibleConstraintError,
+    ManifestMismatchError,
+)
 from ofa_pipeline.evaluation import LargestSubnet
 from ofa_pipeline.latency import (
     LatencyProfile,
@@ -27,7 +32,7 @@ from ofa_pipeline.latency import (
 from ofa_pipeline.params import parse_params
 from ofa_pipeline.progress import Reporter
 from ofa_pipeline.run_warnings import read_warnings
-from ofa_pipeline.specialize import load_bundle
+from ofa_pipeline.specialize import Classifier, load_bundle
 from ofa_pipeline.specialize.build import SubnetBuilder
 from ofa_pipeline.specialize.tuning import tuning_plan
 from ofa_pipeline.stages import StageContext, run_stage
@@ -62,11 +67,13 @@ class KnownDevice(LocalDevice):
         return samples.measurement(p50_ms)
 
 
-def tiny(device):
+def tiny(device, sections=None):
     values = tiny_params(read_params(ROOT))
     values["training"] |= {"batch_size": 8, "threads": 1}
     values["evaluation"] |= {"threads": 1}
     values["dataset"] |= {"image_size_px": 20}
+    for name, section in (sections or {}).items():
+        values[name] |= section
     params = parse_params(values, origin="a test")
     assert device in params.devices
     return params
@@ -74,11 +81,11 @@ def tiny(device):
 
 @pytest.fixture
 def make_context(tmp_path):
-    def make(device=DEVICE):
+    def make(device=DEVICE, sections=None):
         labels = [index % NUM_CLASSES for index in range(90)]
         contents = [encoded(noise(index, height=20, width=20)) for index in range(90)]
         write_image_parquet(tmp_path / "images.parquet", labels=labels, contents=contents)
-        context = StageContext(layout=Layout(tmp_path), params=tiny(device), item=device)
+        context = StageContext(layout=Layout(tmp_path), params=tiny(device, sections), item=device)
         run_stage("prepare_dataset", StageContext(layout=context.layout, params=context.params))
         write_supernet(context)
         write_profile(context)
@@ -264,6 +271,77 @@ def test_one_file_is_measured_evaluated_named_and_run(make_context, device_of, d
         context.layout.subnets(device) / "predictions.parquet", PREDICTIONS_SCHEMA
     )
     assert (answers == predictions["predicted"].to_numpy()).all()
+
+
+IN_INT8 = {
+    "dataset": {"calibration_fraction": 0.4},
+    "evaluation": {"calibration_images": 36},
+    "specialize": {"epochs": 0, "max_quantization_loss": 100.0},
+    "devices": {
+        "cpu-int8": {
+            "card": {
+                "runtime": "openvino",
+                "accelerator": "cpu",
+                "precision": "int8",
+                "threads": 1,
+                "batch_size": 1,
+            },
+            "budgets_ms": [1.0],
+        }
+    },
+}
+
+
+def test_a_device_in_int8_ships_the_quantised_file(make_context, device_of):
+    context = make_context("cpu-int8", IN_INT8)
+    small, _ = archs(context)
+    write_picks(context, (1.0, [small]))
+    known = device_of({small: [0.5, 0.7]})
+    lines = []
+    run_stage(
+        "specialize",
+        dataclasses.replace(context, reporter=Reporter(lambda event: lines.append(event.label))),
+    )
+    folder = context.layout.subnets("cpu-int8") / small.arch_id
+    bundle = load_bundle(folder)
+    # The file that ships is certified; that of float32 is timed beside it.
+    assert [name for _, name, _ in known.files] == ["model.int8.onnx", "model.onnx"]
+    assert bundle.card.quantization.p50_ms_float == 0.7
+    assert any("0.5 ms instead of 0.7 ms" in line for line in lines)
+    assert bundle.subnet.runs.file == bundle.card.accuracy.evaluated_file == "model.int8.onnx"
+    assert bundle.subnet.runs.precision == "int8"
+    assert bundle.classifier.file == folder / "model.int8.onnx"
+    figures, accuracy = bundle.card.quantization, bundle.card.accuracy
+    assert figures.num_calibration_images == 36
+    assert figures.accuracy_top1_selection == accuracy.accuracy_top1_selection
+    assert figures.accuracy_top1_selection_float == accuracy.accuracy_top1_selection_extracted
+    assert Classifier(folder, prefer_onnx=True).file.name == "model.int8.onnx"
+
+
+def test_a_quantised_file_that_loses_too_much_is_refused_with_the_figures(
+    make_context, device_of, monkeypatch
+):
+    sections = {**IN_INT8, "specialize": {"epochs": 0, "max_quantization_loss": 0.0}}
+    context = make_context("cpu-int8", sections)
+    small, _ = archs(context)
+    write_picks(context, (1.0, [small]))
+    device_of({small: [0.5]})
+    monkeypatch.setattr(QuantizedFiles, "accuracy_top1", lambda *_, **__: 0.0)
+    expected = (
+        rf"subnet {small.arch_id} may lose 0 points .*max_quantization_loss\), found \d+\.\d+"
+    )
+    with pytest.raises(ExportError, match=expected):
+        run_stage("specialize", context)
+    assert not context.layout.subnets("cpu-int8").exists()
+
+
+def test_too_few_calibration_images_stop_a_device_in_int8_at_once(make_context, device_of):
+    context = make_context("cpu-int8", {**IN_INT8, "evaluation": {"calibration_images": 16}})
+    small, _ = archs(context)
+    write_picks(context, (1.0, [small]))
+    device_of({})
+    with pytest.raises(DeviceError, match=r"at least 32 calibration images.*found 16"):
+        run_stage("specialize", context)
 
 
 CLASSIFY = """
