@@ -1,5 +1,6 @@
 """The sections `phases` and `training`: how the supernet is trained."""
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -231,8 +232,8 @@ class TrainingParams(Section):
     base_batch_size: Annotated[int, Field(ge=1, le=10**9)] | None = Field(
         default=None, exclude_if=_is_none
     )
-    """Images a step that the learning rates of the phases are meant for: another batch size scales
-    them in proportion. Left out, they are taken as they are."""
+    """Images a step that the learning rates of the phases are meant for; for another batch size
+    they are scaled (`scaled_rate`). Left out, they are taken as they are."""
     batch_norm_images: Annotated[int, Field(ge=2, le=10**9)] | None = None
     """Images of a batch that share batch-norm statistics; left out, all of them."""
     momentum: Annotated[float, Field(ge=0, lt=1)]
@@ -255,11 +256,15 @@ class TrainingParams(Section):
     def scaled_rate(self, learning_rate: float) -> float:
         """Return the learning rate of a phase for the batch size that is trained with.
 
+        Smaller batches lower it in proportion, larger ones raise it with their square root.
+
         Source:
-            Goyal et al. 2017 (arXiv:1706.02677), section 2.1: in proportion to the batch; measured
-            in docs/recipes.md.
+            Goyal et al. 2017 (arXiv:1706.02677), section 2.1, in proportion; Krizhevsky 2014
+            (arXiv:1404.5997), section 5, the square root. In proportion, four times the batch of
+            the shipped recipe diverged (docs/recipes.md).
         """
-        return learning_rate * (self.batch_size / (self.base_batch_size or self.batch_size))
+        factor = self.batch_size / (self.base_batch_size or self.batch_size)
+        return learning_rate * (math.sqrt(factor) if factor > 1 else factor)
 
     @field_validator("initial_weights", mode="before")
     @classmethod

@@ -23,7 +23,7 @@ def too_large(
     return DeviceMemoryError(
         f"a pass over {recipe.batch_size} images of {largest_px} px must fit the accelerator in "
         f"phase {phase_name}, and does not: {reason} "
-        f"Lower training.batch_size{keep}, and the learning rates with it; or the largest of the "
+        f"Lower training.batch_size{keep}; or the largest of the "
         "space's image sizes; or spread each batch over several GPUs with compute.training.launch. "
         "subnets_per_step makes no difference: they are computed one after the other. Look with "
         "nvidia-smi for other programs on the GPU. The last checkpoint is kept."

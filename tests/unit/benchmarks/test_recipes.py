@@ -42,7 +42,9 @@ def test_a_recipe_of_params_is_compared_as_it_ships(trial, preset, tmp_path):
     parts = recipes.TRIALS[trial].phases
     assert list(parts) == list(params.phases)
     for name, part in parts.items():
-        expected = phase_of(name, params.phases[name], space, steps_per_epoch=10**6)
+        expected = phase_of(
+            name, params.phases[name], space, training=params.training, steps_per_epoch=10**6
+        )
         found = recipes.phase_of(name, part, space, steps=recipes.EPOCH_STEPS)
         assert found == expected
 

@@ -30,7 +30,7 @@ def test_the_first_subnet_teaches_only_where_it_is_the_largest(params):
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "base", "scale"), [(64, 64, 1), (256, 64, 4), (16, 64, 0.25), (256, None, 1)]
+    ("batch_size", "base", "scale"), [(64, 64, 1), (256, 64, 2), (16, 64, 0.25), (256, None, 1)]
 )
 def test_learning_rates_go_with_the_batch(params, batch_size, base, scale):
     training = params.training.model_copy(
