@@ -4,7 +4,10 @@ import gc
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
+import time
 import warnings
 from dataclasses import replace
 from importlib.metadata import version
@@ -17,11 +20,13 @@ import torch
 from ofa_pipeline.artifacts import Manifest
 from ofa_pipeline.compute import cluster, nodes, ray_executor, software
 from ofa_pipeline.errors import ClusterError
+from ofa_pipeline.exit_codes import EXIT_TERMINATED
 from ofa_pipeline.progress import Reporter
 from ofa_pipeline.stages import run_stage
 from tests.support.ray_work import Number, obey
 from tests.support.trained_workspace import context_of, prepared_workspace
 
+ROOT = Path(__file__).parents[3]
 THREADS = 1
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning")
 
@@ -190,8 +195,33 @@ def test_a_workspace_that_a_node_does_not_see_is_an_error(address, tmp_path, mon
         pytest.fail("opened")
 
 
-def test_the_handler_of_sigterm_stays_ours(address):
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+STAGE = """
+import pathlib, sys
+from ofa_pipeline.compute import ray_executor
+from ofa_pipeline.exit_codes import exit_on_sigterm
+from tests.support.ray_work import Number, obey
+exit_on_sigterm()
+def wait(_):
+    import os, time
+    pathlib.Path("pids").write_text(str(os.getppid()))
+    time.sleep(600)
+with ray_executor(address="local", gpus_per_worker=0, threads=1, folder=pathlib.Path.cwd()) as one:
+    list(one.run(obey, [Number(1, wait)]))
+"""
+
+
+def test_sigterm_ends_a_run_with_its_code_and_leaves_no_process(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, "-c", STAGE], cwd=tmp_path, env=environment) as stage:
+        while not (tmp_path / "pids").exists():
+            assert stage.poll() is None
+            time.sleep(0.2)
+        started = psutil.Process(stage.pid).children(recursive=True)
+        stage.send_signal(signal.SIGTERM)
+        assert stage.wait(60) == EXIT_TERMINATED
+    assert len(started) > 3
+    _, alive = psutil.wait_procs(started, 30)
+    assert alive == []
 
 
 @pytest.fixture(scope="module")
