@@ -5,8 +5,8 @@ Held out are random subnets, and corners of the space: every block with the same
 expand ratio, every group with the same depth. The fitted subnets are measured again in a session
 of their own: how well two profiles agree. One JSON object a runtime:
 
-    {"runtime", "space", "minutes", "num_fit", "form", "random": {...}, "corners": {...},
-     "repeat_median_percent", "repeat_factor", "stated_coverage",
+    {"runtime", "precision", "space", "minutes", "num_fit", "form", "random": {...},
+     "corners": {...}, "repeat_median_percent", "repeat_factor", "stated_coverage",
      "interval_percent", "outliers", "share_launch_bound", "num_contended"}
 
 ``random`` and ``corners`` hold ``num``, ``mape_percent``, ``within_5_percent``,
@@ -130,8 +130,9 @@ def measure(plan: Plan, runtime: str, options: argparse.Namespace) -> dict[str, 
     """Measure everything on a runtime, twice what is fitted to, and compare."""
     start = time.perf_counter()
     num_classes = NUM_CLASSES[options.space]
-    first = _measure(plan, [*plan.fit, *plan.random, *plan.corners], runtime, num_classes)
-    again = _measure(plan, plan.fit, runtime, num_classes)
+    settings = Settings(runtime=runtime, precision=options.precision)
+    first = _measure(plan, [*plan.fit, *plan.random, *plan.corners], settings, num_classes)
+    again = _measure(plan, plan.fit, settings, num_classes)
     latency_ms = np.array([sample.measurement.p50_ms for sample in first])
     repeated_ms = np.array([sample.measurement.p50_ms for sample in again])
     count = len(plan.fit)
@@ -147,6 +148,7 @@ def measure(plan: Plan, runtime: str, options: argparse.Namespace) -> dict[str, 
     assert interval is not None
     return {
         "runtime": runtime,
+        "precision": options.precision,
         "space": options.space,
         "minutes": (time.perf_counter() - start) / 60,
         "num_fit": count,
@@ -163,9 +165,11 @@ def measure(plan: Plan, runtime: str, options: argparse.Namespace) -> dict[str, 
     }
 
 
-def _measure(plan: Plan, archs: Sequence[Arch], runtime: str, num_classes: int) -> list[Sample]:
+def _measure(
+    plan: Plan, archs: Sequence[Arch], settings: Settings, num_classes: int
+) -> list[Sample]:
     bench = LatencyBench(
-        Settings(runtime=runtime),
+        settings,
         plan.space,
         num_classes=num_classes,
         warmup_runs=WARMUP_RUNS,
@@ -212,6 +216,7 @@ def _space(options: argparse.Namespace) -> SearchSpace:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--runtime", default="onnxruntime,pytorch", metavar="A,B")
+    parser.add_argument("--precision", default="fp32", help="one that each runtime computes in")
     parser.add_argument("--space", default="demo", choices=("demo", "ofa"))
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="of the demo")
     parser.add_argument("--num-subnets", type=int, default=20, metavar="N")

@@ -66,6 +66,11 @@ class RandomImages:
         """Number of images."""
         return len(self._labels)
 
+    @property
+    def fits_memory(self) -> bool:
+        """Batches are copied to the device one by one."""
+        return False
+
     def shuffled_batches(
         self, batch_size: int, *, seed: int, epoch: int, start_batch: int, rows: slice
     ) -> Iterator[Batch]:

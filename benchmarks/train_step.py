@@ -3,7 +3,7 @@
 The same weights, architectures, images, labels, threads and loss on both sides: teacher forward,
 forward and backward of each sampled subnet, Nesterov SGD. Prints one JSON object a setting.
 
-    python benchmarks/train_step.py [--resolutions-px 224 32] [--threads 2]
+    python benchmarks/train_step.py [--resolutions-px 224 32] [--threads 2] [--device cpu]
 
 What is different: channels-last features and weights, torch's own hard-swish and hard-sigmoid
 instead of chains of elementwise operations, squeeze-excite as matrix products on pooled
@@ -11,6 +11,10 @@ features, one reduction for global pooling, depthwise weight gradients by bands 
 (docs/adr/0027), the teacher folded, a fused optimizer; and freed memory is kept, as in the training
 stage (`ofa_pipeline.memory`). ``--same-memory`` leaves glibc's own settings on both sides instead.
 Each side runs each step twice and the second counts, so that neither pays for the other's memory.
+
+With ``--device cuda`` ours is the training step itself, in bfloat16 and without a teacher, with the
+kernels that it launches and how often it waits; the reference has automatic mixed precision and
+channels-last, and is left out where its package is missing, as on a bare machine.
 """
 
 import argparse
@@ -18,22 +22,15 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import torch
-from reference_package import (
-    activate,
-    build_reference,
-    build_reference_teacher,
-    copy_teacher_weights,
-    copy_weights,
-    reference_loss,
-    reference_parameter_groups,
-    return_freed_memory,
-)
+from gpu_common import step_speed
 from torch import Tensor, nn
 
-from ofa_pipeline.arch import Arch
+from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.memory import keep_freed_memory
 from ofa_pipeline.spaces import reference_space
 from ofa_pipeline.supernet import Supernet, build_supernet, extract_subnet, fold_batch_norm
@@ -76,6 +73,8 @@ def our_step(supernet: Supernet, teacher: nn.Module) -> Step:
 
 def reference_step(reference: nn.Module, teacher: nn.Module) -> Step:
     """Return the reference's update, as its progressive_shrinking.py does it, on the CPU."""
+    from reference_package import activate, reference_loss, reference_parameter_groups
+
     space = reference_space("ofa_mbv3_d234_e346_k357_w1.0")
     optimizer = torch.optim.SGD(
         reference_parameter_groups(reference, weight_decay=WEIGHT_DECAY),
@@ -104,9 +103,18 @@ def compare(
     *, resolution_px: int, batch: int, subnets: int, rounds: int, same_memory: bool
 ) -> dict[str, object]:
     """Run both steps alternately and return the figures."""
+    from reference_package import (
+        build_reference,
+        build_reference_teacher,
+        copy_teacher_weights,
+        copy_weights,
+        return_freed_memory,
+    )
+
     space = reference_space("ofa_mbv3_d234_e346_k357_w1.0")
-    supernet = build_supernet(space, num_classes=NUM_CLASSES)
-    reference = build_reference(space, num_classes=NUM_CLASSES)
+    supernet, reference = (
+        build(space, num_classes=NUM_CLASSES) for build in (build_supernet, build_reference)
+    )
     copy_weights(supernet, reference)
     reference_teacher = build_reference_teacher(num_classes=NUM_CLASSES)
     copy_teacher_weights(reference, reference_teacher)
@@ -153,6 +161,56 @@ def compare(
     }
 
 
+def measure_on_cuda(
+    *, resolution_px: int, batch: int, subnets: int, rounds: int
+) -> dict[str, object]:
+    """Return the speed of our training step, and of the reference's where it is installed."""
+    space = replace(
+        reference_space("ofa_mbv3_d234_e346_k357_w1.0"), resolutions_px=(resolution_px,)
+    )
+    ours = step_speed(space, resolution_px, batch=batch, rounds=rounds, per_step=subnets)
+    found: dict[str, object] = {
+        "device": torch.cuda.get_device_name(),
+        "resolution_px": resolution_px,
+        "subnets_per_step": subnets,
+        **{f"ours_{name}": value for name, value in ours.items()},
+    }
+    if find_spec("ofa") is None:
+        return found | {"reference_images_per_s": None, "why": "the package ofa is not installed"}
+    rate = reference_rate(
+        space, resolution_px=resolution_px, batch=batch, subnets=subnets, rounds=rounds
+    )
+    return found | {"reference_images_per_s": rate, "ratio": ours["images_per_s"] / rate}
+
+
+def reference_rate(
+    space: SearchSpace, *, resolution_px: int, batch: int, subnets: int, rounds: int
+) -> float:
+    """Return images a second of the reference's update on CUDA, with mixed precision."""
+    from reference_package import build_reference, build_reference_teacher
+
+    device = torch.device("cuda")
+    networks = [build_reference(space, num_classes=NUM_CLASSES)]
+    networks.append(build_reference_teacher(num_classes=NUM_CLASSES))
+    supernet, teacher = (
+        network.to(device, memory_format=torch.channels_last) for network in networks
+    )
+    step = reference_step(supernet.train(), teacher.eval())
+    images = torch.randn(batch, 3, resolution_px, resolution_px, device=device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(NUM_CLASSES, (batch,), device=device)
+    rng, seconds = np.random.default_rng(0), []
+    for number in range(rounds + 20):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        with torch.autocast("cuda", dtype=torch.bfloat16):
+            step(images, labels, list(space.archs(space.sample(rng, subnets))))
+        torch.cuda.synchronize()
+        if number >= 20:
+            seconds.append(time.perf_counter() - start)
+    return round(batch / statistics.median(seconds), 2)
+
+
 def main() -> None:
     """Print one JSON object a resolution."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -161,9 +219,21 @@ def main() -> None:
     parser.add_argument("--subnets", type=int, default=1, help="subnets a step")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--same-memory", action="store_true")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda needs a CUDA device, and torch finds none")
     for resolution_px in options.resolutions_px:
+        if options.device == "cuda":
+            figures = measure_on_cuda(
+                resolution_px=resolution_px,
+                batch=64,
+                subnets=options.subnets,
+                rounds=options.rounds,
+            )
+            print(json.dumps(figures), flush=True)
+            continue
         batch = 16 if resolution_px > 64 else 64
         result = compare(
             resolution_px=resolution_px,

@@ -9,6 +9,7 @@ from typing import Any
 import prefect.runtime
 from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.context import TagsContext
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 
@@ -78,7 +79,9 @@ def open_workspace(workspace: str) -> Iterator[DvcClient]:
     with hold_workspace(root, role="run"), notices_shown(show, get_run_logger()):
         choose_version_control(root)
         mark_crashed_runs(root)
-        with DvcClient(root) as dvc, shown_progress(root):
+        # The tag of the workspace is of runs alone: for each tag of a task Prefect asks its server
+        # for a limit of concurrency, which waits for whoever else writes, up to a minute.
+        with TagsContext(current_tags=set()), DvcClient(root) as dvc, shown_progress(root):
             yield dvc
 
 

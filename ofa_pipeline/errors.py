@@ -14,6 +14,7 @@
     |-- InfeasibleConstraintError       no architecture meets the budget
     |-- NotEnoughBatchesError           an iterator of images that ended too early
     |-- TrainingDivergedError           a loss or a weight that is not finite
+    |-- DeviceMemoryError               work that does not fit an accelerator
     |-- ExportError                     a file that answers otherwise than its network
     |-- DeviceError                     a device or runtime that is not usable here
     |-- LaunchError                     a process of several that work together has failed
@@ -75,6 +76,10 @@ class NotEnoughBatchesError(OfaPipelineError):
 
 class TrainingDivergedError(OfaPipelineError):
     """A loss or a weight became infinite or not a number."""
+
+
+class DeviceMemoryError(OfaPipelineError):
+    """An accelerator has less memory than a piece of work needs."""
 
 
 class LaunchError(OfaPipelineError):

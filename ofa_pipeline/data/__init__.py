@@ -9,6 +9,7 @@ from ofa_pipeline.data.direct import Decoding, SourceImages
 from ofa_pipeline.data.normalization import IMAGENET_NORMALIZATION, Normalization
 from ofa_pipeline.data.options import DatasetOptions
 from ofa_pipeline.data.prepare import prepare_dataset
+from ofa_pipeline.data.resident import Shuffled, near_device, room_for_images
 from ofa_pipeline.data.splits import SPLIT_NAMES, SplitName
 
 __all__ = [
@@ -19,11 +20,14 @@ __all__ = [
     "DatasetOptions",
     "Decoding",
     "Normalization",
+    "Shuffled",
     "SourceImages",
     "Split",
     "SplitName",
+    "near_device",
     "open_dataset",
     "prepare_dataset",
+    "room_for_images",
     "uncropped_side_px",
 ]
 

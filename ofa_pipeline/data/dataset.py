@@ -138,13 +138,42 @@ class Split:
     ) -> Iterator[Batch]:
         """Yield all images in an order that depends on seed and epoch alone.
 
+        The arguments are those of `shuffled_ids`; only the images of the rows that are wanted are
+        decoded.
+
+        Raises:
+            DatasetError: If there is not even one batch.
+        """
+        return self._iterate(
+            self.shuffled_ids(
+                batch_size,
+                seed=seed,
+                epoch=epoch,
+                start_batch=start_batch,
+                drop_last=drop_last,
+                rows=rows,
+            )
+        )
+
+    def shuffled_ids(
+        self,
+        batch_size: int,
+        *,
+        seed: int,
+        epoch: int,
+        start_batch: int = 0,
+        drop_last: bool = True,
+        rows: slice = ALL_ROWS,
+    ) -> list[NDArray[np.int64]]:
+        """Return the positions of each batch's images in the split, in the order of an epoch.
+
         Args:
             batch_size: Images a batch.
             seed: Seed of the order.
             epoch: Another epoch, another order.
             start_batch: Begin with this batch, as if those before it had been taken.
             drop_last: Leave out a last batch that is smaller than the others.
-            rows: Images of each batch that are wanted; the others are not decoded.
+            rows: Images of each batch that are wanted.
 
         Raises:
             DatasetError: If there is not even one batch.
@@ -158,7 +187,7 @@ class Split:
             self.epoch_order(seed=seed, epoch=epoch, batch_size=batch_size), batch_size
         )
         last = self.num_batches(batch_size, drop_last=drop_last)
-        return self._iterate([ids[rows] for ids in chunks[start_batch:last]])
+        return [ids[rows] for ids in chunks[start_batch:last]]
 
     def num_batches(self, batch_size: int, *, drop_last: bool = True) -> int:
         """Return how many batches `shuffled_batches` yields from the start."""

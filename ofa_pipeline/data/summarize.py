@@ -179,7 +179,8 @@ def image_warnings(survey: Survey, *, stored_px: int) -> list[str]:
     if survey.num_large > total / 2:
         found.append(
             f"{survey.num_large:,} of {total:,} images have a shorter side of {LARGE} times "
-            f"dataset.image_size_px ({asked}) and more: their details are lost"
+            f"dataset.image_size_px ({asked}) and more: their details are lost. A larger size "
+            "keeps them, and takes longer"
         )
     if stored_px < asked and SMALL * stored_px < asked:
         found.append(

@@ -8,12 +8,13 @@ Legend: N batch, H W pixels in, r pixels out.
 """
 
 import math
+from functools import lru_cache
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ofa_pipeline.compute import BatchPart
+from ofa_pipeline.compute import BatchPart, copied_to
 from ofa_pipeline.data.crop import evaluation_crop
 from ofa_pipeline.data.normalization import Normalization
 
@@ -51,7 +52,7 @@ def resize_normalize(images: Tensor, *, resolution_px: int, normalization: Norma
     """
     resized_px, kept = evaluation_crop(images.shape[-1], resolution_px)
     with torch.no_grad(), _full_precision(images):
-        matrix = _whole_image(images, resized_px)[:, kept]
+        matrix = _whole_image(images.shape[-1], resized_px, images.device)[:, kept]
         return _normalize(_resample(images, down=matrix, across=matrix), normalization)
 
 
@@ -93,16 +94,16 @@ def augment(
     part = part or BatchPart(0, len(images))
     with torch.no_grad(), _full_precision(images):
         if kind == "crop_flip":
-            matrix = _whole_image(images, resolution_px)
+            matrix = _whole_image(images.shape[-1], resolution_px, images.device)
             shifted = _shift_and_flip(images, generator, part)
             return _normalize(_resample(shifted, down=matrix, across=matrix), normalization)
         side, device = images.shape[-1], images.device
         mine = part.rows(len(images))
         rows, columns = (box[mine] for box in random_boxes(part.batch_size, side, generator))
         flipped = _one_in_two(part.batch_size, generator)[mine]
-        down = _filter_matrices(rows.to(device), side, resolution_px)
-        across = _filter_matrices(columns.to(device), side, resolution_px)
-        across = torch.where(flipped.to(device)[:, None, None], across.flip(1), across)
+        down = _filter_matrices(copied_to(device, rows), side, resolution_px)
+        across = _filter_matrices(copied_to(device, columns), side, resolution_px)
+        across = torch.where(copied_to(device, flipped)[:, None, None], across.flip(1), across)
         pixels = _resample(images, down=down, across=across)
         return _normalize(_jitter_color(pixels, generator, part), normalization)
 
@@ -148,9 +149,9 @@ def _shift_and_flip(images: Tensor, generator: torch.Generator, part: BatchPart)
     flipped = _one_in_two(part.batch_size, generator)[mine]
     padded = torch.nn.functional.pad(images, [padding] * 4)
     windows = padded.unfold(2, height, 1).unfold(3, width, 1)
-    top, left = offsets.to(images.device)
+    top, left = copied_to(images.device, offsets)
     crops = windows[torch.arange(count, device=images.device), :, top, left]
-    mirrored = flipped.to(images.device)[:, None, None, None]
+    mirrored = copied_to(images.device, flipped)[:, None, None, None]
     return torch.where(mirrored, crops.flip(-1), crops)
 
 
@@ -171,11 +172,11 @@ def _resample(images: Tensor, *, down: Tensor, across: Tensor) -> Tensor:
     return down[:, None] @ (pixels @ across[:, None].transpose(-1, -2))
 
 
-def _whole_image(images: Tensor, resolution_px: int) -> Tensor:
-    """Return the weights that resize whole images, shape (1, r, H)."""
-    side = images.shape[-1]
+@lru_cache(maxsize=64)
+def _whole_image(side: int, resolution_px: int, device: torch.device) -> Tensor:
+    """Return the weights that resize whole images, shape (1, r, H); made once a device."""
     box = torch.tensor([[0.0, float(side)]])
-    return _filter_matrices(box, side, resolution_px).to(images.device)
+    return copied_to(device, _filter_matrices(box, side, resolution_px))
 
 
 def _filter_matrices(boxes: Tensor, size: int, resolution_px: int) -> Tensor:
@@ -206,20 +207,26 @@ def _filter_matrices(boxes: Tensor, size: int, resolution_px: int) -> Tensor:
 def _jitter_color(pixels: Tensor, generator: torch.Generator, part: BatchPart) -> Tensor:
     """Change brightness and saturation of each image; pixels in [0, 255], in place."""
     drawn = torch.rand(2, part.batch_size, 1, 1, 1, generator=generator)
-    draws = drawn[:, part.rows(len(pixels))].to(pixels.device)
+    draws = copied_to(pixels.device, drawn[:, part.rows(len(pixels))])
     brightness = 1 + BRIGHTNESS * (2 * draws[0] - 1)
     saturation = 1 + SATURATION * (2 * draws[1] - 1)
     pixels.mul_(brightness).clamp_(0, 255)
-    weights = torch.tensor(GRAY_WEIGHTS, device=pixels.device)[:, None, None]
+    weights = _channels(GRAY_WEIGHTS, pixels.device)
     gray = (pixels * weights).sum(dim=1, keepdim=True)
     return torch.lerp(gray.expand_as(pixels), pixels, saturation).clamp_(0, 255)
 
 
 def _normalize(pixels: Tensor, normalization: Normalization) -> Tensor:
     """Scale pixels in [0, 255] to mean 0 and deviation 1, in place."""
-    center = torch.tensor(normalization.mean, device=pixels.device)[:, None, None] * 255
-    spread = torch.tensor(normalization.std, device=pixels.device)[:, None, None] * 255
+    center = _channels(normalization.mean, pixels.device) * 255
+    spread = _channels(normalization.std, pixels.device) * 255
     return pixels.sub_(center).div_(spread)
+
+
+@lru_cache(maxsize=64)
+def _channels(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Return a number a channel, shape (C, 1, 1); made once a device."""
+    return copied_to(device, torch.tensor(values))[:, None, None]
 
 
 def _full_precision(images: Tensor) -> torch.autocast:

@@ -7,7 +7,9 @@ lies between them. Hard swish and hard sigmoid have no int8 kernel in the runtim
 computed in float32, on rounded values.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from ofa_pipeline.devices.export import INPUT_NAME
 from ofa_pipeline.devices.runtime import MIN_CALIBRATION_IMAGES, Images
@@ -39,7 +41,7 @@ def quantize_onnx(
     require_calibration_images(sum(len(batch) for batch in calibration))
     model = onnx.load_from_string(content)
     add_pre_process_metadata(model)  # batch norm is folded already: it need not ask for that
-    with temporary_folder("quantize") as folder:
+    with temporary_folder("quantize") as folder, _no_advice():
         path = folder / "model.onnx"
         quantize_static(
             model,
@@ -66,6 +68,20 @@ def require_calibration_images(count: int) -> None:
             f"of activations, found {count}. Raise dataset.calibration_fraction or "
             "evaluation.calibration_images, or give the device the precision fp32."
         )
+
+
+@contextmanager
+def _no_advice() -> Iterator[None]:
+    """Keep back what the quantiser tells the root logger of each linear layer in SE blocks."""
+    root, handler = logging.getLogger(), logging.NullHandler()
+    before = root.level
+    root.addHandler(handler)  # without one, the first message would install one for good
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(before)
+        root.removeHandler(handler)
 
 
 class _Reader:

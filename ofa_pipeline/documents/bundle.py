@@ -154,6 +154,8 @@ class QuantizationFigures(Part):
     num_selection_images: Count
     num_calibration_images: Count
     """That the ranges of activations were found on."""
+    p50_ms_float: Milliseconds | None = Field(default=None, exclude_if=lambda v: v is None)
+    """Latency of the float32 file on the same device."""
 
     @property
     def loss_points(self) -> float:

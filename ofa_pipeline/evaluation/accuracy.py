@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ofa_pipeline.compute import copied_to
 from ofa_pipeline.data import Normalization, Split
 from ofa_pipeline.data.transforms import resize_normalize
 
@@ -66,7 +67,9 @@ def evaluate_network(
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
         for batch in split.batches(batch_size):
             images = resize_normalize(
-                batch.images.to(device), resolution_px=resolution_px, normalization=normalization
+                copied_to(device, batch.images),
+                resolution_px=resolution_px,
+                normalization=normalization,
             )
             yield images.contiguous(memory_format=torch.channels_last), batch.labels
 
@@ -74,14 +77,17 @@ def evaluate_network(
 
 
 def predict(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Predictions:
-    """Run a network over batches of prepared images and their labels."""
+    """Run a network over batches of prepared images and their labels.
+
+    The logits stay on the device until the last batch: nothing waits for it in between.
+    """
     logits, labels = [], []
     network.eval()
     with torch.inference_mode():
         for images, truth in batches:
-            logits.append(network(images).float().cpu())
-            labels.append(truth.cpu())
-    return Predictions(logits=torch.cat(logits), labels=torch.cat(labels))
+            logits.append(network(images).float())
+            labels.append(truth)
+    return Predictions(logits=torch.cat(logits).cpu(), labels=torch.cat(labels).cpu())
 
 
 def _device_of(network: nn.Module) -> torch.device:

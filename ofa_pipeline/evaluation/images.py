@@ -8,10 +8,9 @@ from threading import Lock
 import torch
 from torch import Tensor
 
-from ofa_pipeline.data import Normalization, Split
+from ofa_pipeline.compute import copied_to
+from ofa_pipeline.data import Normalization, Split, room_for_images
 from ofa_pipeline.data.transforms import resize_normalize
-
-MEMORY_LIMIT_BYTES = 2**30
 
 
 @dataclass(kw_only=True)
@@ -29,12 +28,18 @@ class ResizedImages:
     """Which images, in order, repeats allowed; all of them when left out."""
     device: torch.device | str = "cpu"
     """Where the resized images lie."""
-    memory_limit_bytes: int = MEMORY_LIMIT_BYTES
-    """Most memory of all resized images together."""
+    memory_limit_bytes: int | None = None
+    """Most memory of all resized images together; None: what `room_for_images` gives."""
     _kept: OrderedDict[int, list[tuple[Tensor, Tensor]]] = field(
         default_factory=OrderedDict, init=False, repr=False
     )
+    _limit: int = field(init=False, repr=False)
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Ask the device for room, before anything else takes it."""
+        limit = self.memory_limit_bytes
+        self._limit = room_for_images(torch.device(self.device)) if limit is None else limit
 
     @property
     def num_images(self) -> int:
@@ -43,7 +48,7 @@ class ResizedImages:
 
     def batches(self, resolution_px: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images (N, 3, r, r), channels last, with their labels (N,)."""
-        if self._bytes(resolution_px) > self.memory_limit_bytes:
+        if self._bytes(resolution_px) > self._limit:
             yield from self._resized(resolution_px)
             return
         with self._lock:  # several threads may evaluate
@@ -55,13 +60,14 @@ class ResizedImages:
         yield from kept
 
     def _resized(self, resolution_px: int) -> Iterator[tuple[Tensor, Tensor]]:
+        device = torch.device(self.device)
         for batch in self.split.batches(self.batch_size, order=self.indices):
             images = resize_normalize(
-                batch.images.to(self.device),
+                copied_to(device, batch.images),
                 resolution_px=resolution_px,
                 normalization=self.normalization,
             )
-            labels = batch.labels.to(self.device)
+            labels = copied_to(device, batch.labels)
             yield images.contiguous(memory_format=torch.channels_last), labels
 
     def _bytes(self, resolution_px: int) -> int:
@@ -69,6 +75,6 @@ class ResizedImages:
 
     def _make_room(self, resolution_px: int) -> None:
         kept = sum(self._bytes(size) for size in self._kept)
-        while self._kept and kept + self._bytes(resolution_px) > self.memory_limit_bytes:
+        while self._kept and kept + self._bytes(resolution_px) > self._limit:
             oldest, _ = self._kept.popitem(last=False)
             kept -= self._bytes(oldest)

@@ -49,6 +49,11 @@ class DatasetParams(Section):
     def _known_source(cls, source: str) -> str:
         kind, _, rest = source.partition(":")
         kinds = ("fashion_mnist_sample", "image_folder", "parquet", "torchvision")
+        if kind not in kinds and not rest and "/" in source:
+            raise ValueError(
+                f"must begin with its kind, {shown(source)} is a path alone. A folder of images: "
+                f"image_folder:{source}; Parquet files: parquet:{source}"
+            )
         if kind not in kinds:
             raise ValueError(f"unknown source {shown(kind)}.{suggest(kind, kinds)}")
         if (kind == "fashion_mnist_sample") == bool(rest):

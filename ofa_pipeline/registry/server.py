@@ -89,6 +89,7 @@ def ambient_tracking_uri(uri: str) -> Iterator[None]:
 
     A store in a database looks up ``models:/m-...`` there, whatever URI its client was given.
     """
+    quiet_mlflow()  # look-ups need no client, which would have seen to it
     import mlflow
 
     variable = os.environ.get(URI_VARIABLE)

@@ -23,13 +23,14 @@ from ofa_pipeline.documents import (
     ComputeCost,
     FinetuningCost,
     LatencyCertificate,
+    QuantizationFigures,
     Runs,
     SubnetDescription,
 )
 from ofa_pipeline.evaluation import calibration_indices
 from ofa_pipeline.progress import Reporter
 from ofa_pipeline.specialize.build import BuiltFacts, BuiltSubnet, SubnetBuilder
-from ofa_pipeline.specialize.bundle import bundle_digest, shipped_file, write_bundle
+from ofa_pipeline.specialize.bundle import ONNX_FILE, bundle_digest, shipped_file, write_bundle
 from ofa_pipeline.specialize.certificate import Certifier
 from ofa_pipeline.specialize.choice import Choice
 from ofa_pipeline.specialize.fine_tuning import TunedPick, TuningTask
@@ -203,9 +204,17 @@ class Workshop:
             cost=ComputeCost(macs=cost.macs, num_params=cost.num_params),
             finetuning=self._finetuning(built.facts),
             parity=built.facts.parity,
-            quantization=built.facts.quantization,
+            quantization=self._quantization(built),
             lineage=dict(self.lineage),
         )
+
+    def _quantization(self, built: BuiltSubnet) -> QuantizationFigures | None:
+        """Return what int8 costs, with the latency that float32 would have on the device."""
+        figures, float_file = built.facts.quantization, built.folder / ONNX_FILE
+        if figures is None or shipped_file(self.settings.runtime) != float_file.name:
+            return figures
+        measured = self.device.measure(float_file, resolution_px=built.arch.resolution_px)
+        return figures.model_copy(update={"p50_ms_float": measured.p50_ms})
 
     def _accuracy(self, facts: BuiltFacts) -> AccuracyFigures:
         test, tuning, quantized = facts.test, facts.tuning, facts.quantization
@@ -245,3 +254,16 @@ class Workshop:
             epochs=facts.tuning.num_epochs,
             teacher_macs=teacher.macs,
         )
+
+
+def quantization_messages(device: str, bundles: Sequence[BundleEntry]) -> list[str]:
+    """Return what int8 costs and gives each subnet of a device; nothing of one in float32."""
+    return [
+        f"subnet {entry.arch_id} in int8: {figures.accuracy_top1_selection:.2%} of the selection "
+        f"images instead of {figures.accuracy_top1_selection_float:.2%}, "
+        f"{ms:.4g} ms instead of {figures.p50_ms_float:.4g} ms"
+        f"{'' if ms < figures.p50_ms_float else ': int8 does not pay here'}"
+        for entry in bundles
+        if (figures := entry.quantization) and figures.p50_ms_float
+        for ms in [entry.latency[device].p50_ms]
+    ]

@@ -23,7 +23,7 @@ from ofa_pipeline.specialize.build import SubnetBuilder
 from ofa_pipeline.specialize.choice import candidates_of, choose
 from ofa_pipeline.specialize.fine_tuning import PickTuner, TunedPick, TuningTask
 from ofa_pipeline.specialize.tuning import Tuner, tuning_plan
-from ofa_pipeline.specialize.workshop import Workshop
+from ofa_pipeline.specialize.workshop import Workshop, quantization_messages
 from ofa_pipeline.stages.ranks import stage_arguments, stage_of_rank
 from ofa_pipeline.stages.run import StageRun
 from ofa_pipeline.supernet import check_supernet, load_supernet
@@ -55,6 +55,8 @@ def run(stage: StageRun) -> None:
             "num_finetuned": sum(found.is_finetuned for found in accuracies.values()),
         }
         selection = {name: found.accuracy_top1_selection for name, found in accuracies.items()}
+        for message in quantization_messages(stage.item, index.bundles):
+            stage.reporter.message(message)
         stage.warn(_warnings(stage, selection, dataset, trained), writer)
 
 

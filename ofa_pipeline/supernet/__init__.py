@@ -12,6 +12,8 @@ from ofa_pipeline.supernet.dropout import dropout_generator
 from ofa_pipeline.supernet.elastic_ops import ElasticBatchNorm
 from ofa_pipeline.supernet.extraction import extract_subnet, store_statistics
 from ofa_pipeline.supernet.folding import fold_batch_norm
+from ofa_pipeline.supernet.network import MBConvSupernet
+from ofa_pipeline.supernet.padded import PaddedSupernet
 from ofa_pipeline.supernet.resnet import ResNetSupernet
 from ofa_pipeline.supernet.resnet_sorting import sort_widths
 from ofa_pipeline.supernet.sorting import sort_channels, sort_for_smaller
@@ -25,6 +27,8 @@ from ofa_pipeline.supernet.storage import (
 
 __all__ = [
     "ElasticBatchNorm",
+    "MBConvSupernet",
+    "PaddedSupernet",
     "ResNetSupernet",
     "Subnet",
     "Supernet",

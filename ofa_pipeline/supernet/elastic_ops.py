@@ -8,7 +8,7 @@ themselves, not copies. Parameters and buffers are called as those of the plain 
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -79,13 +79,24 @@ class ElasticDepthwiseConv(nn.Module):
         for smaller in reversed(self.kernel_sizes[:-1]):
             if smaller < kernel_size:
                 break
-            margin = (size - smaller) // 2
-            center = weight[:, 0, margin : margin + smaller, margin : margin + smaller]
-            flat = center.reshape(channels, smaller**2)
-            transformed = F.linear(flat, self.transforms[f"{size}_to_{smaller}"])
-            weight = transformed.view(channels, 1, smaller, smaller)
-            size = smaller
+            weight, size = self._center(weight, size, smaller), smaller
         return weight
+
+    def smaller_kernels(self) -> Iterator[tuple[int, Tensor]]:
+        """Yield the sizes below the largest, larger first, with the kernels of all channels."""
+        size = self.kernel_sizes[-1]
+        weight = prefix(self.weight, len(self.weight))
+        for smaller in reversed(self.kernel_sizes[:-1]):
+            weight, size = self._center(weight, size, smaller), smaller
+            yield smaller, weight
+
+    def _center(self, weight: Tensor, size: int, smaller: int) -> Tensor:
+        """Return the next smaller kernels of some channels."""
+        channels, margin = len(weight), (size - smaller) // 2
+        center = weight[:, 0, margin : margin + smaller, margin : margin + smaller]
+        flat = center.reshape(channels, smaller**2)
+        transformed = F.linear(flat, self.transforms[f"{size}_to_{smaller}"])
+        return transformed.view(channels, 1, smaller, smaller)
 
     def forward(self, x: Tensor, *, kernel_size: int) -> Tensor:
         """Convolve each channel of (N, C, H, W) with its own kernel."""

@@ -122,13 +122,13 @@ class Checkpoints:
         if self._folder is None:
             return
         tensors = dict(_named_tensors(network, optimizer))
-        for name, tensor in tensors.items():
-            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-                raise TrainingDivergedError(
-                    f"every weight must be finite, but {name} is not after epoch {at.epoch}, "
-                    f"batch {at.batch}. Lower the phase's learning_rate. "
-                    f"The last good checkpoint stays in {self._folder}."
-                )
+        name = _first_not_finite(tensors)
+        if name is not None:
+            raise TrainingDivergedError(
+                f"every weight must be finite, but {name} is not after epoch {at.epoch}, "
+                f"batch {at.batch}. Lower the phase's learning_rate. "
+                f"The last good checkpoint stays in {self._folder}."
+            )
         content = _encode(tensors, at)
         path = self._folder / FILE_NAME
         if path.exists():
@@ -179,6 +179,15 @@ class Checkpoints:
         if damaged:
             reporter.message(f"{'; '.join(damaged)}: the phase starts again from its beginning")
         return fresh
+
+
+def _first_not_finite(tensors: dict[str, Tensor]) -> str | None:
+    """Return the name of the first tensor with a value that is not finite; asks the device once."""
+    floats = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
+    are_finite = torch.stack([tensor.isfinite().all() for tensor in floats.values()]).tolist()
+    return next(
+        (name for name, is_finite in zip(floats, are_finite, strict=True) if not is_finite), None
+    )
 
 
 class _DamagedError(Exception):

@@ -8,11 +8,12 @@ import torch
 from torch import nn
 
 from ofa_pipeline.compute import ALONE, Ranks
-from ofa_pipeline.data import Batch, Split
+from ofa_pipeline.data import Batch, Shuffled, Split, near_device
 from ofa_pipeline.errors import NotEnoughBatchesError
 from ofa_pipeline.progress import SILENT, Reporter
 from ofa_pipeline.stopwatch import Stopwatch
 from ofa_pipeline.training.checkpoint import Checkpoints, EpochRecord, Position
+from ofa_pipeline.training.divergence import Losses
 from ofa_pipeline.training.epoch_text import describe_epoch
 from ofa_pipeline.training.identity import recipe_facts
 from ofa_pipeline.training.interrupt import deferred_stop
@@ -91,12 +92,14 @@ def train_phase(
                 optimizer=optimizer,
                 step=step,
                 at=at,
+                losses=Losses(phase.name, at),
                 steps_per_epoch=steps,
                 together=together,
                 checkpoints=checkpoints,
                 hooks=hooks,
             )
-            loop.run(phase, images.split, recipe)
+            device = next(network.parameters()).device
+            loop.run(phase, near_device(images.split, device), recipe)
     return at.history
 
 
@@ -108,12 +111,13 @@ class _Loop:
     optimizer: torch.optim.Optimizer
     step: TrainingStep
     at: Position
+    losses: Losses
     steps_per_epoch: int
     together: Together
     checkpoints: Checkpoints
     hooks: Hooks
 
-    def run(self, phase: Phase, split: Split, recipe: Recipe) -> None:
+    def run(self, phase: Phase, split: Shuffled, recipe: Recipe) -> None:
         """Train until the last epoch has ended."""
         at, steps, total = self.at, self.steps_per_epoch, phase.schedule.total_epochs
         progress = self.hooks.reporter.track(
@@ -130,28 +134,28 @@ class _Loop:
                 rows=self.together.rows,
             )
             for batch in batches:
-                loss = self._train_on(batch, phase)
-                progress.advance(recipe.batch_size, epoch=at.epoch + 1, loss=loss)
+                self._train_on(batch, phase)
+                known = {} if self.losses.last is None else {"loss": self.losses.last}
+                progress.advance(recipe.batch_size, epoch=at.epoch + 1, **known)
                 if self.together.is_save_wanted:
                     self._save()
+            self.losses.read()  # waits for the last step
             images = (steps - first) * recipe.batch_size
             rate = images / max(time.perf_counter() - begin, 1e-9)  # before the validation
             self._finish_epoch(phase)
             self.hooks.reporter.message(describe_epoch(at.history[-1], total, images_per_s=rate))
 
-    def _train_on(self, batch: Batch, phase: Phase) -> float:
-        """Take one step and return its loss."""
+    def _train_on(self, batch: Batch, phase: Phase) -> None:
+        """Take one step."""
         at, steps = self.at, self.steps_per_epoch
         number = at.epoch * steps + at.batch
         set_learning_rate(self.optimizer, phase.schedule.at(number, steps_per_epoch=steps))
-        loss = self.step.accumulate_gradients(batch, number)
+        self.losses.note(self.step.accumulate_gradients(batch, number), number)
         if phase.clip_value is not None:
             nn.utils.clip_grad_value_(self.network.parameters(), phase.clip_value)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=False)
-        at.loss_sum += loss
         at.batch += 1
-        return loss
 
     def _finish_epoch(self, phase: Phase) -> None:
         """Validate, note the epoch in the history, and save."""
@@ -170,7 +174,8 @@ class _Loop:
         self._save()
 
     def _save(self) -> None:
-        """Save a checkpoint, then stop if that was asked for."""
+        """Save a checkpoint of a training that has not diverged, then stop if that was asked."""
+        self.losses.read()
         self.checkpoints.save(self.network, self.optimizer, self.at)
         self.hooks.stopwatch.note()
         self.together.obey()

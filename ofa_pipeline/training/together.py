@@ -74,7 +74,7 @@ class Together:
         """Replace the gradients and the loss by their sums over all processes, in one message."""
         if self._ranks.size == 1:
             return
-        gradients = [_gradient(parameter) for parameter in self._parameters]
+        gradients = [gradient_of(parameter) for parameter in self._parameters]
         asked = [float(self._stop.number == number) for number in _SIGNALS]
         is_due = float(self._ranks.is_first and self._checkpoints.is_due)
         tail = torch.tensor([*asked, is_due], dtype=loss.dtype)
@@ -127,7 +127,8 @@ class Together:
             self._ranks.take_from_first(tensor)
 
 
-def _gradient(parameter: nn.Parameter) -> Tensor:
+def gradient_of(parameter: nn.Parameter) -> Tensor:
+    """Return the gradient that is summed up for a parameter: zeros where there is none yet."""
     if parameter.grad is None:
         parameter.grad = torch.zeros_like(parameter)
     return parameter.grad

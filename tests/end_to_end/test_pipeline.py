@@ -55,11 +55,13 @@ def test_prefect_s_records_say_what_ran(by_flow):
     with sqlite3.connect(root / ".prefect" / "prefect.db") as records:
         flow_runs = {name for (name,) in records.execute("SELECT name FROM flow_run")}
         task_runs = {name for (name,) in records.execute("SELECT name FROM task_run")}
+        tags_of_tasks = {tags for (tags,) in records.execute("SELECT tags FROM task_run")}
         artifacts = {key for (key,) in records.execute("SELECT key FROM artifact")}
     records.close()
     assert flow_runs == {f"{root.name}: whole pipeline"}
     assert f"{root.name}: search@cpu-onnxruntime" in task_runs
     assert all(name.startswith(f"{root.name}: ") for name in task_runs)
+    assert tags_of_tasks == {"[]"}  # Prefect's server is asked for a limit for each tag of a task
     assert artifacts == {f"progress-{root.name}", f"summary-{root.name}"}
 
 

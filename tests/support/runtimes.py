@@ -173,10 +173,16 @@ class QuantizedContract:
         assert first == again
         assert first != other
 
-    def test_a_network_that_is_timed_needs_no_images(
-        self, runtime: Runtime, subnet: Subnet
+    def test_a_network_that_is_timed_needs_no_images_and_says_nothing(
+        self,
+        runtime: Runtime,
+        subnet: Subnet,
+        capfd: pytest.CaptureFixture[str],
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         runtime.load(runtime.prepare(subnet, resolution_px=20)).run()
+        assert capfd.readouterr() == ("", "")
+        assert not caplog.records
 
     def test_too_few_images_are_refused_with_their_number(
         self, runtime: Runtime, subnet: Subnet, images: Images, tmp_path: Path

@@ -60,6 +60,7 @@ def test_shipped_file_is_valid():
         ("dataset.value_range", [0, float("inf")], "dataset.value_range"),
         ("dataset.value_range", [4095], "dataset.value_range"),
         ("dataset.source", "cifar10", "unknown source 'cifar10'"),
+        ("dataset.source", "~/photos", "A folder of images: image_folder:~/photos"),
         ("dataset.source", "image_foldr:x", "Did you mean 'image_folder'"),
         ("dataset.source", "image_folder:", "must be fashion_mnist_sample, image_folder:PATH"),
         ("dataset.source", "fashion_mnist_sample:x", "must be fashion_mnist_sample"),

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -12,9 +13,11 @@ import pytest
 
 from ofa_pipeline import workspace
 from ofa_pipeline.errors import OfaPipelineError, WorkspaceBusyError
+from ofa_pipeline.gitignore import keep_out_of_git
 from ofa_pipeline.workspace import (
     RUN_PID_VARIABLE,
     check_version_control,
+    checkout_folder,
     choose_version_control,
     create_workspace,
     hold_stage,
@@ -316,6 +319,11 @@ def test_lines_of_a_gitignore_stay_and_only_missing_ones_are_added(tmp_path):
     before = path.read_bytes()
     assert path not in create_workspace(tmp_path)
     assert path.read_bytes() == before
+
+
+def test_clone_has_every_line_so_that_setting_it_up_changes_no_file(tmp_path):
+    shutil.copy(checkout_folder() / ".gitignore", tmp_path)
+    assert not keep_out_of_git(tmp_path)
 
 
 def test_package_that_is_no_link_is_not_ignored(tmp_path):

@@ -59,4 +59,9 @@ def open_source(spec: str, *, base: Path, columns: Columns | None = None) -> Dat
     if kind == "torchvision":
         return TorchvisionSource(rest)
     known = ("fashion_mnist_sample", "image_folder", "parquet", "torchvision")
+    if not rest and "/" in spec:
+        raise DatasetError(
+            f"a source begins with its kind, {spec!r} is a path alone. A folder of images: "
+            f"image_folder:{spec}; Parquet files: parquet:{spec}"
+        )
     raise DatasetError(f"unknown source {kind!r} in {spec!r}.{suggest(kind, known)}")

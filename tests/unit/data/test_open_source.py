@@ -16,6 +16,11 @@ def test_relative_paths_start_from_the_base(tmp_path):
     assert open_source("parquet:a.parquet", base=tmp_path).num_images == 2
 
 
+def test_path_alone_is_told_its_kinds(tmp_path):
+    with pytest.raises(DatasetError, match=f"A folder of images: image_folder:{tmp_path};"):
+        open_source(str(tmp_path), base=tmp_path)
+
+
 def test_unknown_source_suggests_the_nearest(tmp_path):
     with pytest.raises(DatasetError, match="Did you mean 'image_folder'"):
         open_source("image_folders:x", base=tmp_path)

@@ -6,6 +6,7 @@ import mlflow
 import numpy as np
 import pytest
 from mlflow import MlflowClient
+from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
 
 from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.registry import open_registry
@@ -83,3 +84,9 @@ def test_workspace_may_have_any_name(name, tmp_path, empty_database, monkeypatch
     assert {path.name for path in workspace.iterdir()} == {"mlflow.db", "mlflow.db.lock", "mlruns"}
     # Nothing was made where the command was typed, under a part of the name.
     assert {path.name for path in tmp_path.iterdir()} == {name, "elsewhere", "a-bundle", "files"}
+
+
+def test_download_draws_no_bars_where_only_a_look_up_came_before(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", raising=False)
+    with ambient_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}"):
+        assert not MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.get()

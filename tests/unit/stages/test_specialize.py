@@ -297,11 +297,18 @@ def test_a_device_in_int8_ships_the_quantised_file(make_context, device_of):
     context = make_context("cpu-int8", IN_INT8)
     small, _ = archs(context)
     write_picks(context, (1.0, [small]))
-    known = device_of({small: [0.5]})
-    run_stage("specialize", context)
+    known = device_of({small: [0.5, 0.7]})
+    lines = []
+    run_stage(
+        "specialize",
+        dataclasses.replace(context, reporter=Reporter(lambda event: lines.append(event.label))),
+    )
     folder = context.layout.subnets("cpu-int8") / small.arch_id
     bundle = load_bundle(folder)
-    assert {name for _, name, _ in known.files} == {"model.int8.onnx"}
+    # The file that ships is certified; that of float32 is timed beside it.
+    assert [name for _, name, _ in known.files] == ["model.int8.onnx", "model.onnx"]
+    assert bundle.card.quantization.p50_ms_float == 0.7
+    assert any("0.5 ms instead of 0.7 ms" in line for line in lines)
     assert bundle.subnet.runs.file == bundle.card.accuracy.evaluated_file == "model.int8.onnx"
     assert bundle.subnet.runs.precision == "int8"
     assert bundle.classifier.file == folder / "model.int8.onnx"

@@ -2,11 +2,15 @@ import dataclasses
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
+import ofa_pipeline.training.step as step_module
 from ofa_pipeline.data.transforms import resize_normalize
+from ofa_pipeline.errors import DeviceMemoryError
 from ofa_pipeline.supernet import build_supernet
-from ofa_pipeline.training import Fixed, Recipe, Teacher, build_teaching, training_loss
-from ofa_pipeline.training.step import TrainingStep, _replica
+from ofa_pipeline.training import Fixed, Recipe, Teacher, build_teaching, precision, training_loss
+from ofa_pipeline.training.optimizer import build_optimizer
+from ofa_pipeline.training.step import TrainingStep
 from tests.support.training import (
     NORMALIZATION,
     NUM_CLASSES,
@@ -16,6 +20,26 @@ from tests.support.training import (
     training_images,
 )
 
+WAITING = {
+    torch.ops.aten._local_scalar_dense.default,  # item(), float(), bool(), tolist() of a scalar
+    torch.ops.aten.nonzero.default,  # also an index by a mask
+    torch.ops.aten.masked_select.default,
+    torch.ops.aten.equal.default,
+    torch.ops.aten.is_nonzero.default,
+    torch.ops.aten.repeat_interleave.Tensor,
+    torch.ops.aten._unique2.default,
+}
+"""Operations whose result, or its shape, the host must know before it goes on."""
+
+
+class NoWaiting(TorchDispatchMode):
+    """Refuses what would wait for an accelerator, while the body runs in this thread."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func in WAITING:
+            raise AssertionError(f"{func} waits for the device")
+        return func(*args, **(kwargs or {}))
+
 
 def gradients_of_a_step(recipe: Recipe, *, phase=None, dropout=0.1, teacher=None):
     supernet = build_supernet(tiny_space(), num_classes=NUM_CLASSES, dropout=dropout, seed=0)
@@ -23,7 +47,7 @@ def gradients_of_a_step(recipe: Recipe, *, phase=None, dropout=0.1, teacher=None
     batch = next(iter(images.split.batches(8)))
     phase = phase or tiny_phase(per_step=3)
     with TrainingStep(supernet, phase, images=images, recipe=recipe, teacher=teacher) as step:
-        loss = step.accumulate_gradients(batch, 0)
+        loss = float(step.accumulate_gradients(batch, 0))
     return loss, {name: p.grad for name, p in supernet.named_parameters()}
 
 
@@ -52,19 +76,6 @@ def test_the_teacher_does_not_depend_on_the_number_of_workers():
         for count in (1, 2)
     )
     assert_equal(one, two)
-
-
-def test_every_thread_has_parameters_of_its_own_with_the_same_memory():
-    supernet = build_supernet(tiny_space(), num_classes=NUM_CLASSES, seed=0)
-    replica = _replica(supernet)
-    for (name, one), other in zip(supernet.named_parameters(), replica.parameters(), strict=True):
-        assert one is not other, name
-        assert one.data_ptr() == other.data_ptr()
-        assert one.stride() == other.stride()
-    assert dict(replica.named_buffers()) == dict(supernet.named_buffers())
-    with torch.no_grad():
-        supernet.classifier.bias += 1
-    assert torch.equal(supernet.classifier.bias, replica.classifier.bias)
 
 
 @pytest.mark.parametrize("is_joined", [False, True])
@@ -160,3 +171,60 @@ def test_the_teacher_sees_its_own_image_size_where_told(teacher_px, seen):
     phase = dataclasses.replace(tiny_phase(), archs=archs)
     gradients_of_a_step(tiny_recipe(), phase=phase, teacher=Teacher(opinion, teacher_px))
     assert sizes == seen
+
+
+@pytest.mark.parametrize("augmentation", ["none", "crop_flip", "random_resized_crop"])
+@pytest.mark.parametrize(("teaching", "loss"), [("previous", "ce_kd"), ("in_place", "alpha")])
+def test_nothing_in_a_step_waits_for_the_device(augmentation, teaching, loss):
+    """An accelerator computes while the next operations are launched; reading a value waits."""
+    space = tiny_space()
+    archs = dataclasses.replace(tiny_phase(per_step=3).archs, sampling="sandwich")
+    taught = build_teaching(teaching, loss=loss)
+    phase = dataclasses.replace(tiny_phase(), archs=archs, teaching=taught)
+    recipe = dataclasses.replace(tiny_recipe(), augmentation=augmentation, workers=1)
+    supernet = build_supernet(space, num_classes=NUM_CLASSES, dropout=0.1, seed=0)
+    teacher = build_supernet(space, num_classes=NUM_CLASSES, seed=5).eval()
+    images = training_images(8)
+    batch = next(iter(images.split.batches(8)))
+    optimizer = build_optimizer(supernet, momentum=0.9, weight_decay=1e-4)
+    with TrainingStep(
+        supernet,
+        phase,
+        images=images,
+        recipe=recipe,
+        teacher=Teacher(lambda views: teacher(views, space.largest)),
+    ) as step:
+        with NoWaiting():
+            found = step.accumulate_gradients(batch, 0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=False)
+        with pytest.raises(AssertionError, match="waits"), NoWaiting():
+            float(found)
+
+
+def test_rounding_all_weights_once_is_rounding_them_in_every_pass(monkeypatch):
+    monkeypatch.setattr(precision, "mixes_precision", lambda _: True)
+    in_every_pass = gradients_of_a_step(tiny_recipe())
+    monkeypatch.setattr(step_module, "mixes_precision", lambda _: True)
+    once = gradients_of_a_step(tiny_recipe())
+    assert once[0] == in_every_pass[0]
+    for name, gradient in once[1].items():
+        assert gradient.dtype == torch.float32
+        torch.testing.assert_close(gradient, in_every_pass[1][name], rtol=1e-2, atol=1e-4)
+
+
+def test_a_batch_that_does_not_fit_the_accelerator_names_what_to_lower():
+    def opinion(images):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nMore")
+
+    recipe = dataclasses.replace(tiny_recipe(), batch_norm_images=4, workers=1)
+    with pytest.raises(DeviceMemoryError) as caught:
+        gradients_of_a_step(recipe, teacher=Teacher(opinion))
+    message = str(caught.value)
+    assert message.startswith("a pass over 8 images of ")
+    assert (
+        "in phase tiny, and does not: CUDA out of memory. Tried to allocate 20.00 GiB. " in message
+    )
+    for name in ("training.batch_size", "batch_norm_images: 4", "compute.training.launch"):
+        assert name in message
+    assert "More" not in message

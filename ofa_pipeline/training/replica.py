@@ -1,0 +1,64 @@
+"""Networks that compute gradients with the weights of another."""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ofa_pipeline.supernet import ElasticBatchNorm
+from ofa_pipeline.training.precision import rounded_parameters
+
+
+class Replica:
+    """A network with parameters of its own and the weights of the original.
+
+    Every thread needs one: torch takes a lock of a parameter and then waits for Python's, so two
+    threads at one parameter may wait forever.
+    """
+
+    def __init__(self, network: nn.Module, *, is_rounded: bool = False) -> None:
+        """Share the memory of the original's weights, or round them.
+
+        Args:
+            network: The original.
+            is_rounded: Hold a bfloat16 copy of the weights that mixed precision would round in
+                every pass anyway: `refresh` rounds all of them at once, for all subnets of a step.
+        """
+        rounded = {id(p) for p in rounded_parameters(network)} if is_rounded else set()
+        self._originals: list[Tensor] = []
+        self._copies: list[Tensor] = []
+        shared: dict[int, object] = {id(buffer): buffer for buffer in network.buffers()}
+        for parameter in network.parameters():
+            values = parameter.detach()
+            if id(parameter) in rounded:
+                values = values.to(torch.bfloat16)
+                self._originals.append(parameter.detach())
+                self._copies.append(values)
+            shared[id(parameter)] = nn.Parameter(values, parameter.requires_grad)
+        self.network = copy.deepcopy(network, shared).train()
+        """In training mode, whatever happens to the original's."""
+        self.parameters = list(self.network.parameters())
+        """In the order of the original's."""
+
+    def share_statistics(self, images: int | None) -> None:
+        """Let batch norms compute groups of so many images in one pass; None: all of a batch."""
+        for module in self.network.modules():
+            if isinstance(module, ElasticBatchNorm):
+                module.images_per_group = images
+
+    def refresh(self) -> None:
+        """Round the original's weights again, which an update has changed."""
+        if self._copies:
+            torch._foreach_copy_(self._copies, self._originals)
+
+
+def add_gradients(totals: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
+    """Add gradients to their totals in one operation; None is nothing to add."""
+    pairs = [
+        (total, gradient)
+        for total, gradient in zip(totals, gradients, strict=True)
+        if gradient is not None
+    ]
+    if pairs:
+        torch._foreach_add_([total for total, _ in pairs], [gradient for _, gradient in pairs])
