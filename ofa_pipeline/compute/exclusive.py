@@ -66,9 +66,10 @@ def _require_one(ray: ModuleType, resource: str) -> str:
         ClusterError: If there is none such, or more than one.
     """
     nodes = nodes_of(ray)
-    having = {node.host: node.resources[resource] for node in nodes if node.resources.get(resource)}
-    if len(having) == 1 and set(having.values()) == {1.0}:
-        return next(iter(having))
+    having = [(node.host, node.resources.get(resource, 0.0)) for node in nodes]
+    having = [(host, count) for host, count in having if count]
+    if [count for _, count in having] == [1.0]:
+        return having[0][0]
     start = f"ray start --address=HOST:PORT --resources='{{\"{resource}\": 1}}'"
     if not having:
         known = {
