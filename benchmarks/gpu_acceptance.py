@@ -21,6 +21,7 @@ import json
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -277,7 +278,10 @@ def speed_32px() -> Result:
 def speed_32px_launched() -> Result:
     """Time the same steps with slices and every kernel launched by itself."""
     with unrecorded():
-        found = [step_speed(small_space(), 32, batch=batch, rounds=10) for batch in (BATCH, 2048)]
+        found = [
+            step_speed(small_space(), 32, batch=batch, rounds=6, warm_up=6)
+            for batch in (BATCH, 2048)
+        ]
     return Result(True, {"settings": found})
 
 
@@ -292,7 +296,7 @@ def epoch_32px() -> Result:
 def speed_224px() -> Result:
     """Time training steps of the reference's MobileNetV3 at 224 px."""
     space = reference_space("ofa_mbv3_d234_e346_k357_w1.0")
-    return Result(True, {"settings": [step_speed(space, 224, batch=BATCH, rounds=10)]})
+    return Result(True, {"settings": [step_speed(space, 224, batch=BATCH, rounds=8, warm_up=10)]})
 
 
 def three_epochs() -> Result:
@@ -352,7 +356,10 @@ def run(check: Callable[[], Result]) -> dict[str, Any]:
     except NeedsCudaError as error:
         verdict, figures = "NOT RUN", {"why": str(error)}
     except Exception as error:  # noqa: BLE001 - one check must not hide the others
-        verdict, figures = "FAIL", {"error": f"{type(error).__name__}: {error}"[:300]}
+        frames = traceback.extract_tb(error.__traceback__)[-6:]
+        places = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames]
+        text = f"{type(error).__name__}: {error}"[:400]
+        verdict, figures = "FAIL", {"error": text, "places": places}
     seconds = round(time.perf_counter() - start, 1)
     return {"check": check.__name__, "verdict": verdict, "seconds": seconds, **figures}
 

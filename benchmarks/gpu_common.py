@@ -252,23 +252,29 @@ def waits(update: Callable[[], object], *, steps: int) -> dict[str, Any]:
 
 
 def step_speed(
-    space: SearchSpace, side_px: int, *, batch: int, rounds: int, per_step: int = 4
+    space: SearchSpace,
+    side_px: int,
+    *,
+    batch: int,
+    rounds: int,
+    warm_up: int = 20,
+    per_step: int = 4,
 ) -> dict[str, Any]:
     """Return images a second of training steps of four subnets, and the kernels of one."""
     seconds = []
     with stepping(space, side_px, batch=batch, per_step=per_step, device=cuda()) as update:
-        for number in range(rounds + 20):
+        for number in range(warm_up + rounds):
             torch.cuda.synchronize()
             start = time.perf_counter()
             update()
             torch.cuda.synchronize()
-            if number >= 20:  # after the warm-up
+            if number >= warm_up:
                 seconds.append(time.perf_counter() - start)
         activities = [torch.profiler.ProfilerActivity.CUDA]
         with torch.profiler.profile(activities=activities) as profile:
             update()
             torch.cuda.synchronize()
-        waiting = waits(update, steps=5)
+        waiting = waits(update, steps=3)
     kernels = [e for e in profile.events() if e.device_type == torch.autograd.DeviceType.CUDA]
     longest = sorted(profile.key_averages(), key=lambda e: -e.device_time_total)[:6]
     median = statistics.median(seconds)

@@ -123,7 +123,9 @@ def init(
     *,
     preset: Annotated[
         str | None,
-        typer.Option(help="Of presets/: transfer, mobilenet-v3-w1.0, progressive-shrinking, ..."),
+        typer.Option(
+            help="Of presets/: transfer, mobilenet-v3-w1.0, sandwich-alpha, compound, ..."
+        ),
     ] = None,
     source: Annotated[
         str | None,
@@ -142,9 +144,10 @@ def init(
     With --source the images are looked at, and params.yaml says what was chosen and why. A
     relative PATH is meant from here.
 
-    A preset is the params of one of the reference's supernets on ImageNet, of photos that start
-    from published weights (transfer), or progressive shrinking on small images. A workspace of an
-    earlier version is brought up to date with --update; its params.yaml is left alone.
+    A preset is the params of one of the reference's supernets on ImageNet, or of another recipe for
+    one (sandwich-alpha, compound), of photos that start from published weights (transfer), or
+    progressive shrinking on small images. A workspace of an earlier version is brought up to date
+    with --update; its params.yaml is left alone.
     """
     params = None if source is None else propose_params(folder, source, preset=preset)
     for path in create_workspace(folder, preset=preset, params=params):

@@ -1,6 +1,7 @@
 """Sort channels by importance, so that a smaller subnet keeps the channels that matter."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -67,7 +68,8 @@ def sort_channels(
         the units of squeeze-excite freely, which changes the trained smaller subnets, and sorts
         with float offsets that round the importance; here the groups are sorted one by one.
     """
-    supernet.space.restrict(expand_ratios=trained_expand_ratios)
+    uncoupled = replace(supernet.space, is_coupled=False)  # ratios alone: no depth goes with them
+    uncoupled.restrict(expand_ratios=trained_expand_ratios)
     if isinstance(supernet, ResNetSupernet):
         widths = trained_width_multipliers
         sort_bottlenecks(supernet, ratios=trained_expand_ratios, widths=widths)

@@ -1,5 +1,6 @@
 """The contract of a `Runtime`, and a runtime whose time is made up."""
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -99,11 +100,11 @@ class RuntimeContract:
         expected = runtime.load(from_memory).predict(images)
         np.testing.assert_array_equal(runtime.load(from_file).predict(images), expected)
 
-    def test_threads_are_as_before_afterwards(self, runtime: Runtime) -> None:
-        before = torch.get_num_threads()
+    def test_threads_are_as_before_afterwards(self, runtime: Runtime, subnet: Subnet) -> None:
+        before = torch.get_num_threads(), os.sched_getaffinity(0), dict(os.environ)
         with runtime.threads_claimed():
-            pass
-        assert torch.get_num_threads() == before
+            runtime.load(runtime.prepare(subnet, resolution_px=20)).run()
+        assert (torch.get_num_threads(), os.sched_getaffinity(0), dict(os.environ)) == before
 
     def test_the_card_names_runtime_version_and_hardware(self, runtime: Runtime) -> None:
         assert find_runtime(runtime.card.runtime) is type(runtime)

@@ -38,6 +38,16 @@ def test_shipped_file_is_valid():
     assert params.final_phase == list(params.phases)[-1]
 
 
+def test_what_int8_may_lose_is_part_of_no_digest_until_it_is_given():
+    name = "max_quantization_loss"
+    params = load_params(SHIPPED)
+    assert params.specialize.max_quantization_loss == 2.0
+    assert name not in params.sections(("specialize",))["specialize"]
+    given = parse_params(changed(f"specialize.{name}", 0.5), origin="a test")
+    assert given.sections(("specialize",))["specialize"][name] == 0.5
+    assert name in error_of(f"specialize.{name}", 101.0)
+
+
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [

@@ -1,5 +1,7 @@
 """Channel sorting: important channels first, trained subnets untouched."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -43,6 +45,16 @@ def test_channels_and_hidden_units_end_up_by_importance():
     hidden = block.get_parameter("se.expand.weight").abs().sum(dim=0)
     assert (channels[:-1] >= channels[1:]).all()
     assert (hidden[:-1] >= hidden[1:]).all()
+
+
+def test_a_coupled_supernet_is_sorted_as_any_other():
+    space = tiny_space().restrict(expand_ratios=[3.0, 4.0])
+    one, other = random_supernet(space), random_supernet(space)
+    other.space = dataclasses.replace(space, is_coupled=True)
+    for supernet in (one, other):
+        sort_channels(supernet, trained_expand_ratios=[4.0])
+    for name, weight in one.state_dict().items():
+        assert torch.equal(weight, other.state_dict()[name]), name
 
 
 def test_an_unknown_ratio_is_refused():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ofa_pipeline.supernet import build_supernet
-from ofa_pipeline.training import Fixed, Teacher, build_teaching, graphs, step
+from ofa_pipeline.training import Fixed, Teacher, build_teaching, graphs, precision, step
 from ofa_pipeline.training.graphs import recurring_archs
 from ofa_pipeline.training.step import TrainingStep
 from tests.support.training import (
@@ -53,13 +53,13 @@ def sandwich(**changes):
     return dataclasses.replace(tiny_phase(), archs=archs, **changes)
 
 
-def learned(phase, *, teacher=None, steps=3, dropout=0.1):
+def learned(phase, *, teacher=None, steps=3, dropout=0.1, device="cpu"):
     """Return losses and summed gradients of some steps in float64."""
     supernet = build_supernet(tiny_space(), num_classes=NUM_CLASSES, dropout=dropout, seed=0)
     images = training_images(8)
     batch = next(iter(images.split.batches(8)))
     with TrainingStep(
-        supernet.double(), phase, images=images, recipe=RECIPE, teacher=teacher
+        supernet.double().to(device), phase, images=images, recipe=RECIPE, teacher=teacher
     ) as training:
         losses = [float(training.accumulate_gradients(batch, number)) for number in range(steps)]
     return losses, [parameter.grad for parameter in supernet.parameters()]
@@ -110,3 +110,14 @@ def test_the_ends_of_a_sandwich_are_in_every_step():
     assert recurring_archs(sandwich().archs) == {space.largest, space.smallest}
     assert recurring_archs(tiny_phase(per_step=2).archs) == set()
     assert recurring_archs(Fixed(arch=space.smallest)) == {space.smallest}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_graph_computes_what_is_launched(monkeypatch):
+    phase = sandwich(teaching=build_teaching("in_place"))
+    for module in (precision, step):
+        monkeypatch.setattr(module, "mixes_precision", lambda _: False)
+    found = learned(phase, device="cuda")
+    monkeypatch.setattr(step, "records_graphs", lambda _: False)
+    assert_close(found, learned(phase, device="cuda"))
