@@ -10,6 +10,8 @@ FROM python:${PYTHON_VERSION}-slim AS build
 ARG UV_VERSION=0.13.9
 # Which build of PyTorch: cpu, or a CUDA release as uv calls it. Its wheels bring CUDA along.
 ARG TORCH_BACKEND=cpu
+# Extras of the package, such as "postgres,s3" for a team's servers.
+ARG EXTRAS=""
 ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_HTTP_TIMEOUT=300
 RUN pip install --no-cache-dir uv==${UV_VERSION} && uv venv /opt/ofa
 WORKDIR /source
@@ -22,7 +24,7 @@ COPY flows flows
 # Constraints, not requirements: what PyTorch needs follows from its build.
 RUN uv build --wheel --out-dir /dist \
     && uv pip install --no-cache --python /opt/ofa/bin/python --torch-backend ${TORCH_BACKEND} \
-        --constraint requirements.lock /dist/*.whl
+        --constraint requirements.lock "$(ls /dist/*.whl)${EXTRAS:+[${EXTRAS}]}"
 
 FROM python:${PYTHON_VERSION}-slim
 # Workspaces are often git repositories, and DVC asks git about them.

@@ -1,9 +1,11 @@
 """Add a device, or new budgets for one: search and specialise, without training."""
 
+from collections.abc import Sequence
+
 from prefect import flow
 
 from flows.checks import check_run
-from flows.dvc_client import Watcher
+from flows.dvc_client import DvcClient, Watcher
 from flows.names import name_of_flow_run
 from flows.outlook import followed
 from flows.pipeline import open_workspace, serve_devices
@@ -28,27 +30,46 @@ def add_devices(workspace: str, devices: list[str]) -> None:
             this flow never trains.
     """
     with open_workspace(workspace) as dvc:
-        params = load_params(dvc.root / "params.yaml")
-        for device in devices:
-            params.device(device)
-        check_run(dvc.root, params, reads_images=False)
-        with followed(dvc, params, devices) as outlook_is_made:
-            bring_up_to_date(dvc, "list_source")
-            registry_is_made = begin_registry(dvc.root, params)
-            stale = dvc.ask("status", shared_addresses(params), Watcher())
-            if stale:
-                raise ManifestMismatchError(
-                    "a device is added to a supernet that is up to date, but "
-                    f"{', '.join(stale)} would have to run first. Run the whole pipeline: "
-                    "ofa-pipeline run"
-                )
-            outlook_is_made()
-            registry_is_made()
-            serve_devices(dvc, devices)
-            registered = [address_of("register", device) for device in params.devices]
-            if not dvc.ask("status", registered, Watcher()):
-                bring_up_to_date(dvc, "report")
-                show_results(dvc.root, params)
+        serve(dvc, devices)
+
+
+def serve(dvc: DvcClient, devices: Sequence[str]) -> None:
+    """Serve devices in a workspace that is held; see `add_devices`."""
+    params = load_params(dvc.root / "params.yaml")
+    for device in devices:
+        params.device(device)
+    check_run(dvc.root, params, reads_images=False)
+    with followed(dvc, params, devices) as outlook_is_made:
+        bring_up_to_date(dvc, "list_source")
+        registry_is_made = begin_registry(dvc.root, params)
+        check_shared(dvc, params)
+        outlook_is_made()
+        registry_is_made()
+        serve_devices(dvc, devices)
+        finish(dvc, params)
+
+
+def check_shared(dvc: DvcClient, params: Params) -> None:
+    """Check that what all devices share is up to date.
+
+    Raises:
+        ManifestMismatchError: If it is not; names the stages.
+    """
+    stale = dvc.ask("status", shared_addresses(params), Watcher())
+    if stale:
+        raise ManifestMismatchError(
+            "a device is added to a supernet that is up to date, but "
+            f"{', '.join(stale)} would have to run first. Run the whole pipeline: "
+            "ofa-pipeline run"
+        )
+
+
+def finish(dvc: DvcClient, params: Params) -> None:
+    """Make the report, where every device is registered, and file what came out."""
+    registered = [address_of("register", device) for device in params.devices]
+    if not dvc.ask("status", registered, Watcher()):
+        bring_up_to_date(dvc, "report")
+        show_results(dvc.root, params)
 
 
 def shared_addresses(params: Params) -> list[str]:

@@ -8,6 +8,10 @@ import prefect.runtime
 
 from ofa_pipeline.planning import address_of
 
+WHOLE = "once-for-all"
+DEEDS = ("re-certify", "re-search")
+"""Flows whose runs say what they do with their devices."""
+
 
 def artifact_key(kind: str, root: Path) -> str:
     """Return the key of a workspace's artifact: lower case, digits and dashes, as Prefect asks."""
@@ -17,8 +21,11 @@ def artifact_key(kind: str, root: Path) -> str:
 def name_of_flow_run() -> str:
     """Return what a run of a flow does, and in which workspace."""
     given: dict[str, Any] = prefect.runtime.flow_run.parameters
-    what = ", ".join(given["devices"]) if given.get("devices") else "whole pipeline"
-    return f"{_workspace(Path(given['workspace']))}: {what}"
+    named = given.get("devices") or [name for name in [given.get("device")] if name]
+    flow = prefect.runtime.flow_run.flow_name
+    what = ", ".join(named) or ("whole pipeline" if flow == WHOLE else "all devices")
+    deed = f"{flow} " if flow in DEEDS else ""
+    return f"{_workspace(Path(given['workspace']))}: {deed}{what}"
 
 
 def name_of_stage_run() -> str:

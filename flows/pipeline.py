@@ -76,13 +76,23 @@ def open_workspace(workspace: str) -> Iterator[DvcClient]:
         # Of a server that is killed nothing stays behind; Prefect would ask it again for minutes.
         end_with_parent(os.getppid(), grace_s=SAVING_PATIENCE_S)
     show = display.line if display else _show_nowhere
-    with hold_workspace(root, role="run"), notices_shown(show, get_run_logger()):
+    with (
+        hold_workspace(root, role="run", is_patient=_waits(root)),
+        notices_shown(show, get_run_logger()),
+    ):
         choose_version_control(root)
         mark_crashed_runs(root)
         # The tag of the workspace is of runs alone: for each tag of a task Prefect asks its server
         # for a limit of concurrency, which waits for whoever else writes, up to a minute.
         with TagsContext(current_tags=set()), DvcClient(root) as dvc, shown_progress(root):
             yield dvc
+
+
+def _waits(root: Path) -> bool:
+    """Whether a run on a server waits for the one that holds the workspace."""
+    if prefect.runtime.deployment.id is None:
+        return False
+    return load_params(root / "params.yaml").schedule.when_busy == "wait"
 
 
 def _show_nowhere(_: str) -> None:

@@ -1,8 +1,9 @@
 """`python -m flows.serve`: run the pipeline on the schedule of params.yaml.
 
-Serves two deployments of one workspace: the whole pipeline on its schedule, and add-device on
-demand. Without a Prefect server of your own (``PREFECT_API_URL``), one is started beside it, with
-its page on ``--port`` and its records in the workspace.
+Serves the deployments of one workspace (`flows.deployments`): the whole pipeline on its schedule,
+the nightly re-certification, and on demand new devices and new budgets. Without a Prefect server
+of your own (``PREFECT_API_URL``), one is started beside it, with its page on ``--port`` and its
+records in the workspace.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from flows.deployments import DEPLOYMENTS, RUNS_AT_A_TIME, WHEN_ONE_RUNS, Deployment
+from flows.deployments import DEPLOYMENTS, RUNS_AT_A_TIME, WHEN_ONE_RUNS, WHEN_ONE_WAITS, Deployment
 from flows.environment import API_VARIABLE, set_up_prefect
 from flows.outage import as_outage, check_server, masked
 from flows.server import prefect_server
@@ -91,7 +92,17 @@ def _serve(root: Path, params: Params, *, server: str) -> None:
     # Prefect looks for the flow's imports in the current folder first: nobody else's there.
     os.chdir(checkout_folder())
     cron, timezone = params.schedule.cron, params.schedule.timezone
-    served = [_served(row, root, cron=cron, timezone=timezone) for row in DEPLOYMENTS]
+    strategy = WHEN_ONE_WAITS if params.schedule.when_busy == "wait" else WHEN_ONE_RUNS
+    served = [
+        _served(
+            row,
+            root,
+            cron=row.cron if not row.is_scheduled else cron,
+            timezone=timezone,
+            strategy=strategy,
+        )
+        for row in DEPLOYMENTS
+    ]
     names = [f"{deployment.flow_name}/{deployment.name}" for deployment in served]
     stdout.print(
         f"to run now, in any shell:\n{start_commands(names, params, server=server)}", **PLAIN
@@ -116,11 +127,16 @@ def start_commands(names: Iterable[str], params: Params, *, server: str) -> str:
     lines = []
     for row, name in zip(DEPLOYMENTS, names, strict=True):
         option = f" --param {shlex.quote(f'devices={device}')}"
-        lines.append(f"  {words} {name}{option if 'devices' in row.parameters else ''}")
+        if row.needed:
+            option = f" --param {shlex.quote(f'device={device[1:-1]}')} --param 'budgets_ms=[1.0]'"
+        is_told = row.needed or "devices" in row.parameters
+        lines.append(f"  {words} {name}{option if is_told else ''}")
     return "\n".join(lines)
 
 
-def _served(row: Deployment, root: Path, *, cron: str, timezone: str) -> "RunnerDeployment":
+def _served(
+    row: Deployment, root: Path, *, cron: str, timezone: str, strategy: str
+) -> "RunnerDeployment":
     from prefect.client.schemas.objects import (
         ConcurrencyLimitConfig,
         ConcurrencyLimitStrategy,
@@ -133,11 +149,11 @@ def _served(row: Deployment, root: Path, *, cron: str, timezone: str) -> "Runner
     made = flow.to_deployment(
         name=row.name,
         description=row.description,
-        schedule=Cron(cron, timezone=timezone) if row.is_scheduled else None,
+        schedule=Cron(cron, timezone=timezone) if cron else None,
         parameters={"workspace": str(root), **row.parameters},
         tags=[workspace_tag(root)],
         concurrency_limit=ConcurrencyLimitConfig(
-            limit=RUNS_AT_A_TIME, collision_strategy=ConcurrencyLimitStrategy(WHEN_ONE_RUNS)
+            limit=RUNS_AT_A_TIME, collision_strategy=ConcurrencyLimitStrategy(strategy)
         ),
     )
     return cast("RunnerDeployment", made)  # a coroutine only inside async code

@@ -115,6 +115,23 @@ def bring_up_to_date(dvc: DvcClient, stage: str, item: str | None = None) -> Sta
     return outcome
 
 
+@task(
+    task_run_name=name_of_stage_run,
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=2,
+    retry_delay_seconds=[5, 30],
+    retry_condition_fn=is_worth_retrying,
+)
+def make_again(dvc: DvcClient, stage: str, item: str | None = None) -> StageOutcome:
+    """Run one stage of a workspace though nothing that DVC sees has changed.
+
+    Raises:
+        StageFailedError: If it fails; with the stage's own words.
+    """
+    return _ask_for(dvc, address_of(stage, item), force=True)
+
+
 def _show_summary(artifact: Path) -> None:
     """Say what a dataset is made of: on the terminal and in Prefect's log."""
     summary = read_summary(artifact)

@@ -31,12 +31,13 @@ _POLL_S = 0.1
 
 
 @contextmanager
-def hold_workspace(root: Path, *, role: str) -> Iterator[None]:
+def hold_workspace(root: Path, *, role: str, is_patient: bool = False) -> Iterator[None]:
     """Keep other runs out of a workspace while the body runs; what it starts is let through.
 
     Args:
         root: The workspace.
         role: ``run`` or ``stage``, noted in the lock for whoever is refused.
+        is_patient: Whether to wait for a run that holds it, however long.
 
     Raises:
         WorkspaceBusyError: If another run holds it, or a stage that does not leave in time.
@@ -44,7 +45,7 @@ def hold_workspace(root: Path, *, role: str) -> Iterator[None]:
     if _belongs_to_holder(root):
         yield  # this process holds it already
         return
-    with _hold(root, "workspace", role=role):
+    with _hold(root, "workspace", role=role, is_patient=is_patient):
         before = os.environ.get(RUN_PID_VARIABLE)
         os.environ[RUN_PID_VARIABLE] = str(os.getpid())
         try:
@@ -93,8 +94,8 @@ def _belongs_to_holder(root: Path) -> bool:
 
 
 @contextmanager
-def _hold(root: Path, name: str, *, role: str) -> Iterator[None]:
-    """Take a lock: at once from a dead holder, soon from a stage, never from a run."""
+def _hold(root: Path, name: str, *, role: str, is_patient: bool = False) -> Iterator[None]:
+    """Take a lock: at once from a dead holder, soon from a stage, from a run only patiently."""
     path = lock_path(root, name)
 
     def write_down(descriptor: int) -> None:
@@ -103,9 +104,9 @@ def _hold(root: Path, name: str, *, role: str) -> Iterator[None]:
 
     try:
         held = _file_lock(path, write_down).acquire(
-            timeout=ORPHAN_PATIENCE_S,
+            timeout=-1 if is_patient else ORPHAN_PATIENCE_S,
             poll_interval=_POLL_S,
-            cancel_check=lambda: _read_holder(path).get("role") == "run",
+            cancel_check=lambda: not is_patient and _read_holder(path).get("role") == "run",
         )
     except Timeout:
         holder = _read_holder(path)

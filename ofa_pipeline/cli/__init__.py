@@ -16,6 +16,7 @@ OPEN_MODULES = (
     "notices",
     "output",
     "planned",
+    "recertify",
     "subnets",
 )
 """What the flows print with, and what they settle first, as the commands do."""

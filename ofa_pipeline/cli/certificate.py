@@ -53,6 +53,8 @@ def certificate(
         typer.echo(json.dumps(found.to_dict(), indent=2))
     else:
         _show(found)
+    if found.stale:
+        stderr.print(f"stale: {found.stale}", **PLAIN)
     if found.is_expired and found.expires is not None:
         stderr.print(
             f"expired on {found.expires:%Y-%m-%d}: the machine and its runtime may have changed; "

@@ -18,7 +18,7 @@ PROGRAM_VARIABLE = "OFA_PIPELINE_PROGRAM"
 IN_A_WORKSPACE = (
     *("run", "plan", "stage", "best", "front", "compare", "explain", "certificate", "subnets"),
     *("predict", "pull", "evaluate", "serve", "serve-registry", "promote", "sign"),
-    *("lineage", "reproduce", "params check", "zoo evaluate", "doctor", "verify"),
+    *("lineage", "reproduce", "recertify", "params check", "zoo evaluate", "doctor", "verify"),
     *("device add", "device list", "device check", "device remove"),
 )
 """Commands that take --workspace."""

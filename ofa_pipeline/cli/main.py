@@ -24,6 +24,7 @@ from ofa_pipeline.cli import (
     predict,
     promote,
     pull,
+    recertify,
     search,
     serve_registry,
     sign,
@@ -63,7 +64,7 @@ app = typer.Typer(
 )
 for group in (
     *(pipeline, subnets, lookups, certificate, lineage, promote, sign, serve_registry, platform),
-    *(pull, predict, search, evaluate, zoo, checkpoints, params, device, doctor, verify),
+    *(pull, recertify, predict, search, evaluate, zoo, checkpoints, params, device, doctor, verify),
 ):
     group.add_commands(app)
 

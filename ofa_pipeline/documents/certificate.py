@@ -69,3 +69,5 @@ class SubnetCertificate(Document):
     """When it was registered; null of a folder, which says nothing of it."""
     expires: datetime | None
     is_expired: bool
+    stale: str = ""
+    """Why the device is another one by now, where that was found; it is measured again then."""

@@ -7,7 +7,7 @@ Every section is a frozen model that refuses unknown names. A stage is given the
 from ofa_pipeline.params.dataset import ANY_DATASET
 from ofa_pipeline.params.delivery import SpecializeParams
 from ofa_pipeline.params.devices import RuntimeSettings
-from ofa_pipeline.params.editing import add_device, remove_device, set_card
+from ofa_pipeline.params.editing import add_device, remove_device, set_budgets, set_card
 from ofa_pipeline.params.reading import load_params, parse_params
 from ofa_pipeline.params.search import SearchParams
 from ofa_pipeline.params.training import PhaseParams, TrainingParams
@@ -25,5 +25,6 @@ __all__ = [
     "load_params",
     "parse_params",
     "remove_device",
+    "set_budgets",
     "set_card",
 ]

@@ -41,3 +41,5 @@ class ScheduleParams(Section):
 
     cron: Annotated[str, AfterValidator(check_cron)]
     timezone: Annotated[str, AfterValidator(check_timezone)]
+    when_busy: Literal["refuse", "wait"] = "refuse"
+    """What a run on a server does while another holds the workspace."""

@@ -6,7 +6,7 @@ from its values; that nothing but the device has changed is checked before it is
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ofa_pipeline.errors import ParamsError, suggest
@@ -100,6 +100,32 @@ def set_card(text: str, name: str, values: Mapping[str, Any], *, origin: str) ->
         count=1,
     )
     after = {**before, name: {**before[name], "card": card}}
+    return _checked(text.replace(block, changed, 1), after, text, origin)
+
+
+def set_budgets(text: str, name: str, budgets_ms: Sequence[float], *, origin: str) -> str:
+    """Return params.yaml with other budgets of a device, in milliseconds.
+
+    Args:
+        text: The file.
+        name: Name of the device.
+        budgets_ms: Ascending.
+        origin: Path of the file, for messages.
+
+    Raises:
+        ParamsError: If there is no such device, a value is wrong, or the budgets are not written in
+            a way that can be changed.
+    """
+    before = _devices(text, origin)
+    _check_known(name, before, origin)
+    kept = {key: value for key, value in before[name].items() if not key.startswith("budget")}
+    body, indent = _section(text, origin)
+    block = _block(body, name, indent)
+    wanted = f"budgets_ms: {_flow(list(budgets_ms))}"
+    changed = re.sub(
+        r"\bbudget(?:s_ms|_fractions):\s*\[[^\[\]]*\]", lambda _: wanted, block, count=1
+    )
+    after = {**before, name: {**kept, "budgets_ms": list(budgets_ms)}}
     return _checked(text.replace(block, changed, 1), after, text, origin)
 
 

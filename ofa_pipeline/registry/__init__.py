@@ -7,6 +7,7 @@ from ofa_pipeline.registry.certificates import certify_bundle, certify_version
 from ofa_pipeline.registry.choosing import HomeDataset, dataset_label
 from ofa_pipeline.registry.comparison import ComparableSubnets, Explanation, accuracy_noise
 from ofa_pipeline.registry.entries import ModelNames, read_entries
+from ofa_pipeline.registry.fields import STALE_TAG
 from ofa_pipeline.registry.lookups import Lookups, Snapshot
 from ofa_pipeline.registry.mlflow_registry import MlflowRegistry
 from ofa_pipeline.registry.notes import report_notes, run_notes
@@ -33,6 +34,7 @@ from ofa_pipeline.registry.workspace import open_registry
 
 __all__ = [
     "ANY_DATASET",
+    "STALE_TAG",
     "URI_VARIABLE",
     "Check",
     "ComparableSubnets",

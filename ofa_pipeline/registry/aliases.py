@@ -4,7 +4,7 @@ An alias ``best-<budget>`` is what deployments load. It moves only when what cam
 than the noise of a measured accuracy, so that measuring the same again deploys nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ofa_pipeline.documents import budget_alias
 from ofa_pipeline.registry.choosing import of_digest
@@ -51,3 +51,35 @@ def alias_targets(
 def _stays(kept: RegisteredSubnet, best: RegisteredSubnet, budget_ms: float) -> bool:
     is_within = figures_on(kept, None).p50_ms <= budget_ms
     return is_within and not is_clearly_better(best, kept)
+
+
+def fresh_targets(
+    subnets: Sequence[RegisteredSubnet],
+    current: Mapping[str, int],
+    *,
+    is_stale: Callable[[RegisteredSubnet], bool],
+) -> dict[str, RegisteredSubnet | None]:
+    """Return what the alias of each budget should name, but nothing that is stale.
+
+    Only what an alias would name is asked for: to ask for all takes the longer the more there are.
+    Where every version is stale they count: an alias had rather name an old certificate than none.
+
+    Args:
+        subnets: Every version of one registered model, the newest first.
+        current: Versions that aliases name now, by alias.
+        is_stale: Whether the device of a version has changed since it was certified.
+    """
+    left = list(subnets)
+    known: dict[int, bool] = {}
+    while True:
+        targets = alias_targets(left, current)
+        named = [item for item in targets.values() if item is not None]
+        for item in named:
+            if item.version not in known:
+                known[item.version] = is_stale(item)
+        stale = {item.version for item in named if known[item.version]}
+        if not stale:
+            return targets
+        left = [item for item in left if item.version not in stale]
+        if not left:
+            return alias_targets(subnets, current)

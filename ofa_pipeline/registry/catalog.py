@@ -6,7 +6,8 @@ whether anything has changed, which costs the same however many there are.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from sys import intern
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,6 +27,7 @@ from ofa_pipeline.registry.fields import (
 )
 from ofa_pipeline.registry.holdings import Holdings
 from ofa_pipeline.registry.lookups import Snapshot
+from ofa_pipeline.registry.pool import Pool
 from ofa_pipeline.registry.record import RegisteredSubnet
 from ofa_pipeline.registry.server import check_reachable, may_hold_anything
 
@@ -160,6 +162,7 @@ class DatabaseReader:
     def __init__(self, connection: Connection) -> None:
         """Read nothing yet."""
         self._mlflow = connection
+        self._pool = Pool()
         self._opened: Engine | None = None
         self._file = 0
         self._mark: object = None
@@ -190,22 +193,21 @@ class DatabaseReader:
         """Read which versions there are, and the records that are not known."""
         with self._mlflow.explained("read the records"):
             mark = self._read_mark()
-            alive = {(str(name), int(version)) for name, version in self._rows(_ALIVE)}
+            alive = {(intern(name), int(version)) for name, version in self._rows(_ALIVE)}
             marked = [
-                (str(model_id), str(name), int(version))
+                (str(model_id), intern(name), int(version))
                 for model_id, version, name in self._rows(_MARKED)
             ]
         there = {key: (name, version) for key, name, version in marked if (name, version) in alive}
-        records = self._records([key for key in there if key not in known])
+        new = {
+            key: self._pool.share(read_record(text, *there[key]))
+            for key, text in self._records([key for key in there if key not in known])
+        }
         ours = {name for name, _ in there.values()}
         # A version whose registration is not complete yet changes nothing here when it is.
         in_flight = alive.difference(there.values())
         self._mark = None if any(name in ours for name, _ in in_flight) else mark
-        return {
-            key: known.get(key) or read_record(records[key], *named)
-            for key, named in there.items()
-            if key in known or key in records
-        }
+        return {key: item for key in there if (item := known.get(key) or new.get(key)) is not None}
 
     def is_there(self, subnet: RegisteredSubnet) -> bool:  # noqa: ARG002 - of the protocol
         """Tell that it is: a deleted version is a change."""
@@ -220,20 +222,19 @@ class DatabaseReader:
             rows = connection.execute(statement, {"name": model_name})
             return {str(alias): int(version) for alias, version in rows}
 
-    def _records(self, ids: Sequence[str]) -> dict[str, str]:
+    def _records(self, ids: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """Yield records with their ids; of many, few are held as texts at a time."""
         from sqlalchemy import bindparam, text
 
         statement = text(
             f"SELECT model_id, tag_value FROM logged_model_tags WHERE tag_key = '{RECORD_TAG}' "  # noqa: S608
             "AND model_id IN :ids"
         ).bindparams(bindparam("ids", expanding=True))
-        found: dict[str, str] = {}
-        with self._mlflow.explained("read the records"):
-            for start in range(0, len(ids), _CHUNK):
-                with self._engine.connect() as connection:
-                    rows = connection.execute(statement, {"ids": ids[start : start + _CHUNK]})
-                    found |= {str(key): str(value) for key, value in rows}
-        return found
+        for start in range(0, len(ids), _CHUNK):
+            with self._mlflow.explained("read the records"), self._engine.connect() as connection:
+                rows = connection.execute(statement, {"ids": ids[start : start + _CHUNK]})
+                found = [(str(key), str(value)) for key, value in rows]
+            yield from found
 
     def _read_transactions(self) -> object:
         """Return which transactions have ended; None where only PostgreSQL could say."""
@@ -293,6 +294,7 @@ class ServerReader:
         """Read nothing yet."""
         self._mlflow = connection
         self._holdings = holdings
+        self._pool = Pool()
         self._mark: object = None
         self._checked_at = self._walked_at = -float("inf")
 
@@ -332,7 +334,10 @@ class ServerReader:
         return {alias: int(version) for alias, version in aliases.items()}
 
     def _walk(self) -> Entries:
-        found = {model.model_id: read_model(model) for model in self._holdings.models([])}
+        found = {
+            model.model_id: self._pool.share(read_model(model))
+            for model in self._holdings.models([])
+        }
         alive = {
             (name, version)
             for name in {subnet.record.model_name for subnet in found.values()}
@@ -358,7 +363,7 @@ class ServerReader:
                     break
             else:
                 met = 0
-                new[model.model_id] = read_model(model)
+                new[model.model_id] = self._pool.share(read_model(model))
         return {**new, **known}
 
     def _read_mark(self) -> tuple[str, int, object] | None:

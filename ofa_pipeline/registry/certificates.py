@@ -13,6 +13,7 @@ from ofa_pipeline.documents import (
     read_document,
 )
 from ofa_pipeline.errors import RegistryError
+from ofa_pipeline.registry.fields import STALE_TAG
 from ofa_pipeline.registry.plain_files import is_plain_name, plain_files
 from ofa_pipeline.registry.protocol import SubnetRegistry
 from ofa_pipeline.registry.record import RegisteredSubnet
@@ -52,7 +53,12 @@ def certify_version(
     issued = registry.registered_at(subnet)
     expires = issued + timedelta(days=valid_days)
     return certificate.model_copy(
-        update={"issued": issued, "expires": expires, "is_expired": expires < datetime.now(UTC)}
+        update={
+            "issued": issued,
+            "expires": expires,
+            "is_expired": expires < datetime.now(UTC),
+            "stale": registry.mark(subnet, STALE_TAG),
+        }
     )
 
 

@@ -4,6 +4,7 @@ A subnet counts as registered when its LoggedModel bears the tag `VERSION_TAG`, 
 written last, and its version is still there: people delete versions in MLflow's UI.
 """
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
 
 PAGE = 200
+EXPERIMENTS_HOLD_S = 1.0
 
 
 class Holdings:
@@ -29,6 +31,8 @@ class Holdings:
     def __init__(self, connection: Connection) -> None:
         """Look nothing up yet."""
         self._mlflow = connection
+        self._experiments: list[str] = []
+        self._asked_at = -float("inf")
 
     def lowest(self, models: Iterable["LoggedModel"]) -> RegisteredSubnet | None:
         """Return the lowest version among complete LoggedModels whose version and files exist."""
@@ -72,11 +76,14 @@ class Holdings:
                     return
 
     def experiment_ids(self) -> list[str]:
-        """Return the experiments of ours."""
-        found = self._mlflow.client.search_experiments(
-            filter_string=f"tags.`{OWNER_TAG}` = '{OWNER}'"
-        )
-        return [experiment.experiment_id for experiment in found]
+        """Return the experiments of ours; they are asked for once a second at most."""
+        if not self._experiments or time.monotonic() - self._asked_at > EXPERIMENTS_HOLD_S:
+            found = self._mlflow.client.search_experiments(
+                filter_string=f"tags.`{OWNER_TAG}` = '{OWNER}'"
+            )
+            self._experiments = [experiment.experiment_id for experiment in found]
+            self._asked_at = time.monotonic()
+        return self._experiments
 
     def versions(self, model_name: str) -> list[int]:
         """Return the numbers of the versions of a registered model."""

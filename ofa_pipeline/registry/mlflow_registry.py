@@ -14,14 +14,14 @@ from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.documents import Quantile
 from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.registry.addresses import sqlite_path
-from ofa_pipeline.registry.aliases import alias_targets
+from ofa_pipeline.registry.aliases import fresh_targets
 from ofa_pipeline.registry.catalog import Catalog
 from ofa_pipeline.registry.choosing import HomeDataset
 from ofa_pipeline.registry.comparison import Explanation
 from ofa_pipeline.registry.connection import Connection
 from ofa_pipeline.registry.database import make_in_background
 from ofa_pipeline.registry.ensuring import ensure_experiment, ensure_model, is_ours
-from ofa_pipeline.registry.fields import SIGNATURE_TAG
+from ofa_pipeline.registry.fields import STALE_TAG
 from ofa_pipeline.registry.holdings import Holdings
 from ofa_pipeline.registry.lookups import Lookups, Snapshot
 from ofa_pipeline.registry.origin import read_origin
@@ -348,12 +348,16 @@ class MlflowRegistry:
             ]
             client = self._mlflow.client
             aliases = self.aliases(model_name)
-            for alias, target in alias_targets(versions, aliases).items():
+            targets = fresh_targets(versions, aliases, is_stale=self._is_stale)
+            for alias, target in targets.items():
                 if target is None:
                     if alias in aliases:
                         client.delete_registered_model_alias(model_name, alias)
                 elif aliases.get(alias) != target.version:
                     self.set_alias(target, alias)
+
+    def _is_stale(self, subnet: RegisteredSubnet) -> bool:
+        return bool(self.mark(subnet, STALE_TAG))
 
     def aliases(self, model_name: str) -> dict[str, int]:
         """Return the aliases of a registered model; see `SubnetRegistry.aliases`."""
@@ -373,18 +377,16 @@ class MlflowRegistry:
                     raise
                 self._mlflow.client.set_registered_model_alias(name, alias, version)
 
-    def signature(self, subnet: RegisteredSubnet) -> str:
-        """Return the text of a version's signature; see `SubnetRegistry.signature`."""
-        with self._mlflow.explained(f"read the signature of {subnet.model_uri}"):
+    def mark(self, subnet: RegisteredSubnet, tag: str) -> str:
+        """Return what somebody wrote on a version later; see `SubnetRegistry.mark`."""
+        with self._mlflow.explained(f"read {tag} of {subnet.model_uri}"):
             model = self._mlflow.client.get_logged_model(self._catalog.model_id(subnet))
-        return str(model.tags.get(SIGNATURE_TAG, ""))
+        return str(model.tags.get(tag, ""))
 
-    def set_signature(self, subnet: RegisteredSubnet, text: str) -> None:
-        """Write the text of a version's signature; see `SubnetRegistry.set_signature`."""
-        with self._mlflow.explained(f"sign {subnet.model_uri}"):
-            self._mlflow.client.set_logged_model_tags(
-                self._catalog.model_id(subnet), {SIGNATURE_TAG: text}
-            )
+    def set_mark(self, subnet: RegisteredSubnet, tag: str, text: str) -> None:
+        """Write something on a version; see `SubnetRegistry.set_mark`."""
+        with self._mlflow.explained(f"write {tag} of {subnet.model_uri}"):
+            self._mlflow.client.set_logged_model_tags(self._catalog.model_id(subnet), {tag: text})
 
     @cached_property
     def _experiment_id(self) -> str:

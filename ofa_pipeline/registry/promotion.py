@@ -44,10 +44,10 @@ class Promotion:
 def plan_promotion(registry: SubnetRegistry, subnet: RegisteredSubnet, rank: Rank) -> Promotion:
     """Find out whether a version may be promoted; nothing is changed.
 
-    A candidate has files that are those that were registered, a certificate that has not expired,
-    and a median within every budget that it was picked for. A champion was the candidate before,
-    and beats the present champion: more accurate by more than the noise and not slower, or faster
-    beyond the intervals and not less accurate.
+    A candidate has files that are those that were registered, a certificate that has neither
+    expired nor become stale, and a median within every budget that it was picked for. A champion
+    was the candidate before, and beats the present champion: more accurate by more than the noise
+    and not slower, or faster beyond the intervals and not less accurate.
 
     Args:
         registry: That holds it.
@@ -101,6 +101,7 @@ def _proof(registry: SubnetRegistry, subnet: RegisteredSubnet) -> tuple[Check, .
             f"{'expired' if certificate.is_expired else 'valid until'} "
             f"{certificate.expires:%Y-%m-%d}",
         ),
+        Check("device", not certificate.stale, certificate.stale or "is as it was certified"),
         _budgets(certificate, subnet.record.device),
     )
 

@@ -302,16 +302,20 @@ class SubnetRegistry(Protocol):
         """
         ...
 
-    def signature(self, subnet: RegisteredSubnet) -> str:
-        """Return the text of a version's signature; empty where it has none.
+    def mark(self, subnet: RegisteredSubnet, tag: str) -> str:
+        """Return what somebody wrote on a version later; empty where nobody did.
+
+        Args:
+            subnet: The version.
+            tag: `SIGNATURE_TAG` or `STALE_TAG` of `fields`.
 
         Raises:
             RegistryError: If the registry cannot be read.
         """
         ...
 
-    def set_signature(self, subnet: RegisteredSubnet, text: str) -> None:
-        """Write the text of a version's signature; one that was there is replaced.
+    def set_mark(self, subnet: RegisteredSubnet, tag: str, text: str) -> None:
+        """Write something on a version; what was there under that tag is replaced.
 
         Raises:
             RegistryError: If the registry refuses.

@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ofa_pipeline.errors import ParamsError, RegistryError
 from ofa_pipeline.explain import explain
+from ofa_pipeline.registry.fields import SIGNATURE_TAG
 from ofa_pipeline.registry.protocol import SubnetRegistry
 from ofa_pipeline.registry.record import RegisteredSubnet
 
@@ -83,7 +84,7 @@ def sign_version(
         key=_fingerprint(key.public_key()),
     )
     values = {**asdict(unsigned), "value": base64.b64encode(key.sign(unsigned.message)).decode()}
-    registry.set_signature(subnet, json.dumps(values, sort_keys=True))
+    registry.set_mark(subnet, SIGNATURE_TAG, json.dumps(values, sort_keys=True))
     return Signature(**values)
 
 
@@ -103,7 +104,7 @@ def check_signature(registry: SubnetRegistry, subnet: RegisteredSubnet, trusted:
     from cryptography.exceptions import InvalidSignature
 
     key = _public_key(trusted)
-    signature = _read(registry.signature(subnet), subnet)
+    signature = _read(registry.mark(subnet, SIGNATURE_TAG), subnet)
     if signature.key != _fingerprint(key):
         raise RegistryError(
             f"{subnet.model_uri} must be signed by the key {_fingerprint(key)} of {trusted}, but "

@@ -66,6 +66,11 @@ def _running(programs: Path, folder: Path, owner: str | None) -> Iterator[str]:
         run(*control, "--mode", "immediate", "stop")
 
 
+def program(name: str) -> str:
+    """Return the path of one of PostgreSQL's programs, such as ``pg_dump``."""
+    return str(_programs() / name)
+
+
 def _programs() -> Path:
     """Return the folder of PostgreSQL's programs, of the newest version."""
     beside = shutil.which("initdb")

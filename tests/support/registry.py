@@ -37,6 +37,7 @@ from ofa_pipeline.registry import (
     SubnetRecord,
     SubnetRegistry,
 )
+from ofa_pipeline.registry.fields import SIGNATURE_TAG
 from ofa_pipeline.specialize import classify_code
 from ofa_pipeline.specialize.bundle import shipped_file
 
@@ -177,7 +178,7 @@ class InMemoryRegistry:
         self._subnets: list[RegisteredSubnet] = []
         self._bundles: dict[tuple[str, int], Path] = {}
         self.runs: list[RunNotes] = []
-        self.signatures: dict[str, str] = {}
+        self.marks: dict[tuple[str, str], str] = {}
         self._aliases: dict[str, dict[str, int]] = {}
         self.time = datetime.now(UTC)
         self.came_from = Origin()
@@ -330,13 +331,13 @@ class InMemoryRegistry:
         """Set an alias."""
         self.aliases(subnet.record.model_name)[alias] = subnet.version
 
-    def signature(self, subnet: RegisteredSubnet) -> str:
-        """Return what was signed."""
-        return self.signatures.get(subnet.model_uri, "")
+    def mark(self, subnet: RegisteredSubnet, tag: str) -> str:
+        """Return what was written."""
+        return self.marks.get((subnet.model_uri, tag), "")
 
-    def set_signature(self, subnet: RegisteredSubnet, text: str) -> None:
-        """Keep a signature."""
-        self.signatures[subnet.model_uri] = text
+    def set_mark(self, subnet: RegisteredSubnet, tag: str, text: str) -> None:
+        """Keep what is written."""
+        self.marks[subnet.model_uri, tag] = text
 
 
 class SubnetRegistryContract:
@@ -575,8 +576,8 @@ class SubnetRegistryContract:
 
     def test_signature_and_alias_are_kept(self, registry: SubnetRegistry, bundle: Path) -> None:
         subnet = registry.register(subnet_record(budgets_ms=()), bundle)
-        assert registry.signature(subnet) == ""
-        registry.set_signature(subnet, "a" * 10_000)
+        assert registry.mark(subnet, SIGNATURE_TAG) == ""
+        registry.set_mark(subnet, SIGNATURE_TAG, "a" * 10_000)
         registry.set_alias(subnet, "candidate")
-        assert registry.signature(registry.version(subnet.model_uri)) == "a" * 10_000
+        assert registry.mark(registry.version(subnet.model_uri), SIGNATURE_TAG) == "a" * 10_000
         assert registry.aliases(MODEL) == {"candidate": 1}

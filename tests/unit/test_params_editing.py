@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from ofa_pipeline.errors import ParamsError
-from ofa_pipeline.params import add_device, parse_params, remove_device, set_card
+from ofa_pipeline.params import add_device, parse_params, remove_device, set_budgets, set_card
 from ofa_pipeline.yaml_reader import parse_yaml
 
 TEXT = (Path(__file__).parents[2] / "params.yaml").read_text()
@@ -103,3 +103,24 @@ def test_devices_in_one_line_are_left_to_their_author():
     )
     with pytest.raises(ParamsError, match="edit the file by hand"):
         add_device(text, "b", DEVICE, origin=ORIGIN)
+
+
+@pytest.mark.parametrize("name", ["cpu-onnxruntime", "cpu-pytorch"])
+def test_new_budgets_replace_the_old_ones_in_their_line(name):
+    after = set_budgets(TEXT, name, [0.1, 2.5], origin=ORIGIN)
+    device = devices_of(after)[name]
+    assert (device.budgets_ms, device.budget_fractions) == ((0.1, 2.5), None)
+    added, lost = changed_lines(TEXT, after)
+    assert len(added) == len(lost) == 1
+    assert set_budgets(after, name, [0.1, 2.5], origin=ORIGIN) == after
+
+
+@pytest.mark.parametrize("budgets", [[], [2.0, 1.0], [1.0, 1.0], [0.0], [-1.0], [float("nan")]])
+def test_budgets_that_are_none_are_refused(budgets):
+    with pytest.raises(ParamsError):
+        set_budgets(TEXT, "cpu-onnxruntime", budgets, origin=ORIGIN)
+
+
+def test_budgets_of_an_unknown_device_are_refused_with_the_nearest():
+    with pytest.raises(ParamsError, match="cpu-onnxruntime"):
+        set_budgets(TEXT, "cpu-onnxruntim", [1.0], origin=ORIGIN)

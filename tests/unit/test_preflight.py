@@ -46,6 +46,15 @@ def found(params, root, what):
     return next(finding.found for finding in look(params, root) if finding.what == what)
 
 
+def in_int8(**sections):
+    """Return params whose first device computes in int8, with some values of sections replaced."""
+    params = with_values(**sections)
+    device = params.devices["cpu-onnxruntime"]
+    card = device.card.model_copy(update={"precision": "int8"})
+    devices = {"cpu-onnxruntime": device.model_copy(update={"card": card})}
+    return params.model_copy(update={"devices": devices})
+
+
 def make_folder(root, *names, files=40):
     for name in names:
         (root / name).mkdir(parents=True)
@@ -56,6 +65,15 @@ def make_folder(root, *names, files=40):
 def test_shipped_params_are_right(tmp_path):
     assert set(states(SHIPPED, tmp_path).values()) == {"right"}
     check_before_work(SHIPPED, tmp_path)
+
+
+def test_a_device_in_int8_without_enough_calibration_images_is_said_before_training(tmp_path):
+    check_before_work(in_int8(), tmp_path)
+    with pytest.raises(OfaPipelineError, match=r"at least 32 calibration images.*found 16"):
+        check_before_work(in_int8(evaluation={"calibration_images": 16}), tmp_path)
+    make_folder(tmp_path / "images", "a", "b", files=100)
+    with pytest.raises(OfaPipelineError, match=r"at least 32 calibration images.*found 10"):
+        check_before_work(in_int8(dataset={"source": "image_folder:images"}), tmp_path)
 
 
 def test_what_was_looked_at_is_said_with_its_value(tmp_path):

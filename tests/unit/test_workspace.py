@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from threading import Timer
 
 import pytest
 
@@ -29,6 +30,7 @@ from ofa_pipeline.workspace import (
 HOLD = """
 import sys
 from pathlib import Path
+from threading import Timer
 from ofa_pipeline.workspace import hold_stage, hold_workspace
 root, role = Path(sys.argv[1]), sys.argv[2]
 lock = hold_workspace(root, role="run") if role == "run" else hold_stage(root, address="search@a")
@@ -68,6 +70,15 @@ def test_second_run_is_refused_at_once_with_the_pid_of_the_first(tmp_path, holde
         hold_workspace(tmp_path, role="run"),
     ):
         pass
+
+
+def test_patient_run_waits_until_the_first_one_ends(tmp_path, holder):
+    first = holder("run")
+    ended = Timer(0.5, first.kill)
+    ended.start()
+    with hold_workspace(tmp_path, role="run", is_patient=True):
+        assert first.wait() != 0
+        assert json.loads(lock_path(tmp_path, "workspace").read_text())["pid"] == os.getpid()
 
 
 def test_stage_by_hand_is_refused_while_a_run_holds_the_workspace(tmp_path, holder):

@@ -3,7 +3,7 @@
 import pytest
 
 from ofa_pipeline.registry import RegisteredSubnet
-from ofa_pipeline.registry.aliases import alias_targets
+from ofa_pipeline.registry.aliases import alias_targets, fresh_targets
 from tests.support.registry import DATASET, subnet_record
 
 ALIAS = "best-1ms"
@@ -40,3 +40,18 @@ def test_alias_of_what_is_slower_than_its_budget_moves():
     assert alias_targets([subnet(2, 0.7), slow], {ALIAS: 1})[ALIAS].version == 2
     assert alias_targets([slow], {ALIAS: 1}) == {ALIAS: None}
     assert alias_targets([], {ALIAS: 1}) == {}
+
+
+def test_alias_leaves_a_version_whose_device_has_changed():
+    versions = [subnet(3, 0.7), subnet(2, 0.95), subnet(1, 0.9)]
+    asked = []
+
+    def is_stale(item):
+        asked.append(item.version)
+        return item.version in (1, 2)
+
+    assert fresh_targets(versions, {ALIAS: 1}, is_stale=is_stale)[ALIAS].version == 3
+    assert sorted(asked) == [1, 2, 3]
+    for every, named in [(True, 2), (False, 2)]:
+        found = fresh_targets(versions, {}, is_stale=lambda _, every=every: every)
+        assert found[ALIAS].version == named

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from ofa_pipeline.errors import RegistryError
-from ofa_pipeline.registry import plan_promotion, promote
+from ofa_pipeline.registry import certify_version, plan_promotion, promote
+from ofa_pipeline.registry.fields import STALE_TAG
 from tests.support.certified import register_certified, write_certified_bundle
 from tests.support.registry import DATASET, MODEL, InMemoryRegistry
 
@@ -91,3 +92,10 @@ def test_changed_file_and_expired_certificate_end_it(registry, add, tmp_path):
     assert failed(plan_promotion(registry, subnet, "candidate")) == ["certificate"]
     (tmp_path / "bundle-0" / "model.onnx").write_bytes(b"other")
     assert failed(plan_promotion(registry, subnet, "candidate")) == ["files"]
+
+
+def test_version_whose_device_has_changed_is_promoted_to_nothing(registry, add):
+    subnet = add(0.8)
+    registry.set_mark(subnet, STALE_TAG, "cpu was another device on 2026-01-01")
+    assert certify_version(registry, subnet).stale == "cpu was another device on 2026-01-01"
+    assert failed(plan_promotion(registry, subnet, "candidate")) == ["device"]

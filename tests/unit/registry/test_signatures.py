@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from ofa_pipeline.errors import ParamsError, RegistryError
 from ofa_pipeline.registry import check_signature, sign_version
+from ofa_pipeline.registry.fields import SIGNATURE_TAG
 from tests.support.registry import InMemoryRegistry, subnet_record
 
 
@@ -44,8 +45,8 @@ def subnet(registry, tmp_path):
 
 
 def change(registry, subnet, **values):
-    text = json.loads(registry.signature(subnet)) | values
-    registry.set_signature(subnet, json.dumps(text))
+    text = json.loads(registry.mark(subnet, SIGNATURE_TAG)) | values
+    registry.set_mark(subnet, SIGNATURE_TAG, json.dumps(text))
 
 
 def test_signed_version_is_trusted(registry, subnet, keys):
@@ -86,7 +87,7 @@ def test_changed_signature_is_refused(registry, subnet, keys, values):
 
 @pytest.mark.parametrize("text", ["{}", "no json", '{"value": 1}', "[]"])
 def test_unreadable_signature_is_refused(registry, subnet, keys, text):
-    registry.set_signature(subnet, text)
+    registry.set_mark(subnet, SIGNATURE_TAG, text)
     with pytest.raises(RegistryError, match="cannot be read"):
         check_signature(registry, subnet, keys[1])
 
@@ -94,7 +95,7 @@ def test_unreadable_signature_is_refused(registry, subnet, keys, text):
 def test_signature_of_another_version_is_refused(registry, subnet, keys, tmp_path):
     sign_version(registry, subnet, keys[0], valid_days=30)
     other = registry.register(subnet_record(accuracy=0.5), tmp_path)
-    registry.set_signature(other, registry.signature(subnet))
+    registry.set_mark(other, SIGNATURE_TAG, registry.mark(subnet, SIGNATURE_TAG))
     with pytest.raises(RegistryError, match="not of its content"):
         check_signature(registry, other, keys[1])
 

@@ -1,0 +1,101 @@
+"""Measure what was certified again, and search again where a device has changed."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Collection
+from pathlib import Path
+from typing import Annotated
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+from pydantic import Field
+
+from flows.checks import check_run
+from flows.devices import check_shared, finish
+from flows.dvc_client import StageFailedError
+from flows.environment import stage_environment
+from flows.names import name_of_flow_run, name_of_task_run
+from flows.outlook import followed
+from flows.pipeline import open_workspace, serve_devices
+from flows.stages import bring_up_to_date, make_again
+from ofa_pipeline.artifacts import Layout
+from ofa_pipeline.cli.recertify import drift_text
+from ofa_pipeline.documents.answers import RecertificationAnswer
+from ofa_pipeline.exit_codes import exit_code_of_process
+from ofa_pipeline.masking import mask_secrets
+from ofa_pipeline.params import load_params
+from ofa_pipeline.registry import begin_registry
+
+DeviceName = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,64}$")]
+_LINES = 5
+
+
+@flow(name="re-certify", flow_run_name=name_of_flow_run)
+def re_certify(workspace: str, devices: list[DeviceName]) -> None:
+    """Measure the shipped files of devices again; where one has changed, search it again.
+
+    Nothing is trained. Certificates of a device that has changed become stale.
+
+    Args:
+        workspace: Folder with params.yaml; held by the process that runs this.
+        devices: Names in params.yaml; none: every device that has subnets.
+
+    Raises:
+        ManifestMismatchError: If the supernet, or what was measured on it, is not up to date.
+        StageFailedError: If measuring or searching fails.
+    """
+    with open_workspace(workspace) as dvc:
+        root = dvc.root
+        params = load_params(root / "params.yaml")
+        for device in devices:
+            params.device(device)
+        check_run(root, params, reads_images=False)
+        begin_registry(root, params)()
+        chosen = devices or _with_subnets(root, params.devices)
+        found = [measure_again(root, device) for device in chosen]
+        changed = [item.device for item in found if item.has_moved]
+        if not changed:
+            return
+        with followed(dvc, params, changed) as outlook_is_made:
+            bring_up_to_date(dvc, "list_source")
+            check_shared(dvc, params)
+            outlook_is_made()
+            for device in changed:
+                make_again(dvc, "profile_latency", device)
+            serve_devices(dvc, changed)
+            finish(dvc, params)
+
+
+@task(task_run_name=name_of_task_run, cache_policy=NO_CACHE, persist_result=False)
+def measure_again(root: Path, device: str) -> RecertificationAnswer:
+    """Measure the files of a device in a process of its own, and mark what is stale.
+
+    Raises:
+        StageFailedError: If it fails; with the command's own words.
+    """
+    program = "from ofa_pipeline.cli import main; main()"
+    words = ["recertify", device, "--json", "--workspace", str(root)]
+    answer = subprocess.run(
+        [sys.executable, "-P", "-c", program, *words],
+        env=stage_environment(os.environ),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if answer.returncode:
+        said = " ".join(mask_secrets(answer.stderr).strip().splitlines()[-_LINES:])
+        raise StageFailedError(
+            f"{device} could not be measured again: {said}",
+            exit_code=exit_code_of_process(answer.returncode),
+        )
+    found = RecertificationAnswer.from_dict(json.loads(answer.stdout))
+    (get_run_logger().warning if found.has_moved else get_run_logger().info)(drift_text(found))
+    return found
+
+
+def _with_subnets(root: Path, devices: Collection[str]) -> list[str]:
+    layout = Layout(root)
+    return [name for name in devices if (layout.subnets(name) / Layout.BUNDLES).exists()]
