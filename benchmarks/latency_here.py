@@ -58,6 +58,9 @@ class Settings:
     precision: str = "fp32"
     threads: int = 1
     batch_size: int = 1
+    location: str | None = None
+    python: str | None = None
+    measured: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

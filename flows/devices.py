@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from prefect import flow
+from prefect.client.schemas.objects import State
 
 from flows.checks import check_run
 from flows.dvc_client import DvcClient, Watcher
@@ -18,8 +19,11 @@ from ofa_pipeline.registry import begin_registry
 
 
 @flow(name="add-device", flow_run_name=name_of_flow_run, validate_parameters=False)
-def add_devices(workspace: str, devices: list[str]) -> None:
+def add_devices(workspace: str, devices: list[str]) -> State[str] | None:
     """Serve some devices of params.yaml from the supernet that is there.
+
+    It ends as ``Awaited``, with what to do, where a device elsewhere has to be measured first; the
+    next run goes on from there.
 
     Args:
         workspace: Folder with params.yaml; held by the process that runs this.
@@ -30,10 +34,10 @@ def add_devices(workspace: str, devices: list[str]) -> None:
             this flow never trains.
     """
     with open_workspace(workspace) as dvc:
-        serve(dvc, devices)
+        return serve(dvc, devices)
 
 
-def serve(dvc: DvcClient, devices: Sequence[str]) -> None:
+def serve(dvc: DvcClient, devices: Sequence[str]) -> State[str] | None:
     """Serve devices in a workspace that is held; see `add_devices`."""
     params = load_params(dvc.root / "params.yaml")
     for device in devices:
@@ -45,8 +49,10 @@ def serve(dvc: DvcClient, devices: Sequence[str]) -> None:
         check_shared(dvc, params)
         outlook_is_made()
         registry_is_made()
-        serve_devices(dvc, devices)
-        finish(dvc, params)
+        awaited = serve_devices(dvc, devices)
+        if awaited is None:
+            finish(dvc, params)
+    return awaited
 
 
 def check_shared(dvc: DvcClient, params: Params) -> None:

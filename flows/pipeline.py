@@ -12,6 +12,7 @@ from prefect.client.schemas.objects import State
 from prefect.context import TagsContext
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
+from prefect.states import Completed
 
 from flows.checks import check_run
 from flows.crashes import mark_crashed_runs
@@ -23,6 +24,7 @@ from flows.progress import shown_progress
 from flows.results import show_results
 from flows.stages import DISPLAY, StageOutcome, bring_up_to_date
 from flows.watch import SAVING_PATIENCE_S
+from ofa_pipeline.exit_codes import EXIT_AWAITED
 from ofa_pipeline.masking import mask_logs
 from ofa_pipeline.params import load_params
 from ofa_pipeline.parent import end_with_parent
@@ -33,8 +35,10 @@ DEVICE_STAGES = ("profile_latency", "search", "specialize", "register")
 
 
 @flow(name="once-for-all", flow_run_name=name_of_flow_run, validate_parameters=False)
-def pipeline(workspace: str) -> None:
+def pipeline(workspace: str) -> State[str] | None:
     """Bring every artifact of a workspace up to date, from the images to the registry.
+
+    It ends as ``Awaited``, with what to do, where devices elsewhere have to be measured first.
 
     Args:
         workspace: Folder with params.yaml; held by the process that runs this.
@@ -57,9 +61,12 @@ def pipeline(workspace: str) -> None:
 
             outlook_is_made()
             registry_is_made()  # nothing runs beside a measurement of latency
-            serve_devices(dvc, params.devices)
+            awaited = serve_devices(dvc, params.devices)
+            if awaited is not None:
+                return awaited
             bring_up_to_date(dvc, "report")
         show_results(root, params)
+    return None
 
 
 @contextmanager
@@ -99,8 +106,11 @@ def _show_nowhere(_: str) -> None:
     """Nobody watches a served run; its log is kept."""
 
 
-def serve_devices(dvc: DvcClient, devices: Iterable[str]) -> None:
+def serve_devices(dvc: DvcClient, devices: Iterable[str]) -> State[str] | None:
     """Search, specialise and register for every device; one that fails does not stop the others.
+
+    Returns:
+        None, or a state that says what is to be measured elsewhere before the run can go on.
 
     Raises:
         StageFailedError: If a device failed; names every one.
@@ -112,10 +122,17 @@ def serve_devices(dvc: DvcClient, devices: Iterable[str]) -> None:
         dvc.stop(error)
         raise
     failures = [failure for state in states if (failure := _own_failure(state)) is not None]
+    awaited = [failure for failure in failures if failure.exit_code == EXIT_AWAITED]
+    if failures and len(awaited) == len(failures):
+        text = "\n".join(str(failure) for failure in awaited)
+        get_run_logger().warning(text)
+        return Completed(name="Awaited", message=text, data=text)
     if failures:
         raise StageFailedError(
-            "\n".join(str(failure) for failure in failures), exit_code=failures[0].exit_code
+            "\n".join(str(failure) for failure in failures),
+            exit_code=next(f.exit_code for f in failures if f.exit_code != EXIT_AWAITED),
         )
+    return None
 
 
 def _submit_chain(dvc: DvcClient, device: str) -> list[PrefectFuture[StageOutcome]]:

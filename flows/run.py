@@ -16,9 +16,9 @@ from flows.settings import Setting, import_prefect
 from flows.watch import ServerLostError, ServerWatch, leave
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli.display import Display, duration_text
-from ofa_pipeline.cli.output import PLAIN, report_error, stderr, stdout
+from ofa_pipeline.cli.output import PLAIN, report_awaited, report_error, stderr, stdout
 from ofa_pipeline.errors import RegistryError
-from ofa_pipeline.exit_codes import EXIT_ERROR, exit_code_of, exit_on_sigterm
+from ofa_pipeline.exit_codes import EXIT_AWAITED, EXIT_ERROR, exit_code_of, exit_on_sigterm
 from ofa_pipeline.masking import mask_logs, mask_secrets
 from ofa_pipeline.params import Params, load_params
 from ofa_pipeline.preflight import check_before_work
@@ -48,7 +48,10 @@ def main(arguments: list[str]) -> int:
         check_before_work(params, root, reads_images=not options.device)
         with hold_workspace(root, role="run"):
             start = time.monotonic()
-            _run_flow(root, options.device, server)
+            awaited = _run_flow(root, options.device, server)
+            if awaited:
+                report_awaited(awaited)
+                return EXIT_AWAITED
             _show_results(root, params, duration_s=time.monotonic() - start)
     except ServerLostError as error:
         report_error(error, debug=options.debug)
@@ -79,13 +82,14 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _run_flow(root: Path, devices: list[str], server: Setting | None) -> None:
+def _run_flow(root: Path, devices: list[str], server: Setting | None) -> str | None:
+    """Run the flow; return what is to be measured elsewhere before it can go on."""
     stderr.print("starting Prefect ...", style="dim")
     with ExitStack() as stack:
         watch = _start_server(root, stack) if server is None else _check_server(server)
         stack.enter_context(watch.guard())
         stack.callback(_send_records, watch)
-        _call_flow(root, devices)
+        return _call_flow(root, devices)
 
 
 def _start_server(root: Path, stack: ExitStack) -> ServerWatch:
@@ -124,7 +128,7 @@ def _send_records(watch: ServerWatch) -> None:
     EventsWorker.drain_all(timeout=_DRAIN_TIMEOUT_S)
 
 
-def _call_flow(root: Path, devices: list[str]) -> None:
+def _call_flow(root: Path, devices: list[str]) -> str | None:
     from prefect import tags
 
     from flows.crashes import workspace_tag
@@ -135,12 +139,11 @@ def _call_flow(root: Path, devices: list[str]) -> None:
     with tags(workspace_tag(root)), Display(stderr) as display:
         token = DISPLAY.set(display)
         try:
-            if devices:
-                add_devices(str(root), devices)
-            else:
-                pipeline(str(root))
+            found = add_devices(str(root), devices) if devices else pipeline(str(root))
         finally:
             DISPLAY.reset(token)
+    # Of the state that it may end with, Prefect returns the data.
+    return None if found is None else str(found)
 
 
 def _show_results(root: Path, params: Params, *, duration_s: float) -> None:

@@ -17,6 +17,7 @@
     |-- DeviceMemoryError               work that does not fit an accelerator
     |-- ExportError                     a file that answers otherwise than its network
     |-- DeviceError                     a device or runtime that is not usable here
+    |-- AwaitedError                    measurements of a device elsewhere that are not here yet
     |-- LaunchError                     a process of several that work together has failed
     |-- ClusterError                    a Ray cluster that cannot be used, or lost a worker
     |-- YamlError (ValueError)          a file that is no YAML of settings
@@ -96,6 +97,10 @@ class ExportError(OfaPipelineError):
 
 class DeviceError(OfaPipelineError):
     """A device or a runtime is unknown, missing or failing."""
+
+
+class AwaitedError(OfaPipelineError):
+    """Nothing is wrong, but what is measured elsewhere is not here yet."""
 
 
 class YamlError(OfaPipelineError, ValueError):

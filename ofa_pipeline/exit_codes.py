@@ -4,11 +4,12 @@ import signal
 from types import FrameType
 from typing import NoReturn
 
-from ofa_pipeline.errors import InfeasibleConstraintError, WorkspaceBusyError
+from ofa_pipeline.errors import AwaitedError, InfeasibleConstraintError, WorkspaceBusyError
 
 EXIT_ERROR = 1
 EXIT_BUSY = 3
 EXIT_INFEASIBLE = 4
+EXIT_AWAITED = 5
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_KILLED = 128 + signal.SIGKILL
 EXIT_TERMINATED = 128 + signal.SIGTERM
@@ -16,6 +17,7 @@ EXIT_TERMINATED = 128 + signal.SIGTERM
 EXIT_CODES_HELP = (
     "Exit codes: 0 done, 1 an error (one line says what to do), 2 wrong usage, "
     "3 another run holds the workspace, 4 nothing meets the latency or accuracy asked for, "
+    "5 measurements of a device elsewhere are awaited, "
     "130 Ctrl-C, 143 terminated (both: run again to resume)."
 )
 
@@ -30,6 +32,8 @@ def exit_code_of(error: BaseException) -> int:
         return EXIT_BUSY
     if isinstance(error, InfeasibleConstraintError):
         return EXIT_INFEASIBLE
+    if isinstance(error, AwaitedError):
+        return EXIT_AWAITED
     return EXIT_ERROR
 
 

@@ -31,6 +31,9 @@ MODELS: Mapping[str, type[Any]] = {
     Layout.STATISTICS: documents.PixelStatistics,
     Layout.SUBNET: documents.SubnetDescription,
     Layout.MANIFEST: Manifest,
+    Layout.AWAITED: documents.Awaited,
+    "measuring_task.json": documents.MeasuringTask,
+    "measuring_result.json": documents.MeasuringResult,
 }
 """By the name of the file; manifest and summary are dataclasses, but have schemas all the same."""
 ANSWERS: Mapping[str, type[Any]] = {

@@ -17,6 +17,8 @@ class Layout:
     """The manifest of every artifact."""
     ACCURACY_NOISE: ClassVar[str] = "noise.json"
     """The noise of the accuracies: `documents.AccuracyNoise`."""
+    AWAITED: ClassVar[str] = "awaited.json"
+    """What a stage waits for of a device elsewhere: `documents.Awaited`."""
     BUNDLES: ClassVar[str] = "bundles.json"
     """The bundles of a device: `documents.BundleIndex`."""
     CARD: ClassVar[str] = "card.json"
@@ -119,6 +121,10 @@ class Layout:
     def latency(self, device: str) -> Path:
         """Latency samples and model of a device."""
         return self.artifacts / "latency" / device
+
+    def measured(self, device: str) -> Path:
+        """What came back from a device elsewhere: no artifact, but what some are made from."""
+        return self.root / "measured" / device
 
     def search(self, device: str) -> Path:
         """Front, verified evaluations and picks of a device."""

@@ -1,6 +1,7 @@
 """`ofa-pipeline device`: the devices of params.yaml, added, looked at and taken out."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,6 +38,8 @@ def add_commands(app: typer.Typer) -> None:
     group.command("list")(list_)
     group.command("check")(check)
     group.command("remove")(remove)
+    group.command("export")(export)
+    group.command("import")(import_)
     app.add_typer(group, name="device")
 
 
@@ -48,6 +51,16 @@ def add(  # noqa: PLR0913 - options of a command
     precision: Annotated[str, typer.Option(help="Such as fp32.")] = "fp32",
     threads: Annotated[int, typer.Option(help="CPU threads of a call.")] = 1,
     batch_size: Annotated[int, typer.Option(help="Images a call.")] = 1,
+    location: Annotated[
+        str | None,
+        typer.Option(
+            help="ssh://USER@HOST:PORT, or away: a folder is carried there and back.",
+            show_default="this machine",
+        ),
+    ] = None,
+    python: Annotated[
+        str | None, typer.Option(help="What measures over ssh.", show_default="python3")
+    ] = None,
     budgets_ms: Annotated[
         str | None, typer.Option(help="Milliseconds a call, ascending, such as 0.4,0.8.")
     ] = None,
@@ -65,29 +78,52 @@ def add(  # noqa: PLR0913 - options of a command
     What the machine cannot serve is refused, and nothing is written.
     """
     settle_for_a_look(os.environ)
-    from ofa_pipeline.devices import describe_device
-    from ofa_pipeline.params import add_device, load_params, parse_params
-    from ofa_pipeline.yaml_reader import parse_yaml
-
-    path = workspace / "params.yaml"
-    load_params(path)  # what is wrong with the file as it is has nothing to do with the device
     card = {
         "runtime": runtime,
         "accelerator": accelerator,
         "precision": precision,
         "threads": threads,
         "batch_size": batch_size,
+        **{k: v for k, v in {"location": location, "python": python}.items() if v is not None},
     }
     device = {"card": card, **_budgets(budgets_ms, budget_fractions)}
-    text = add_device(_read(path), name, device, origin=str(path))
-    params = parse_params(parse_yaml(text, origin=str(path)), origin=str(path))
-    found = describe_device(params.device(name).card)
-    write_bytes(path, text.encode())
-    stdout.print(f"{path}: added {name}, {found.runtime} {found.runtime_version}", **PLAIN)
-    stdout.print(
-        f"Next: {command('device', 'check', name)}, then {command('run', '--device', name)}",
-        **PLAIN,
-    )
+    for line in _write_device(workspace / "params.yaml", name, device):
+        stdout.print(line, **PLAIN)
+
+
+def export(
+    name: NameArgument,
+    *,
+    to: Annotated[Path, typer.Option(help="The folder, new or empty.", metavar="FOLDER")],
+    again: Annotated[
+        bool, typer.Option("--again", help="What its profile is made of, once more.")
+    ] = False,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Write a folder with what is to be measured on a device elsewhere, and a script for it.
+
+    The script needs Python 3.9, numpy and the runtime. At first the networks of the latency model
+    are measured, later candidates of the search, and the files that ship.
+    """
+    from ofa_pipeline.cli.carrying import export_folder
+
+    with Display(stderr) as display:
+        reporter = Reporter(lambda event: display.show("export", event))
+        for line in export_folder(workspace, name, to, is_again=again, reporter=reporter):
+            stdout.print(line, **PLAIN)
+
+
+def import_(
+    name: NameArgument,
+    file: Annotated[Path, typer.Argument(help="What the script wrote.", metavar="FILE")],
+    *,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Check what was measured on a device elsewhere, and keep it; `run` goes on with it."""
+    from ofa_pipeline.cli.carrying import import_result
+
+    for line in import_result(workspace, name, file):
+        stdout.print(line, **PLAIN)
 
 
 def remove(name: NameArgument, *, workspace: WorkspaceOption = Path()) -> None:
@@ -157,6 +193,29 @@ def check(name: NameArgument, *, workspace: WorkspaceOption = Path()) -> None:
         raise typer.Exit(EXIT_ERROR)
 
 
+def _write_device(path: Path, name: str, device: dict[str, Any]) -> Iterator[str]:
+    """Check a device and write it to params.yaml; yield lines for people."""
+    from ofa_pipeline.devices import describe_device
+    from ofa_pipeline.params import add_device, load_params, parse_params
+    from ofa_pipeline.yaml_reader import parse_yaml
+
+    load_params(path)  # what is wrong with the file as it is has nothing to do with the device
+    text = add_device(_read(path), name, device, origin=str(path))
+    params = parse_params(parse_yaml(text, origin=str(path)), origin=str(path))
+    settings = params.device(name).card
+    what = f"{settings.runtime} elsewhere ({settings.location})"
+    next_ones = [command("run", "--device", name)]
+    if settings.location is None:
+        found = describe_device(settings)
+        what = f"{found.runtime} {found.runtime_version}"
+        next_ones.insert(0, command("device", "check", name))
+    elif settings.location == "away":
+        next_ones.insert(0, command("device", "export", name, "--to", "FOLDER"))
+    write_bytes(path, text.encode())
+    yield f"{path}: added {name}, {what}"
+    yield f"Next: {', then '.join(next_ones)}"
+
+
 def _noise(params: "Params", name: str, workspace: Path, reporter: Reporter) -> "MachineNoise":
     from ofa_pipeline.documents import ClassNames, read_document
     from ofa_pipeline.latency import measure_noise
@@ -200,6 +259,7 @@ def _show_noise(noise: "MachineNoise") -> None:
 def _profile_state(params: "Params", name: str, workspace: Path) -> str:
     from ofa_pipeline.latency import stale_reasons
 
+    location = params.device(name).card.location
     folder = Layout(workspace).latency(name)
     if not (folder / Layout.DEVICE_PROFILE).exists():
         return "none yet"
@@ -209,6 +269,8 @@ def _profile_state(params: "Params", name: str, workspace: Path) -> str:
         return f"cannot be compared: {error}"
     except OfaPipelineError as error:
         return f"unreadable: {error}"
+    if location is not None:
+        return f"measured elsewhere ({location})"
     return f"stale: {'; '.join(reasons)}" if reasons else "of this machine as it is"
 
 

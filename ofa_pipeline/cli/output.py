@@ -61,3 +61,8 @@ def report_error(error: BaseException, *, debug: bool) -> None:
         sys.stderr.write(mask_secrets("".join(traceback.format_exception(error))))
     text = escape(pasteable(describe_error(error)))
     stderr.print(f"[bold red]error:[/] {text}", soft_wrap=True)
+
+
+def report_awaited(text: str) -> None:
+    """Print what has to be measured elsewhere before a run can go on: no error, one line each."""
+    stderr.print(f"awaited: {pasteable(text)}", style="yellow", **PLAIN)

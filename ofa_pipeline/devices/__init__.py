@@ -68,3 +68,5 @@ __all__ = [
     "shipped_source",
     "torch_threads",
 ]
+OPEN_MODULES = ("elsewhere",)
+"""Devices elsewhere, which those who measure here need not know."""

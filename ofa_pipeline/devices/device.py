@@ -1,11 +1,12 @@
 """What a device is to those who search for it and ship to it, and this machine as a device."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from ofa_pipeline.arch import Arch
 from ofa_pipeline.devices.machine import DeviceSettings, build_runtime
 from ofa_pipeline.devices.meter import Clock, LatencyMeter, ReferenceNetwork
 from ofa_pipeline.devices.runtime import Images, Runtime
@@ -25,6 +26,18 @@ class Device(Protocol):
     @property
     def runtime(self) -> Runtime:
         """What writes the files that it runs."""
+
+    def expect(self, archs: Sequence[Arch], *, files: Mapping[Arch, Path] | None = None) -> None:
+        """Say which subnets are going to be measured: a device elsewhere measures them all now.
+
+        Args:
+            archs: The subnets.
+            files: Their files, where these are what is measured.
+
+        Raises:
+            AwaitedError: If somebody has to go there, and come back.
+            DeviceError: If the device cannot run one.
+        """
 
     def measure(self, network: "nn.Module | Path", *, resolution_px: int) -> LatencyMeasurement:
         """Measure a network, or the file of one as it is.
@@ -80,6 +93,9 @@ class LocalDevice:
     def runtime(self) -> Runtime:
         """What writes the files that it runs, and runs them."""
         return self._runtime
+
+    def expect(self, archs: Sequence[Arch], *, files: Mapping[Arch, Path] | None = None) -> None:
+        """Do nothing: what is here is measured when it is asked for."""
 
     def measure(self, network: "nn.Module | Path", *, resolution_px: int) -> LatencyMeasurement:
         """Measure a network, or the file of one, between calls of the reference network.

@@ -38,6 +38,18 @@ class DeviceSettings(Protocol):
     def batch_size(self) -> int:
         """Images a call."""
 
+    @property
+    def location(self) -> str | None:
+        """``away``, or ``ssh://USER@HOST:PORT``; None: this machine."""
+
+    @property
+    def python(self) -> str | None:
+        """What runs the measuring script over ssh; None: ``python3``."""
+
+    @property
+    def measured(self) -> str | None:
+        """How the SHA-256 of what was measured away begins; None where nothing was yet."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeProbe:
@@ -58,11 +70,11 @@ def probe_runtimes() -> list[RuntimeProbe]:
     for name in runtime_names():
         runtime = find_runtime(name)
         for accelerator, how_to_get in runtime.how_to_get.items():
-            works = _works(runtime, accelerator)
+            works = is_usable(runtime, accelerator)
             probes.append(
                 RuntimeProbe(
                     name=f"{name} {accelerator}",
-                    version=_installed_version(runtime.package),
+                    version=installed_version(runtime.package),
                     is_available=works,
                     how_to_get="" if works else how_to_get,
                 )
@@ -83,21 +95,27 @@ def describe_device(settings: DeviceSettings) -> DeviceCard:
     """Return the card of a device of this machine.
 
     Raises:
-        DeviceError: If the machine cannot serve the settings; the message says what to do.
+        DeviceError: If the machine cannot serve the settings, or they are of another one; the
+            message says what to do.
     """
     runtime = find_runtime(settings.runtime)
+    if settings.location is not None:
+        raise DeviceError(
+            f"this command measures on this machine, but the device is elsewhere "
+            f"({settings.location}). Its card comes with its measurements."
+        )
     _check(settings, runtime)
     hardware = processor_model() if settings.accelerator == "cpu" else _gpu_model()
     return DeviceCard(
         runtime=settings.runtime,
-        runtime_version=_installed_version(runtime.package),
+        runtime_version=installed_version(runtime.package),
         accelerator=settings.accelerator,
         hardware=hardware,
         precision=settings.precision,
         threads=settings.threads,
         batch_size=settings.batch_size,
         governor=clock_governor(),
-        driver=_gpu_driver() if settings.accelerator != "cpu" else None,
+        driver=gpu_driver() if settings.accelerator != "cpu" else None,
     )
 
 
@@ -122,7 +140,16 @@ def clock_governor() -> str | None:
     return " and ".join(governors) or None
 
 
-def _gpu_driver() -> str | None:
+def gpu_model() -> str:
+    """Return the name of the first GPU as NVIDIA's driver gives it."""
+    for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        found = re.search(r"^Model:\s*(.+)$", path.read_text(), re.MULTILINE)
+        if found:
+            return found[1].strip()
+    return "GPU"
+
+
+def gpu_driver() -> str | None:
     """Return the version of NVIDIA's kernel module, as ``NVRM version: ... 580.95.05 ...``."""
     path = Path("/proc/driver/nvidia/version")
     found = re.search(r"\d+\.\d+(?:\.\d+)*", path.read_text()) if path.exists() else None
@@ -147,7 +174,7 @@ def _check(settings: DeviceSettings, runtime: type[Runtime]) -> None:
         )
     if settings.batch_size < 1:
         raise DeviceError(f"batch_size of a device must be at least 1, got {settings.batch_size}")
-    if not _works(runtime, settings.accelerator):
+    if not is_usable(runtime, settings.accelerator):
         usable = ", ".join(probe.name for probe in probe_runtimes() if probe.is_available)
         raise DeviceError(
             f"{settings.runtime} on {settings.accelerator} is not usable here. To get it: "
@@ -161,8 +188,9 @@ def _others(precision: str) -> str:
     return f" Runtimes with {precision} on cpu: {', '.join(others)}." if others else ""
 
 
-def _works(runtime: type[Runtime], accelerator: str) -> bool:
-    if not _installed_version(runtime.package) or (accelerator == "cuda" and not _may_have_gpu()):
+def is_usable(runtime: type[Runtime], accelerator: str) -> bool:
+    """Tell whether a runtime is installed and can compute on an accelerator of this machine."""
+    if not installed_version(runtime.package) or (accelerator == "cuda" and not _may_have_gpu()):
         return False
     return runtime.network.supports(accelerator)
 
@@ -179,7 +207,8 @@ def _may_have_gpu() -> bool:
     return True
 
 
-def _installed_version(package: str) -> str:
+def installed_version(package: str) -> str:
+    """Return the version of a package, or of its build for GPUs; empty where neither is there."""
     for name in (package, f"{package}-gpu"):
         try:
             return importlib.metadata.version(name)

@@ -64,7 +64,7 @@ class ReferenceNetwork:
 
 
 @dataclass(frozen=True, slots=True)
-class _Visit:
+class Visit:
     """A few calls of one network in a row."""
 
     times_ms: FloatArray
@@ -85,12 +85,12 @@ class _Visit:
 
 
 @dataclass(frozen=True, slots=True)
-class _Comparison:
+class Comparison:
     """A visit to the network between two visits to the reference."""
 
-    before: _Visit
-    network: _Visit
-    after: _Visit
+    before: Visit
+    network: Visit
+    after: Visit
 
 
 class LatencyMeter:
@@ -155,7 +155,7 @@ class LatencyMeter:
             is_done=lambda found: _estimate(found, reference_ms).half_width <= PRECISION,
             patience_s=PATIENCE_S,
         )
-        measurement = _summarize(comparisons, reference_ms)
+        measurement = summarize(comparisons, reference_ms)
         self._seen_ms.append(measurement.reference_p10_ms)
         return measurement
 
@@ -163,11 +163,11 @@ class LatencyMeter:
         self,
         prepared: PreparedNetwork,
         *,
-        is_done: Callable[[list[_Comparison]], bool],
+        is_done: Callable[[list[Comparison]], bool],
         patience_s: float,
-    ) -> list[_Comparison]:
+    ) -> list[Comparison]:
         """Alternate network and reference in fresh sessions until it is enough."""
-        comparisons: list[_Comparison] = []
+        comparisons: list[Comparison] = []
         threads = self._runtime.card.threads
         with quiet_process(threads=threads), self._runtime.threads_claimed():
             wall_ns, cpu_s = self._clock.wall_ns(), self._clock.cpu_s()
@@ -181,7 +181,7 @@ class LatencyMeter:
                     return comparisons
         raise AssertionError  # pragma: no cover - the loop above has no other end
 
-    def _session(self, prepared: PreparedNetwork) -> Iterator[_Comparison]:
+    def _session(self, prepared: PreparedNetwork) -> Iterator[Comparison]:
         reference = self._runtime.load(self._reference)
         network = self._runtime.load(prepared)
         calls_of_reference, calls_of_network = self._warm_up(reference), self._warm_up(network)
@@ -189,7 +189,7 @@ class LatencyMeter:
         for _ in range(self._visits_a_session):
             visit = self._visit(network, calls_of_network)
             after = self._visit(reference, calls_of_reference)
-            yield _Comparison(before, visit, after)
+            yield Comparison(before, visit, after)
             before = after
 
     def _warm_up(self, loaded: LoadedNetwork) -> int:
@@ -197,7 +197,7 @@ class LatencyMeter:
         latency_ms = min(self._visit(loaded, 1).latency_ms for _ in range(self._warmup_runs))
         return int(np.clip(VISIT_MS / latency_ms, 1, MAX_CALLS_A_VISIT))
 
-    def _visit(self, loaded: LoadedNetwork, calls: int) -> _Visit:
+    def _visit(self, loaded: LoadedNetwork, calls: int) -> Visit:
         """Call a network once to fill the caches, then `calls` times with the clock."""
         wall_ns = self._clock.wall_ns
         loaded.run()
@@ -209,7 +209,7 @@ class LatencyMeter:
         cpu_ms = 1e3 * (self._clock.cpu_s() - cpu_before) / calls
         card = self._runtime.card
         counts_cpu = card.threads == 1 and card.accelerator == "cpu"
-        return _Visit(np.diff(stamps) / 1e6, cpu_ms if counts_cpu else None)
+        return Visit(np.diff(stamps) / 1e6, cpu_ms if counts_cpu else None)
 
 
 def quiet_reference_ms(reference_p10_ms: Sequence[float]) -> float:
@@ -221,7 +221,7 @@ def quiet_reference_ms(reference_p10_ms: Sequence[float]) -> float:
     return float(np.quantile(reference_p10_ms, QUIET_QUANTILE))
 
 
-def _estimate(comparisons: list[_Comparison], reference_ms: float) -> Ratio:
+def _estimate(comparisons: list[Comparison], reference_ms: float) -> Ratio:
     return estimate_ratio(
         np.array([c.network.latency_ms for c in comparisons]),
         np.array([c.before.latency_ms for c in comparisons]),
@@ -230,7 +230,13 @@ def _estimate(comparisons: list[_Comparison], reference_ms: float) -> Ratio:
     )
 
 
-def _summarize(comparisons: list[_Comparison], reference_ms: float) -> LatencyMeasurement:
+def summarize(comparisons: list[Comparison], reference_ms: float) -> LatencyMeasurement:
+    """Return the latency that visits in turn say.
+
+    Args:
+        comparisons: At least one.
+        reference_ms: Latency of the reference network on the quiet machine.
+    """
     ratio = _estimate(comparisons, reference_ms)
     calls = _representative_calls(comparisons, ratio)
     before_ms = np.array([c.before.latency_ms for c in comparisons])
@@ -251,12 +257,12 @@ def _summarize(comparisons: list[_Comparison], reference_ms: float) -> LatencyMe
     )
 
 
-def _representative_calls(comparisons: list[_Comparison], ratio: Ratio) -> FloatArray:
+def _representative_calls(comparisons: list[Comparison], ratio: Ratio) -> FloatArray:
     """Return the times of the calls of quiet visits; of all visits where few were quiet."""
     visits = sorted((c.network for c in comparisons), key=lambda visit: visit.latency_ms)
     kept = visits if ratio.is_contended else visits[: ratio.num_quiet]
     return np.concatenate([visit.times_ms for visit in kept])
 
 
-def _reference_p10_ms(comparisons: list[_Comparison]) -> float:
+def _reference_p10_ms(comparisons: list[Comparison]) -> float:
     return float(np.quantile([c.before.latency_ms for c in comparisons], 0.1))

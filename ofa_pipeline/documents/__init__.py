@@ -48,6 +48,20 @@ from ofa_pipeline.documents.certificate import (
     SubnetCertificate,
 )
 from ofa_pipeline.documents.dataset import ClassNames, PixelStatistics
+from ofa_pipeline.documents.elsewhere import (
+    Awaited,
+    AwaitedFile,
+    CardElsewhere,
+    MachineElsewhere,
+    MeasuredRow,
+    MeasurementSettings,
+    MeasuringResult,
+    MeasuringRound,
+    MeasuringTask,
+    NetworkElsewhere,
+    Session,
+    Visit,
+)
 from ofa_pipeline.documents.latency import (
     DeviceCard,
     DeviceProfile,
@@ -79,6 +93,8 @@ from ofa_pipeline.documents.search import (
 __all__ = [
     "AccuracyFigures",
     "AccuracyNoise",
+    "Awaited",
+    "AwaitedFile",
     "BudgetCertificate",
     "BudgetChoice",
     "BudgetVerdict",
@@ -87,6 +103,7 @@ __all__ = [
     "CalibrationImages",
     "Candidate",
     "Card",
+    "CardElsewhere",
     "CardFigures",
     "ClassNames",
     "ComputeCost",
@@ -107,7 +124,14 @@ __all__ = [
     "LatencySelection",
     "LaunchCosts",
     "LearningPoint",
+    "MachineElsewhere",
+    "MeasuredRow",
     "MeasurementNoise",
+    "MeasurementSettings",
+    "MeasuringResult",
+    "MeasuringRound",
+    "MeasuringTask",
+    "NetworkElsewhere",
     "ParityFigures",
     "Part",
     "PickedSubnet",
@@ -123,6 +147,7 @@ __all__ = [
     "ReferenceSubnet",
     "RunnerUp",
     "Runs",
+    "Session",
     "SpentSeconds",
     "StoredPredictor",
     "SubnetCertificate",
@@ -130,6 +155,7 @@ __all__ = [
     "UnnumberedDocument",
     "Verdict",
     "VerificationReport",
+    "Visit",
     "budget_alias",
     "read_document",
 ]

@@ -4,6 +4,7 @@ from ofa_pipeline.documents import LatencyModelReport
 from ofa_pipeline.latency.bench import LatencyBench, LatencyTask, Sample, plan_latency_tasks
 from ofa_pipeline.latency.design import POOL_SIZE, choose_rows, design_subnets
 from ofa_pipeline.latency.drift import Canary, Drift, fit_drift
+from ofa_pipeline.latency.elsewhere import ElsewhereBench
 from ofa_pipeline.latency.fit import LatencyFit, fit_latency
 from ofa_pipeline.latency.model import LatencyModel, load_latency_model, save_latency_model
 from ofa_pipeline.latency.noise import MachineNoise, measure_noise
@@ -29,6 +30,7 @@ __all__ = [
     "POOL_SIZE",
     "Canary",
     "Drift",
+    "ElsewhereBench",
     "LatencyBench",
     "LatencyFit",
     "LatencyModel",

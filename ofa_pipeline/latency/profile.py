@@ -18,9 +18,11 @@ from ofa_pipeline.devices import (
     open_device,
     torch_threads,
 )
+from ofa_pipeline.devices.elsewhere import ElsewhereDevice, ElsewhereStore
 from ofa_pipeline.documents import DeviceProfile, ReferenceSubnet, read_document
 from ofa_pipeline.errors import DeviceError
 from ofa_pipeline.latency.model import LatencyModel, load_latency_model
+from ofa_pipeline.progress import SILENT, Reporter
 
 if TYPE_CHECKING:
     from ofa_pipeline.supernet import Subnet
@@ -51,6 +53,8 @@ class LatencyProfile:
         *,
         warmup_runs: int = 5,
         timed_runs: int = 60,
+        store: ElsewhereStore | None = None,
+        reporter: Reporter = SILENT,
     ) -> Device:
         """Return the device; its figures may be compared with those of the profile.
 
@@ -59,10 +63,22 @@ class LatencyProfile:
             space: The space that the device was profiled for.
             warmup_runs: Calls after loading that do not count.
             timed_runs: Visits to a network, at least.
+            store: What is kept of a device elsewhere.
+            reporter: Told of the progress of measurements elsewhere.
 
         Raises:
             DeviceError: If this machine is not the device that was profiled.
         """
+        if settings.location is not None:
+            assert store is not None
+            return self._open_elsewhere(
+                settings,
+                space,
+                store,
+                warmup_runs=warmup_runs,
+                timed_runs=timed_runs,
+                reporter=reporter,
+            )
         differences = self.card.differences(describe_device(settings))
         if differences:
             raise DeviceError(
@@ -76,6 +92,35 @@ class LatencyProfile:
             latency_ms=self.reference_ms,
         )
         return open_device(settings, reference, warmup_runs=warmup_runs, timed_runs=timed_runs)
+
+    def _open_elsewhere(
+        self,
+        settings: DeviceSettings,
+        space: SearchSpace,
+        store: ElsewhereStore,
+        *,
+        warmup_runs: int,
+        timed_runs: int,
+        reporter: Reporter,
+    ) -> Device:
+        from ofa_pipeline.latency.elsewhere import ElsewhereBench
+
+        bench = ElsewhereBench(
+            store=store,
+            settings=settings,
+            space=space,
+            num_classes=self.model.num_classes,
+            warmup_runs=warmup_runs,
+            timed_runs=timed_runs,
+            reporter=reporter,
+        )
+        return ElsewhereDevice(
+            self.card,
+            store,
+            reference_ms=self.reference_ms,
+            num_classes=self.model.num_classes,
+            ask_for=bench.ask_for,
+        )
 
     def budgets_ms(
         self, budgets_ms: Sequence[float] | None, budget_fractions: Sequence[float] | None
@@ -105,6 +150,8 @@ def stale_reasons(folder: Path, settings: DeviceSettings) -> tuple[str, ...]:
         return ()
     remake = MADE_BY.format(device=folder.name)
     profiled = read_document(path, DeviceProfile, remake=remake).device
+    if settings.location is not None:
+        return ()  # what another machine says is imported, or found out when it is measured on
     return profiled.differences(describe_device(settings))
 
 

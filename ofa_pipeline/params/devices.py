@@ -1,14 +1,32 @@
 """The section `devices`: what runs the subnets, and the budgets to serve."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from ofa_pipeline.errors import shown
 from ofa_pipeline.params.values import Count, Few, Positive, Section, Share, part_of
+
+AWAY = "away"
+"""The location of a device that somebody carries folders to."""
+_SSH = re.compile(r"ssh://(\w[\w.-]*@)?\w[\w.-]*(:\d{1,5})?")
+
+
+def _is_location(value: str) -> str:
+    if value != AWAY and not _SSH.fullmatch(value):
+        raise ValueError(
+            f"must be {AWAY} or ssh://USER@HOST:PORT (USER and PORT may be left out), got "
+            f"{shown(value)}. Leave it out for a device of this machine."
+        )
+    return value
+
+
+Location = Annotated[str, AfterValidator(_is_location)]
 
 
 class RuntimeSettings(Section):
-    """What runs the subnets: the runtime and its settings; the hardware is this machine."""
+    """What runs the subnets: the runtime and its settings, and where the hardware is."""
 
     runtime: Annotated[str, AfterValidator(part_of("devices/runtimes"))]
     accelerator: Literal["cpu", "cuda"]
@@ -17,6 +35,31 @@ class RuntimeSettings(Section):
     threads: Count
     batch_size: Count
     """Images a call."""
+    location: Location | None = Field(default=None, exclude_if=lambda v: v is None)
+    """``away``, or ``ssh://USER@HOST:PORT``; None: this machine."""
+    measured: Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")] | None = Field(
+        default=None, exclude_if=lambda v: v is None
+    )
+    """How the SHA-256 of what was measured away begins; `ofa-pipeline device import` writes it."""
+
+    python: Annotated[str, Field(pattern=r"^[\w./~+-]+$")] | None = Field(
+        default=None, exclude_if=lambda v: v is None
+    )
+    """What runs the measuring script over ssh, where it is not ``python3``."""
+
+    @model_validator(mode="after")
+    def _measured_away(self) -> "RuntimeSettings":
+        if self.measured is not None and self.location != AWAY:
+            raise ValueError(
+                f"measured names what came from a device with location: {AWAY}, but location is "
+                f"{self.location or 'this machine'}. Remove measured, or set the location."
+            )
+        if self.python is not None and not (self.location or "").startswith("ssh://"):
+            raise ValueError(
+                "python names what measures over ssh, but location is "
+                f"{self.location or 'this machine'}. Remove python, or set the location."
+            )
+        return self
 
 
 class DeviceParams(Section):

@@ -52,7 +52,14 @@ def look_at_device(subject: Subject, name: str) -> Iterator[Finding]:
     """
     from ofa_pipeline.devices import describe_device, require_calibration_images
 
-    card = describe_device(subject.params.device(name).card)
+    settings = subject.params.device(name).card
+    if settings.location is not None:
+        yield Finding(
+            f"device {name}",
+            f"{settings.runtime}, elsewhere ({settings.location}): nothing to see from here",
+        )
+        return
+    card = describe_device(settings)
     if card.precision == "int8":
         require_calibration_images(subject.params.evaluation.calibration_images)
     yield Finding(

@@ -91,7 +91,15 @@ class MeasuredWorld:
         return [float(row["accuracy_top1"]) for row in rows]
 
     def measure(self, archs: Sequence[Arch], *, label: str) -> list[LatencyMeasurement]:
-        """Return the latency of each calibrated subnet in the form that ships."""
+        """Return the latency of each calibrated subnet in the form that ships.
+
+        Raises:
+            AwaitedError: If the device is elsewhere, and somebody has to go there.
+        """
+        missing = [a for a in archs if _LatencyTask(arch=a).key not in self._log.rows]
+        if missing:
+            self._device = self._device or self._open_device()
+            self._device.expect(missing)
         rows = measure_all(
             [_LatencyTask(arch=arch) for arch in archs],
             self._measurer,

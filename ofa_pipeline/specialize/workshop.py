@@ -31,7 +31,7 @@ from ofa_pipeline.evaluation import calibration_indices
 from ofa_pipeline.progress import Reporter
 from ofa_pipeline.specialize.build import BuiltFacts, BuiltSubnet, SubnetBuilder
 from ofa_pipeline.specialize.bundle import ONNX_FILE, bundle_digest, shipped_file, write_bundle
-from ofa_pipeline.specialize.certificate import Certifier
+from ofa_pipeline.specialize.certificate import NUM_ATTEMPTS, Certifier
 from ofa_pipeline.specialize.choice import Choice
 from ofa_pipeline.specialize.fine_tuning import TunedPick, TuningTask
 from ofa_pipeline.stopwatch import Stopwatch
@@ -100,12 +100,23 @@ class Workshop:
             self.build_all([arch])
         return self._built[arch]
 
+    def expect(self, archs: Sequence[Arch]) -> None:
+        """Have the files of subnets measured at once, where the device wants that.
+
+        Raises:
+            AwaitedError: If somebody has to go to the device.
+        """
+        files = {arch: self.built(arch).folder / self.shipped for arch in archs}
+        self.device.expect(archs, files=files)
+
     def certifier(self, arch: Arch) -> Certifier:
         """Return what measures the file of a subnet that the device runs."""
         if arch not in self._certifiers:
+            self.expect([arch])
             path = self.built(arch).folder / self.shipped
             self._certifiers[arch] = Certifier(
-                lambda: self.device.measure(path, resolution_px=arch.resolution_px)
+                lambda: self.device.measure(path, resolution_px=arch.resolution_px),
+                max_attempts=NUM_ATTEMPTS if self.settings.location is None else 1,
             )
         return self._certifiers[arch]
 

@@ -1,11 +1,17 @@
 """Stage ``profile_latency``: measure subnets on a device, fit and check its latency model."""
 
+from collections.abc import Sequence
+
+from ofa_pipeline.arch import SearchSpace
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.compute import SERIAL
-from ofa_pipeline.devices import describe_device
+from ofa_pipeline.devices import DeviceCard, describe_device
+from ofa_pipeline.devices.elsewhere import ElsewhereStore
 from ofa_pipeline.documents import ClassNames, read_document
 from ofa_pipeline.latency import (
+    ElsewhereBench,
     LatencyBench,
+    LatencyTask,
     fit_profile,
     plan_latency_tasks,
     profile_messages,
@@ -15,7 +21,7 @@ from ofa_pipeline.latency import (
     save_profile_card,
     stale_reasons,
 )
-from ofa_pipeline.measuring import measure_all
+from ofa_pipeline.measuring import Row, measure_all
 from ofa_pipeline.params import Params
 from ofa_pipeline.stages.run import StageRun
 from ofa_pipeline.tables import LATENCY_SCHEMA, write_table
@@ -24,7 +30,8 @@ from ofa_pipeline.tables import LATENCY_SCHEMA, write_table
 def run(stage: StageRun) -> None:
     """Measure the design on the device and write samples, model and card."""
     device, settings, space = stage.item, stage.params.latency, stage.params.space.build()
-    card = describe_device(stage.params.devices[device].card)
+    if stage.params.devices[device].card.location is None:
+        describe_device(stage.params.devices[device].card)  # or say at once why it cannot be
     path, remake = stage.layout.dataset / Layout.CLASSES, "ofa-pipeline stage prepare_dataset"
     classes = read_document(path, ClassNames, remake=remake)
     num_classes = len(classes.class_names)
@@ -35,17 +42,7 @@ def run(stage: StageRun) -> None:
         num_holdout=settings.num_holdout,
         seed=settings.seed,
     )
-    bench = LatencyBench(
-        stage.params.devices[device].card,
-        space,
-        num_classes=num_classes,
-        warmup_runs=settings.warmup_runs,
-        timed_runs=settings.timed_runs,
-    )
-    log = stage.log(card.fingerprint)  # what another machine measured does not count
-    rows = measure_all(
-        tasks, bench, log=log, executor=SERIAL, label=f"latency on {device}", shown=("p50_ms",)
-    )
+    card, rows = _measure(stage, tasks, space, num_classes=num_classes)
     samples = samples_on_one_scale(tasks, rows)
     profile, report = fit_profile(space, samples, card, num_classes=num_classes)
     with stage.writing() as writer:
@@ -65,6 +62,34 @@ def run(stage: StageRun) -> None:
         }
     for message in profile_messages(device, samples, report):
         stage.reporter.message(message)
+
+
+def _measure(
+    stage: StageRun, tasks: Sequence[LatencyTask], space: SearchSpace, *, num_classes: int
+) -> tuple[DeviceCard, list[Row]]:
+    """Measure here, or have it measured where the device is; return the device's card, too."""
+    device, settings = stage.params.devices[stage.item].card, stage.params.latency
+    runs = {"warmup_runs": settings.warmup_runs, "timed_runs": settings.timed_runs}
+    if device.location is not None:
+        store = ElsewhereStore(stage.layout, stage.item)
+        return ElsewhereBench(
+            store=store,
+            settings=device,
+            space=space,
+            num_classes=num_classes,
+            reporter=stage.reporter,
+            **runs,
+        ).profile(tasks)
+    card = describe_device(device)
+    rows = measure_all(
+        tasks,
+        LatencyBench(device, space, num_classes=num_classes, **runs),
+        log=stage.log(card.fingerprint),  # what another machine measured does not count
+        executor=SERIAL,
+        label=f"latency on {stage.item}",
+        shown=("p50_ms",),
+    )
+    return card, rows
 
 
 def missing_outside(layout: Layout, params: Params, item: str | None) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from threadpoolctl import threadpool_limits
 from ofa_pipeline.artifacts import Layout, write_json
 from ofa_pipeline.data import open_dataset
 from ofa_pipeline.devices import Device, require_calibration_images
+from ofa_pipeline.devices.elsewhere import ElsewhereStore
 from ofa_pipeline.evaluation import AccuracyBench
 from ofa_pipeline.latency import LatencyProfile, load_latency_profile
 from ofa_pipeline.predictor import load_label_noise
@@ -95,6 +96,8 @@ def _world(
             bench.evaluator.supernet.space,
             warmup_runs=latency.warmup_runs,
             timed_runs=latency.timed_runs,
+            store=ElsewhereStore(stage.layout, stage.item),
+            reporter=stage.reporter,
         )
 
     if card.precision == "int8":

@@ -7,6 +7,7 @@ from typing import Any
 from ofa_pipeline.artifacts import Layout, Manifest, write_json
 from ofa_pipeline.data import Dataset, open_dataset
 from ofa_pipeline.devices import require_calibration_images
+from ofa_pipeline.devices.elsewhere import ElsewhereStore
 from ofa_pipeline.documents import Picks, read_document
 from ofa_pipeline.evaluation import (
     LargestSubnet,
@@ -40,8 +41,9 @@ def run(stage: StageRun) -> None:
     trained = _trained(stage)
     workshop = _workshop(stage, dataset, trained)
     candidates = candidates_of(picks)
-    # All are built before one is measured: then nothing else computes.
-    workshop.build_all(dict.fromkeys(of_budget.archs[0] for of_budget in candidates))
+    first = list(dict.fromkeys(of_budget.archs[0] for of_budget in candidates))
+    workshop.build_all(first)  # before one is measured: then nothing else computes
+    workshop.expect(first)
     choices = choose(candidates, meets=workshop.meets, describe=workshop.describe)
     with stage.writing() as writer:
         index = workshop.write(choices, writer.folder)
@@ -76,6 +78,8 @@ def _workshop(stage: StageRun, dataset: Dataset, trained: Mapping[str, Any]) -> 
         space,
         warmup_runs=params.latency.warmup_runs,
         timed_runs=params.latency.timed_runs,
+        store=ElsewhereStore(layout, stage.item),
+        reporter=stage.reporter,
     )
     if card.precision == "int8":
         require_calibration_images(tuner.evaluator.num_calibration_images)

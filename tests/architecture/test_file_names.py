@@ -23,6 +23,8 @@ ELSEWHERE = {
     "ofa_pipeline/reference/zoo/catalogue.py": {"catalogue.json"},
     # the output of a command that needs no workspace
     "ofa_pipeline/reference/offline/search.py": {"estimated_picks.json"},
+    # a script that goes where this package is not
+    "ofa_pipeline/devices/elsewhere/measure.py": {"manifest.json"},
     # an example in a help text
     "ofa_pipeline/cli/checkpoints.py": {"FILE.safetensors"},
 }

@@ -39,6 +39,9 @@ class Settings:
     precision: str = "fp32"
     threads: int = 1
     batch_size: int = 1
+    location: str | None = None
+    measured: str | None = None
+    python: str | None = None
 
 
 def tiny_space() -> SearchSpace:

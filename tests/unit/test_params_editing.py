@@ -78,6 +78,14 @@ def test_a_card_in_one_line_keeps_the_lines_around_it():
     [
         ("cpu-pytorch", DEVICE, "there is a device cpu-pytorch already"),
         ("Phone", DEVICE, "devices.Phone"),
+        (
+            "phone",
+            {**DEVICE, "card": {**CARD, "location": "awy"}},
+            "must be away or ssh://USER@HOST",
+        ),
+        ("phone", {**DEVICE, "card": {**CARD, "location": "ssh://-oX=y"}}, "must be away or ssh"),
+        ("phone", {**DEVICE, "card": {**CARD, "measured": "0" * 12}}, "location: away"),
+        ("phone", {**DEVICE, "card": {**CARD, "python": "py"}}, "measures over ssh"),
         ("phone", {"card": CARD}, "budgets_ms or budget_fractions"),
         ("phone", {**DEVICE, "card": {**CARD, "runtime": "onnxruntim"}}, "Did you mean"),
     ],

@@ -11,6 +11,7 @@ from ofa_pipeline.documents import UnnumberedDocument, read_document
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
 from scripts.write_schemas import MODELS
 from tests.support import documents as samples
+from tests.support import elsewhere
 from tests.support.dataset_summary import sample_summary
 
 DOCUMENTS = {
@@ -27,6 +28,9 @@ DOCUMENTS = {
     Layout.RECEIPTS: samples.receipts(),
     Layout.STATISTICS: samples.pixel_statistics(),
     Layout.SUBNET: samples.subnet_description(),
+    Layout.AWAITED: elsewhere.sample_awaited(),
+    "measuring_task.json": elsewhere.sample_task(),
+    "measuring_result.json": elsewhere.sample_result(),
 }
 REMAKE = "ofa-pipeline stage NAME --item ITEM"
 

@@ -32,6 +32,9 @@ class FakeDevice:
     def __init__(self):
         self.resolutions_px = []
 
+    def expect(self, archs):
+        self.expected = archs
+
     def measure(self, subnet, *, resolution_px):
         self.resolutions_px.append(resolution_px)
         number = float(len(self.resolutions_px))
@@ -96,6 +99,9 @@ def test_a_device_in_int8_is_searched_with_the_files_that_would_ship(tmp_path):
         def __init__(self):
             self._runtime = build_runtime(Settings(precision="int8"))
             opened.append(self)
+
+        def expect(self, archs, *, files):
+            self.expected = files
 
         def measure(self, path, *, resolution_px):
             measured.append((path.name, digest_file(path), resolution_px))

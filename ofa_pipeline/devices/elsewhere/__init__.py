@@ -1,0 +1,20 @@
+"""Devices elsewhere: folders that are measured there, what comes back, and the way over ssh."""
+
+from ofa_pipeline.devices.elsewhere.device import ElsewhereDevice, search_key
+from ofa_pipeline.devices.elsewhere.folder import NetworkToMeasure, write_folder
+from ofa_pipeline.devices.elsewhere.results import card_of, check_result, measured, read_result
+from ofa_pipeline.devices.elsewhere.ssh import measure_over_ssh
+from ofa_pipeline.devices.elsewhere.store import ElsewhereStore
+
+__all__ = [
+    "ElsewhereDevice",
+    "ElsewhereStore",
+    "NetworkToMeasure",
+    "card_of",
+    "check_result",
+    "measure_over_ssh",
+    "measured",
+    "read_result",
+    "search_key",
+    "write_folder",
+]

@@ -1,0 +1,195 @@
+"""The folder that is measured elsewhere: networks, the script, and what there is to measure."""
+
+import inspect
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ofa_pipeline.artifacts import Layout, digest_file, digest_json, write_bytes, write_json
+from ofa_pipeline.devices import machine
+from ofa_pipeline.devices.machine import DeviceSettings
+from ofa_pipeline.devices.runtime import CODE_FOLDER, Runtime, noise_images
+from ofa_pipeline.devices.runtimes import find_runtime
+from ofa_pipeline.documents import (
+    CardElsewhere,
+    DeviceCard,
+    MeasurementSettings,
+    MeasuringRound,
+    MeasuringTask,
+    NetworkElsewhere,
+)
+from ofa_pipeline.errors import DeviceError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SCRIPT = "measure.py"
+RUNTIME_FILE = "runtime.py"
+NETWORKS = "networks"
+GUIDE = "README.txt"
+
+_BEFORE = '''"""What runs the networks, the class that bundles carry; and what this machine is."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+PACKAGE = {package!r}
+HOW_TO_GET = {how_to_get!r}
+
+
+'''
+_GUIDE = """{count} networks to measure for the device {device}: {card.runtime}, {card.accelerator}.
+
+1. Copy this folder to the machine that is to be measured, whole.
+2. There, with Python 3.9 or newer: {how_to_get}; numpy comes with it or by pip install numpy
+3. When nothing else runs there: python measure.py
+   It shows its progress. Stopped, it goes on where it was. All of it must run on one machine.
+4. Bring the file result-*.json back:
+   ofa-pipeline device import {device} FILE
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkToMeasure:
+    """A network, and the measurements that are wanted of it."""
+
+    keys: tuple[str, ...]
+    """Names of the measurements."""
+    network: "nn.Module | Path"
+    """From images (N, 3, H, W) to logits, or a file that the runtime wrote."""
+    resolution_px: int
+    macs: int
+
+
+def write_folder(
+    folder: Path,
+    networks: Sequence[NetworkToMeasure],
+    *,
+    device: str,
+    measuring_round: MeasuringRound,
+    settings: DeviceSettings,
+    measurement: MeasurementSettings,
+) -> MeasuringTask:
+    """Write what is to be measured elsewhere, and return what its manifest says.
+
+    Args:
+        folder: Where to; made, and empty before.
+        networks: The first is the one that all are compared with.
+        device: Name of the device.
+        measuring_round: What it is measured for.
+        settings: Runtime and settings of the device; the runtime need not run here.
+        measurement: How often each is called.
+
+    Raises:
+        DeviceError: If the folder is not empty.
+        ExportError: If the runtime cannot say what a network does.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise DeviceError(
+            f"the folder to export to must be new or empty, but {folder} holds "
+            f"{next(folder.iterdir()).name}. Name another one, or remove what is there."
+        )
+    card = CardElsewhere(
+        runtime=settings.runtime,
+        accelerator=settings.accelerator,
+        precision=settings.precision,
+        threads=settings.threads,
+        batch_size=settings.batch_size,
+    )
+    reference, *others = (_write_network(folder, one, settings) for one in networks)
+    contents = {
+        "device": device,
+        "round": measuring_round,
+        "card": card.to_dict(),
+        "measurement": measurement.to_dict(),
+        "reference": reference[0].to_dict(),
+        "networks": [network.to_dict() for each in others for network in each],
+    }
+    task = MeasuringTask.from_dict({"format": 1, "id": digest_json(contents), **contents})
+    _write_script(folder, task)
+    write_json(folder / Layout.MANIFEST, task.to_dict())  # last: a folder with it is whole
+    return task
+
+
+def _write_network(
+    folder: Path, wanted: NetworkToMeasure, settings: DeviceSettings
+) -> list[NetworkElsewhere]:
+    """Write the file of a network, named after its content; return a row a measurement."""
+    runtime = find_runtime(settings.runtime)
+    content = (
+        runtime(_unknown_card(settings))
+        .prepare(wanted.network, resolution_px=wanted.resolution_px)
+        .content
+    )
+    writing = folder / NETWORKS / "writing"
+    write_bytes(writing, content)
+    digest = digest_file(writing)
+    file = f"{NETWORKS}/{digest[:12]}{Path(runtime.network.file_name).suffix}"
+    writing.replace(folder / file)
+    return [
+        NetworkElsewhere(
+            key=key,
+            file=file,
+            sha256=digest,
+            resolution_px=wanted.resolution_px,
+            macs=wanted.macs,
+        )
+        for key in wanted.keys
+    ]
+
+
+def _unknown_card(settings: DeviceSettings) -> DeviceCard:
+    """Return the card of a device of which only the settings are known."""
+    return DeviceCard(
+        runtime=settings.runtime,
+        runtime_version="",
+        accelerator=settings.accelerator,
+        hardware="",
+        precision=settings.precision,
+        threads=settings.threads,
+        batch_size=settings.batch_size,
+    )
+
+
+def _write_script(folder: Path, task: MeasuringTask) -> None:
+    """Write the script and all that it needs besides the runtime."""
+    runtime, card = find_runtime(task.card.runtime), task.card
+    shutil.copyfile(Path(__file__).with_name(SCRIPT), folder / SCRIPT)
+    for name in runtime.network.code_names:
+        shutil.copyfile(CODE_FOLDER / name, folder / name)
+    write_bytes(folder / RUNTIME_FILE, runtime_source(runtime, card.accelerator).encode())
+    guide = _GUIDE.format(
+        device=task.device,
+        count=len(task.networks),
+        card=card,
+        how_to_get=runtime.how_to_get.get(card.accelerator, f"install {runtime.package}"),
+    )
+    write_bytes(folder / GUIDE, guide.encode())
+
+
+def runtime_source(runtime: type[Runtime], accelerator: str) -> str:
+    """Return the source of what runs the networks elsewhere: the class that ships, as it is."""
+    parts = (
+        machine.processor_model,
+        machine.clock_governor,
+        machine.gpu_driver,
+        machine.gpu_model,
+        machine.installed_version,
+        noise_images,
+        runtime.network,
+    )
+    before = _BEFORE.format(
+        package=runtime.package, how_to_get=runtime.how_to_get.get(accelerator, "")
+    )
+    source = "\n\n".join(inspect.getsource(part) for part in parts)
+    return f"{before}{source}\n\nNETWORK = {runtime.network.__name__}\n"

@@ -1,0 +1,379 @@
+"""Measures the networks of this folder on this machine: ``python measure.py``.
+
+It needs Python 3.9 or newer, numpy, and the runtime that ``manifest.json`` names; nothing else.
+Each network is called in turn with a reference network. The times of all calls go into
+``measured.jsonl`` as they are taken, so a run that is stopped goes on where it was, and at the end
+into one result file: what it is brought home to computes latencies from them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import random
+import statistics
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+FORMAT = 1
+"""Of manifests that are understood and results that are written."""
+FOLDER = Path(__file__).resolve().parent
+MANIFEST, NOTES, LOCK = "manifest.json", "measured.jsonl", "measuring.lock"
+PATIENCE_S = 30
+"""How long to wait for another run in this folder, such as one whose connection was lost."""
+VISIT_NS = 800_000
+"""A visit to a network makes as many calls as fit."""
+MAX_CALLS = 8
+MIN_SESSIONS, MAX_SESSIONS = 2, 6
+"""Fresh loads of both networks: where their memory lies changes the latency a little."""
+MAX_SPREAD = 0.06
+"""Quarters of the ratios of neighboring visits that are further apart ask for more sessions."""
+BUSY = 1.3
+"""A reference network that takes this many times its fastest says that the machine is busy."""
+
+
+class WrongError(Exception):
+    """Something is not as it must be; the message says what to do."""
+
+
+def main() -> int:
+    """Measure what is missing and write the result; return the exit code."""
+    parser = argparse.ArgumentParser(description="Measure the networks of this folder.")
+    parser.add_argument("--card", action="store_true", help="only say what this machine is")
+    parser.add_argument("--again", action="store_true", help="forget what was measured before")
+    options = parser.parse_args()
+    try:
+        manifest = read_manifest()
+        os.environ["OMP_NUM_THREADS"] = str(manifest["card"]["threads"])
+        runtime = import_file("runtime.py")
+        card = machine_card(manifest, runtime)
+        if options.card:
+            say(json.dumps(card))
+            return 0
+        with (FOLDER / LOCK).open("w", encoding="utf-8") as file:
+            wait_for_turn(file)
+            if options.again:
+                (FOLDER / NOTES).unlink(missing_ok=True)
+            path = measure_all(manifest, runtime, card)
+    except WrongError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except BrokenPipeError:  # a connection was lost: nobody is told any more
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped. Run the same command again to go on from here.\n")
+        return 130
+    say(f"done. Bring this file back: {path}")
+    return 0
+
+
+def read_manifest() -> dict[str, Any]:
+    """Return what is to be measured, with files that are as they were exported."""
+    manifest: dict[str, Any] = json.loads((FOLDER / MANIFEST).read_text(encoding="utf-8"))
+    if manifest.get("format") != FORMAT:
+        raise WrongError(
+            f"{MANIFEST} must be of format {FORMAT}, found {manifest.get('format')!r}: it was "
+            "exported by another version. Export the folder again."
+        )
+    for network in [manifest["reference"], *manifest["networks"]]:
+        path = FOLDER / network["file"]
+        if not path.is_file():
+            raise WrongError(f"{path} is missing. Copy the whole folder again.")
+        if hashlib.sha256(path.read_bytes()).hexdigest() != network["sha256"]:
+            raise WrongError(f"{path} is not as it was exported. Copy the whole folder again.")
+    return manifest
+
+
+def import_file(name: str) -> ModuleType:
+    """Return the module of a file beside this one."""
+    spec = importlib.util.spec_from_file_location(Path(name).stem, FOLDER / name)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def machine_card(manifest: dict[str, Any], runtime: ModuleType) -> dict[str, Any]:
+    """Say what this machine is, without its name.
+
+    Raises:
+        WrongError: If the runtime is not installed or has too few cores.
+    """
+    card = manifest["card"]
+    version = runtime.installed_version(runtime.PACKAGE)
+    if not version:
+        raise WrongError(f"{card['runtime']} is not installed: {runtime.HOW_TO_GET}")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if card["threads"] > (cores or 1):
+        raise WrongError(
+            f"the device has {card['threads']} threads, but this machine has {cores} cores for "
+            "this program. Export it with fewer, or measure on another machine."
+        )
+    is_cpu = card["accelerator"] == "cpu"
+    if not runtime.NETWORK.supports(card["accelerator"]):
+        raise WrongError(
+            f"{card['runtime']} cannot compute on {card['accelerator']} here: {runtime.HOW_TO_GET}"
+        )
+    found = {
+        "runtime_version": version,
+        "hardware": runtime.processor_model() if is_cpu else runtime.gpu_model(),
+        "governor": runtime.clock_governor(),
+        "driver": None if is_cpu else runtime.gpu_driver(),
+    }
+    return {**found, "machine": machine_id()}
+
+
+def machine_id() -> str:
+    """Return ten digits that tell this machine from others, and nothing else of it."""
+    path = Path("/etc/machine-id")
+    text = path.read_text(encoding="utf-8") if path.is_file() else str(uuid.getnode())
+    text += platform.node()
+    return hashlib.sha256(f"ofa-pipeline {text}".encode()).hexdigest()[:10]
+
+
+def measure_all(manifest: dict[str, Any], runtime: ModuleType, card: dict[str, Any]) -> Path:
+    """Measure what the notes lack, in random order; return the path of the result."""
+    rows = read_notes(manifest, card)
+    missing = [one for one in manifest["networks"] if one["key"] not in rows]
+    random.Random(manifest["id"]).shuffle(missing)
+    total, started = len(manifest["networks"]), time.monotonic()
+    if rows:
+        say(f"{len(rows)} of {total} networks were measured before")
+    for done, network in enumerate(missing):
+        row = {"card": card, "task": manifest["id"], **measure(manifest, runtime, network)}
+        rows[network["key"]] = row
+        with (FOLDER / NOTES).open("a", encoding="utf-8") as file:
+            file.write(json.dumps([row, digest(row)]) + "\n")
+        left_s = (time.monotonic() - started) / (done + 1) * (len(missing) - done - 1)
+        say(f"{total - len(missing) + done + 1} of {total}: {summary(row)}, {left_s:.0f} s left")
+    return write_result(manifest, card, [rows[one["key"]] for one in manifest["networks"]])
+
+
+def wait_for_turn(file: TextIO) -> None:
+    """Wait until no other process measures in this folder, where the system can tell.
+
+    Raises:
+        WrongError: If one goes on doing so.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return
+    for _ in range(PATIENCE_S):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(1)
+        else:
+            return
+    raise WrongError("another process measures in this folder. Wait until it is done, or stop it.")
+
+
+def read_notes(manifest: dict[str, Any], card: dict[str, Any]) -> dict[str, Any]:
+    """Return what was measured before, by network; a line that a kill tore is left out.
+
+    Raises:
+        WrongError: If it was measured on another machine.
+    """
+    rows: dict[str, Any] = {}
+    path = FOLDER / NOTES
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    for line in lines:
+        try:
+            row, stated = json.loads(line)
+        except ValueError:
+            continue
+        if digest(row) != stated or row["task"] != manifest["id"]:
+            continue
+        if row["card"] != card:
+            differences = [key for key in card if row["card"].get(key) != card[key]]
+            raise WrongError(
+                f"{path} holds measurements of another machine, or of this one before it was "
+                f"changed ({', '.join(differences)}). Go on there, or begin anew: "
+                "python measure.py --again"
+            )
+        rows[row["key"]] = row
+    if lines and not lines[-1].endswith("\n"):
+        with path.open("a", encoding="utf-8") as file:
+            file.write("\n")
+    return rows
+
+
+def measure(
+    manifest: dict[str, Any], runtime: ModuleType, network: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the times of all calls of a network and of the reference, by session."""
+    row = {"key": network["key"], "sha256": network["sha256"]}
+    reference = manifest["reference"]
+    sessions: list[dict[str, Any]] = []
+    begin_ns = time.perf_counter_ns()
+    try:
+        with Quiet(manifest["card"]["threads"]):
+            while len(sessions) < MIN_SESSIONS or (
+                len(sessions) < MAX_SESSIONS and spread(sessions) > MAX_SPREAD
+            ):
+                sessions.append(session(manifest, runtime, network, reference))
+    except WrongError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever the runtime says is the result
+        return {**row, "error": f"{type(error).__name__}: {error}"[:2000]}
+    return {**row, "sessions": sessions, "seconds": (time.perf_counter_ns() - begin_ns) / 1e9}
+
+
+def session(
+    manifest: dict[str, Any],
+    runtime: ModuleType,
+    network: dict[str, Any],
+    reference: dict[str, Any],
+) -> dict[str, Any]:
+    """Load both networks afresh and call them in turn, the reference first and last."""
+    settings, card = manifest["measurement"], manifest["card"]
+    begin_ns = time.perf_counter_ns()
+    call = load(runtime, card, network)
+    loaded_ns = time.perf_counter_ns()
+    call()
+    first_ns = time.perf_counter_ns()
+    call_reference = load(runtime, card, reference)
+    counts_cpu = card["threads"] == 1 and card["accelerator"] == "cpu"
+    calls = num_calls(call, settings["warmup_runs"])
+    calls_of_reference = num_calls(call_reference, settings["warmup_runs"])
+    of_reference = [visit(call_reference, calls_of_reference, counts_cpu)]
+    of_network = []
+    for _ in range(max(settings["timed_runs"] // MIN_SESSIONS, 1)):
+        of_network.append(visit(call, calls, counts_cpu))
+        of_reference.append(visit(call_reference, calls_of_reference, counts_cpu))
+    return {
+        "network": of_network,
+        "reference": of_reference,
+        "load_ns": loaded_ns - begin_ns,
+        "first_call_ns": first_ns - loaded_ns,
+    }
+
+
+def load(runtime: ModuleType, card: dict[str, Any], network: dict[str, Any]) -> Callable[[], None]:
+    """Return a call of a network on fixed noise."""
+    opened = runtime.NETWORK(
+        (FOLDER / network["file"]).read_bytes(),
+        accelerator=card["accelerator"],
+        threads=card["threads"],
+        import_code=import_file,
+    )
+    images = runtime.noise_images(card["batch_size"], network["resolution_px"])
+    call: Callable[[], None] = opened.prepared_call(images)
+    return call
+
+
+def num_calls(call: Callable[[], None], warmup_runs: int) -> int:
+    """Call a network some times; return how many calls a visit should make."""
+    fastest_ns = min(visit(call, 1, False)["ns"][0] for _ in range(warmup_runs))
+    return int(min(max(VISIT_NS // max(fastest_ns, 1), 1), MAX_CALLS))
+
+
+def visit(call: Callable[[], None], calls: int, counts_cpu: bool) -> dict[str, Any]:
+    """Call a network once to fill the caches, then with the clock."""
+    call()
+    cpu_s = time.thread_time()
+    stamps = [time.perf_counter_ns()]
+    for _ in range(calls):
+        call()
+        stamps.append(time.perf_counter_ns())
+    cpu_ns = round(1e9 * (time.thread_time() - cpu_s) / calls)
+    times_ns = [stamps[index + 1] - stamps[index] for index in range(calls)]
+    return {"ns": times_ns, "cpu_ns": cpu_ns if counts_cpu else None}
+
+
+def spread(sessions: list[dict[str, Any]]) -> float:
+    """Return how far apart the quarters of the ratios to the reference are, relative."""
+    ratios: list[float] = sorted(
+        statistics.median(one["ns"]) / statistics.median(each["reference"][index]["ns"])
+        for each in sessions
+        for index, one in enumerate(each["network"])
+    )
+    quarter = len(ratios) // 4
+    return (ratios[-1 - quarter] - ratios[quarter]) / ratios[len(ratios) // 2]
+
+
+def summary(row: dict[str, Any]) -> str:
+    """Say what a network took, for people."""
+    if "error" in row:
+        return f"{row['key']} cannot be run: {row['error'][:200]}"
+    ms = sorted(min(v["ns"]) / 1e6 for s in row["sessions"] for v in s["network"])
+    reference = sorted(min(v["ns"]) for s in row["sessions"] for v in s["reference"])
+    busy = reference[len(reference) // 2] > BUSY * reference[0]
+    return f"{ms[len(ms) // 2]:.4g} ms{', the machine is busy' if busy else ''}"
+
+
+def write_result(manifest: dict[str, Any], card: dict[str, Any], rows: list[Any]) -> Path:
+    """Write the result whole or not at all, with a digest of itself."""
+    result = {"format": FORMAT, "task": manifest, "card": card, "rows": rows}
+    path = FOLDER / f"result-{manifest['device']}-{manifest['id'][:8]}.json"
+    writing = path.with_suffix(".writing")
+    writing.write_text(json.dumps({**result, "digest": digest(result)}), encoding="utf-8")
+    writing.replace(path)
+    return path
+
+
+def digest(value: object) -> str:
+    """Return the SHA-256 of a value's canonical JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+class Quiet:
+    """Keeps what disturbs away: no garbage is collected, one thread stays on the idlest core."""
+
+    def __init__(self, threads: int) -> None:
+        """Disturb nothing yet."""
+        self._pins = threads == 1 and hasattr(os, "sched_setaffinity")
+        self._cores: set[int] = set()
+
+    def __enter__(self) -> None:
+        """Pin the thread."""
+        gc.disable()
+        if self._pins:
+            self._cores = os.sched_getaffinity(0)
+            os.sched_setaffinity(0, {idlest_core(self._cores)})
+
+    def __exit__(self, *_: object) -> None:
+        """Put everything back."""
+        gc.enable()
+        if self._pins:
+            os.sched_setaffinity(0, self._cores)
+
+
+def idlest_core(allowed: set[int]) -> int:
+    """Return the core that was idle for most of some milliseconds."""
+    before = idle_times()
+    time.sleep(0.03)
+    after = idle_times()
+    return max(sorted(allowed), key=lambda core: after.get(core, 0) - before.get(core, 0))
+
+
+def idle_times() -> dict[int, int]:
+    """Return how long each core was idle, where the system says it."""
+    path = Path("/proc/stat")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    fields = [line.split() for line in lines if line.startswith("cpu") and line[3:4].isdigit()]
+    return {int(words[0][3:]): int(words[4]) for words in fields}
+
+
+def say(text: str) -> None:
+    """Print a line at once, also where nobody sits."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""What comes back from elsewhere: whether it can be trusted, and the latencies in it."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ofa_pipeline.artifacts import digest_json
+from ofa_pipeline.devices.meter import Comparison, Visit, quiet_reference_ms, summarize
+from ofa_pipeline.documents import (
+    DeviceCard,
+    LatencyMeasurement,
+    MeasuredRow,
+    MeasuringResult,
+    MeasuringTask,
+    Session,
+    read_document,
+)
+from ofa_pipeline.documents import Visit as VisitElsewhere
+from ofa_pipeline.errors import DeviceError, ManifestMismatchError, shorten
+
+LEAST_MS = 1e-3
+"""A call of Python and a runtime takes more."""
+MOST_MS = 6e5
+MOST_MACS_PER_MS = 1e12
+"""No accelerator of today computes a quadrillion multiply-accumulates a second."""
+MAX_CPU_SHARE = 1.2
+"""Of the wall time, the CPU time of one thread; above 1 by no more than the clocks differ."""
+_MAX_NAMED = 3
+
+
+def read_result(path: Path) -> MeasuringResult:
+    """Read the file that the measuring script wrote.
+
+    Raises:
+        MissingArtifactError: If it is not there.
+        ManifestMismatchError: If it is no such file, is of another version, or was edited.
+    """
+    result = read_document(path, MeasuringResult, remake="python measure.py")
+    values = json.loads(path.read_text(encoding="utf-8"))
+    stated = values.pop("digest")
+    if digest_json(values) != stated:
+        raise ManifestMismatchError(
+            f"{path} must be as the measuring script wrote it, but was changed afterwards: its "
+            "digest is not that of its content. Bring the file again, or measure again."
+        )
+    return result
+
+
+def check_result(result: MeasuringResult, task: MeasuringTask, *, path: Path) -> None:
+    """Check that a result answers a task, wholly, from one machine, with times that can be.
+
+    Args:
+        result: What came back.
+        task: What was exported.
+        path: The file, for messages.
+
+    Raises:
+        ManifestMismatchError: If not; says what is wrong, of which network, and what to do.
+        DeviceError: If the runtime there cannot run a network.
+    """
+    if result.task != task:
+        raise ManifestMismatchError(
+            f"{path} must answer what was exported as {task.id[:12]}, but its manifest says "
+            "something else. Measure in the folder as it was exported."
+        )
+    rows = {row.key: row for row in result.rows}
+    _check_whole(rows, task, path)
+    _check_one_machine(result, path)
+    for network in task.networks:
+        row = rows[network.key]
+        if row.sha256 != network.sha256 or row.task != task.id:
+            raise ManifestMismatchError(
+                f"{path}: what was measured as {network.key!r} must be the file "
+                f"{network.sha256[:12]} that was exported, it is {row.sha256[:12]}. Copy the whole "
+                "folder again and measure again."
+            )
+        if row.error is not None:
+            raise DeviceError(
+                f"{path}: {task.card.runtime} {result.card.runtime_version} cannot run the network "
+                f"{network.key!r} there: {shorten(row.error, 500)}. Use another version of the "
+                "runtime, or leave what it does not know out of the space."
+            )
+        for session in row.sessions:
+            _check_times(session, network.macs * task.card.batch_size, f"{path}: {network.key!r}")
+
+
+def card_of(result: MeasuringResult) -> DeviceCard:
+    """Return the card of the device that measured."""
+    settings, machine = result.task.card, result.card
+    return DeviceCard(
+        **settings.to_dict(),
+        runtime_version=machine.runtime_version,
+        hardware=machine.hardware,
+        governor=machine.governor,
+        driver=machine.driver,
+    )
+
+
+def measured(
+    result: MeasuringResult, *, reference_ms: float | None = None
+) -> Mapping[str, LatencyMeasurement]:
+    """Return the latency of each network, by key, computed as on this machine.
+
+    Args:
+        result: What came back, checked.
+        reference_ms: Latency of the reference network on the quiet machine, from the profile;
+            None: what the result itself says of it.
+    """
+    comparisons = {row.key: _comparisons(row) for row in result.rows}
+    if reference_ms is None:
+        before_ms = [[one.before.latency_ms for one in each] for each in comparisons.values()]
+        reference_ms = quiet_reference_ms([float(np.quantile(each, 0.1)) for each in before_ms])
+    return {key: summarize(each, reference_ms) for key, each in comparisons.items()}
+
+
+def _check_whole(rows: Mapping[str, MeasuredRow], task: MeasuringTask, path: Path) -> None:
+    wanted = [network.key for network in task.networks]
+    if missing := [key for key in wanted if key not in rows]:
+        raise ManifestMismatchError(
+            f"{path} must hold all of {len(wanted)} networks, but {len(missing)} are missing: "
+            f"{_some(missing)}. Run measure.py in the folder again: it goes on where it was."
+        )
+    if unknown := [key for key in rows if key not in wanted]:
+        raise ManifestMismatchError(
+            f"{path} holds networks that nobody asked for: {_some(unknown)}"
+        )
+
+
+def _check_one_machine(result: MeasuringResult, path: Path) -> None:
+    if any(row.card != result.card for row in result.rows):
+        first, *others = [card.to_dict() for card in [result.card, *(r.card for r in result.rows)]]
+        differing = sorted({key for other in others for key in first if other[key] != first[key]})
+        raise ManifestMismatchError(
+            f"{path} must come from one machine, but its rows come from several, which differ in "
+            f"{', '.join(differing)}. Measure all of them on one: python measure.py --again"
+        )
+
+
+def _check_times(session: Session, macs: int, where: str) -> None:
+    if len(session.reference) != len(session.network) + 1:
+        raise ManifestMismatchError(
+            f"{where}: visits to the reference must stand before and after each visit to the "
+            f"network, found {len(session.reference)} and {len(session.network)}"
+        )
+    for visit, work in (
+        *((visit, macs) for visit in session.network),
+        *((visit, 0) for visit in session.reference),
+    ):
+        ms = np.array(visit.ns) / 1e6
+        fault = ""
+        if not LEAST_MS <= ms.min() <= ms.max() <= MOST_MS:
+            fault = f"a call must take {LEAST_MS:g} to {MOST_MS:g} ms, found {ms.min():g}"
+        elif work > MOST_MACS_PER_MS * ms.min():
+            fault = f"{work:,} multiply-accumulates cannot be done in {ms.min():g} ms"
+        elif visit.cpu_ns is not None and visit.cpu_ns > MAX_CPU_SHARE * np.mean(visit.ns) + 1e4:
+            fault = (
+                f"a call of {ms.mean():g} ms cannot take {visit.cpu_ns / 1e6:g} ms of CPU time on "
+                "one thread"
+            )
+        if fault:
+            raise ManifestMismatchError(f"{where}: impossible times: {fault}. Measure again.")
+
+
+def _comparisons(row: MeasuredRow) -> list[Comparison]:
+    return [
+        Comparison(_visit(before), _visit(network), _visit(after))
+        for session in row.sessions
+        for before, network, after in zip(
+            session.reference[:-1], session.network, session.reference[1:], strict=True
+        )
+    ]
+
+
+def _visit(visit: VisitElsewhere) -> Visit:
+    cpu_ms = None if visit.cpu_ns is None else visit.cpu_ns / 1e6
+    return Visit(np.array(visit.ns) / 1e6, cpu_ms)
+
+
+def _some(keys: list[str]) -> str:
+    named = ", ".join(repr(shorten(key)) for key in keys[:_MAX_NAMED])
+    return named + (" and others" if len(keys) > _MAX_NAMED else "")

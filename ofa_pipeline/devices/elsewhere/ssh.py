@@ -1,0 +1,188 @@
+"""The way over ssh: a folder is copied to a host and measured there, and its result fetched.
+
+The system's ``ssh`` and ``scp`` do it, with the user's keys, hosts and configuration.
+"""
+
+import re
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ofa_pipeline.documents import MeasuringTask
+from ofa_pipeline.errors import DeviceError, shorten
+from ofa_pipeline.progress import SILENT, Reporter
+
+ATTEMPTS = 3
+"""Connections that may be lost in a row without anything measured in between."""
+WAIT_S = 3.0
+_LOST = 255
+"""What ssh ends with when the connection, and not the program there, failed."""
+_OPTIONS = {
+    "BatchMode": "yes",
+    "ConnectTimeout": "15",
+    "ServerAliveInterval": "15",
+    "ServerAliveCountMax": "4",
+}
+_PROGRESS = re.compile(r"(\d+) of \d+(?:: | networks were measured before)")
+
+
+def measure_over_ssh(
+    location: str,
+    folder: Path,
+    task: MeasuringTask,
+    *,
+    python: str = "python3",
+    reporter: Reporter = SILENT,
+) -> Path:
+    """Measure an exported folder on a host, and return the path of its result, in the folder.
+
+    What was measured stays on the host until all is: after a lost connection, or a kill here, the
+    same call goes on from there.
+
+    Args:
+        location: ``ssh://USER@HOST:PORT``.
+        folder: What `write_folder` wrote.
+        task: What it returned.
+        python: What runs the script there.
+        reporter: Told of the progress.
+
+    Raises:
+        DeviceError: If the host cannot be reached or measured on; says what to do.
+    """
+    host = _Host.of(location)
+    there = f".cache/ofa-pipeline/{task.id[:12]}"
+    _keep_trying(host, lambda: _copy(host, folder, there))
+    progress = reporter.track(f"on {host.name}", total=len(task.networks), unit="networks")
+    done = 0
+
+    def measure() -> None:
+        nonlocal done
+        words = f"cd {there} && exec {python} measure.py"
+        with subprocess.Popen(
+            host.ssh(words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            for line in process.stdout:
+                found = _PROGRESS.match(line)
+                if found and int(found[1]) > done:
+                    progress.skip(int(found[1]) - 1 - done)
+                    progress.advance()
+                    done = int(found[1])
+            said = process.stderr.read()
+        host.check(process.returncode, said)
+
+    _keep_trying(host, measure, progress_of=lambda: done)
+    name = f"result-{task.device}-{task.id[:8]}.json"
+    _keep_trying(host, lambda: host.run(host.scp(host.there(f"{there}/{name}"), str(folder))))
+    host.run(host.ssh(f"rm -rf {there}"))
+    return folder / name
+
+
+class _LostError(Exception):
+    """The connection was lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Host:
+    """A host as ssh and scp call it."""
+
+    name: str
+    """With the user, where one is named."""
+    port: int | None
+
+    @classmethod
+    def of(cls, location: str) -> "_Host":
+        parts = urlsplit(location)
+        user = f"{parts.username}@" if parts.username else ""
+        return cls(name=f"{user}{parts.hostname}", port=parts.port)
+
+    def ssh(self, command: str) -> list[str]:
+        port = ["-p", str(self.port)] if self.port else []
+        return ["ssh", *_options(), *port, self.name, command]
+
+    def scp(self, *paths: str) -> list[str]:
+        port = ["-P", str(self.port)] if self.port else []
+        return ["scp", "-q", "-r", *_options(), *port, *paths]
+
+    def there(self, path: str) -> str:
+        return f"{self.name}:{path}"
+
+    def run(self, command: Sequence[str]) -> str:
+        """Run a command and return what it printed.
+
+        Raises:
+            DeviceError: If it fails.
+            _LostError: If the connection does.
+        """
+        try:
+            finished = subprocess.run(command, capture_output=True, text=True, check=False)
+        except FileNotFoundError as error:
+            raise DeviceError(
+                f"{command[0]} must be installed to measure on {self.name}, but is not found. "
+                "Install OpenSSH, or export the folder and carry it there."
+            ) from error
+        is_lost = command[0] == "scp" and finished.returncode == 1 and "lost" in finished.stderr
+        self.check(_LOST if is_lost else finished.returncode, finished.stderr)
+        return finished.stdout
+
+    def check(self, returncode: int, said: str) -> None:
+        """Check how a program ended; see `run`."""
+        said = " ".join(said.split())
+        if returncode == 0:
+            return
+        if "Host key verification failed" in said:
+            raise DeviceError(
+                f"the key of {self.name} must be known, but is not, or is another than before: "
+                f"{shorten(said, 300)} Connect once by hand and compare it: "
+                f"ssh {f'-p {self.port} ' if self.port else ''}{self.name}"
+            )
+        if "Permission denied" in said:
+            raise DeviceError(
+                f"{self.name} must let us in without a password, but says: {shorten(said, 300)} "
+                "Copy your key there: ssh-copy-id, or add it to an agent: ssh-add"
+            )
+        if returncode in (_LOST, -13):
+            raise _LostError(shorten(said, 300) or "the connection was closed")
+        raise DeviceError(f"{self.name}: {shorten(said, 1000) or f'exit code {returncode}'}")
+
+
+def _options() -> list[str]:
+    return [word for key, value in _OPTIONS.items() for word in ("-o", f"{key}={value}")]
+
+
+def _copy(host: _Host, folder: Path, there: str) -> None:
+    """Copy a folder, unless an earlier run has."""
+    copied = f"{there}/copied"
+    if host.run(host.ssh(f"mkdir -p {there}; test ! -e {copied} || echo yes")).strip() == "yes":
+        return
+    host.run(host.scp(f"{folder}/.", host.there(f"{there}/")))
+    host.run(host.ssh(f"touch {copied}"))
+
+
+def _keep_trying(
+    host: _Host, work: Callable[[], object], *, progress_of: Callable[[], int] = lambda: 0
+) -> None:
+    """Do something again when the connection was lost, as long as it gets further.
+
+    Raises:
+        DeviceError: If it is lost time and again.
+    """
+    failures, before = 0, progress_of()
+    while True:
+        try:
+            work()
+        except _LostError as error:
+            failures = 1 if progress_of() > before else failures + 1
+            before = progress_of()
+            if failures >= ATTEMPTS:
+                raise DeviceError(
+                    f"the connection to {host.name} was lost {ATTEMPTS} times: {error}. What was "
+                    "measured is kept there: run again to go on."
+                ) from error
+            time.sleep(WAIT_S)
+        else:
+            return

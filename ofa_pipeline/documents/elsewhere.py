@@ -1,0 +1,132 @@
+"""Documents of a device elsewhere: what is to be measured there, and what came back."""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from ofa_pipeline.arch import Arch
+from ofa_pipeline.documents.base import Count, Digest, Document, Part
+
+Nanoseconds = Annotated[int, Field(gt=0)]
+MeasuringRound = Literal["profile", "search", "ship"]
+"""What is measured for: the latency model, the candidates of a search, the files that ship."""
+
+
+class CardElsewhere(Part):
+    """What is known of a device before anything was measured on it."""
+
+    runtime: str
+    accelerator: str
+    precision: str
+    threads: int
+    batch_size: int
+
+
+class NetworkElsewhere(Part):
+    """The file of a network that is measured elsewhere."""
+
+    key: str
+    """Identifier of its architecture, or the digest of the file that ships."""
+    file: str
+    """Relative to the folder that is exported."""
+    sha256: Digest
+    resolution_px: int
+    macs: Count
+    """Multiply-accumulates of an image: no machine is faster than it can be."""
+
+
+class MeasurementSettings(Part):
+    """How often each network is called."""
+
+    warmup_runs: int
+    timed_runs: int
+
+
+class MeasuringTask(Document):
+    """What is to be measured elsewhere: the manifest of an exported folder."""
+
+    model_config = ConfigDict(title="what is to be measured elsewhere")
+
+    id: str
+    """Digest of all the rest."""
+    device: str
+    round: MeasuringRound
+    card: CardElsewhere
+    measurement: MeasurementSettings
+    reference: NetworkElsewhere
+    networks: list[NetworkElsewhere]
+
+
+class MachineElsewhere(Part):
+    """What measured: the part of a device card that only the machine knows."""
+
+    runtime_version: str
+    hardware: str
+    governor: str | None
+    driver: str | None
+    machine: str
+    """Ten digits that tell it from others of its kind."""
+
+
+class Visit(Part):
+    """A few calls of one network in a row."""
+
+    ns: Annotated[list[Nanoseconds], Field(min_length=1)]
+    """Of each call."""
+    cpu_ns: Count | None
+    """CPU time a call; None where the calling thread does not do the work alone."""
+
+
+class Session(Part):
+    """A fresh load of a network and of the reference, called in turn."""
+
+    network: Annotated[list[Visit], Field(min_length=1)]
+    reference: list[Visit]
+    """One more than of the network: before the first, between, and after the last."""
+    load_ns: Nanoseconds
+    first_call_ns: Nanoseconds
+
+
+class MeasuredRow(Part):
+    """The calls of one network, or why there are none."""
+
+    key: str
+    sha256: Digest
+    """Of the file that was measured."""
+    task: str
+    """Identifier of the task that it was measured for."""
+    card: MachineElsewhere
+    sessions: tuple[Session, ...] = ()
+    error: str | None = None
+    """What the runtime said of a network that it cannot run."""
+
+
+class MeasuringResult(Document):
+    """What a folder that was exported came back with."""
+
+    model_config = ConfigDict(title="what was measured elsewhere")
+
+    task: MeasuringTask
+    card: MachineElsewhere
+    rows: list[MeasuredRow]
+    digest: Digest
+    """Of all the rest, as canonical JSON."""
+
+
+class AwaitedFile(Part):
+    """A file that is to be measured as it ships."""
+
+    path: str
+    """Relative to the workspace."""
+    sha256: Digest
+    arch: Arch
+
+
+class Awaited(Document):
+    """What a stage waits for: measurements of a device elsewhere."""
+
+    model_config = ConfigDict(title="what is awaited of a device elsewhere")
+
+    round: MeasuringRound
+    archs: tuple[Arch, ...] = ()
+    files: tuple[AwaitedFile, ...] = ()

@@ -1,0 +1,178 @@
+"""Subnets that are measured elsewhere: what is exported, and how stages get the results."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ofa_pipeline.arch import Arch, SearchSpace
+from ofa_pipeline.artifacts import digest_file
+from ofa_pipeline.cost import arch_cost
+from ofa_pipeline.devices import DeviceCard, DeviceSettings
+from ofa_pipeline.devices.elsewhere import (
+    ElsewhereStore,
+    NetworkToMeasure,
+    card_of,
+    check_result,
+    measure_over_ssh,
+    measured,
+    read_result,
+    search_key,
+    write_folder,
+)
+from ofa_pipeline.documents import Awaited, MeasurementSettings, MeasuringTask
+from ofa_pipeline.errors import AwaitedError, DeviceError, ManifestMismatchError
+from ofa_pipeline.latency.bench import LatencyTask
+from ofa_pipeline.latency.profile import build_measured_subnet, reference_arch
+from ofa_pipeline.progress import SILENT, Reporter
+from ofa_pipeline.temporary import temporary_folder
+
+_WHAT = {
+    "profile": "the networks of its latency model",
+    "search": "candidates of its search",
+    "ship": "files that are to ship",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ElsewhereBench:
+    """Has subnets measured on a device elsewhere: over ssh, or by somebody who goes there."""
+
+    store: ElsewhereStore
+    settings: DeviceSettings
+    space: SearchSpace
+    num_classes: int
+    warmup_runs: int
+    timed_runs: int
+    reporter: Reporter = SILENT
+
+    def profile(self, tasks: Sequence[LatencyTask]) -> tuple[DeviceCard, list[dict[str, Any]]]:
+        """Return the card of the device, and what was measured of each task.
+
+        Args:
+            tasks: In the order of `plan_latency_tasks`.
+
+        Raises:
+            AwaitedError: If somebody has to go there.
+            DeviceError: If the host cannot be measured on, or what was imported is of other
+                subnets than the tasks.
+        """
+        awaited = Awaited(round="profile")
+        digest = self.settings.measured
+        if digest is None:
+            digest = self.ask_for(awaited, tasks)
+        result = self.store.result(digest)
+        found = measured(result)
+        if missing := [task.key for task in tasks if task.key not in found]:
+            self.store.wait_for(awaited)
+            raise DeviceError(
+                f"what was measured on {self.store.device} must hold the {len(tasks)} networks "
+                "that params.yaml asks for (space, latency.num_subnets, num_holdout, seed), but "
+                f"{len(missing)} are others. Measure again: {self.store.remake}"
+            )
+        return card_of(result), [found[task.key].to_dict() for task in tasks]
+
+    def ask_for(self, awaited: Awaited, tasks: Sequence[LatencyTask] = ()) -> str:
+        """Have networks measured now; return the digest of the result, which is in the store.
+
+        Raises:
+            AwaitedError: If somebody has to go there.
+            DeviceError: If the host cannot be measured on.
+        """
+        location = self.settings.location
+        if location is None or not location.startswith("ssh://"):
+            self.store.wait_for(awaited)
+            raise AwaitedError(self._what_to_do(awaited, len(tasks)))
+        with temporary_folder("elsewhere") as folder:
+            task = self.export(folder, awaited, tasks)
+            path = measure_over_ssh(
+                location,
+                folder,
+                task,
+                python=self.settings.python or "python3",
+                reporter=self.reporter,
+            )
+            check_result(read_result(path), task, path=path)
+            digest = digest_file(path)
+            self.store.keep_result(path.read_bytes(), digest=digest)
+        return digest
+
+    def export(
+        self, folder: Path, awaited: Awaited, tasks: Sequence[LatencyTask] = ()
+    ) -> MeasuringTask:
+        """Write the folder that is measured elsewhere.
+
+        Args:
+            folder: New or empty.
+            awaited: What is to be measured.
+            tasks: What a profile is made of.
+
+        Raises:
+            DeviceError: If the folder is not empty, or a file that is to ship is not there any
+                more as it was.
+        """
+        networks = (
+            self._of_profile(tasks) if awaited.round == "profile" else self._of_awaited(awaited)
+        )
+        reference = self._network(reference_arch(self.space), ["reference"])
+        return write_folder(
+            folder,
+            [reference, *networks],
+            device=self.store.device,
+            measuring_round=awaited.round,
+            settings=self.settings,
+            measurement=MeasurementSettings(
+                warmup_runs=self.warmup_runs, timed_runs=self.timed_runs
+            ),
+        )
+
+    def _of_profile(self, tasks: Sequence[LatencyTask]) -> Iterator[NetworkToMeasure]:
+        keys: dict[Arch, list[str]] = {}
+        for task in tasks:
+            keys.setdefault(task.arch, []).append(task.key)
+        for arch, of_arch in keys.items():
+            yield self._network(arch, of_arch)
+
+    def _of_awaited(self, awaited: Awaited) -> Iterator[NetworkToMeasure]:
+        for arch in awaited.archs:
+            yield self._network(arch, [search_key(arch, num_classes=self.num_classes)])
+        for file in awaited.files:
+            path = self.store.layout.root / file.path
+            if not path.is_file() or digest_file(path) != file.sha256:
+                raise ManifestMismatchError(
+                    f"{path} is not there any more as it was when it was to be measured. Run "
+                    f"again: ofa-pipeline run --device {self.store.device}"
+                )
+            yield NetworkToMeasure(
+                keys=(file.sha256,),
+                network=path,
+                resolution_px=file.arch.resolution_px,
+                macs=self._macs(file.arch),
+            )
+
+    def _network(self, arch: Arch, keys: Sequence[str]) -> NetworkToMeasure:
+        """Return a subnet with the same random weights every time."""
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            network = build_measured_subnet(self.space, arch, num_classes=self.num_classes)
+        return NetworkToMeasure(
+            keys=tuple(keys),
+            network=network,
+            resolution_px=arch.resolution_px,
+            macs=self._macs(arch),
+        )
+
+    def _macs(self, arch: Arch) -> int:
+        return arch_cost(self.space, arch, num_classes=self.num_classes).macs
+
+    def _what_to_do(self, awaited: Awaited, num_tasks: int) -> str:
+        device = self.store.device
+        count = len(awaited.archs) or len(awaited.files) or num_tasks
+        return (
+            f"{count} networks are to be measured on {device}, which is elsewhere: "
+            f"{_WHAT[awaited.round]}. Export them: ofa-pipeline device export {device} --to FOLDER "
+            "; there, in the folder: python measure.py ; then bring the result back: ofa-pipeline "
+            f"device import {device} FILE ; and go on: ofa-pipeline run --device {device}"
+        )

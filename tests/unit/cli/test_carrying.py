@@ -1,0 +1,144 @@
+"""A device elsewhere from the command line: a folder goes, a result comes back, stages go on."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ofa_pipeline.artifacts import Layout
+from ofa_pipeline.cli import app
+from ofa_pipeline.devices.elsewhere import ElsewhereStore
+from ofa_pipeline.documents import MeasuringTask, read_document
+from ofa_pipeline.errors import AwaitedError, DeviceError, ManifestMismatchError, ParamsError
+from ofa_pipeline.exit_codes import EXIT_AWAITED, exit_code_of
+from ofa_pipeline.latency import load_latency_profile
+from ofa_pipeline.params import load_params
+from ofa_pipeline.stages import StageContext, run_stage
+from tests.support.elsewhere import MACHINE, result_of, write_result
+from tests.support.workspace import read_params, tiny_params, write_params
+
+ROOT = Path(__file__).parents[3]
+CARD = ["--runtime", "pytorch", "--location", "away", "--threads", "8"]
+
+
+def run(*words):
+    return CliRunner().invoke(app, ["device", *words], catch_exceptions=False)
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    write_params(tmp_path, tiny_params(read_params(ROOT)))
+    (tmp_path / "artifacts" / "dataset").mkdir(parents=True)
+    classes = tmp_path / "artifacts" / "dataset" / "classes.json"
+    classes.write_text(json.dumps({"class_names": ["a", "b"]}))
+    monkeypatch.chdir(tmp_path)
+    run("add", "phone", *CARD)
+    return tmp_path
+
+
+def measured_elsewhere(workspace, folder, **machine):
+    """Export, and return what a device of known latencies brings back."""
+    run("export", "phone", "--to", folder)
+    task = read_document(workspace / folder / "manifest.json", MeasuringTask, remake="")
+    macs = {network.key: network.macs for network in task.networks}
+    result = result_of(task, lambda key: 0.1 + macs[key] / 1e7, **machine)
+    return write_result(workspace / f"{folder}.json", result)
+
+
+def profile(workspace):
+    params = load_params(workspace / "params.yaml")
+    context = StageContext(layout=Layout(workspace), params=params, item="phone")
+    return run_stage("profile_latency", context)
+
+
+def test_a_stage_goes_on_when_the_result_is_here(workspace):
+    with pytest.raises(AwaitedError, match="24 networks are to be measured") as awaited:
+        profile(workspace)
+    assert exit_code_of(awaited.value) == EXIT_AWAITED
+    assert "device export phone --to FOLDER" in str(awaited.value)
+    path = measured_elsewhere(workspace, "folder")
+    shown = run("import", "phone", str(path)).stdout
+    assert MACHINE["hardware"] in shown
+    found = load_latency_profile(profile(workspace))
+    assert found.card.hardware == MACHINE["hardware"]
+    assert found.card.threads == 8
+    assert 0.1 < found.smallest_ms < found.largest_ms
+    assert ElsewhereStore(Layout(workspace), "phone").awaited() is None
+
+
+def test_an_export_is_the_same_every_time(workspace):
+    for folder in ("one", "two"):
+        run("export", "phone", "--to", folder)
+    one, two = (workspace / name / "manifest.json" for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_what_cannot_be_exported_says_why(workspace):
+    with pytest.raises(DeviceError, match=r"cpu-pytorch is this machine"):
+        run("export", "cpu-pytorch", "--to", "folder")
+    with pytest.raises(ParamsError, match="unknown device"):
+        run("export", "fone", "--to", "folder")
+    (workspace / "full").mkdir()
+    (workspace / "full" / "mine.txt").write_text("mine")
+    with pytest.raises(DeviceError, match=r"holds mine\.txt"):
+        run("export", "phone", "--to", "full")
+
+
+def test_nothing_is_exported_where_nothing_is_awaited(workspace):
+    run("import", "phone", str(measured_elsewhere(workspace, "folder")))
+    with pytest.raises(DeviceError, match="nothing is awaited of phone"):
+        run("export", "phone", "--to", "second")
+    run("export", "phone", "--to", "second", "--again")
+    assert (workspace / "second" / "measure.py").exists()
+
+
+def test_a_result_of_other_settings_changes_nothing(workspace):
+    path = measured_elsewhere(workspace, "folder")
+    params = workspace / "params.yaml"
+    params.write_text(params.read_text().replace("threads: 8", "threads: 4"))
+    before = params.read_bytes()
+    with pytest.raises(
+        ManifestMismatchError, match=r"threads 8, but params.yaml now has threads 4"
+    ):
+        run("import", "phone", str(path))
+    assert params.read_bytes() == before
+    assert not list((workspace / "measured" / "phone").glob("*.json"))
+
+
+def test_a_result_of_another_workspace_or_of_a_device_here_is_refused(workspace):
+    path = measured_elsewhere(workspace, "folder")
+    for task in (workspace / "measured" / "phone" / "tasks").iterdir():
+        task.unlink()
+    with pytest.raises(ManifestMismatchError, match=r"which is not known here"):
+        run("import", "phone", str(path))
+    with pytest.raises(DeviceError, match=r"cpu-pytorch is this machine"):
+        run("import", "cpu-pytorch", str(path))
+
+
+def test_other_subnets_than_params_ask_for_are_measured_again(workspace):
+    run("import", "phone", str(measured_elsewhere(workspace, "folder")))
+    params = workspace / "params.yaml"
+    params.write_text(params.read_text().replace("num_subnets: 10\n", "num_subnets: 11\n"))
+    with pytest.raises(DeviceError, match=r"are others\. Measure again"):
+        profile(workspace)
+    run("import", "phone", str(measured_elsewhere(workspace, "second")))
+    profile(workspace)
+
+
+def test_what_is_awaited_is_exported_and_must_come_from_the_machine_of_the_profile(workspace):
+    run("import", "phone", str(measured_elsewhere(workspace, "folder")))
+    params = load_params(workspace / "params.yaml")
+    profiled, space = load_latency_profile(profile(workspace)), params.space.build()
+    store = ElsewhereStore(Layout(workspace), "phone")
+    card = params.device("phone").card
+    archs = (space.smallest, space.largest)
+    with pytest.raises(AwaitedError, match=r"2 networks .* candidates of its search"):
+        profiled.open_device(card, space, store=store).expect(archs)
+    other = measured_elsewhere(workspace, "second", machine="ffffffffff")
+    with pytest.raises(ManifestMismatchError, match="differs in machine"):
+        run("import", "phone", str(other))
+    run("import", "phone", str(measured_elsewhere(workspace, "third")))
+    device = profiled.open_device(card, space, store=store)
+    device.expect(archs)
+    assert load_params(workspace / "params.yaml") == params

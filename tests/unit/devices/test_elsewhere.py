@@ -1,0 +1,278 @@
+"""Folders that are measured elsewhere, the script in them, and what is made of its result."""
+
+import copy
+import hashlib
+import json
+import shutil
+import subprocess
+
+import pytest
+
+from ofa_pipeline.artifacts import Layout, digest_file
+from ofa_pipeline.devices.elsewhere import (
+    ElsewhereDevice,
+    ElsewhereStore,
+    NetworkToMeasure,
+    card_of,
+    check_result,
+    measured,
+    read_result,
+    search_key,
+    write_folder,
+)
+from ofa_pipeline.documents import MeasurementSettings, MeasuringTask
+from ofa_pipeline.errors import AwaitedError, DeviceError, ManifestMismatchError
+from ofa_pipeline.latency import reference_arch
+from tests.support.elsewhere import MACHINE, REFERENCE_MS, clean_python, result_of, write_result
+from tests.support.runtimes import Settings, tiny_space, tiny_subnet
+
+SPACE = tiny_space()
+ARCHS = (SPACE.smallest, SPACE.largest)
+
+
+def export(folder, *, measuring_round="search", runtime="onnxruntime", **settings):
+    archs = (reference_arch(SPACE), *ARCHS)
+    return write_folder(
+        folder,
+        [
+            NetworkToMeasure(
+                keys=(search_key(arch, num_classes=3),),
+                network=tiny_subnet(arch),
+                resolution_px=arch.resolution_px,
+                macs=1000,
+            )
+            for arch in archs
+        ],
+        device="phone",
+        measuring_round=measuring_round,
+        settings=Settings(runtime=runtime, location="away", **settings),
+        measurement=MeasurementSettings(warmup_runs=1, timed_runs=4),
+    )
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory):
+    return clean_python(tmp_path_factory.mktemp("python") / "venv", ("onnxruntime", "numpy"))
+
+
+@pytest.fixture(scope="module")
+def measured_folder(tmp_path_factory, python):
+    folder = tmp_path_factory.mktemp("away") / "phone"
+    task = export(folder)
+    finished = script(folder, python)
+    assert finished.returncode == 0, finished.stderr
+    return folder, task, finished.stdout
+
+
+def script(folder, python, *words):
+    return subprocess.run(
+        [python, "-I", folder / "measure.py", *words], capture_output=True, text=True, check=False
+    )
+
+
+class TestScript:
+    def test_needs_nothing_but_the_runtime_and_numpy(self, python):
+        for package in ("torch", "ofa_pipeline", "scipy"):
+            probe = [python, "-I", "-c", f"import {package}"]
+            assert subprocess.run(probe, capture_output=True, check=False).returncode == 1
+
+    def test_its_result_is_that_of_the_task(self, measured_folder):
+        folder, task, shown = measured_folder
+        (path,) = folder.glob("result-*.json")
+        result = read_result(path)
+        check_result(result, task, path=path)
+        found = measured(result)
+        assert list(found) == [search_key(arch, num_classes=3) for arch in ARCHS]
+        assert all(0 < latency.p50_ms < 1000 for latency in found.values())
+        assert str(path) in shown
+        assert "2 of 2" in shown
+
+    def test_goes_on_where_it_was_stopped(self, tmp_path, measured_folder, python):
+        folder = copied(measured_folder[0], tmp_path)
+        notes = folder / "measured.jsonl"
+        first, second = notes.read_text().splitlines()
+        notes.write_text(first + "\n" + second[:-40])
+        (result,) = folder.glob("result-*.json")
+        result.unlink()
+        shown = script(folder, python).stdout
+        assert "1 of 2 networks were measured before" in shown
+        assert first in notes.read_text()
+        check_result(read_result(result), measured_folder[1], path=result)
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ("machine", "holds measurements of another"),
+            ("format", "must be of format 1, found 2"),
+            ("threads", "this machine has"),
+            ("damaged", "is not as it was exported"),
+        ],
+    )
+    def test_what_is_wrong_is_said(self, tmp_path, measured_folder, python, change, message):
+        folder = copied(measured_folder[0], tmp_path)
+        SPOIL[change](folder)
+        finished = script(folder, python)
+        assert finished.returncode == 1
+        assert message in finished.stderr
+        assert "Traceback" not in finished.stderr
+
+    def test_a_runtime_that_is_not_there_is_named_with_the_command(self, tmp_path, python):
+        export(tmp_path / "folder", runtime="pytorch")
+        finished = script(tmp_path / "folder", python)
+        assert finished.returncode == 1
+        assert "pip install torch" in finished.stderr
+
+    def test_a_network_that_cannot_be_run_is_in_the_result(self, tmp_path, python):
+        path = tmp_path / "odd.onnx"
+        path.write_bytes(b"no model")
+        odd = NetworkToMeasure(keys=("odd",), network=path, resolution_px=16, macs=1)
+        good = NetworkToMeasure(keys=("a",), network=tiny_subnet(), resolution_px=16, macs=1)
+        task = write_folder(
+            tmp_path / "folder",
+            [good, odd],
+            device="phone",
+            measuring_round="search",
+            settings=Settings(location="away"),
+            measurement=MeasurementSettings(warmup_runs=1, timed_runs=2),
+        )
+        assert script(tmp_path / "folder", python).returncode == 0
+        (path,) = (tmp_path / "folder").glob("result-*.json")
+        with pytest.raises(DeviceError, match="cannot run the network 'odd' there"):
+            check_result(read_result(path), task, path=path)
+
+
+def copied(folder, tmp_path):
+    return shutil.copytree(folder, tmp_path / "copy")
+
+
+def _other_machine(folder):
+    notes = folder / "measured.jsonl"
+    row, _ = json.loads(notes.read_text().splitlines()[0])
+    row["card"]["machine"] = "ffffffffff"
+    result = json.dumps(row, sort_keys=True)
+    notes.write_text(json.dumps([row, hashlib.sha256(result.encode()).hexdigest()]) + "\n")
+
+
+def _edited_manifest(folder, change):
+    path = folder / "manifest.json"
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+
+
+SPOIL = {
+    "machine": _other_machine,
+    "format": lambda folder: _edited_manifest(folder, lambda v: v.update(format=2)),
+    "threads": lambda folder: _edited_manifest(folder, lambda v: v["card"].update(threads=4096)),
+    "damaged": lambda folder: next((folder / "networks").iterdir()).write_bytes(b"other"),
+}
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    return export(tmp_path_factory.mktemp("exported") / "folder", runtime="pytorch")
+
+
+class TestResult:
+    @pytest.fixture
+    def result(self, task):
+        return result_of(task, lambda key: 1.0)
+
+    def test_latencies_are_those_of_the_machine(self, tmp_path, task, result):
+        found = read_result(write_result(tmp_path / "r.json", result))
+        check_result(found, task, path=tmp_path)
+        latency = measured(found, reference_ms=2 * REFERENCE_MS)
+        assert [one.p50_ms for one in latency.values()] == pytest.approx([2.0, 2.0])
+        assert card_of(found).hardware == MACHINE["hardware"]
+        assert card_of(found).governor == "performance"
+
+    def test_an_edited_file_is_refused(self, tmp_path, result):
+        path = write_result(tmp_path / "r.json", result)
+        path.write_text(path.read_text().replace("1000000", "1000001", 1))
+        with pytest.raises(ManifestMismatchError, match="was changed afterwards"):
+            read_result(path)
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda r: r.update(format=2), "must be of format 1, found 2"),
+            (lambda r: r["rows"][0]["sessions"][0]["network"][0]["ns"].append(-5), "ns"),
+            (
+                lambda r: r["rows"][0]["sessions"][0]["network"][0].update(ns=[5]),
+                "impossible times",
+            ),
+            (lambda r: r["rows"][0]["sessions"][0]["network"][0].update(cpu_ns=10**9), "CPU time"),
+            (lambda r: r["rows"][0]["sessions"][0]["reference"].pop(), "before and after each"),
+            (lambda r: r["rows"].pop(), "1 are missing: 'search"),
+            (lambda r: r["rows"].append({**r["rows"][0], "key": "odd"}), "nobody asked for: 'odd'"),
+            (lambda r: r["rows"][0].update(sha256="0" * 64), "must be the file"),
+            (lambda r: r["rows"][1]["card"].update(machine="f" * 10), "which differ in machine"),
+            (lambda r: r["task"].update(device="other"), "its manifest says something else"),
+        ],
+        ids=lambda value: value if isinstance(value, str) else "",
+    )
+    def test_what_cannot_be_is_refused(self, tmp_path, task, result, change, message):
+        result = copy.deepcopy(result)
+        change(result)
+        path = write_result(tmp_path / "r.json", result)
+        with pytest.raises(ManifestMismatchError, match=message):
+            check_result(read_result(path), task, path=path)
+
+    def test_more_work_than_can_be_done_is_refused(self, tmp_path, task, result):
+        values = {**task.to_dict(), "networks": [n.to_dict() for n in task.networks]}
+        values["networks"][0]["macs"] = 10**15
+        greedy = MeasuringTask.from_dict(values)
+        path = write_result(tmp_path / "r.json", {**result, "task": greedy.to_dict()})
+        with pytest.raises(ManifestMismatchError, match="cannot be done in 1 ms"):
+            check_result(read_result(path), greedy, path=path)
+
+
+class TestDevice:
+    @pytest.fixture
+    def store(self, tmp_path):
+        return ElsewhereStore(Layout(tmp_path), "phone")
+
+    def come_back(self, store, tmp_path):
+        """What a trip to the device brings."""
+        task = export(tmp_path / "trip", runtime="pytorch")
+        path = write_result(tmp_path / "r.json", result_of(task, lambda key: 1.0))
+        store.keep_result(path.read_bytes(), digest=digest_file(path))
+        return card_of(read_result(path))
+
+    def device(self, card, store, ask_for):
+        return ElsewhereDevice(
+            card, store, reference_ms=REFERENCE_MS, num_classes=3, ask_for=ask_for
+        )
+
+    def test_asks_for_what_is_missing_once(self, store, tmp_path):
+        asked = []
+        card = self.come_back(store, tmp_path)
+        device = self.device(card, store, asked.append)
+        device.expect(ARCHS)
+        assert not asked
+        assert device.measure(tiny_subnet(ARCHS[0]), resolution_px=16).p50_ms == pytest.approx(1.0)
+
+    def test_what_another_machine_measured_does_not_count(self, store, tmp_path):
+        card = self.come_back(store, tmp_path)
+        device = self.device(card.model_copy(update={"hardware": "x86"}), store, lambda _: None)
+        with pytest.raises(DeviceError, match="must come from the machine of its profile"):
+            device.expect(ARCHS)
+
+    def test_the_whole_batch_is_awaited_at_once(self, store, tmp_path):
+        card = self.come_back(store, tmp_path)
+        for path in store.folder.glob("*.json"):
+            path.unlink()
+
+        def away(awaited):
+            assert awaited.archs == ARCHS
+            raise AwaitedError("go there")
+
+        with pytest.raises(AwaitedError):
+            self.device(card, store, away).expect(ARCHS)
+
+    def test_a_kept_result_that_was_changed_is_refused(self, store, tmp_path):
+        card = self.come_back(store, tmp_path)
+        (kept,) = store.folder.glob("*.json")
+        kept.write_text(kept.read_text() + " ")
+        with pytest.raises(ManifestMismatchError, match="was changed after it was imported"):
+            self.device(card, store, lambda _: None)
