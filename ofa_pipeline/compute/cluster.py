@@ -87,9 +87,26 @@ def joined_cluster(address: str) -> Iterator[ModuleType]:
         else:
             _require_answer(address)
             options = {"address": address}
+        stack.enter_context(_exit_as_asked())
         stack.callback(ray.shutdown)  # also what a start that is cut short leaves
         _init(ray, options, address)
         yield ray
+
+
+@contextmanager
+def _exit_as_asked() -> Iterator[None]:
+    """Let SIGTERM end the body as the handler of this process says.
+
+    Ray has a handler of its own while it starts, and turns every exit within its calls into one
+    with code 1.
+    """
+    try:
+        yield
+    except SystemExit as error:
+        handler = signal.getsignal(signal.SIGTERM)
+        if error.code in (1, signal.SIGTERM) and callable(handler):
+            handler(signal.SIGTERM, None)
+        raise
 
 
 def _init(ray: ModuleType, options: dict[str, Any], address: str) -> None:

@@ -116,17 +116,24 @@ class RayExecutor:
         """
         if not items:
             return
-        settings, nodes = TorchSettings.of_this_process(), nodes_of(self._ray)
-        gpus = self._gpus_per_worker
-        demand = demand_of(nodes, threads=settings.threads, gpus_per_worker=gpus)
+        settings, (demand, room) = TorchSettings.of_this_process(), self._demand_and_room()
         if self._pool is None or not self._pool.fits(build, settings):
             self.close()
             self._pool = _Pool(self._ray, build, settings, demand)
         work = _Work(self._pool, items, self._reporter)
-        room = sum(demand.workers_on(node) for node in nodes)
         for item, done in work.results(room):
             self._spend(done.cpu_s, done.on_cuda)
             yield item, done.result
+
+    @property
+    def num_workers(self) -> int:
+        """How many workers the cluster has room for, with as many threads as this process has."""
+        return self._demand_and_room()[1]
+
+    def _demand_and_room(self) -> tuple[Demand, int]:
+        nodes, threads = nodes_of(self._ray), TorchSettings.of_this_process().threads
+        demand = demand_of(nodes, threads=threads, gpus_per_worker=self._gpus_per_worker)
+        return demand, sum(demand.workers_on(node) for node in nodes)
 
     def close(self) -> None:
         """End the workers."""

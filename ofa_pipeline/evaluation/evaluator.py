@@ -13,7 +13,11 @@ from ofa_pipeline.arch import Arch
 from ofa_pipeline.compute import ALONE, Ranks
 from ofa_pipeline.data import Normalization, Split
 from ofa_pipeline.evaluation.accuracy import Predictions, predict
-from ofa_pipeline.evaluation.calibration import calibrate_batch_norm
+from ofa_pipeline.evaluation.calibration import (
+    SharedBatches,
+    calibrate_batch_norm,
+    joint_batches,
+)
 from ofa_pipeline.evaluation.images import ResizedImages
 from ofa_pipeline.supernet import Subnet, Supernet, extract_subnet, fold_batch_norm
 
@@ -54,7 +58,9 @@ class SubnetEvaluator:
     ranks: Ranks = ALONE
     """Processes that share the images of each evaluation: all of them ask for the same subnets at
     the same time, and get the same answer."""
-    _calibration: dict[int, ResizedImages] = field(default_factory=dict, init=False, repr=False)
+    _calibration: dict[tuple[int, int, int], ResizedImages] = field(
+        default_factory=dict, init=False, repr=False
+    )
     _evaluation: ResizedImages = field(init=False, repr=False)
     _part: slice | None = field(default=None, init=False, repr=False)
 
@@ -125,7 +131,17 @@ class SubnetEvaluator:
     def calibrate_at(self, subnet: Subnet, resolution_px: int, *, draw: int = 0) -> Subnet:
         """Calibrate a subnet at any resolution."""
         network = subnet.to(self.device).to(memory_format=torch.channels_last)
-        return calibrate_batch_norm(network, self.calibration_batches(resolution_px, draw=draw))
+        size = self.batch_size
+        joint = joint_batches(
+            self.num_calibration_images, batch_size=size, resolution_px=resolution_px
+        )
+        if self.ranks.size == 1 or len(joint) <= 1:  # nothing to share
+            return calibrate_batch_norm(network, self.calibration_batches(resolution_px, draw=draw))
+        own = self.ranks.part(len(joint))
+        images = [image for batch in joint[own] for image in batch]
+        batches = self._calibration_batches(resolution_px, draw, images) if images else iter(())
+        shared = SharedBatches(ranks=self.ranks, own=own, total=len(joint))
+        return calibrate_batch_norm(network, batches, shared=shared)
 
     @property
     def num_calibration_images(self) -> int:
@@ -134,11 +150,20 @@ class SubnetEvaluator:
 
     def calibration_batches(self, resolution_px: int, *, draw: int = 0) -> Iterator[Tensor]:
         """Yield the calibration images of a draw, resized, shape (N, 3, r, r)."""
+        everything = range(self.num_calibration_images)
+        return self._calibration_batches(resolution_px, draw, everything)
+
+    def _calibration_batches(
+        self, resolution_px: int, draw: int, chosen_images: Sequence[int]
+    ) -> Iterator[Tensor]:
+        """Yield some of the images of a draw, which are neighbors."""
         indices = calibration_indices(
             self.calibration.num_images, self.calibration_images, draw=draw
         )
+        own = [indices[image] for image in chosen_images]
+        key = draw, chosen_images[0], chosen_images[-1]
         # Threads that come at the same time keep the images of the one that was first.
-        chosen = self._calibration.setdefault(draw, self._resized(self.calibration, indices))
+        chosen = self._calibration.setdefault(key, self._resized(self.calibration, own))
         for images, _ in chosen.batches(resolution_px):
             yield images
 

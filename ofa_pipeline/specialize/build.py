@@ -1,6 +1,7 @@
 """Builds subnets: weights, exported file, parity, accuracy on test; each once, even when killed."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from ofa_pipeline.errors import ExportError, ManifestMismatchError, MissingArtif
 from ofa_pipeline.evaluation import ResizedImages
 from ofa_pipeline.progress import Reporter
 from ofa_pipeline.specialize.bundle import ONNX_FILE
+from ofa_pipeline.specialize.fine_tuning import TunedPick, TuningTask
 from ofa_pipeline.specialize.parity import (
     TwoAnswers,
     answer_twice,
@@ -30,9 +32,8 @@ from ofa_pipeline.specialize.parity import (
     top_k_accuracy,
 )
 from ofa_pipeline.specialize.tuning import Tuner, TuningFigures
-from ofa_pipeline.stopwatch import FILE_NAME, Seconds, Stopwatch
+from ofa_pipeline.stopwatch import Seconds
 from ofa_pipeline.supernet import Subnet, fold_batch_norm, save_subnet
-from ofa_pipeline.training import Checkpoints, Hooks
 
 FACTS_FILE = "facts.json"
 PREDICTED_FILE = "predicted.npy"
@@ -93,27 +94,36 @@ class SubnetBuilder:
         tuner: Tuner,
         test: ResizedImages,
         *,
+        tune: Callable[[TuningTask], TunedPick],
         device: Device,
         scratch: Path,
-        checkpoint_minutes: float,
         reporter: Reporter,
     ) -> None:
         """Build nothing yet.
 
         Args:
-            tuner: Makes the weights.
+            tuner: With the evaluator of the supernet.
             test: Test images; they decide nothing.
+            tune: Makes the weights of subnets that `take` was not given.
             device: The device: the file that it runs is evaluated, as it runs it.
             scratch: Where finished subnets are kept; named after everything they depend on.
-            checkpoint_minutes: Between the checkpoints of a fine-tuning, at most.
-            reporter: Told of the fine-tunings, and of what an earlier run left damaged.
+            reporter: Told of what an earlier run left damaged.
         """
         self._tuner = tuner
         self._test = test
         self._device = device
         self._scratch = scratch
-        self._checkpoint_s = 60 * checkpoint_minutes
+        self._tune = tune
+        self._taken: dict[Arch, TunedPick] = {}
         self._reporter = reporter
+
+    def is_built(self, arch: Arch) -> bool:
+        """Return whether an earlier, interrupted run has built a subnet."""
+        return _is_whole(self._scratch / arch.arch_id)
+
+    def take(self, arch: Arch, pick: TunedPick) -> None:
+        """Take the weights of a subnet that will be built next, as `tune` would make them."""
+        self._taken[arch] = pick
 
     def build(self, arch: Arch) -> BuiltSubnet:
         """Build a subnet, or return it as an earlier, interrupted run built it.
@@ -145,19 +155,10 @@ class SubnetBuilder:
             predicted=np.load(folder / PREDICTED_FILE),
         )
 
-    def _hooks(self, arch: Arch) -> Hooks:
-        """Return what surrounds the fine-tuning of a subnet: its checkpoints and its seconds."""
-        folder = self._scratch / "finetune" / arch.arch_id
-        return Hooks(
-            checkpoints=Checkpoints(folder, interval_s=self._checkpoint_s),
-            reporter=self._reporter,
-            stopwatch=Stopwatch(folder / FILE_NAME, reporter=self._reporter),
-        )
-
     def _build(self, arch: Arch, folder: Path) -> None:
-        hooks = self._hooks(arch)
-        tuned = self._tuner.tune(arch, hooks=hooks)
-        subnet: Subnet = tuned.subnet.cpu()
+        pick = self._taken.pop(arch, None) or self._tune(TuningTask(arch=arch))
+        tuned = pick.tuned
+        subnet: Subnet = tuned.subnet
         save_subnet(subnet, folder / Layout.WEIGHTS)
         export_onnx(subnet, folder / ONNX_FILE, resolution_px=arch.resolution_px)
         shipped = self._write_shipped(subnet, folder)
@@ -187,7 +188,7 @@ class SubnetBuilder:
         facts = BuiltFacts(
             test=test,
             tuning=tuned.figures,
-            finetuning_seconds=SpentSeconds.from_dict(hooks.stopwatch.seconds.to_dict()),
+            finetuning_seconds=SpentSeconds.from_dict(pick.seconds.to_dict()),
             parity=parity,
             quantization=quantization,
         )

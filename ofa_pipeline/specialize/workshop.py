@@ -1,12 +1,13 @@
 """From the architectures that were chosen to the bundles that ship."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.artifacts import digest_file
+from ofa_pipeline.compute import Executor
 from ofa_pipeline.cost import arch_cost
 from ofa_pipeline.data import Dataset
 from ofa_pipeline.devices import Device, DeviceSettings
@@ -27,10 +28,12 @@ from ofa_pipeline.documents import (
     SubnetDescription,
 )
 from ofa_pipeline.evaluation import calibration_indices
+from ofa_pipeline.progress import Reporter
 from ofa_pipeline.specialize.build import BuiltFacts, BuiltSubnet, SubnetBuilder
 from ofa_pipeline.specialize.bundle import ONNX_FILE, bundle_digest, shipped_file, write_bundle
 from ofa_pipeline.specialize.certificate import NUM_ATTEMPTS, Certifier
 from ofa_pipeline.specialize.choice import Choice
+from ofa_pipeline.specialize.fine_tuning import TunedPick, TuningTask
 from ofa_pipeline.stopwatch import Stopwatch
 from ofa_pipeline.training import deterministic
 
@@ -54,16 +57,47 @@ class Workshop:
     """What the bundles are made from: digests by path."""
     stopwatch: Stopwatch
     """Notes the seconds after each subnet that is built."""
+    executor: Executor
+    """Makes the weights of subnets, where it has processes of its own for them."""
+    tuning: Callable[[], Callable[[TuningTask], TunedPick]]
+    """What it is given to do; pickle carries it."""
+    reporter: Reporter
     _built: dict[Arch, BuiltSubnet] = field(default_factory=dict)
     _certifiers: dict[Arch, Certifier] = field(default_factory=dict)
+
+    def build_all(self, archs: Collection[Arch]) -> None:
+        """Build subnets, fine-tuned side by side where the executor has processes for it.
+
+        One process fine-tunes them one after the other: a step takes all cores already.
+        """
+        for arch in archs:
+            self.space.check(arch)
+        new = [arch for arch in archs if arch not in self._built]
+        with deterministic(threads=self.threads):
+            if self.executor.has_processes and new:
+                self._take_from_executor(new)
+            for arch in new:
+                if arch not in self._built:
+                    self._build(arch)
+
+    def _take_from_executor(self, archs: Sequence[Arch]) -> None:
+        missing = [TuningTask(arch=arch) for arch in archs if not self.builder.is_built(arch)]
+        label = f"fine-tuned for {self.name}"
+        progress = self.reporter.track(label, total=len(archs), unit="subnets")
+        progress.skip(len(archs) - len(missing))
+        for task, pick in self.executor.run(self.tuning, missing):
+            self.builder.take(task.arch, pick)
+            self._build(task.arch)
+            progress.advance()
+
+    def _build(self, arch: Arch) -> None:
+        self._built[arch] = self.builder.build(arch)
+        self.stopwatch.note()
 
     def built(self, arch: Arch) -> BuiltSubnet:
         """Return a subnet with its files."""
         if arch not in self._built:
-            self.space.check(arch)
-            with deterministic(threads=self.threads):
-                self._built[arch] = self.builder.build(arch)
-            self.stopwatch.note()
+            self.build_all([arch])
         return self._built[arch]
 
     def expect(self, archs: Sequence[Arch]) -> None:

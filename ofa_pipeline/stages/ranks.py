@@ -25,22 +25,26 @@ def do_on_ranks(stage: StageRun, line: str, *, work: str) -> None:
         ParamsError: If the line cannot be run here.
         LaunchError: If a rank failed or was killed.
     """
-    arguments = {
-        "workspace": str(stage.layout.root.resolve()),
-        "stage": stage.stage.name,
-        "item": stage.item,
-        "params": stage.context.params.model_dump(mode="json", exclude_unset=True),
-    }
     before = _seconds_of_children()
     try:
         launch(
             line,
-            Request.of_this_process(work, arguments),
+            Request.of_this_process(work, stage_arguments(stage)),
             mailbox=Mailbox(stage.scratch.resolve() / "ranks"),
             reporter=stage.reporter,
         )
     finally:
         stage.stopwatch.add(Seconds(cpu_s=_seconds_of_children() - before))
+
+
+def stage_arguments(stage: StageRun) -> dict[str, Any]:
+    """Return plain values from which `stage_of_rank` begins the stage in another process."""
+    return {
+        "workspace": str(stage.layout.root.resolve()),
+        "stage": stage.stage.name,
+        "item": stage.item,
+        "params": stage.context.params.model_dump(mode="json", exclude_unset=True),
+    }
 
 
 def stage_of_rank(arguments: Mapping[str, Any], reporter: Reporter) -> StageRun:

@@ -1,6 +1,7 @@
 """Stage ``specialize``: from the picks of a device to the bundles that ship."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from ofa_pipeline.artifacts import Layout, Manifest, write_json
@@ -16,12 +17,15 @@ from ofa_pipeline.evaluation import (
     watch_shipped,
 )
 from ofa_pipeline.latency import load_latency_profile
+from ofa_pipeline.progress import SILENT
 from ofa_pipeline.run_warnings import RunWarning
 from ofa_pipeline.specialize import trace_lineage, trace_phases
 from ofa_pipeline.specialize.build import SubnetBuilder
 from ofa_pipeline.specialize.choice import candidates_of, choose
+from ofa_pipeline.specialize.fine_tuning import PickTuner, TunedPick, TuningTask
 from ofa_pipeline.specialize.tuning import Tuner, tuning_plan
 from ofa_pipeline.specialize.workshop import Workshop, quantization_messages
+from ofa_pipeline.stages.ranks import stage_arguments, stage_of_rank
 from ofa_pipeline.stages.run import StageRun
 from ofa_pipeline.supernet import check_supernet, load_supernet
 from ofa_pipeline.tables import PREDICTIONS_SCHEMA, write_table
@@ -30,15 +34,16 @@ from ofa_pipeline.training import recipe_of
 
 def run(stage: StageRun) -> None:
     """Build, certify and bundle the picks of one device."""
-    layout, final = stage.layout, stage.params.final_phase
+    layout = stage.layout
     remake = f"ofa-pipeline stage search --item {stage.item}"
     picks = read_document(layout.search(stage.item) / Layout.PICKS, Picks, remake=remake)
     dataset = open_dataset(layout.dataset)
-    remake = f"ofa-pipeline stage train_supernet --item {final}"
-    trained = Manifest.read(layout.supernet(final), made_by=remake).summary
+    trained = _trained(stage)
     workshop = _workshop(stage, dataset, trained)
     candidates = candidates_of(picks)
-    workshop.expect([of_budget.archs[0] for of_budget in candidates])
+    first = list(dict.fromkeys(of_budget.archs[0] for of_budget in candidates))
+    workshop.build_all(first)  # before one is measured: then nothing else computes
+    workshop.expect(first)
     choices = choose(candidates, meets=workshop.meets, describe=workshop.describe)
     with stage.writing() as writer:
         index = workshop.write(choices, writer.folder)
@@ -57,13 +62,17 @@ def run(stage: StageRun) -> None:
         stage.warn(_warnings(stage, selection, dataset, trained), writer)
 
 
+def _trained(stage: StageRun) -> Mapping[str, Any]:
+    """Return the summary of the supernet's manifest."""
+    final = stage.params.final_phase
+    remake = f"ofa-pipeline stage train_supernet --item {final}"
+    return Manifest.read(stage.layout.supernet(final), made_by=remake).summary
+
+
 def _workshop(stage: StageRun, dataset: Dataset, trained: Mapping[str, Any]) -> Workshop:
     layout, params, card = stage.layout, stage.params, stage.params.devices[stage.item].card
-    space, weights = params.space.build(), layout.supernet_weights(params.final_phase)
-    supernet, num_classes = load_supernet(weights), dataset.num_classes
-    check_supernet(
-        supernet, space, num_classes=num_classes, path=weights, remake="ofa-pipeline run"
-    )
+    space = params.space.build()
+    tuner = _tuner(stage, dataset, trained)
     device = load_latency_profile(layout.latency(stage.item)).open_device(
         card,
         space,
@@ -72,27 +81,18 @@ def _workshop(stage: StageRun, dataset: Dataset, trained: Mapping[str, Any]) -> 
         store=ElsewhereStore(layout, stage.item),
         reporter=stage.reporter,
     )
-    calibration_images, batch_size = (
-        params.evaluation.calibration_images,
-        params.evaluation.batch_size,
-    )
-    evaluator = evaluator_of(
-        supernet, dataset, calibration_images=calibration_images, batch_size=batch_size
-    )
     if card.precision == "int8":
-        require_calibration_images(evaluator.num_calibration_images)
-    recipe = recipe_of(params.training)
-    plan = tuning_plan(params.specialize, recipe, dataset=dataset, trained=trained)
+        require_calibration_images(tuner.evaluator.num_calibration_images)
     builder = SubnetBuilder(
-        Tuner(evaluator, plan=plan),
+        tuner,
         ResizedImages(
             split=dataset.split("test"),
             normalization=dataset.normalization,
-            batch_size=batch_size,
+            batch_size=params.evaluation.batch_size,
         ),
+        tune=_pick_tuner(stage, tuner),
         device=device,
         scratch=stage.scratch,
-        checkpoint_minutes=params.training.checkpoint_minutes,
         reporter=stage.reporter,
     )
     return Workshop(
@@ -103,10 +103,51 @@ def _workshop(stage: StageRun, dataset: Dataset, trained: Mapping[str, Any]) -> 
         dataset=dataset,
         builder=builder,
         threads=params.training.threads,
-        calibration_images=calibration_images,
+        calibration_images=params.evaluation.calibration_images,
         lineage=trace_lineage(layout.root, stage.input_names),
         stopwatch=stage.stopwatch,
+        executor=stage.executor,
+        tuning=partial(_tuning, stage_arguments(stage)),
+        reporter=stage.reporter,
     )
+
+
+def _tuning(arguments: Mapping[str, Any]) -> Callable[[TuningTask], TunedPick]:
+    """Return what makes the weights of picks, in a process that only sees the workspace."""
+    stage = stage_of_rank(arguments, SILENT)
+    trained = _trained(stage)
+    return _pick_tuner(stage, _tuner(stage, open_dataset(stage.layout.dataset), trained))
+
+
+def _pick_tuner(stage: StageRun, tuner: Tuner) -> PickTuner:
+    return PickTuner(
+        tuner,
+        scratch=stage.scratch,
+        checkpoint_minutes=stage.params.training.checkpoint_minutes,
+        reporter=stage.reporter,
+    )
+
+
+def _tuner(stage: StageRun, dataset: Dataset, trained: Mapping[str, Any]) -> Tuner:
+    """Return what makes weights out of the supernet, after a look at it."""
+    params, weights = stage.params, stage.layout.supernet_weights(stage.params.final_phase)
+    supernet = load_supernet(weights)
+    check_supernet(
+        supernet,
+        params.space.build(),
+        num_classes=dataset.num_classes,
+        path=weights,
+        remake="ofa-pipeline run",
+    )
+    evaluator = evaluator_of(
+        supernet,
+        dataset,
+        calibration_images=params.evaluation.calibration_images,
+        batch_size=params.evaluation.batch_size,
+    )
+    recipe = recipe_of(params.training)
+    plan = tuning_plan(params.specialize, recipe, dataset=dataset, trained=trained)
+    return Tuner(evaluator, plan=plan)
 
 
 def _warnings(

@@ -4,8 +4,13 @@ import gc
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
+import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -15,13 +20,15 @@ import pytest
 import torch
 
 from ofa_pipeline.artifacts import Manifest
-from ofa_pipeline.compute import cluster, nodes, ray_executor, software
+from ofa_pipeline.compute import cluster, nodes, ray_executor, run_on_node, software
 from ofa_pipeline.errors import ClusterError
+from ofa_pipeline.exit_codes import EXIT_TERMINATED
 from ofa_pipeline.progress import Reporter
 from ofa_pipeline.stages import run_stage
 from tests.support.ray_work import Number, obey
 from tests.support.trained_workspace import context_of, prepared_workspace
 
+ROOT = Path(__file__).parents[3]
 THREADS = 1
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning")
 
@@ -36,6 +43,14 @@ def address(tmp_path_factory):
     torch.set_num_threads(THREADS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cluster, "usable_cores", lambda: 2)
+        start = cluster._options_to_start
+
+        @contextmanager
+        def with_devices():
+            with start() as options:
+                yield options | {"resources": {"phone": 1, "tablet": 2}}
+
+        patch.setattr(cluster, "_options_to_start", with_devices)
         with cluster.joined_cluster("local") as ray:
             yield ray.get_runtime_context().gcs_address
     torch.set_num_threads(before)
@@ -190,8 +205,64 @@ def test_a_workspace_that_a_node_does_not_see_is_an_error(address, tmp_path, mon
         pytest.fail("opened")
 
 
-def test_the_handler_of_sigterm_stays_ours(address):
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+STAGE = """
+import pathlib, sys
+from ofa_pipeline.compute import ray_executor
+from ofa_pipeline.exit_codes import exit_on_sigterm
+from tests.support.ray_work import Number, obey
+exit_on_sigterm()
+def wait(_):
+    import os, time
+    pathlib.Path("pids").write_text(str(os.getppid()))
+    time.sleep(600)
+with ray_executor(address="local", gpus_per_worker=0, threads=1, folder=pathlib.Path.cwd()) as one:
+    list(one.run(obey, [Number(1, wait)]))
+"""
+
+
+def test_sigterm_ends_a_run_with_its_code_and_leaves_no_process(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, "-c", STAGE], cwd=tmp_path, env=environment) as stage:
+        while not (tmp_path / "pids").exists():
+            assert stage.poll() is None
+            time.sleep(0.2)
+        started = psutil.Process(stage.pid).children(recursive=True)
+        stage.send_signal(signal.SIGTERM)
+        assert stage.wait(60) == EXIT_TERMINATED
+    assert len(started) > 3
+    _, alive = psutil.wait_procs(started, 30)
+    assert alive == []
+
+
+def test_who_works_on_a_device_is_alone_there(address, tmp_path):
+    def measure():
+        with (tmp_path / "held").open("x"):
+            time.sleep(0.5)
+        (tmp_path / "held").unlink()
+        return os.getpid()
+
+    ray = cluster.import_ray()
+    with ThreadPoolExecutor(3) as pool:
+        asked = [pool.submit(run_on_node, ray, "phone", measure) for _ in range(3)]
+        assert os.getpid() not in [each.result() for each in asked]
+
+    def fail():
+        raise ValueError("no answer")
+
+    with pytest.raises(ValueError, match="no answer"):
+        run_on_node(ray, "phone", fail)
+
+
+@pytest.mark.parametrize(
+    ("resource", "message"),
+    [
+        ("phon", "must have the resource 'phon', none has. Did you mean 'phone'.*--resources"),
+        ("tablet", r"exactly one of the resource 'tablet'.*found 2 of it on \S+\. Start"),
+    ],
+)
+def test_a_device_is_one_node_that_has_one_of_it(address, resource, message):
+    with pytest.raises(ClusterError, match=message):
+        run_on_node(cluster.import_ray(), resource, os.getpid)
 
 
 @pytest.fixture(scope="module")

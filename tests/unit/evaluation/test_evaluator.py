@@ -9,9 +9,11 @@ from ofa_pipeline.evaluation import (
     CalibratedTeacher,
     SubnetEvaluator,
     calibrate_batch_norm,
+    calibration,
     calibration_indices,
     evaluate_network,
 )
+from ofa_pipeline.evaluation import evaluator as evaluation
 from ofa_pipeline.supernet import build_supernet, extract_subnet
 from tests.support.thread_ranks import on_ranks
 from tests.support.training import NORMALIZATION, NUM_CLASSES, striped_images, tiny_space
@@ -159,3 +161,46 @@ def test_ranks_share_the_images_and_agree(evaluator, images):
         torch.testing.assert_close(found.logits, expected.logits, rtol=1e-4, atol=1e-5)
         assert torch.equal(found.labels, expected.labels)
     assert sorted(seen) == {None: [16, 17, 17], 7: [2, 2, 3], 2: [2, 2, 2]}[images]
+
+
+@pytest.mark.parametrize("images", [None, 7])
+@pytest.mark.parametrize("num_ranks", [2, 3, 9])
+def test_ranks_share_the_calibration_and_come_to_the_same_bits(
+    evaluator, monkeypatch, images, num_ranks
+):
+    arch, size = tiny_space().largest, 4
+    monkeypatch.setattr(calibration, "MAX_JOINT_PIXELS", 2 * size * arch.resolution_px**2)
+    alone = dataclasses.replace(
+        evaluator, batch_size=size, calibration_images=images or evaluator.calibration_images
+    )
+    expected = alone.calibrated_subnet(arch, calibration_draw=1).state_dict()
+    seen = []
+    calibrate = evaluation.calibrate_batch_norm
+
+    def counted(network, batches, **options):
+        held = list(batches)
+        seen.append(sum(len(batch) for batch in held))
+        return calibrate(network, held, **options)
+
+    monkeypatch.setattr(evaluation, "calibrate_batch_norm", counted)
+
+    def work(ranks):
+        own = dataclasses.replace(alone, ranks=ranks)
+        return own.calibrated_subnet(arch, calibration_draw=1).state_dict()
+
+    for found in on_ranks(num_ranks, work):
+        for name in expected.keys() - {name for name in expected if "num_batches" in name}:
+            assert torch.equal(found[name], expected[name]), name
+    is_shared = alone.num_calibration_images > 2 * size
+    assert sum(seen) == alone.num_calibration_images * (1 if is_shared else num_ranks)
+
+
+@pytest.mark.parametrize("num_images", [0, 1, 8, 9, 20, 21])
+def test_joint_batches_are_those_that_are_joined(monkeypatch, num_images):
+    monkeypatch.setattr(calibration, "MAX_JOINT_PIXELS", 9 * 4)
+    batches = torch.arange(num_images)[:, None, None, None].expand(-1, 1, 2, 2).split(4)
+    joined = [batch[:, 0, 0, 0].tolist() for batch in calibration._joined(batches)]
+    expected = [
+        list(r) for r in calibration.joint_batches(num_images, batch_size=4, resolution_px=2)
+    ]
+    assert [found for found in joined if found] == expected

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -378,6 +379,47 @@ def test_interrupted_stage_keeps_the_subnets_that_it_finished(make_context, devi
     assert all(bundle["finetuning"]["cpu_s"] > 0 for bundle in bundles_of(context)["bundles"])
     assert len(bundles_of(context)["bundles"]) == 2
     assert not any((context.layout.root / "scratch" / "specialize").iterdir())
+
+
+class ElsewhereExecutor:
+    """Computes as another process would: what it is given and what it gives survive pickle."""
+
+    has_processes = True
+
+    def __init__(self, device):
+        self.device = device
+        self.done = []
+
+    def run(self, build, items):
+        compute = pickle.loads(pickle.dumps(build))()
+        for item in reversed(items):
+            self.done.append((item.key, len(self.device.files)))
+            yield item, pickle.loads(pickle.dumps(compute(pickle.loads(pickle.dumps(item)))))
+
+
+def test_picks_that_others_fine_tune_are_the_same_and_come_before_any_is_measured(
+    make_context, device_of
+):
+    context = make_context()
+    small, large = archs(context)
+    write_picks(context, (1.0, [small]), (2.0, [large]))
+    device_of({small: [0.5], large: [0.5]})
+    files = [
+        run_stage("specialize", context) / arch.arch_id / "weights.safetensors"
+        for arch in (small, large)
+    ]
+    alone, figures = [file.read_bytes() for file in files], bundles_of(context)["bundles"]
+    elsewhere, events = ElsewhereExecutor(device_of({small: [0.5], large: [0.5]})), []
+    reporter = Reporter(events.append, interval_s=0)
+    run_stage("specialize", dataclasses.replace(context, executor=elsewhere, reporter=reporter))
+    # The last of the reversed items was asked for before anything was measured.
+    assert elsewhere.done == [(f"subnet {arch.arch_id}", 0) for arch in (large, small)]
+    assert [file.read_bytes() for file in files] == alone
+    for bundle, before in zip(bundles_of(context)["bundles"], figures, strict=True):
+        assert bundle["accuracy"] == before["accuracy"]
+        assert bundle["finetuning"]["cpu_s"] > 0
+    tracked = [(event.label, event.done) for event in events if event.total]
+    assert tracked == [(f"fine-tuned for {DEVICE}", 1), (f"fine-tuned for {DEVICE}", 2)]
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "model.onnx", "facts.json", "seal.json"])
