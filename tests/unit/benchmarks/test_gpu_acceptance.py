@@ -11,7 +11,7 @@ import torch
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
-import gpu_acceptance  # noqa: E402 - benchmarks are no package
+import gpu_common  # noqa: E402 - benchmarks are no package
 
 BARE = """
 import runpy, sys
@@ -41,7 +41,7 @@ def test_it_runs_on_a_bare_machine_and_says_what_needs_a_gpu():
     assert verdicts == {"float32_logits": "NOT RUN", "teacher_statistics": "PASS"}
 
 
-def test_its_training_step_fits_the_library(monkeypatch):
-    monkeypatch.setattr(gpu_acceptance, "cuda", lambda: torch.device("cpu"))
-    with gpu_acceptance.stepping(gpu_acceptance.small_space(), 32, batch=64, per_step=3) as update:
+def test_its_training_step_fits_the_library():
+    space, cpu = gpu_common.small_space(), torch.device("cpu")
+    with gpu_common.stepping(space, 32, batch=64, per_step=3, device=cpu) as update:
         update()
