@@ -23,7 +23,7 @@ from flows.pipeline import open_workspace, serve_devices
 from flows.stages import bring_up_to_date, make_again
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli.recertify import drift_text
-from ofa_pipeline.documents.answers import RecertificationAnswer
+from ofa_pipeline.documents import Recertification
 from ofa_pipeline.exit_codes import exit_code_of_process
 from ofa_pipeline.masking import mask_secrets
 from ofa_pipeline.params import load_params
@@ -70,7 +70,7 @@ def re_certify(workspace: str, devices: list[DeviceName]) -> None:
 
 
 @task(task_run_name=name_of_task_run, cache_policy=NO_CACHE, persist_result=False)
-def measure_again(root: Path, device: str) -> RecertificationAnswer:
+def measure_again(root: Path, device: str) -> Recertification:
     """Measure the files of a device in a process of its own, and mark what is stale.
 
     Raises:
@@ -91,7 +91,7 @@ def measure_again(root: Path, device: str) -> RecertificationAnswer:
             f"{device} could not be measured again: {said}",
             exit_code=exit_code_of_process(answer.returncode),
         )
-    found = RecertificationAnswer.from_dict(json.loads(answer.stdout))
+    found = Recertification.from_dict(json.loads(answer.stdout))
     (get_run_logger().warning if found.has_moved else get_run_logger().info)(drift_text(found))
     return found
 

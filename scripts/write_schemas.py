@@ -43,7 +43,7 @@ ANSWERS: Mapping[str, type[Any]] = {
     "answer_explain.json": answers.ExplanationAnswer,
     "answer_front.json": answers.FrontAnswer,
     "answer_lineage.json": lineage.LineageAnswer,
-    "answer_recertify.json": answers.RecertificationAnswer,
+    "answer_recertify.json": documents.Recertification,
     "answer_reproduce.json": lineage.ReproductionAnswer,
     "answer_subnets.json": answers.SubnetPage,
 }

@@ -14,7 +14,7 @@ from ofa_pipeline.cli.output import PLAIN, stderr, stdout
 from ofa_pipeline.progress import Reporter
 
 if TYPE_CHECKING:
-    from ofa_pipeline.documents.answers import RecertificationAnswer
+    from ofa_pipeline.documents import Recertification
     from ofa_pipeline.latency import Canary, Drift
     from ofa_pipeline.params import Params
 
@@ -61,7 +61,7 @@ def recertify(
         _show(answer)
 
 
-def drift_text(answer: "RecertificationAnswer") -> str:
+def drift_text(answer: "Recertification") -> str:
     """Return in a line what was found."""
     state = "is another device than was certified" if answer.has_moved else "is as certified"
     return (
@@ -101,10 +101,10 @@ def _mark_stale(layout: Layout, params: "Params", device: str, drift: "Drift") -
 
 def _answer(
     device: str, canaries: "tuple[Canary, ...]", drift: "Drift", stale: list[str]
-) -> "RecertificationAnswer":
-    from ofa_pipeline.documents.answers import CanaryFigures, RecertificationAnswer
+) -> "Recertification":
+    from ofa_pipeline.documents import CanaryFigures, Recertification
 
-    return RecertificationAnswer(
+    return Recertification(
         device=device,
         canaries=tuple(
             CanaryFigures(
@@ -125,7 +125,7 @@ def _answer(
     )
 
 
-def _show(answer: "RecertificationAnswer") -> None:
+def _show(answer: "Recertification") -> None:
     for canary in answer.canaries:
         rough = " (the machine was not quiet)" if canary.is_contended else ""
         stdout.print(
