@@ -83,6 +83,7 @@ def write_report_workspace(
                 search=layout.search(device),
                 subnets=layout.subnets(device),
                 registry=layout.registry(device),
+                recertified=layout.recertified(device),
             )
             for device in DEVICES
         },
