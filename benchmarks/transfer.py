@@ -84,10 +84,11 @@ def for_few_images(values: dict[str, Any], *, weights: Path | None) -> None:
         weights: What to start from; None: the shipped recipe from random weights.
     """
     values["dataset"] |= {"selection_fraction": 0.1, "calibration_fraction": 0.2}
-    values["training"] |= {"batch_size": 32, "batch_norm_images": 32}
+    # The rates below are those of this batch.
+    values["training"] |= {"batch_size": 32, "base_batch_size": 32, "batch_norm_images": 32}
     largest, elastic = values["phases"]["largest"], values["phases"]["elastic"]
     if weights is None:
-        # A third of the steps for the largest alone, as shipped; rates for half the batch.
+        # A third of the steps for the largest alone, as shipped.
         largest |= {"epochs": EPOCHS // 3, "min_steps": STEPS // 3, "warmup_epochs": 0}
         elastic |= {"epochs": EPOCHS - EPOCHS // 3, "min_steps": STEPS - STEPS // 3}
         largest["learning_rate"], elastic["learning_rate"] = 0.2, 0.6

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
 
 from flows.checks import check_run
 from flows.dvc_client import DvcClient, Watcher
@@ -73,9 +74,15 @@ def check_shared(dvc: DvcClient, params: Params) -> None:
 def finish(dvc: DvcClient, params: Params) -> None:
     """Make the report, where every device is registered, and file what came out."""
     registered = [address_of("register", device) for device in params.devices]
-    if not dvc.ask("status", registered, Watcher()):
-        bring_up_to_date(dvc, "report")
-        show_results(dvc.root, params)
+    stale = dvc.ask("status", registered, Watcher())
+    if stale:
+        get_run_logger().info(
+            f"the report is not made again: {', '.join(stale)} would have to run first. Run the "
+            "whole pipeline: ofa-pipeline run"
+        )
+        return
+    bring_up_to_date(dvc, "report")
+    show_results(dvc.root, params)
 
 
 def shared_addresses(params: Params) -> list[str]:

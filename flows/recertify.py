@@ -4,12 +4,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from pydantic import Field
 
@@ -22,11 +22,11 @@ from flows.outlook import followed
 from flows.pipeline import open_workspace, serve_devices
 from flows.stages import bring_up_to_date, make_again
 from ofa_pipeline.artifacts import Layout
-from ofa_pipeline.cli.recertify import drift_text
-from ofa_pipeline.documents.answers import RecertificationAnswer
+from ofa_pipeline.cli.recertify import check_is_here, drift_text
+from ofa_pipeline.documents import Recertification
 from ofa_pipeline.exit_codes import exit_code_of_process
 from ofa_pipeline.masking import mask_secrets
-from ofa_pipeline.params import load_params
+from ofa_pipeline.params import Params, load_params
 from ofa_pipeline.registry import begin_registry
 
 DeviceName = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,64}$")]
@@ -34,16 +34,19 @@ _LINES = 5
 
 
 @flow(name="re-certify", flow_run_name=name_of_flow_run)
-def re_certify(workspace: str, devices: list[DeviceName]) -> None:
+def re_certify(workspace: str, devices: list[DeviceName]) -> State[str] | None:
     """Measure the shipped files of devices again; where one has changed, search it again.
 
-    Nothing is trained. Certificates of a device that has changed become stale.
+    Nothing is trained. Certificates of a device that has changed become stale. The report says what
+    was measured. It ends as ``Awaited``, with what to do, where a device has to be measured
+    elsewhere first.
 
     Args:
         workspace: Folder with params.yaml; held by the process that runs this.
-        devices: Names in params.yaml; none: every device that has subnets.
+        devices: Names in params.yaml; none: every device of this machine that has subnets.
 
     Raises:
+        DeviceError: If a device is elsewhere.
         ManifestMismatchError: If the supernet, or what was measured on it, is not up to date.
         StageFailedError: If measuring or searching fails.
     """
@@ -51,26 +54,29 @@ def re_certify(workspace: str, devices: list[DeviceName]) -> None:
         root = dvc.root
         params = load_params(root / "params.yaml")
         for device in devices:
-            params.device(device)
+            check_is_here(params, device)
         check_run(root, params, reads_images=False)
         begin_registry(root, params)()
-        chosen = devices or _with_subnets(root, params.devices)
+        chosen = devices or _with_subnets(root, params)
         found = [measure_again(root, device) for device in chosen]
         changed = [item.device for item in found if item.has_moved]
         if not changed:
-            return
+            finish(dvc, params)
+            return None
         with followed(dvc, params, changed) as outlook_is_made:
             bring_up_to_date(dvc, "list_source")
             check_shared(dvc, params)
             outlook_is_made()
             for device in changed:
                 make_again(dvc, "profile_latency", device)
-            serve_devices(dvc, changed)
-            finish(dvc, params)
+            awaited = serve_devices(dvc, changed)
+            if awaited is None:
+                finish(dvc, params)
+        return awaited
 
 
 @task(task_run_name=name_of_task_run, cache_policy=NO_CACHE, persist_result=False)
-def measure_again(root: Path, device: str) -> RecertificationAnswer:
+def measure_again(root: Path, device: str) -> Recertification:
     """Measure the files of a device in a process of its own, and mark what is stale.
 
     Raises:
@@ -91,11 +97,18 @@ def measure_again(root: Path, device: str) -> RecertificationAnswer:
             f"{device} could not be measured again: {said}",
             exit_code=exit_code_of_process(answer.returncode),
         )
-    found = RecertificationAnswer.from_dict(json.loads(answer.stdout))
+    found = Recertification.from_dict(json.loads(answer.stdout))
     (get_run_logger().warning if found.has_moved else get_run_logger().info)(drift_text(found))
     return found
 
 
-def _with_subnets(root: Path, devices: Collection[str]) -> list[str]:
+def _with_subnets(root: Path, params: Params) -> list[str]:
+    """Return the devices that have subnets; those elsewhere are left out, which is said."""
     layout = Layout(root)
-    return [name for name in devices if (layout.subnets(name) / Layout.BUNDLES).exists()]
+    found = [name for name in params.devices if (layout.subnets(name) / Layout.BUNDLES).exists()]
+    elsewhere = [name for name in found if params.device(name).card.location is not None]
+    if elsewhere:
+        get_run_logger().warning(
+            f"not measured again, because it is not of this machine: {', '.join(elsewhere)}"
+        )
+    return [name for name in found if name not in elsewhere]

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from prefect import flow
+from prefect.client.schemas.objects import State
 from pydantic import Field
 
 from flows.devices import serve
@@ -18,8 +19,11 @@ Budgets = Annotated[
 
 
 @flow(name="re-search", flow_run_name=name_of_flow_run)
-def re_search(workspace: str, device: DeviceName, budgets_ms: Budgets) -> None:
+def re_search(workspace: str, device: DeviceName, budgets_ms: Budgets) -> State[str] | None:
     """Write new budgets of a device into params.yaml, and search, specialise and register.
+
+    It ends as ``Awaited``, with what to do, where the device is elsewhere and has to be measured
+    first; the next run goes on from there.
 
     Args:
         workspace: Folder with params.yaml; held by the process that runs this.
@@ -34,4 +38,4 @@ def re_search(workspace: str, device: DeviceName, budgets_ms: Budgets) -> None:
         path = dvc.root / "params.yaml"
         text = set_budgets(path.read_text(), device, budgets_ms, origin=str(path))
         write_bytes(path, text.encode())
-        serve(dvc, [device])
+        return serve(dvc, [device])

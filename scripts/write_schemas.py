@@ -28,6 +28,7 @@ MODELS: Mapping[str, type[Any]] = {
     Layout.PREDICTOR: documents.StoredPredictor,
     Layout.PREDICTOR_REPORT: documents.PredictorReport,
     Layout.RECEIPTS: documents.Receipts,
+    Layout.RECERTIFICATION: documents.Recertification,
     Layout.STATISTICS: documents.PixelStatistics,
     Layout.SUBNET: documents.SubnetDescription,
     Layout.MANIFEST: Manifest,
@@ -43,7 +44,6 @@ ANSWERS: Mapping[str, type[Any]] = {
     "answer_explain.json": answers.ExplanationAnswer,
     "answer_front.json": answers.FrontAnswer,
     "answer_lineage.json": lineage.LineageAnswer,
-    "answer_recertify.json": answers.RecertificationAnswer,
     "answer_reproduce.json": lineage.ReproductionAnswer,
     "answer_subnets.json": answers.SubnetPage,
 }

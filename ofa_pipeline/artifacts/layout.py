@@ -43,6 +43,8 @@ class Layout:
     """How good the accuracy predictor is: `documents.PredictorReport`."""
     RECEIPTS: ClassVar[str] = "receipts.json"
     """What was registered: `documents.Receipts`."""
+    RECERTIFICATION: ClassVar[str] = "recertification.json"
+    """What a device measured again: `documents.Recertification`."""
     STATISTICS: ClassVar[str] = "statistics.json"
     """The pixels of the dataset: `documents.PixelStatistics`."""
     STUDY: ClassVar[str] = "study.journal"
@@ -142,6 +144,10 @@ class Layout:
     def seconds(self) -> Path:
         """Seconds that timed stages took, an artifact each."""
         return self.artifacts / "seconds"
+
+    def recertified(self, device: str) -> Path:
+        """What was measured of a device's files after they were certified, if anybody has."""
+        return self.seconds / "recertify" / device
 
     @property
     def report(self) -> Path:

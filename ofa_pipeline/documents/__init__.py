@@ -81,6 +81,7 @@ from ofa_pipeline.documents.latency import (
     ReferenceSubnet,
     Verdict,
 )
+from ofa_pipeline.documents.recertification import CanaryFigures, Recertification
 from ofa_pipeline.documents.registry import Receipt, Receipts, budget_alias
 from ofa_pipeline.documents.search import (
     Candidate,
@@ -101,6 +102,7 @@ __all__ = [
     "BundleEntry",
     "BundleIndex",
     "CalibrationImages",
+    "CanaryFigures",
     "Candidate",
     "Card",
     "CardElsewhere",
@@ -144,6 +146,7 @@ __all__ = [
     "QuantizationFigures",
     "Receipt",
     "Receipts",
+    "Recertification",
     "ReferenceSubnet",
     "RunnerUp",
     "Runs",

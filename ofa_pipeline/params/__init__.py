@@ -10,7 +10,7 @@ from ofa_pipeline.params.devices import RuntimeSettings
 from ofa_pipeline.params.editing import add_device, remove_device, set_budgets, set_card
 from ofa_pipeline.params.reading import load_params, parse_params
 from ofa_pipeline.params.search import SearchParams
-from ofa_pipeline.params.training import PhaseParams, TrainingParams
+from ofa_pipeline.params.training import PhaseParams, TrainingParams, scaled_rate
 from ofa_pipeline.params.whole import Params
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "load_params",
     "parse_params",
     "remove_device",
+    "scaled_rate",
     "set_budgets",
     "set_card",
 ]

@@ -32,6 +32,25 @@ def _is_none(value: object) -> bool:
     return value is None
 
 
+def scaled_rate(learning_rate: float, *, batch_size: int, base_batch_size: int | None) -> float:
+    """Return a learning rate for the batch size that is trained with.
+
+    Smaller batches lower it in proportion, larger ones raise it with their square root.
+
+    Args:
+        learning_rate: As a phase has it.
+        batch_size: Images a step.
+        base_batch_size: Images a step that the rate is meant for; None: any.
+
+    Source:
+        Goyal et al. 2017 (arXiv:1706.02677), section 2.1, in proportion; Krizhevsky 2014
+        (arXiv:1404.5997), section 5, the square root. In proportion, four times the batch of the
+        shipped recipe diverged (docs/recipes.md).
+    """
+    factor = batch_size / (base_batch_size or batch_size)
+    return learning_rate * (math.sqrt(factor) if factor > 1 else factor)
+
+
 class LargestOnlyParams(Section):
     """What only the largest subnet of each step is regularized with; the others have none of it."""
 
@@ -254,17 +273,10 @@ class TrainingParams(Section):
     mapping, because DVC loops over it: no stage where it is empty."""
 
     def scaled_rate(self, learning_rate: float) -> float:
-        """Return the learning rate of a phase for the batch size that is trained with.
-
-        Smaller batches lower it in proportion, larger ones raise it with their square root.
-
-        Source:
-            Goyal et al. 2017 (arXiv:1706.02677), section 2.1, in proportion; Krizhevsky 2014
-            (arXiv:1404.5997), section 5, the square root. In proportion, four times the batch of
-            the shipped recipe diverged (docs/recipes.md).
-        """
-        factor = self.batch_size / (self.base_batch_size or self.batch_size)
-        return learning_rate * (math.sqrt(factor) if factor > 1 else factor)
+        """Return the learning rate of a phase for the batch size that is trained with."""
+        return scaled_rate(
+            learning_rate, batch_size=self.batch_size, base_batch_size=self.base_batch_size
+        )
 
     @field_validator("initial_weights", mode="before")
     @classmethod

@@ -21,6 +21,7 @@ from ofa_pipeline.report.loading_devices import (
     load_confusion,
     load_latency,
     load_model_name,
+    load_recertification,
     load_search,
     load_subnets,
 )
@@ -39,6 +40,8 @@ class DeviceFolders:
     search: Path
     subnets: Path
     registry: Path
+    recertified: Path
+    """What was measured of the subnets later; may be missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +83,7 @@ def report_folders(
                 search=layout.search(device),
                 subnets=layout.subnets(device),
                 registry=layout.registry(device),
+                recertified=layout.recertified(device),
             )
             for device in devices
         },
@@ -110,7 +114,10 @@ def load_contents(folders: ReportFolders, *, title: str) -> ReportContents:
             for source, name in zip(phases, folders.phases, strict=True)
         ),
         predictor=load_predictor(sources["fit_predictor"]),
-        devices=tuple(_load_device(sources, name) for name in folders.devices),
+        devices=tuple(
+            _load_device(sources, name, recertified=found.recertified)
+            for name, found in folders.devices.items()
+        ),
         confusion=None,
         cost=load_cost(folders),
         artifacts=load_lineage(tuple(sources.values())),
@@ -167,7 +174,7 @@ def load_cost(folders: ReportFolders) -> CostFacts:
     )
 
 
-def _load_device(sources: Mapping[str, Source], name: str) -> DeviceFacts:
+def _load_device(sources: Mapping[str, Source], name: str, *, recertified: Path) -> DeviceFacts:
     bundles = sources[f"specialize {name}"]
     subnets = load_subnets(bundles, device=name)
     return DeviceFacts(
@@ -177,6 +184,7 @@ def _load_device(sources: Mapping[str, Source], name: str) -> DeviceFacts:
         subnets=subnets,
         model_name=load_model_name(sources[f"register {name}"]),
         needless_budgets=load_needless_budgets(bundles, subnets),
+        again=load_recertification(recertified, bundles, device=name),
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.dataset_summary import DatasetSummary
+from ofa_pipeline.documents import Recertification
 from ofa_pipeline.report.cost import CostFacts
 from ofa_pipeline.report.gallery import Gallery
 from ofa_pipeline.run_warnings import RunWarning
@@ -291,6 +292,8 @@ class DeviceFacts:
     model_name: str
     """Name of the registered model; empty where the receipts do not tell it."""
     needless_budgets: tuple[NeedlessBudget, ...] = ()
+    again: Recertification | None = None
+    """What was measured of these subnets later; None where nobody has."""
 
     @property
     def served(self) -> tuple[tuple[float, SubnetFacts], ...]:

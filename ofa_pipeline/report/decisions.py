@@ -12,6 +12,7 @@ from ofa_pipeline.report.contents import (
 )
 from ofa_pipeline.report.text import show_counted, show_number, show_percent
 from ofa_pipeline.report.trust import (
+    AGAIN,
     AGAINST_ALONE,
     Finding,
     Level,
@@ -217,6 +218,7 @@ _HEADS = {
     "certainty": "known from few test images",
     "p50": "the median call is not safely within the budget",
     "p95": "more than one call in twenty takes longer than the budget",
+    AGAIN: "another process did not find again what was certified",
     "machine": "measured on a machine that was busy or noisy",
     "file": "the file does not always answer as the trained network",
 }

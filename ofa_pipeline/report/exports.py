@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ofa_pipeline.documents import Recertification
 from ofa_pipeline.report.contents import DeviceFacts, PredictorFacts, ReportContents, SubnetFacts
 from ofa_pipeline.report.decisions import answer
 from ofa_pipeline.report.figures import TOLERANCE
@@ -89,6 +90,7 @@ def _device_metrics(device: DeviceFacts) -> dict[str, Any]:
             "share_within_10_percent": _rounded(device.latency.share_within(TOLERANCE)),
         },
         "num_within_budget": sum(subnet.within_budget for subnet in device.subnets),
+        "measured_again": _again_metrics(device.again) if device.again else None,
         "budgets": {
             f"budget_{number + 1}": {
                 "budget_ms": _rounded(budget_ms),
@@ -97,6 +99,17 @@ def _device_metrics(device: DeviceFacts) -> dict[str, Any]:
             }
             for number, (budget_ms, subnet) in enumerate(device.served)
         },
+    }
+
+
+def _again_metrics(again: Recertification) -> dict[str, Any]:
+    return {
+        "measured_at": again.measured_at.isoformat(),
+        "num_subnets": len(again.canaries),
+        "num_within_budget_p50": again.num_within("p50"),
+        "num_within_budget_p95": again.num_within("p95"),
+        "largest_relative_change": _rounded(again.largest_change),
+        "has_moved": again.has_moved,
     }
 
 

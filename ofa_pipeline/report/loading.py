@@ -1,7 +1,8 @@
 """Reads what a report says of data, training and predictor from their artifacts."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
@@ -10,6 +11,7 @@ from ofa_pipeline.artifacts import Layout, Manifest
 from ofa_pipeline.dataset_summary import DatasetSummary
 from ofa_pipeline.documents import ClassNames, PredictorReport, read_document
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
+from ofa_pipeline.params import scaled_rate
 from ofa_pipeline.report.contents import (
     ArtifactFacts,
     DatasetFacts,
@@ -54,7 +56,7 @@ def load_phase(source: Source, *, name: str) -> PhaseFacts:
         return PhaseFacts(
             name=name,
             elastic={key: params[key] for key in _ELASTIC if params.get(key)},
-            learning_rate=params["learning_rate"],
+            learning_rate=_learning_rate(params, manifest.params["training"]),
             subnets_per_step=params["subnets_per_step"],
             epochs=tuple(
                 EpochFacts(
@@ -69,6 +71,15 @@ def load_phase(source: Source, *, name: str) -> PhaseFacts:
             file=source.name(Layout.HISTORY),
             initial_weights=_initial_weights(manifest, starts_from=params.get("start_from")),
         )
+
+
+def _learning_rate(phase: Mapping[str, Any], training: Mapping[str, Any]) -> float:
+    """Return the rate that was trained with: that of the phase, for the batch of the training."""
+    return scaled_rate(
+        phase["learning_rate"],
+        batch_size=training["batch_size"],
+        base_batch_size=training.get("base_batch_size"),
+    )
 
 
 def _initial_weights(manifest: Manifest, *, starts_from: str | None) -> str | None:

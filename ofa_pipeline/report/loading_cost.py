@@ -9,11 +9,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ofa_pipeline.artifacts import Layout, Manifest, digest_input
+from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.documents import BundleEntry, BundleIndex, read_document
-from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
 from ofa_pipeline.report.cost import AloneFacts, FinetuningCost, StageCost
-from ofa_pipeline.report.source import Source
+from ofa_pipeline.report.source import Source, fresh_manifest
 from ofa_pipeline.stopwatch import FINISHED_KEY, Seconds
 
 ALONE_FOLDER = "against_scratch"
@@ -30,7 +29,7 @@ def load_stage_cost(seconds: Path, source: Source, *, stage: str, item: str | No
         item: Its phase or device.
     """
     folder = seconds / stage / item if item else seconds / stage
-    manifest = _fresh_manifest(folder, root=source.root, of=[source.folder])
+    manifest = fresh_manifest(folder, root=source.root, of=[source.folder])
     if manifest is None:
         return StageCost(stage=stage, item=item, seconds=None)
     with source.explained(source.name()):
@@ -69,7 +68,7 @@ def load_alone(seconds: Path, *, root: Path, of: Iterable[Path]) -> tuple[AloneF
         of: The artifacts that it has to be of; else nothing is returned.
     """
     folder = seconds / ALONE_FOLDER
-    if _fresh_manifest(folder, root=root, of=of) is None:
+    if fresh_manifest(folder, root=root, of=of) is None:
         return ()
     source = Source(folder=folder, root=root, made_by="benchmarks/against_scratch.py --write")
     with source.explained(ALONE_FILE):
@@ -89,13 +88,3 @@ def _alone(row: Mapping[str, Any]) -> AloneFacts:
             cpu_s=row["cpu_s_alone"], wall_s=row["wall_s_alone"], on_cuda=row["on_cuda"]
         ),
     )
-
-
-def _fresh_manifest(folder: Path, *, root: Path, of: Iterable[Path]) -> Manifest | None:
-    """Return a manifest if it is of these artifacts as they are now."""
-    try:
-        manifest = Manifest.read(folder, made_by="ofa-pipeline run")
-        digests = {path.relative_to(root).as_posix(): digest_input(path) for path in of}
-    except (MissingArtifactError, ManifestMismatchError):
-        return None
-    return manifest if dict(manifest.inputs) == digests else None

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
-from ofa_pipeline.artifacts import Layout
+from ofa_pipeline.artifacts import Layout, verify_artifact
 from ofa_pipeline.documents import (
     BundleEntry,
     BundleIndex,
@@ -13,6 +14,7 @@ from ofa_pipeline.documents import (
     PickedSubnet,
     Picks,
     Receipts,
+    Recertification,
     read_document,
 )
 from ofa_pipeline.errors import ManifestMismatchError
@@ -27,7 +29,7 @@ from ofa_pipeline.report.contents import (
     SubnetFacts,
     proportion_interval,
 )
-from ofa_pipeline.report.source import Source
+from ofa_pipeline.report.source import Source, fresh_manifest
 from ofa_pipeline.tables import (
     EVALUATIONS_SCHEMA,
     FRONT_SCHEMA,
@@ -117,6 +119,27 @@ def load_model_name(source: Source) -> str:
     """Read the name that a device's subnets are registered under; empty when there are none."""
     document = read_document(source.path(Layout.RECEIPTS), Receipts, remake=source.made_by)
     return ", ".join(sorted({receipt.model_name for receipt in document.receipts}))
+
+
+def load_recertification(folder: Path, bundles: Source, *, device: str) -> Recertification | None:
+    """Read what was measured of the bundles of a device after they were certified.
+
+    Args:
+        folder: Where ``ofa-pipeline recertify`` keeps it; may be missing.
+        bundles: The artifact of the stage specialize.
+        device: Its name.
+
+    Returns:
+        None where nobody has measured these bundles again.
+
+    Raises:
+        ManifestMismatchError: If the file was changed after it was written.
+    """
+    if fresh_manifest(folder, root=bundles.root, of=[bundles.folder]) is None:
+        return None
+    verify_artifact(folder)
+    remake = f"ofa-pipeline recertify {device}"
+    return read_document(folder / Layout.RECERTIFICATION, Recertification, remake=remake)
 
 
 def load_confusion(

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.dataset_summary import DatasetSummary, summary_entries
 from ofa_pipeline.report.architecture import draw_architecture
 from ofa_pipeline.report.charts import style_sheet
@@ -110,7 +112,18 @@ def render_page(contents: ReportContents, charts: Mapping[str, str]) -> str:
         ),
         phase_files=[phase.file for phase in contents.phases],
         subnet_files=[subnet.file for subnet in contents.subnets],
+        again_files=again_files(contents),
     )
+
+
+def again_files(contents: ReportContents) -> list[str]:
+    """Return the files of what was measured again, relative to the workspace."""
+    layout = Layout(Path())
+    return [
+        (layout.recertified(device.name) / Layout.RECERTIFICATION).as_posix()
+        for device in contents.devices
+        if device.again
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

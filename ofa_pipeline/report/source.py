@@ -1,12 +1,12 @@
 """An artifact that a report reads: where it lies, how it is named, how it is made again."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ofa_pipeline.artifacts import Manifest
-from ofa_pipeline.errors import ManifestMismatchError
+from ofa_pipeline.artifacts import Manifest, digest_input
+from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,3 +45,13 @@ class Source:
                 f"{self.path(file)} does not hold what a report needs ({error!r}). "
                 f"Produce it again with: {self.made_by}"
             ) from error
+
+
+def fresh_manifest(folder: Path, *, root: Path, of: Iterable[Path]) -> Manifest | None:
+    """Return a manifest if it is of these artifacts as they are now."""
+    try:
+        manifest = Manifest.read(folder, made_by="ofa-pipeline run")
+        digests = {path.relative_to(root).as_posix(): digest_input(path) for path in of}
+    except (MissingArtifactError, ManifestMismatchError):
+        return None
+    return manifest if dict(manifest.inputs) == digests else None

@@ -17,6 +17,7 @@ LEVELS: tuple[Level, ...] = ("unknown", "good", "care", "poor")
 """From the one that decides nothing to the worst."""
 
 AGAINST_ALONE = "against training alone"
+AGAIN = "measured again"
 SKILL_CARE, SKILL_POOR = 0.5, 0.25
 """Shares of the way from guessing to no error that a good, and that a usable subnet has gone."""
 INTERVAL_CARE, INTERVAL_POOR = 0.03, 0.10
@@ -76,6 +77,7 @@ def judge_pick(
         _certainty(subnet),
         _median_call(subnet, budget_ms),
         _slow_calls(subnet, budget_ms),
+        _again(subnet, device, budget_ms),
         _machine(subnet, device),
         _same_answers(subnet),
     )
@@ -226,6 +228,31 @@ def _slow_calls(subnet: SubnetFacts, budget_ms: float) -> Finding:
     text += "." if is_within else ": more than one call in twenty misses it."
     rule = "Good where the 95th percentile is within the budget. Budgets bound the median."
     return Finding(about="p95", level="good" if is_within else "care", text=text, rule=rule)
+
+
+def _again(subnet: SubnetFacts, device: DeviceFacts, budget_ms: float) -> Finding:
+    rule = (
+        "Good where the median, measured again by another process, is within the budget and the "
+        "device still is what was certified."
+    )
+    canaries = device.again.canaries if device.again else ()
+    found = next((canary for canary in canaries if canary.name == subnet.name), None)
+    if device.again is None or found is None:
+        text = f"Nobody has measured it again: ofa-pipeline recertify {device.name} does."
+        return Finding(about=AGAIN, level="unknown", text=text, rule=rule)
+    share = show_percent(found.measured_ms / budget_ms, 0)
+    text = (
+        f"Measured again on {device.again.measured_at:%Y-%m-%d}, the median call takes "
+        f"{show_ms(found.measured_ms)} ms ({100 * found.change:+.1f} %), {share} % of the budget"
+    )
+    is_over = found.measured_ms > budget_ms
+    level: Level = "good"
+    if is_over or device.again.has_moved or found.is_contended:
+        level = "poor" if is_over and not found.is_contended else "care"
+    text += ": too slow." if is_over else "."
+    text += " The machine was never quiet meanwhile." if found.is_contended else ""
+    text += " The device is another one than was certified." if device.again.has_moved else ""
+    return Finding(about=AGAIN, level=level, text=text, rule=rule)
 
 
 def _machine(subnet: SubnetFacts, device: DeviceFacts) -> Finding:

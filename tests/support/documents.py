@@ -1,17 +1,20 @@
 """Whole documents with made-up figures."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.documents import (
     AccuracyFigures,
     AccuracyNoise,
+    BudgetCertificate,
     BudgetChoice,
     BudgetVerdict,
     BundleEntry,
     BundleIndex,
     CalibrationImages,
+    CanaryFigures,
     Candidate,
     Card,
     ClassNames,
@@ -35,6 +38,7 @@ from ofa_pipeline.documents import (
     PredictorReport,
     Receipt,
     Receipts,
+    Recertification,
     ReferenceSubnet,
     RunnerUp,
     Runs,
@@ -323,3 +327,52 @@ def receipts(*given: Receipt) -> Receipts:
         budgets_ms=(1.2,),
     )
     return Receipts(device="cpu", receipts=given or (receipt,))
+
+
+def canary(
+    name: str = "a-subnet",
+    *,
+    certified_ms: float = 1.0,
+    measured_ms: float = 1.0,
+    budgets_ms: Sequence[float] = (1.1,),
+    is_contended: bool = False,
+) -> CanaryFigures:
+    """Return a certified file that was measured again; its p95 is 1.2 times its median."""
+    found = measurement(measured_ms)
+    return CanaryFigures(
+        name=name,
+        certified_ms=certified_ms,
+        measured_ms=measured_ms,
+        measured_p95_ms=found.p95_ms,
+        ci_low_ms=found.ci_low_ms,
+        ci_high_ms=found.ci_high_ms,
+        num_runs=found.num_runs,
+        is_contended=is_contended,
+        budgets=tuple(
+            BudgetCertificate(
+                budget_ms=budget_ms,
+                p50=found.verdict(budget_ms),
+                p95=found.verdict(budget_ms, quantile="p95"),
+            )
+            for budget_ms in budgets_ms
+        ),
+    )
+
+
+def recertification(
+    *canaries: CanaryFigures, device: str = "cpu", has_moved: bool = False
+) -> Recertification:
+    """Return what a device measured again; by default one file."""
+    return Recertification(
+        device=device,
+        fingerprint="0123456789",
+        measured_at=datetime(2026, 1, 31, 12, 59, tzinfo=UTC),
+        canaries=canaries or (canary(),),
+        slope=1.0,
+        intercept_ms=0.0,
+        largest_shift=0.0,
+        chi_square=0.0,
+        speed=1.0,
+        has_moved=has_moved,
+        stale=(),
+    )

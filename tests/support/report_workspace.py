@@ -83,6 +83,7 @@ def write_report_workspace(
                 search=layout.search(device),
                 subnets=layout.subnets(device),
                 registry=layout.registry(device),
+                recertified=layout.recertified(device),
             )
             for device in DEVICES
         },
@@ -180,7 +181,10 @@ def _write_phase(layout: Layout, phase: str, *, warning: RunWarning | None) -> N
         "train_supernet",
         {},
         tables={"history.parquet": (HISTORY_SCHEMA, history)},
-        params={f"phases.{phase}": params},
+        params={
+            f"phases.{phase}": params,
+            "training": {"batch_size": 128, "base_batch_size": 32},
+        },
         summary={"warnings": [] if warning is None else [asdict(warning)]},
         inputs=[layout.dataset],
     )

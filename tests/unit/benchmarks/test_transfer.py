@@ -11,7 +11,7 @@ from ofa_pipeline.training import epochs_for
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 
-from transfer import EIGHT, LEFT_OUT, for_few_images, main, settings, write_images
+from transfer import EIGHT, LEFT_OUT, RATE, for_few_images, main, settings, write_images
 
 
 @pytest.fixture
@@ -64,6 +64,18 @@ def test_both_starts_have_equally_many_steps(tmp_path, steps_per_epoch):
             )
         )
     assert abs(totals[0] - totals[1]) <= 1  # of the rounding of two phases
+
+
+def test_rates_are_trained_with_as_they_are_written(tmp_path):
+    rates = {}
+    for weights in (None, tmp_path / "weights.safetensors"):
+        values = settings(tmp_path / "source")
+        for_few_images(values, weights=weights)
+        params = parse_params(json.loads(json.dumps(values)), origin="test")
+        rates[weights is None] = [
+            params.training.scaled_rate(phase.learning_rate) for phase in params.phases.values()
+        ]
+    assert rates == {True: [0.2, 0.6], False: [RATE]}
 
 
 def test_images_that_are_not_there_are_told(tmp_path, monkeypatch, capsys):

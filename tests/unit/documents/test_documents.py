@@ -26,6 +26,7 @@ DOCUMENTS = {
     Layout.PREDICTOR: samples.stored_predictor(),
     Layout.PREDICTOR_REPORT: samples.predictor_report(),
     Layout.RECEIPTS: samples.receipts(),
+    Layout.RECERTIFICATION: samples.recertification(),
     Layout.STATISTICS: samples.pixel_statistics(),
     Layout.SUBNET: samples.subnet_description(),
     Layout.AWAITED: elsewhere.sample_awaited(),

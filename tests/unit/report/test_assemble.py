@@ -40,6 +40,11 @@ def test_contents_hold_every_phase_and_device(contents):
     assert contents.title == "A title"
 
 
+def test_rates_of_phases_are_those_of_the_batch_that_was_trained_with(contents):
+    # The phases say 0.1 for 32 images a step; 128 raise it by the square root.
+    assert {phase.learning_rate for phase in contents.phases} == {0.2}
+
+
 def test_dataset_and_space_come_from_their_artifacts(contents):
     assert contents.dataset.class_names == CLASS_NAMES
     assert contents.dataset.total_images == 20
@@ -178,7 +183,7 @@ def test_phase_says_what_weights_training_started_from(folders, start_from, weig
     values = json.loads(file.read_text())
     values["params"]["phases.largest"]["start_from"] = start_from
     named = {"published": "ofa_mbv3_d234_e346_k357_w1.0"}
-    values["params"]["training"] = {"initial_weights": named}
+    values["params"]["training"]["initial_weights"] = named
     del values["digest"]
     file.write_text(json.dumps(values))
     first, *_ = load_contents(folders, title="A title").phases
