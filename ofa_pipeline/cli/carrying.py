@@ -36,15 +36,11 @@ def export_folder(
     """
     params = load_params(workspace / "params.yaml")
     settings, space = params.device(name).card, params.space.build()
-    if settings.location is None:
-        raise DeviceError(
-            f"{name} is this machine, which is measured by: ofa-pipeline run --device {name}. "
-            "A device elsewhere has location: away in its card."
-        )
+    _check_is_away(params, name)
     layout = Layout(workspace.resolve())
     store = ElsewhereStore(layout, name)
     awaited = store.awaited()
-    if is_again or (settings.measured is None and settings.location == "away"):
+    if is_again or settings.measured is None:
         awaited = Awaited(round="profile")
     if awaited is None:
         raise DeviceError(
@@ -91,7 +87,7 @@ def import_result(workspace: Path, name: str, path: Path) -> Iterator[str]:
     params_path = workspace / "params.yaml"
     params = load_params(params_path)
     store = ElsewhereStore(Layout(workspace.resolve()), name)
-    _check_settings(params, name)
+    _check_is_away(params, name)
     result = read_result(path)
     task = store.task(result.task.id)
     if result.task.device != name or task is None:
@@ -118,11 +114,11 @@ def import_result(workspace: Path, name: str, path: Path) -> Iterator[str]:
     yield f"Next: {command('run', '--device', name)}"
 
 
-def _check_settings(params: "Params", name: str) -> None:
+def _check_is_away(params: "Params", name: str) -> None:
     location = params.device(name).card.location
     if location != "away":
         raise DeviceError(
-            f"results are imported for devices with location: away, but {name} is "
+            f"folders are carried to devices with location: away, but {name} is "
             f"{location or 'this machine'}. It is measured by: ofa-pipeline run --device {name}"
         )
 

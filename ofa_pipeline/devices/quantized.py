@@ -1,5 +1,6 @@
 """Subnets in int8 as a device runs them: their files, and how many images these get right."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,8 +8,11 @@ import numpy as np
 
 from ofa_pipeline.devices.device import Device
 from ofa_pipeline.devices.quantization import require_calibration_images
+from ofa_pipeline.devices.runtime import Images
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ofa_pipeline.evaluation import SubnetEvaluator
     from ofa_pipeline.supernet import Subnet
 
@@ -39,9 +43,12 @@ class QuantizedFiles:
 
     def accuracy_top1(self, path: Path, *, resolution_px: int) -> float:
         """Return the fraction of the evaluation images that a file gets right on the device."""
-        batches = list(self._evaluator.images(resolution_px))
-        logits = self._device.predict(
-            path, (images.cpu().numpy() for images, _ in batches), resolution_px=resolution_px
-        )
-        labels = np.concatenate([labels.cpu().numpy() for _, labels in batches])
-        return float((logits.argmax(axis=1) == labels).mean())
+        labels: list[NDArray[np.int64]] = []
+
+        def images() -> Iterator[Images]:
+            for batch, of_batch in self._evaluator.images(resolution_px):  # one in memory at a time
+                labels.append(of_batch.cpu().numpy())
+                yield batch.cpu().numpy()
+
+        logits = self._device.predict(path, images(), resolution_px=resolution_px)
+        return float((logits.argmax(axis=1) == np.concatenate(labels)).mean())

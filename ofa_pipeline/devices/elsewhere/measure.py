@@ -57,7 +57,12 @@ def main() -> int:
     try:
         manifest = read_manifest()
         os.environ["OMP_NUM_THREADS"] = str(manifest["card"]["threads"])
-        runtime = import_file("runtime.py")
+        try:
+            runtime = import_file("runtime.py")
+        except ImportError as error:
+            raise WrongError(
+                f"{error.name} is not installed. Install what README.txt names."
+            ) from error
         card = machine_card(manifest, runtime)
         if options.card:
             say(json.dumps(card))

@@ -20,6 +20,9 @@ ATTEMPTS = 3
 WAIT_S = 3.0
 _LOST = 255
 """What ssh ends with when the connection, and not the program there, failed."""
+_SAID = "stderr.txt"
+_MOST_SAID = 1000
+"""Characters from the end: what it ended with stands there."""
 _OPTIONS = {
     "BatchMode": "yes",
     "ConnectTimeout": "15",
@@ -61,24 +64,36 @@ def measure_over_ssh(
     def measure() -> None:
         nonlocal done
         words = f"cd {there} && exec {python} measure.py"
-        with subprocess.Popen(
-            host.ssh(words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        ) as process:
+        # What it complains of goes to a file: a pipe that nobody reads yet would stop it when full.
+        with (
+            (folder / _SAID).open("w+", errors="replace") as complaints,
+            subprocess.Popen(
+                host.ssh(words),
+                stdout=subprocess.PIPE,
+                stderr=complaints,
+                text=True,
+                errors="replace",
+            ) as process,
+        ):
             assert process.stdout is not None
-            assert process.stderr is not None
             for line in process.stdout:
                 found = _PROGRESS.match(line)
                 if found and int(found[1]) > done:
                     progress.skip(int(found[1]) - 1 - done)
                     progress.advance()
                     done = int(found[1])
-            said = process.stderr.read()
-        host.check(process.returncode, said)
+            returncode = process.wait()
+            complaints.seek(0)
+            said = complaints.read()[-_MOST_SAID:]
+        host.check(returncode, said)
 
     _keep_trying(host, measure, progress_of=lambda: done)
     name = f"result-{task.device}-{task.id[:8]}.json"
     _keep_trying(host, lambda: host.run(host.scp(host.there(f"{there}/{name}"), str(folder))))
-    host.run(host.ssh(f"rm -rf {there}"))
+    try:
+        host.run(host.ssh(f"rm -rf {there}"))
+    except (_LostError, DeviceError) as error:  # the result is here: nothing hangs on it
+        reporter.message(f"{there} stays on {host.name}, where it could not be removed: {error}")
     return folder / name
 
 
@@ -119,11 +134,13 @@ class _Host:
             _LostError: If the connection does.
         """
         try:
-            finished = subprocess.run(command, capture_output=True, text=True, check=False)
+            finished = subprocess.run(
+                command, capture_output=True, text=True, errors="replace", check=False
+            )
         except FileNotFoundError as error:
             raise DeviceError(
                 f"{command[0]} must be installed to measure on {self.name}, but is not found. "
-                "Install OpenSSH, or export the folder and carry it there."
+                "Install OpenSSH, or give the device location: away, and carry a folder there."
             ) from error
         is_lost = command[0] == "scp" and finished.returncode == 1 and "lost" in finished.stderr
         self.check(_LOST if is_lost else finished.returncode, finished.stderr)
@@ -140,7 +157,7 @@ class _Host:
                 f"{shorten(said, 300)} Connect once by hand and compare it: "
                 f"ssh {f'-p {self.port} ' if self.port else ''}{self.name}"
             )
-        if "Permission denied" in said:
+        if "Permission denied (" in said:  # of a file, a program says it without the ways in
             raise DeviceError(
                 f"{self.name} must let us in without a password, but says: {shorten(said, 300)} "
                 "Copy your key there: ssh-copy-id, or add it to an agent: ssh-add"

@@ -77,6 +77,9 @@ def test_an_export_is_the_same_every_time(workspace):
 def test_what_cannot_be_exported_says_why(workspace):
     with pytest.raises(DeviceError, match=r"cpu-pytorch is this machine"):
         run("export", "cpu-pytorch", "--to", "folder")
+    run("add", "board", *CARD[:2], "--location", "ssh://board")
+    with pytest.raises(DeviceError, match=r"location: away, but board is ssh://board"):
+        run("export", "board", "--to", "folder", "--again")
     with pytest.raises(ParamsError, match="unknown device"):
         run("export", "fone", "--to", "folder")
     (workspace / "full").mkdir()

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from ofa_pipeline.cli import main
+from ofa_pipeline.cli.pull import _chosen_files
 from tests.support.images import encoded, noise
 from tests.support.registry import InMemoryRegistry, digest_of, subnet_record, write_bundle
 
@@ -230,6 +231,15 @@ def test_best_of_a_device_is_pulled_by_default_beside_us(cli, registry, tmp_path
 def test_one_format_is_pulled_with_the_documents(cli, registry, tmp_path, name, file):
     assert cli("pull", f"{MODEL}/1", "out", "--format", name)[0] == 0
     assert set(files_of(tmp_path / "out")) == {file, "subnet.json", "card.json"}
+
+
+def test_the_file_of_a_device_in_int8_is_an_onnx_file_too(registry, tmp_path):
+    bundle = tmp_path / "in-int8"
+    bundle.mkdir()
+    for name in ("model.onnx", "model.int8.onnx", "subnet.json", "card.json", "classify.py"):
+        (bundle / name).write_text(name)
+    names = {path.name for path in _chosen_files(bundle, registry.version(f"{MODEL}/1"), "onnx")}
+    assert names == {"model.onnx", "model.int8.onnx", "subnet.json", "card.json"}
 
 
 def test_pulling_again_changes_nothing(cli, registry, tmp_path):

@@ -123,6 +123,12 @@ class TestScript:
         assert message in finished.stderr
         assert "Traceback" not in finished.stderr
 
+    def test_a_python_without_numpy_is_told_so(self, tmp_path):
+        export(tmp_path / "folder", runtime="pytorch")
+        finished = script(tmp_path / "folder", clean_python(tmp_path / "bare", ()))
+        assert finished.returncode == 1
+        assert finished.stderr.startswith("error: numpy is not installed")
+
     def test_a_runtime_that_is_not_there_is_named_with_the_command(self, tmp_path, python):
         export(tmp_path / "folder", runtime="pytorch")
         finished = script(tmp_path / "folder", python)
