@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from ofa_pipeline.supernet import build_supernet
-from ofa_pipeline.training import Fixed, LargestOnly, Teacher, build_teaching, graphs, precision, step
+from ofa_pipeline.training import (
+    Fixed,
+    LargestOnly,
+    Teacher,
+    build_teaching,
+    graphs,
+    precision,
+    step,
+)
 from ofa_pipeline.training.graphs import recurring_archs
 from ofa_pipeline.training.step import TrainingStep
 from tests.support.training import (
