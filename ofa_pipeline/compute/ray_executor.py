@@ -1,6 +1,7 @@
 """Work on a Ray cluster: workers that are processes of their own, replaced when they die."""
 
 import re
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ from ofa_pipeline.progress import SILENT, Reporter
 
 MAX_RETRIES = 2
 """How often an item is tried again whose worker died."""
+
+PATIENCE_S = 60.0
+"""How long no worker may work or begin before whoever waits is told why."""
 
 _POLL_S = 1.0
 _MAX_REASON = 300
@@ -188,11 +192,11 @@ class _Pool:
             self.ray.kill(worker)
         self.idle, self.starting, self.busy = [], {}, {}
 
-    def end_busy(self) -> None:
-        """End the workers that nobody waits for the results of."""
-        for worker, _ in self.busy.values():
+    def keep_idle(self) -> None:
+        """End the workers that nobody waits for any more: at work, or not there yet."""
+        for worker in [*self.starting.values(), *(worker for worker, _ in self.busy.values())]:
             self.ray.kill(worker)
-        self.busy = {}
+        self.starting, self.busy = {}, {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +215,8 @@ class _Work:
         self._losses: Counter[str] = Counter()
         self._false_starts = 0
         self._reporter = reporter
+        self._moved_at = time.monotonic()
+        self._is_told = False
 
     def results(self, num_workers: int) -> Iterator[tuple[Any, Done]]:
         """Yield the items as they are done."""
@@ -220,13 +226,28 @@ class _Work:
                 pool.fill(min(num_workers, len(self._waiting) + len(pool.busy)))
                 while self._waiting and pool.idle:
                     pool.give(self._waiting.popleft())
-                for ref in pool.arrived():
+                arrived = pool.arrived()
+                self._watch(is_still=not arrived and not pool.busy)
+                for ref in arrived:
                     if ref in pool.starting:
                         self._begin(ref)
                     else:
                         yield from self._finish(ref)
         finally:
-            pool.end_busy()
+            pool.keep_idle()  # what is measured next has this machine alone
+
+    def _watch(self, *, is_still: bool) -> None:
+        """Tell once that no worker can begin, where the cluster leaves none any room."""
+        now = time.monotonic()
+        if not is_still:
+            self._moved_at = now
+        elif not self._is_told and now - self._moved_at >= PATIENCE_S:
+            self._is_told = True
+            self._reporter.warning(
+                f"no worker on the Ray cluster could begin for {PATIENCE_S:g} seconds: others use "
+                "its CPUs or GPUs, or it has lost nodes. The work goes on as soon as there is "
+                "room; look at `ray status`."
+            )
 
     def _begin(self, ref: object) -> None:
         worker = self._pool.starting.pop(ref)

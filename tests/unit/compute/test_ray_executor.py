@@ -152,6 +152,38 @@ def test_items_are_tried_again_when_a_worker_dies_and_named_when_all_do(opened, 
         list(opened.run(obey, [Number(5, die)]))
 
 
+def test_a_full_cluster_is_told_and_who_has_not_begun_in_the_end_is_ended(
+    opened, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sys.modules["ofa_pipeline.compute.ray_executor"], "PATIENCE_S", 0.0)
+    opened.close()
+
+    def hold(name):
+        (tmp_path / f"{name} is held").touch()
+        for _ in range(300):
+            if (tmp_path / name).exists():
+                return
+            time.sleep(0.1)
+
+    ray, told = cluster.import_ray(), []
+    holders = [ray.remote(num_cpus=1)(hold).remote(name) for name in ("one", "two")]
+    while len(list(tmp_path.glob("*is held"))) < len(holders):
+        time.sleep(0.1)
+
+    def make_room(event):
+        told.append(event.label)
+        (tmp_path / "one").touch()
+
+    monkeypatch.setattr(opened, "_reporter", Reporter(make_room))
+    results = dict(opened.run(obey, NUMBERS[:2]))
+    assert [results[item][0] for item in NUMBERS[:2]] == [0, 1]
+    [message] = told
+    assert message.startswith("no worker on the Ray cluster could begin")
+    assert (len(opened._pool.idle), opened._pool.starting) == (1, {})
+    (tmp_path / "two").touch()
+    ray.get(holders)
+
+
 def test_workers_that_cannot_begin_are_an_error(opened, tmp_path, monkeypatch):
     gone = tmp_path / "gone"
     monkeypatch.setattr(Path, "cwd", lambda: gone)
