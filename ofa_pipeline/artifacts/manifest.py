@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import NoneType
 from typing import Any
 
@@ -94,7 +94,14 @@ def _fault(values: object) -> str:
         if not isinstance(value, _KINDS[name]):
             kinds = " or ".join(kind.__name__ for kind in _KINDS[name])
             return f"{name} must be {kinds}, got {shown(value)}"
-    return ""
+    outside = [name for name in values.get("files", ()) if not _is_inside(name)]
+    return f"files must lie in the artifact, found {shown(outside[0])}" if outside else ""
+
+
+def _is_inside(name: str) -> bool:
+    """Return whether a name, relative to a folder, is that of something in it."""
+    path = PurePosixPath(name)
+    return path.parts != () and not path.is_absolute() and ".." not in path.parts
 
 
 def digest_input(path: Path) -> str:

@@ -15,6 +15,9 @@ from ofa_pipeline.documents import DeviceCard, LatencyMeasurement
 if TYPE_CHECKING:
     from torch import nn
 
+FilesOf = Mapping[Arch, Sequence[Path]]
+"""The files of each subnet that are measured as they are."""
+
 
 class Device(Protocol):
     """What runs networks: a runtime on this machine, or elsewhere behind the same interface."""
@@ -27,12 +30,12 @@ class Device(Protocol):
     def runtime(self) -> Runtime:
         """What writes the files that it runs."""
 
-    def expect(self, archs: Sequence[Arch], *, files: Mapping[Arch, Path] | None = None) -> None:
+    def expect(self, archs: Sequence[Arch], *, files: FilesOf | None = None) -> None:
         """Say which subnets are going to be measured: a device elsewhere measures them all now.
 
         Args:
             archs: The subnets.
-            files: Their files, where these are what is measured.
+            files: The files of each, where these are what is measured.
 
         Raises:
             AwaitedError: If somebody has to go there, and come back.
@@ -94,7 +97,7 @@ class LocalDevice:
         """What writes the files that it runs, and runs them."""
         return self._runtime
 
-    def expect(self, archs: Sequence[Arch], *, files: Mapping[Arch, Path] | None = None) -> None:
+    def expect(self, archs: Sequence[Arch], *, files: FilesOf | None = None) -> None:
         """Do nothing: what is here is measured when it is asked for."""
 
     def measure(self, network: "nn.Module | Path", *, resolution_px: int) -> LatencyMeasurement:

@@ -106,8 +106,20 @@ class Workshop:
         Raises:
             AwaitedError: If somebody has to go to the device.
         """
-        files = {arch: self.built(arch).folder / self.shipped for arch in archs}
+        files = {arch: self._measured_files(self.built(arch)) for arch in archs}
         self.device.expect(archs, files=files)
+
+    def _measured_files(self, built: BuiltSubnet) -> list[Path]:
+        """Return the file that ships and, where that is in int8, the one in float32 beside it."""
+        names = [self.shipped]
+        if built.facts.quantization is not None and self._runs_float_file:
+            names.append(ONNX_FILE)
+        return [built.folder / name for name in names]
+
+    @property
+    def _runs_float_file(self) -> bool:
+        """Whether the device's runtime runs the float32 file that every bundle holds."""
+        return shipped_file(self.settings.runtime) == ONNX_FILE
 
     def certifier(self, arch: Arch) -> Certifier:
         """Return what measures the file of a subnet that the device runs."""
@@ -221,10 +233,12 @@ class Workshop:
 
     def _quantization(self, built: BuiltSubnet) -> QuantizationFigures | None:
         """Return what int8 costs, with the latency that float32 would have on the device."""
-        figures, float_file = built.facts.quantization, built.folder / ONNX_FILE
-        if figures is None or shipped_file(self.settings.runtime) != float_file.name:
+        figures = built.facts.quantization
+        if figures is None or not self._runs_float_file:
             return figures
-        measured = self.device.measure(float_file, resolution_px=built.arch.resolution_px)
+        measured = self.device.measure(
+            built.folder / ONNX_FILE, resolution_px=built.arch.resolution_px
+        )
         return figures.model_copy(update={"p50_ms_float": measured.p50_ms})
 
     def _accuracy(self, facts: BuiltFacts) -> AccuracyFigures:

@@ -204,6 +204,13 @@ def test_missing_manifest_says_what_produces_it(tmp_path):
         ('{"stage": 4, "item": null, "params": {}}', "stage must be str, got 4"),
         ('{"stage": "s", "item": null, "params": []}', r"params must be dict, got \[\]"),
         ('{"stage": "s", "item": null, "params": {}, "format": 2}', "be of format 1, found 2"),
+        *(
+            (
+                f'{{"stage": "s", "item": null, "params": {{}}, "files": {{"{name}": "0"}}}}',
+                "files must lie in the artifact",
+            )
+            for name in ("../dvc.yaml", "a/../../b", "/etc/passwd", ".")
+        ),
     ],
 )
 def test_what_is_no_manifest_is_refused_with_the_field(tmp_path, content, fault):

@@ -1,6 +1,6 @@
 """A device elsewhere, as those who search for it and ship to it see it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.artifacts import digest_file
+from ofa_pipeline.devices.device import FilesOf
 from ofa_pipeline.devices.elsewhere.results import card_of, measured
 from ofa_pipeline.devices.elsewhere.store import ElsewhereStore
 from ofa_pipeline.devices.machine import is_usable
@@ -59,24 +60,31 @@ class ElsewhereDevice:
         """What writes the files that it runs."""
         return self._runtime
 
-    def expect(self, archs: Sequence[Arch], *, files: Mapping[Arch, Path] | None = None) -> None:
+    def expect(self, archs: Sequence[Arch], *, files: FilesOf | None = None) -> None:
         """Have what is missing of some subnets measured, all at once; see `Device`.
 
         Raises:
             AwaitedError: If somebody has to go there.
             DeviceError: If it cannot be measured, or was measured on another machine.
         """
-        keys = {arch: self._key(files[arch] if files else arch) for arch in archs}
-        missing = [arch for arch in archs if keys[arch] not in self._found]
+        if files is None:
+            wanted = {search_key(arch, num_classes=self._num_classes): arch for arch in archs}
+            awaited = [arch for key, arch in wanted.items() if key not in self._found]
+            self._have_measured(list(wanted), Awaited(round="search", archs=tuple(awaited)))
+        else:
+            found = [self._awaited_file(arch, path) for arch in archs for path in files[arch]]
+            missing = tuple(file for file in found if file.sha256 not in self._found)
+            self._have_measured(
+                [file.sha256 for file in found], Awaited(round="ship", files=missing)
+            )
+
+    def _have_measured(self, keys: Sequence[str], awaited: Awaited) -> None:
+        missing = [key for key in keys if key not in self._found]
         if not missing:
             return
-        if files is None:
-            self._ask_for(Awaited(round="search", archs=tuple(missing)))
-        else:
-            awaited = tuple(self._awaited_file(arch, files[arch]) for arch in missing)
-            self._ask_for(Awaited(round="ship", files=awaited))
+        self._ask_for(awaited)
         self._look()
-        if still := [arch for arch in missing if keys[arch] not in self._found]:
+        if still := [key for key in missing if key not in self._found]:
             raise DeviceError(
                 f"what is measured on {self._store.device} must come from the machine of its "
                 f"profile ({self.card.hardware}, {self.card.runtime} {self.card.runtime_version}), "

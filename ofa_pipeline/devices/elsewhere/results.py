@@ -82,6 +82,11 @@ def check_result(result: MeasuringResult, task: MeasuringTask, *, path: Path) ->
                 f"{network.key!r} there: {shorten(row.error, 500)}. Use another version of the "
                 "runtime, or leave what it does not know out of the space."
             )
+        if not row.sessions:
+            raise ManifestMismatchError(
+                f"{path} must hold the times of {network.key!r}, or what its runtime said, but "
+                "holds neither. Run measure.py in the folder again, or measure anew: --again"
+            )
         for session in row.sessions:
             _check_times(session, network.macs * task.card.batch_size, f"{path}: {network.key!r}")
 

@@ -11,6 +11,7 @@ from ofa_pipeline.documents import Awaited, MeasuringResult, MeasuringTask, read
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
 
 DIGEST_DIGITS = 12
+_RESULTS = f"{DIGEST_DIGITS * '[0-9a-f]'}.json"
 _REMAKE = "ofa-pipeline device export {device} --to FOLDER"
 
 
@@ -61,7 +62,7 @@ class ElsewhereStore:
 
     def results(self) -> list[MeasuringResult]:
         """Return all results, in the order of their digests."""
-        return [self.result(path.stem) for path in sorted(self.folder.glob("[0-9a-f]*.json"))]
+        return [self.result(path.stem) for path in sorted(self.folder.glob(_RESULTS))]
 
     def wait_for(self, awaited: Awaited) -> None:
         """Note what a stage cannot go on without."""

@@ -23,7 +23,14 @@ from ofa_pipeline.devices.elsewhere import (
 from ofa_pipeline.documents import MeasurementSettings, MeasuringTask
 from ofa_pipeline.errors import AwaitedError, DeviceError, ManifestMismatchError
 from ofa_pipeline.latency import reference_arch
-from tests.support.elsewhere import MACHINE, REFERENCE_MS, clean_python, result_of, write_result
+from tests.support.elsewhere import (
+    MACHINE,
+    REFERENCE_MS,
+    clean_python,
+    result_of,
+    sample_awaited,
+    write_result,
+)
 from tests.support.runtimes import Settings, tiny_space, tiny_subnet
 
 SPACE = tiny_space()
@@ -205,6 +212,7 @@ class TestResult:
             (lambda r: r["rows"][0]["sessions"][0]["reference"].pop(), "before and after each"),
             (lambda r: r["rows"].pop(), "1 are missing: 'search"),
             (lambda r: r["rows"].append({**r["rows"][0], "key": "odd"}), "nobody asked for: 'odd'"),
+            (lambda r: r["rows"][0].update(sessions=[]), "but holds neither"),
             (lambda r: r["rows"][0].update(sha256="0" * 64), "must be the file"),
             (lambda r: r["rows"][1]["card"].update(machine="f" * 10), "which differ in machine"),
             (lambda r: r["task"].update(device="other"), "its manifest says something else"),
@@ -269,6 +277,24 @@ class TestDevice:
 
         with pytest.raises(AwaitedError):
             self.device(card, store, away).expect(ARCHS)
+
+    def test_what_is_awaited_is_no_result(self, store, tmp_path):
+        card = self.come_back(store, tmp_path)
+        store.wait_for(sample_awaited())
+        assert [result.task.device for result in store.results()] == ["phone"]
+        self.device(card, store, lambda _: None).expect(ARCHS)
+
+    def test_every_file_of_a_subnet_is_awaited(self, store, tmp_path):
+        card = self.come_back(store, tmp_path)
+        paths = [tmp_path / "model.int8.onnx", tmp_path / "model.onnx"]
+        for path in paths:
+            path.write_bytes(path.name.encode())
+        asked = []
+        with pytest.raises(DeviceError, match="2 of 2 networks"):
+            self.device(card, store, asked.append).expect(ARCHS[:1], files={ARCHS[0]: paths})
+        (awaited,) = asked
+        assert awaited.round == "ship"
+        assert [file.path for file in awaited.files] == ["model.int8.onnx", "model.onnx"]
 
     def test_a_kept_result_that_was_changed_is_refused(self, store, tmp_path):
         card = self.come_back(store, tmp_path)

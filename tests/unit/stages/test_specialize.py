@@ -61,7 +61,11 @@ class KnownDevice(LocalDevice):
         self._runtime = build_runtime(settings)
         return self
 
+    def expect(self, archs, *, files):
+        self.expected = {path.name for paths in files.values() for path in paths}
+
     def measure(self, path, *, resolution_px):
+        assert path.name in self.expected  # a device elsewhere has measured nothing else
         waiting = self.latencies_ms[path.parent.name]
         p50_ms = waiting.pop(0) if len(waiting) > 1 else waiting[0]
         self.files.append((path.parent.name, path.name, resolution_px))
