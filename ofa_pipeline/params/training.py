@@ -56,7 +56,7 @@ class LargestOnlyParams(Section):
 
     dropout: Rate | None = None
     """Before the classifier, in place of `TrainingParams.dropout`; left out, all have that."""
-    drop_connect: Rate | None = None
+    drop_connect: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Share of the images that the last residual block leaves as they are; less in those before it,
     nothing before the last two block groups."""
     label_smoothing: Rate | None = None

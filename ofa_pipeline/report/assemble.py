@@ -20,6 +20,7 @@ from ofa_pipeline.report.loading_cost import load_alone, load_finetunings, load_
 from ofa_pipeline.report.loading_devices import (
     load_confusion,
     load_latency,
+    load_location,
     load_model_name,
     load_recertification,
     load_search,
@@ -185,6 +186,7 @@ def _load_device(sources: Mapping[str, Source], name: str, *, recertified: Path)
         model_name=load_model_name(sources[f"register {name}"]),
         needless_budgets=load_needless_budgets(bundles, subnets),
         again=load_recertification(recertified, bundles, device=name),
+        location=load_location(sources[f"profile_latency {name}"], device=name),
     )
 
 

@@ -294,6 +294,8 @@ class DeviceFacts:
     needless_budgets: tuple[NeedlessBudget, ...] = ()
     again: Recertification | None = None
     """What was measured of these subnets later; None where nobody has."""
+    location: str | None = None
+    """Where it is, as params.yaml names it; None for a device of the machine that profiled it."""
 
     @property
     def served(self) -> tuple[tuple[float, SubnetFacts], ...]:

@@ -67,6 +67,12 @@ def load_latency(source: Source) -> LatencyFacts:
     )
 
 
+def load_location(source: Source, *, device: str) -> str | None:
+    """Read where a device is from what it was profiled with; None for that machine itself."""
+    location = source.manifest().params.get(f"devices.{device}.card", {}).get("location")
+    return None if location is None else str(location)
+
+
 def load_search(source: Source) -> SearchFacts:
     """Read the front, the verified subnets and the picks of a device."""
     document = read_document(source.path(Layout.PICKS), Picks, remake=source.made_by)

@@ -238,7 +238,11 @@ def _again(subnet: SubnetFacts, device: DeviceFacts, budget_ms: float) -> Findin
     canaries = device.again.canaries if device.again else ()
     found = next((canary for canary in canaries if canary.name == subnet.name), None)
     if device.again is None or found is None:
-        text = f"Nobody has measured it again: ofa-pipeline recertify {device.name} does."
+        text = (
+            f"Nobody has measured it again: ofa-pipeline recertify {device.name} does."
+            if device.location is None
+            else "It was not measured again: that is done of devices of this machine only."
+        )
         return Finding(about=AGAIN, level="unknown", text=text, rule=rule)
     share = show_percent(found.measured_ms / budget_ms, 0)
     text = (

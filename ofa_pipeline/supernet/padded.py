@@ -56,11 +56,6 @@ class PaddedSupernet:
             optional = group[min(of.depths) :]
             assert all(block.shape.has_shortcut for block in optional)  # absent: features pass by
 
-    @property
-    def num_values(self) -> int:
-        """Length of `values`."""
-        return sum(sum(_sizes(block)) for group in self._blocks for block in group)
-
     def values(self, arch: Arch) -> Tensor:
         """Return the masks of an architecture one after the other: float32, on the CPU.
 

@@ -108,6 +108,7 @@ def test_what_int8_may_lose_is_part_of_no_digest_until_it_is_given():
         ("phases.elastic.largest_only", {}, "must name dropout, drop_connect or label_smoothing"),
         ("phases.elastic.largest_only", {"drop_conect": 0.1}, "Did you mean 'drop_connect'"),
         ("phases.elastic.largest_only", {"dropout": 1.0}, "phases.elastic.largest_only.dropout"),
+        ("phases.elastic.largest_only", {"drop_connect": 0}, "should be greater than 0"),
         (
             "phases.elastic",
             {

