@@ -90,10 +90,7 @@ def measure_over_ssh(
     _keep_trying(host, measure, progress_of=lambda: done)
     name = f"result-{task.device}-{task.id[:8]}.json"
     _keep_trying(host, lambda: host.run(host.scp(host.there(f"{there}/{name}"), str(folder))))
-    try:
-        host.run(host.ssh(f"rm -rf {there}"))
-    except (_LostError, DeviceError) as error:  # the result is here: nothing hangs on it
-        reporter.message(f"{there} stays on {host.name}, where it could not be removed: {error}")
+    _remove(host, there, reporter)
     return folder / name
 
 
@@ -178,6 +175,14 @@ def _copy(host: _Host, folder: Path, there: str) -> None:
         return
     host.run(host.scp(f"{folder}/.", host.there(f"{there}/")))
     host.run(host.ssh(f"touch {copied}"))
+
+
+def _remove(host: _Host, there: str, reporter: Reporter) -> None:
+    """Remove a folder whose result is here; where that fails, only say so."""
+    try:
+        host.run(host.ssh(f"rm -rf {there}"))
+    except (_LostError, DeviceError) as error:
+        reporter.message(f"{there} stays on {host.name}, where it could not be removed: {error}")
 
 
 def _keep_trying(
