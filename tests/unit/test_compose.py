@@ -55,3 +55,11 @@ def test_who_depends_on_whom_is_there_and_healthy():
         for name, need in item.get("depends_on", {}).items():
             ends = need["condition"] == "service_completed_successfully"
             assert ends or "healthcheck" in SERVICES[name]
+
+
+def test_every_command_of_the_page_finds_the_file():
+    found = re.findall(r"docker compose .*", (ROOT / "docs" / "deploy.md").read_text())
+    assert found
+    assert all(
+        command.startswith("docker compose --file deploy/compose.yaml ") for command in found
+    )
