@@ -19,6 +19,7 @@ from typing import Any
 
 from ofa_pipeline.cores import usable_cores
 from ofa_pipeline.errors import ClusterError, shorten
+from ofa_pipeline.telemetry import keep_quiet
 
 LOCAL = "local"
 AUTO = "auto"
@@ -57,7 +58,7 @@ def import_ray() -> ModuleType:
             "compute.fan_out.executor: ray needs the package ray, which is not installed here. "
             "Install it (pip install 'ofa-pipeline[cluster]'), or set executor: local."
         )
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    keep_quiet(os.environ)
     import ray
 
     module: ModuleType = ray

@@ -72,6 +72,7 @@ def shrink_params(path: Path) -> None:
     values["space"]["resolutions_px"] = values["space"]["resolutions_px"][:1]
     values["training"] |= {
         "batch_size": 4,
+        "base_batch_size": 4,
         "calibration_images": 4,
         "validation_images": 2,
         "threads": 1,

@@ -23,7 +23,7 @@ def root(tmp_path_factory):
     write_image_folder(root / "pets", images_a_class=40)
     params = read_params(root)
     params["dataset"] |= {"source": "image_folder:pets", "image_size_px": 16}
-    params["training"]["batch_size"] = 16
+    params["training"] |= {"batch_size": 16, "base_batch_size": 16}
     write_params(root, params)
     assert outcomes(root) == STAGES
     return root

@@ -28,7 +28,12 @@ def smallest_params() -> dict[str, Any]:
         "group_strides": [1, 2],
         "head_channels": [16, 16],
     }
-    values["training"] |= {"batch_size": 4, "threads": 1, "calibration_images": 16}
+    values["training"] |= {
+        "batch_size": 4,
+        "base_batch_size": 4,
+        "threads": 1,
+        "calibration_images": 16,
+    }
     phase = {"epochs": 1, "warmup_epochs": 0, "learning_rate": 0.05, "subnets_per_step": 2}
     largest = {"depths": [2], "kernel_sizes": [5], "expand_ratios": [3], **phase}
     smaller = {"depths": [1, 2], "kernel_sizes": [3, 5], "expand_ratios": [2, 3], **phase}

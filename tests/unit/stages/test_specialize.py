@@ -74,7 +74,7 @@ class KnownDevice(LocalDevice):
 
 def tiny(device, sections=None):
     values = tiny_params(read_params(ROOT))
-    values["training"] |= {"batch_size": 8, "threads": 1}
+    values["training"] |= {"batch_size": 8, "base_batch_size": 8, "threads": 1}
     values["evaluation"] |= {"threads": 1}
     values["dataset"] |= {"image_size_px": 20}
     for name, section in (sections or {}).items():
