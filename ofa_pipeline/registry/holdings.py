@@ -55,7 +55,8 @@ class Holdings:
         if not may_hold_anything(self._mlflow.tracking_uri):
             return
         with self._mlflow.explained("search"):
-            experiments = self.experiment_ids()
+            # Who has just written asks for what others have written meanwhile, wherever.
+            experiments = self.experiment_ids(again=not complete)
             if not experiments:
                 return
             every = [f"tags.`{OWNER_TAG}` = '{OWNER}'", *conditions]
@@ -75,9 +76,10 @@ class Holdings:
                 if not token:
                     return
 
-    def experiment_ids(self) -> list[str]:
-        """Return the experiments of ours; they are asked for once a second at most."""
-        if not self._experiments or time.monotonic() - self._asked_at > EXPERIMENTS_HOLD_S:
+    def experiment_ids(self, *, again: bool = False) -> list[str]:
+        """Return the experiments of ours; unless `again`, they are asked for once a second."""
+        is_old = time.monotonic() - self._asked_at > EXPERIMENTS_HOLD_S
+        if again or is_old or not self._experiments:
             found = self._mlflow.client.search_experiments(
                 filter_string=f"tags.`{OWNER_TAG}` = '{OWNER}'"
             )
