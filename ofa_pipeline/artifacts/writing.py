@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from ofa_pipeline.artifacts.files import digest_file
 from ofa_pipeline.artifacts.manifest import Manifest, digest_input, workspace_of
 
@@ -79,8 +81,19 @@ def _remove_abandoned(folder: Path) -> None:
     prefix = f".{folder.name}.writing."
     for path in folder.parent.glob(f"{prefix}*"):
         pid = path.name.removeprefix(prefix).partition(".")[0]
-        if pid == str(os.getpid()) or not pid.isdigit() or not Path(f"/proc/{pid}").exists():
+        if pid == str(os.getpid()) or not pid.isdigit() or not _is_running(int(pid)):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_running(pid: int) -> bool:
+    """Whether a process writes on: one that was killed may stay a zombie for as long as its parent.
+
+    In a container whose first process reaps nobody that is forever.
+    """
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ def test_a_run_that_waits_for_a_device_serves_the_others_and_goes_on(tmp_path):
     root = toy_workspace(tmp_path)
     ended = run_command("ofa-pipeline", "run", workspace=root, check=False, OFA_TOY_AWAIT=AWAITED)
     assert ended.returncode == EXIT_AWAITED, ended.stderr
-    assert f"awaited: {AWAITED} waits" in ended.stderr
+    assert f"awaited: {AWAITED}: {AWAITED} waits for somebody" in ended.stderr
     assert "error" not in ended.stderr
     calls = (root / "calls.txt").read_text().split()
     assert "register@cpu-onnxruntime" in calls

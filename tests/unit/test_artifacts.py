@@ -120,6 +120,15 @@ def test_what_a_killed_writer_left_is_removed(tmp_path):
     assert left_in(tmp_path) == [f".other.writing.{DEAD_PID}.abc", "one"]
 
 
+def test_what_a_killed_writer_left_that_nobody_has_waited_for_is_removed(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as writer:
+        writer.kill()
+        os.waitid(os.P_PID, writer.pid, os.WEXITED | os.WNOWAIT)  # dead, and still a zombie
+        (Layout(tmp_path).artifacts / f".one.writing.{writer.pid}.abc").mkdir(parents=True)
+        write(tmp_path)
+    assert left_in(tmp_path) == ["one"]
+
+
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
 def test_what_a_living_writer_works_on_is_left_alone(tmp_path):
     name = f".one.writing.{os.getppid()}.abc"
