@@ -55,7 +55,7 @@ class MemorySplit:
 
     @property
     def num_images(self) -> int:
-        """Number of images."""
+        """Number of images of an epoch."""
         return len(self.labels)
 
     def images(self) -> torch.Tensor:
@@ -64,7 +64,7 @@ class MemorySplit:
 
     def batches(self, batch_size: int, *, order: Sequence[int] | None = None) -> Iterator[Batch]:
         """Yield images in stored order, or in a given one."""
-        ids = torch.arange(self.num_images) if order is None else torch.tensor(list(order))
+        ids = torch.arange(len(self.labels)) if order is None else torch.tensor(list(order))
         for chosen in torch.split(ids, batch_size):
             yield Batch(self._images[chosen], self.labels[chosen], chosen)
 
@@ -94,7 +94,7 @@ class MemorySplit:
         rows: slice = slice(None),
     ) -> list[NDArray[np.int64]]:
         """Return the positions of each batch's images."""
-        order = np.random.default_rng([seed, epoch]).permutation(self.num_images)
+        order = np.random.default_rng([seed, epoch]).permutation(len(self.labels))
         starts = range(start_batch * batch_size, self.num_images - batch_size + 1, batch_size)
         return [order[start : start + batch_size][rows] for start in starts]
 

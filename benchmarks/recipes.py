@@ -21,7 +21,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
@@ -30,14 +30,14 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import torch
-from numpy.typing import NDArray
+from gpu_common import MemorySplit
 from PIL import Image
 from torch import Tensor
 
 import ofa_pipeline.data
 from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.cost import estimate_cost
-from ofa_pipeline.data import Batch, Normalization
+from ofa_pipeline.data import Normalization
 from ofa_pipeline.evaluation import CalibratedTeacher, SubnetEvaluator
 from ofa_pipeline.spaces import mobilenet_v3_small_images
 from ofa_pipeline.supernet import (
@@ -163,67 +163,13 @@ TRIALS: dict[str, Trial] = {
 }
 
 
-class MemorySplit:
-    """Images in memory, with the methods of `ofa_pipeline.data.Split` that training uses.
+class TrainingSplit(MemorySplit):
+    """An epoch of training is `EPOCH_STEPS` batches, drawn anew from all images."""
 
-    An epoch of training is `EPOCH_STEPS` batches, drawn anew from all images.
-    """
-
-    fits_memory = True
-
-    def __init__(self, images: Tensor, labels: Tensor) -> None:
-        """Hold uint8 images (N, 3, H, H) and labels (N,)."""
-        self._images, self.labels = images, labels
-        self.num_images = min(len(labels), EPOCH_STEPS * BATCH)
-
-    def images(self) -> Tensor:
-        """Return all images."""
-        return self._images
-
-    def batches(self, batch_size: int, *, order: Sequence[int] | None = None) -> Iterator[Batch]:
-        """Yield images in stored order, or in a given one."""
-        ids = torch.arange(len(self.labels)) if order is None else torch.tensor(list(order))
-        for chosen in torch.split(ids, batch_size):
-            yield Batch(self._images[chosen], self.labels[chosen], chosen)
-
-    def shuffled_batches(
-        self,
-        batch_size: int,
-        *,
-        seed: int,
-        epoch: int,
-        start_batch: int = 0,
-        rows: slice = slice(None),
-    ) -> Iterator[Batch]:
-        """Yield whole batches, or some rows of each, in an order of the seed and the epoch."""
-        for ids in self.shuffled_ids(
-            batch_size, seed=seed, epoch=epoch, start_batch=start_batch, rows=rows
-        ):
-            chosen = torch.from_numpy(ids)
-            yield Batch(self._images[chosen], self.labels[chosen], chosen)
-
-    def shuffled_ids(
-        self,
-        batch_size: int,
-        *,
-        seed: int,
-        epoch: int,
-        start_batch: int = 0,
-        rows: slice = slice(None),
-    ) -> list[NDArray[np.int64]]:
-        """Return the positions of each batch's images."""
-        order = np.random.default_rng([seed, epoch]).permutation(len(self.labels))
-        starts = range(start_batch * batch_size, self.num_images - batch_size + 1, batch_size)
-        return [order[start : start + batch_size][rows] for start in starts]
-
-
-class WholeSplit(MemorySplit):
-    """The same, all images an epoch: to evaluate on."""
-
-    def __init__(self, images: Tensor, labels: Tensor) -> None:
-        """Hold uint8 images (N, 3, H, H) and labels (N,)."""
-        super().__init__(images, labels)
-        self.num_images = len(labels)
+    @property
+    def num_images(self) -> int:
+        """Number of images of an epoch."""
+        return min(len(self.labels), EPOCH_STEPS * BATCH)
 
 
 @dataclass(kw_only=True)
@@ -516,9 +462,9 @@ def open_bench(path: Path | None, device: str) -> Bench:
     num_test = len(labels) // 5
     held_out = num_test + CALIBRATION_IMAGES
     return Bench(
-        test=WholeSplit(images[:num_test], labels[:num_test]),
-        calibration=WholeSplit(images[num_test:held_out], labels[num_test:held_out]),
-        train=MemorySplit(images[held_out:], labels[held_out:]),
+        test=MemorySplit(images[:num_test], labels[:num_test]),
+        calibration=MemorySplit(images[num_test:held_out], labels[num_test:held_out]),
+        train=TrainingSplit(images[held_out:], labels[held_out:]),
         side_px=images.shape[-1],
         device=torch.device(device),
     )
