@@ -56,6 +56,7 @@ from gpu_common import (
 from gpu_ranks import two_ranks
 from gpu_speed import (
     WARM_UP,
+    Way,
     depthwise_kernels,
     kernels_32px,
     native_and_products,
@@ -252,15 +253,13 @@ def kill_and_resume() -> Result:
     return Result(torch.equal(whole, resumed), {"relative_difference": relative(resumed, whole)})
 
 
-def no_synchronization() -> Result:
-    """Count what waits for the device in twenty steps, in graphs and launched."""
-    device, found = cuda(), {}
-    for name, context in (("graphs", nullcontext()), ("launched", unrecorded())):
-        with context, small_steps(device, batch=BATCH, per_step=4) as update:
-            for _ in range(WARM_UP):  # records what there is to record
-                update()
-            found[name] = waits(update, steps=20)
-    return Result(not any(line["places"] for line in found.values()), found)
+def no_synchronization(way: Way = nullcontext) -> Result:
+    """Count what waits for the device in twenty steps."""
+    with way(), small_steps(cuda(), batch=BATCH, per_step=4) as update:
+        for _ in range(WARM_UP):  # records what there is to record
+            update()
+        found = waits(update, steps=20)
+    return Result(not found["places"], found)
 
 
 def flat_memory() -> Result:
@@ -319,6 +318,7 @@ def checks(seconds: float) -> dict[str, Callable[[], Result]]:
         "epoch_32px_512": partial(epoch, batch=512),
         "epoch_32px_64": partial(epoch, batch=BATCH),
         "no_synchronization": no_synchronization,
+        "no_synchronization_launched": partial(no_synchronization, unrecorded),
         "depthwise_32px": partial(depthwise_kernels, of="32px"),
         "speed_32px_512_native": partial(speed, batch=512, way=native_depthwise),
         "speed_32px_512_both": partial(speed, batch=512, way=native_and_products),

@@ -21,12 +21,14 @@ from gpu_common import (
     sandwich,
     small_space,
 )
+from safetensors.torch import load_file, save_file
 
 from ofa_pipeline.compute import Ranks
 from ofa_pipeline.progress import ProgressEvent, Reporter
 from ofa_pipeline.supernet import build_supernet
 from ofa_pipeline.training import Hooks, deterministic, train_phase
 
+WEIGHTS = "weights"
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-6}
 """Relative difference of the weights after one step."""
 
@@ -40,7 +42,7 @@ def two_ranks(device: torch.device, *, steps: int) -> Result:
             arguments = (size, str(device), steps, folder)
             mp.spawn(train_rank, args=arguments, nprocs=size)
         for dtype, tolerance in TOLERANCES.items():
-            one, two = (torch.load(_path(folder, size, dtype)) for size in (1, 2))
+            one, two = (load_file(_path(folder, size, dtype))[WEIGHTS] for size in (1, 2))
             first, *_, last = [relative(b, a) for a, b in zip(one, two, strict=True)]
             figures[str(dtype).removeprefix("torch.")] = {"first_step": first, "last_step": last}
             is_equal = is_equal and first <= tolerance
@@ -54,7 +56,7 @@ def train_rank(rank: int, size: int, device: str, steps: int, folder: str) -> No
     for dtype in TOLERANCES:
         found = train(Ranks(rank, size), torch.device(device), dtype=dtype, steps=steps)
         if rank == 0:
-            torch.save(found, _path(folder, size, dtype))
+            save_file({WEIGHTS: torch.stack(found)}, _path(folder, size, dtype))
     dist.destroy_process_group()
 
 
@@ -84,4 +86,4 @@ def train(
 
 
 def _path(folder: str, size: int, dtype: torch.dtype) -> Path:
-    return Path(folder) / f"{size}_{str(dtype).removeprefix('torch.')}.pt"
+    return Path(folder) / f"{size}_{str(dtype).removeprefix('torch.')}.safetensors"
