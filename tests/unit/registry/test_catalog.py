@@ -6,11 +6,11 @@ import pytest
 from mlflow import MlflowClient
 
 from ofa_pipeline.errors import RegistryError
-from ofa_pipeline.registry import catalog as catalog_module
-from ofa_pipeline.registry import open_registry
-from ofa_pipeline.registry.catalog import DatabaseReader, ServerReader
+from ofa_pipeline.registry import database_reader, open_registry, server_reader
 from ofa_pipeline.registry.connection import Connection
+from ofa_pipeline.registry.database_reader import DatabaseReader
 from ofa_pipeline.registry.holdings import Holdings
+from ofa_pipeline.registry.server_reader import ServerReader
 from tests.support.registry import MODEL, subnet_record, write_bundle
 
 
@@ -27,7 +27,8 @@ def client(registry):
 @pytest.fixture(params=["database", "server"])
 def reader(request, registry, monkeypatch):
     """Both ways of reading; the second one as it reads a server, without waiting."""
-    monkeypatch.setattr(catalog_module, "CHECK_EVERY_S", 0.0)
+    for module in (database_reader, server_reader):
+        monkeypatch.setattr(module, "CHECK_EVERY_S", 0.0)
     connection = Connection(registry.tracking_uri)
     if request.param == "database":
         return DatabaseReader(connection)
