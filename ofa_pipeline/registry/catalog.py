@@ -14,12 +14,13 @@ from ofa_pipeline.registry.connection import Connection
 from ofa_pipeline.registry.database_reader import DatabaseReader
 from ofa_pipeline.registry.holdings import Holdings
 from ofa_pipeline.registry.lookups import Snapshot
+from ofa_pipeline.registry.reading import Entries
 from ofa_pipeline.registry.record import RegisteredSubnet
 from ofa_pipeline.registry.server import may_hold_anything
 from ofa_pipeline.registry.server_reader import ServerReader
 
 if TYPE_CHECKING:
-    from ofa_pipeline.registry.reading import Entries, Reader
+    from ofa_pipeline.registry.reading import Reader
 
 
 class Catalog:
@@ -34,8 +35,9 @@ class Catalog:
             else ServerReader(connection, holdings)
         )
         self._lock = RLock()
-        self._entries: Entries = {}
         self._snapshot: Snapshot | None = None
+        self._is_expired = False
+        self._keep({})
 
     def snapshot(self) -> Snapshot:
         """Return what is registered now.
@@ -46,10 +48,42 @@ class Catalog:
         if not may_hold_anything(self._uri):
             return Snapshot(())
         with self._lock:
-            if self._snapshot is None or self._reader.has_changed():
-                self._entries = self._reader.read(self._entries)
+            if self._snapshot is None or self._is_expired or self._reader.has_changed():
+                added = self._reader.added(self._entries) if self._snapshot is not None else None
+                if added is None:
+                    self._keep(self._reader.read(self._entries))
+                    self._snapshot = None
+                elif added:
+                    self._add(added)
+                    self._snapshot = None
+                self._is_expired = False
+            if self._snapshot is None:
                 self._snapshot = Snapshot(tuple(self._entries.values()))
             return self._snapshot
+
+    def _keep(self, entries: Entries) -> None:
+        """Hold these entries, and nothing else."""
+        self._entries: Entries = entries
+        self._copies: dict[tuple[str, str], dict[str, RegisteredSubnet]] = {}
+        versions: dict[str, list[RegisteredSubnet]] = {}
+        for model_id, item in entries.items():
+            self._copies.setdefault(_content(item), {})[model_id] = item
+            versions.setdefault(item.record.model_name, []).append(item)
+        self._versions = {name: tuple(items) for name, items in versions.items()}
+
+    def _add(self, added: Entries) -> None:
+        """Put what is newer before the entries."""
+        self._entries = {**added, **self._entries}
+        for model_id, item in reversed(list(added.items())):
+            self._copies.setdefault(_content(item), {})[model_id] = item
+            name = item.record.model_name
+            self._versions[name] = (item, *self._versions.get(name, ()))
+
+    def versions(self, model_name: str) -> tuple[RegisteredSubnet, ...]:
+        """Return the versions of a registered model, the newest first."""
+        with self._lock:
+            self.snapshot()
+            return self._versions.get(model_name, ())
 
     def copies(
         self, model_name: str, bundle_digest: str
@@ -57,12 +91,7 @@ class Catalog:
         """Return the versions of one content with the ids of their LoggedModels, lowest first."""
         with self._lock:
             self.snapshot()
-            found = [
-                (model_id, item)
-                for model_id, item in self._entries.items()
-                if item.record.bundle_digest == bundle_digest
-                and item.record.model_name == model_name
-            ]
+            found = self._copies.get((model_name, bundle_digest), {}).items()
         return tuple(sorted(found, key=lambda copy: copy[1].version))
 
     def model_id(self, subnet: RegisteredSubnet) -> str:
@@ -76,6 +105,11 @@ class Catalog:
                 return key
         raise RegistryError(f"{subnet.model_uri} is gone: somebody deleted it.")
 
+    def settled(self, model_name: str) -> int:
+        """Return the version up to which nothing is in flight; see `Reader.settled`."""
+        with self._lock:
+            return self._reader.settled(model_name)
+
     def aliases(self, model_name: str) -> dict[str, int]:
         """Return the versions that the aliases of a registered model name."""
         return self._reader.aliases(model_name)
@@ -85,11 +119,16 @@ class Catalog:
         if self._reader.is_there(subnet):
             return True
         with self._lock:
-            self._entries = {}
-        self.expire()
+            self._keep({})
+            self._snapshot = None
         return False
 
     def expire(self) -> None:
-        """Read again before the next answer: this process has written."""
+        """Look for what is new before the next answer: this process has written."""
         with self._lock:
-            self._snapshot = None
+            self._is_expired = True
+
+
+def _content(subnet: RegisteredSubnet) -> tuple[str, str]:
+    """Return what tells copies of one content from everything else."""
+    return subnet.record.model_name, subnet.record.bundle_digest

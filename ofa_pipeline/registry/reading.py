@@ -10,6 +10,9 @@ Entries = Mapping[str, RegisteredSubnet]
 
 CHECK_EVERY_S = 1.0
 """At most so often a server is asked whether anything has changed, and rows are counted."""
+WALK_EVERY_S = 60.0
+"""So often everything is read again, not only what is new: not everything that somebody does to
+what is there already shows."""
 
 
 class Reader(Protocol):
@@ -21,6 +24,17 @@ class Reader(Protocol):
 
     def read(self, known: Entries) -> Entries:
         """Return what is registered, the newest first; what is known is not read again."""
+        ...
+
+    def added(self, known: Entries) -> Entries | None:
+        """Return what has come to what was read; None where more may have changed than that."""
+        ...
+
+    def settled(self, model_name: str) -> int:
+        """Return the version of a registered model up to which all were read, or are gone.
+
+        0 where that is not known: none of those after it is missing from `read`.
+        """
         ...
 
     def is_there(self, subnet: RegisteredSubnet) -> bool:

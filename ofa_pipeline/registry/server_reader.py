@@ -6,11 +6,9 @@ from ofa_pipeline.registry.connection import Connection
 from ofa_pipeline.registry.fields import DIGEST_TAG, read_model
 from ofa_pipeline.registry.holdings import Holdings
 from ofa_pipeline.registry.pool import Pool
-from ofa_pipeline.registry.reading import CHECK_EVERY_S, Entries
+from ofa_pipeline.registry.reading import CHECK_EVERY_S, WALK_EVERY_S, Entries
 from ofa_pipeline.registry.record import RegisteredSubnet
 
-WALK_EVERY_S = 60.0
-"""So often everything on a server is read again: nothing tells that a version was deleted."""
 _IN_A_ROW = 100
 
 
@@ -34,21 +32,32 @@ class ServerReader:
         is_stale = now - self._walked_at > WALK_EVERY_S
         return is_stale or self._mark is None or self._mark != self._read_mark()
 
-    def read(self, known: Entries) -> Entries:
-        """Read the newest LoggedModels up to what is known; now and then all of them."""
-        now = time.monotonic()
-        mark = self._read_mark()
-        if not known or now - self._walked_at > WALK_EVERY_S:
-            entries = self._walk()
-            self._walked_at = now
-        else:
-            entries = self._add_new(known)
-        self._checked_at = now
-        newest = mark[:2] if isinstance(mark, tuple) else None
-        named = {(item.record.model_name, item.version) for item in entries.values()}
-        # The newest version may be one whose registration is not complete yet.
-        self._mark = mark if newest in named else None
+    def read(self, known: Entries) -> Entries:  # noqa: ARG002 - a page holds the records, too
+        """Read all LoggedModels and versions."""
+        mark, self._walked_at = self._read_mark(), time.monotonic()
+        entries = self._walk()
+        self._keep(mark, entries)
         return entries
+
+    def added(self, known: Entries) -> Entries | None:
+        """Read the newest LoggedModels up to what is known; None now and then: all of them."""
+        if not known or time.monotonic() - self._walked_at > WALK_EVERY_S:
+            return None
+        mark = self._read_mark()
+        new = self._new(known)
+        self._keep(mark, {**new, **known})
+        return new
+
+    def settled(self, model_name: str) -> int:  # noqa: ARG002 - of the protocol
+        """Tell nothing: what is not complete was not read."""
+        return 0
+
+    def _keep(self, mark: tuple[str, int, object] | None, entries: Entries) -> None:
+        self._checked_at = time.monotonic()
+        newest = mark[:2] if mark is not None else None
+        named = ((item.record.model_name, item.version) for item in entries.values())
+        # The newest version may be one whose registration is not complete yet.
+        self._mark = mark if any(version == newest for version in named) else None
 
     def is_there(self, subnet: RegisteredSubnet) -> bool:
         """Ask for the version: people delete versions in MLflow's UI."""
@@ -76,8 +85,8 @@ class ServerReader:
             if (item.record.model_name, item.version) in alive
         }
 
-    def _add_new(self, known: Entries) -> Entries:
-        """Return what is known, with what is newer before it.
+    def _new(self, known: Entries) -> Entries:
+        """Return what is newer than what is known.
 
         Clocks of writers differ a little: some known ones in a row end the reading, not the first.
         """
@@ -91,7 +100,7 @@ class ServerReader:
             else:
                 met = 0
                 new[model.model_id] = self._pool.share(read_model(model))
-        return {**new, **known}
+        return new
 
     def _read_mark(self) -> tuple[str, int, object] | None:
         with self._mlflow.explained("look for changes"):
