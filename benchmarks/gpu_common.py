@@ -3,11 +3,10 @@
 It needs torch, numpy, pyarrow, pillow and safetensors alone.
 """
 
-import statistics
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -23,12 +22,13 @@ import ofa_pipeline.data
 from ofa_pipeline.arch import SearchSpace
 from ofa_pipeline.data import Batch, Normalization, near_device
 from ofa_pipeline.spaces import mobilenet_v3_small_images
-from ofa_pipeline.supernet import build_supernet
+from ofa_pipeline.supernet import Supernet, build_supernet
 from ofa_pipeline.training import (
     Phase,
     Recipe,
     Sampled,
     Schedule,
+    Teacher,
     TrainingImages,
     build_teaching,
 )
@@ -42,6 +42,14 @@ BATCH = 64
 
 class NeedsCudaError(Exception):
     """The check means nothing without a CUDA device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a check found."""
+
+    is_passed: bool
+    figures: dict[str, Any]
 
 
 class MemorySplit:
@@ -128,9 +136,10 @@ def small_space() -> SearchSpace:
 def random_images(count: int, side_px: int) -> TrainingImages:
     """Return images of noise."""
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (count, 3, side_px, side_px), generator=generator)
+    shape = (count, 3, side_px, side_px)
+    images = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
     labels = torch.randint(NUM_CLASSES, (count,), generator=generator)
-    return training_images(images.to(torch.uint8), labels)
+    return training_images(images, labels)
 
 
 def training_images(images: torch.Tensor, labels: torch.Tensor) -> TrainingImages:
@@ -193,24 +202,24 @@ def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
 
 @contextmanager
 def stepping(
-    space: SearchSpace,
-    side_px: int,
+    supernet: Supernet,
+    phase: Phase,
     *,
+    side_px: int,
     batch: int,
-    per_step: int,
     device: torch.device,
+    teacher: Teacher | None = None,
 ) -> Iterator[Callable[[], torch.Tensor]]:
     """Yield a function that makes one update as the training loop does, and returns the loss."""
-    supernet = build_supernet(space, num_classes=NUM_CLASSES, dropout=0.1, seed=0).to(device)
-    supernet.to(memory_format=torch.channels_last)
+    supernet.to(device, memory_format=torch.channels_last)
     images = random_images(4 * batch, side_px)
     optimizer = build_optimizer(supernet, momentum=0.9, weight_decay=1e-4)
     set_learning_rate(optimizer, 0.01)
-    phase, number = sandwich(space, per_step=per_step), 0
+    number = 0
     split = near_device(images.split, device)
     batches = list(split.shuffled_batches(batch, seed=0, epoch=0))
     common = recipe(batch_size=batch)
-    with TrainingStep(supernet, phase, images=images, recipe=common, teacher=None) as step:
+    with TrainingStep(supernet, phase, images=images, recipe=common, teacher=teacher) as step:
 
         def update() -> torch.Tensor:
             nonlocal number
@@ -221,6 +230,16 @@ def stepping(
             return loss
 
         yield update
+
+
+def small_steps(
+    device: torch.device, *, batch: int, per_step: int
+) -> AbstractContextManager[Callable[[], torch.Tensor]]:
+    """Return updates of the space of the shipped params at 32 px."""
+    space = small_space()
+    supernet = build_supernet(space, num_classes=NUM_CLASSES, dropout=0.1, seed=0)
+    phase = sandwich(space, per_step=per_step)
+    return stepping(supernet, phase, side_px=32, batch=batch, device=device)
 
 
 def shipped_images() -> tuple[torch.Tensor, torch.Tensor]:
@@ -249,43 +268,3 @@ def waits(update: Callable[[], object], *, steps: int) -> dict[str, Any]:
     found = [w for w in caught if "synchronizing" in str(w.message)]
     places = {f"{Path(w.filename).name}:{w.lineno}" for w in found}
     return {"a_step": len(found) / steps, "places": sorted(places)}
-
-
-def step_speed(
-    space: SearchSpace,
-    side_px: int,
-    *,
-    batch: int,
-    rounds: int,
-    warm_up: int = 20,
-    per_step: int = 4,
-) -> dict[str, Any]:
-    """Return images a second of training steps of four subnets, and the kernels of one."""
-    seconds = []
-    with stepping(space, side_px, batch=batch, per_step=per_step, device=cuda()) as update:
-        for number in range(warm_up + rounds):
-            torch.cuda.synchronize()
-            start = time.perf_counter()
-            update()
-            torch.cuda.synchronize()
-            if number >= warm_up:
-                seconds.append(time.perf_counter() - start)
-        activities = [torch.profiler.ProfilerActivity.CUDA]
-        with torch.profiler.profile(activities=activities) as profile:
-            update()
-            torch.cuda.synchronize()
-        waiting = waits(update, steps=3)
-    kernels = [e for e in profile.events() if e.device_type == torch.autograd.DeviceType.CUDA]
-    longest = sorted(profile.key_averages(), key=lambda e: -e.device_time_total)[:6]
-    median = statistics.median(seconds)
-    return {
-        "batch": batch,
-        "step_ms": round(1000 * median, 2),
-        "images_per_s": round(batch / median),
-        "s_per_50000_images": round(50_000 * median / batch, 2),
-        "kernels": len(kernels),
-        "device_busy_ms": round(sum(e.device_time_total for e in kernels) / 1000, 2),
-        "synchronizations": waiting["a_step"],
-        "longest_ms": {e.key[:60]: round(e.device_time_total / 1000, 2) for e in longest},
-        "peak_bytes": torch.cuda.max_memory_allocated(),
-    }

@@ -1,4 +1,4 @@
-"""Copies a registered subnet many times by its rows: records without files, in seconds."""
+"""Copies a registered subnet many times by its rows: records and runs without files, in seconds."""
 
 import hashlib
 import json
@@ -15,10 +15,12 @@ from ofa_pipeline.registry.fields import (
     RECORD_TAG,
     VERSION_TAG,
     metrics_of,
+    title_of,
 )
 
 OF_MODEL = ("logged_models", "logged_model_tags", "logged_model_params", "logged_model_metrics")
 OF_VERSION = ("model_versions", "model_version_tags")
+OF_RUN = ("runs", "tags")
 CHUNK = 500
 
 Row = dict[str, Any]
@@ -34,7 +36,9 @@ def copy_rows(uri: str, model_name: str, records: Iterable[SubnetRecord]) -> Non
     """
     engine = create_engine(uri)
     found = MetaData()
-    tables = {name: Table(name, found, autoload_with=engine) for name in OF_MODEL + OF_VERSION}
+    tables = {
+        name: Table(name, found, autoload_with=engine) for name in OF_MODEL + OF_VERSION + OF_RUN
+    }
     with engine.begin() as connection:
 
         def rows_of(table: Table, wanted: Row) -> list[Row]:
@@ -42,10 +46,12 @@ def copy_rows(uri: str, model_name: str, records: Iterable[SubnetRecord]) -> Non
             return [dict(row) for row in connection.execute(query).mappings()]
 
         first = {"name": model_name, "version": 1}
-        source: str = rows_of(tables["model_versions"], first)[0]["source"]
-        model = {"model_id": source.removeprefix("models:/")}
+        version = rows_of(tables["model_versions"], first)[0]
+        model = {"model_id": version["source"].removeprefix("models:/")}
+        run = {"run_uuid": version["run_id"]}
         pattern = {name: rows_of(tables[name], model) for name in OF_MODEL}
         pattern |= {name: rows_of(tables[name], first) for name in OF_VERSION}
+        pattern |= {name: rows_of(tables[name], run) for name in OF_RUN}
         numbered = enumerate(records, start=2)
         while part := list(islice(numbered, CHUNK)):
             for name, table in tables.items():
@@ -63,16 +69,20 @@ def copy_rows(uri: str, model_name: str, records: Iterable[SubnetRecord]) -> Non
 
 def copied(table: str, row: Mapping[str, Any], record: SubnetRecord, number: int) -> Row:
     """Return a row of the copy of a subnet."""
-    model_id = f"m-{hashlib.md5(str(number).encode(), usedforsecurity=False).hexdigest()}"
+    run_id = hashlib.md5(str(number).encode(), usedforsecurity=False).hexdigest()
+    model_id = f"m-{run_id}"
     changed = dict(row)
     if table in OF_MODEL:
         changed["model_id"] = model_id
+    elif table in OF_RUN:
+        changed["run_uuid"] = run_id
     else:
         changed["version"] = number
     if table == "logged_models":
         changed["creation_timestamp_ms"] += number
+        changed |= {"name": title_of(record), "source_run_id": run_id}
     elif table == "model_versions":
-        changed["source"] = f"models:/{model_id}"
+        changed |= {"source": f"models:/{model_id}", "run_id": run_id}
     elif table == "logged_model_tags":
         values = {
             MODEL_TAG: record.model_name,

@@ -1,59 +1,148 @@
 """Seconds that a supernet takes for an epoch of 50,000 images of 32 pixels, four subnets a step.
 
-    python benchmarks/supernet_epoch.py [--device cuda] [--batch-sizes 64 512] [--images 50000]
+    python benchmarks/supernet_epoch.py [--device cuda] [--batch-sizes 512 64] [--images 50000]
+        [--seconds 10] [--quick]
 
 The space and the recipe of the shipped params (sandwich, the largest teaches, crops and mirror
 images, batch norm by groups of 32), through the training loop itself, on random images. The first
-epoch warms up; the second counts, without validation. With fewer images it says what it measured
-and what that makes for 50,000. Prints one JSON object a batch size.
+steps warm up; then steps count until the seconds are over or an epoch is whole, without validation.
+What an epoch takes is extrapolated from them: ``steps`` and ``seconds`` say what was measured,
+``is_whole_epoch`` whether that was all. Kernels are deterministic, as in the training stage;
+``--quick`` leaves them to the libraries. Prints one JSON object a batch size.
 """
 
 import argparse
 import json
 import time
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
-from gpu_common import NUM_CLASSES, random_images, recipe, sandwich, small_space
+from gpu_common import (
+    BATCH,
+    NUM_CLASSES,
+    Result,
+    cuda,
+    random_images,
+    recipe,
+    sandwich,
+    small_space,
+)
+from gpu_speed import EPOCH_IMAGES, SUBNETS, WARM_UP, WARM_UP_S, wait_for
 
+from ofa_pipeline.progress import ProgressEvent, Reporter
 from ofa_pipeline.supernet import build_supernet
 from ofa_pipeline.training import Hooks, deterministic, train_phase
 
 SIDE_PX = 32
-EPOCH_IMAGES = 50_000
-SUBNETS = 4
+EPOCH_GOAL_S = 2.0
+"""For batches of 512 and more, on an H100."""
 
 
-def measure(device: torch.device, *, batch_size: int, num_images: int) -> dict[str, object]:
-    """Train two epochs and return the figures of the second."""
+class MeasuredError(Exception):
+    """Enough steps were measured: training ends."""
+
+
+@dataclass(kw_only=True)
+class Clock:
+    """Counts the steps after a warm-up, until their number or their seconds are reached."""
+
+    device: torch.device
+    warm_up: int
+    steps: int
+    seconds: float
+    taken: int = 0
+    begin: float = field(default_factory=time.perf_counter)
+    warmed: tuple[int, float] | None = None
+    """Steps before the first that counts, and when it began."""
+    end: float = 0.0
+
+    def note(self, event: ProgressEvent) -> None:
+        """Take note of a step.
+
+        Raises:
+            MeasuredError: If it was the last that counts.
+        """
+        if not event.total:  # a message
+            return
+        self.taken += 1
+        if self.warmed is None:
+            if self.taken == self.warm_up or time.perf_counter() - self.begin > WARM_UP_S:
+                wait_for(self.device)
+                self.warmed = self.taken, time.perf_counter()
+            return
+        first, start = self.warmed
+        is_over = time.perf_counter() - start > self.seconds
+        if is_over or self.taken - first == self.steps:
+            wait_for(self.device)
+            self.end = time.perf_counter()
+            raise MeasuredError
+
+    def figures(self) -> dict[str, Any]:
+        """Return what was measured."""
+        assert self.warmed is not None
+        first, start = self.warmed
+        steps, seconds = self.taken - first, self.end - start
+        return {
+            "warm_up_steps": first,
+            "warm_up_s": round(start - self.begin, 2),
+            "steps": steps,
+            "seconds": round(seconds, 3),
+            "step_ms": round(1000 * seconds / steps, 2),
+            "is_whole_epoch": steps == self.steps,
+        }
+
+
+def measure(
+    device: torch.device,
+    *,
+    batch_size: int,
+    num_images: int,
+    seconds: float,
+    is_deterministic: bool = True,
+) -> dict[str, Any]:
+    """Train until enough was measured, and return the figures."""
     space = small_space()
     supernet = build_supernet(space, num_classes=NUM_CLASSES, dropout=0.1, seed=0).to(device)
-    ends: list[float] = []
-
-    def note() -> dict[str, float]:
-        ends.append(time.perf_counter())  # after the losses were read: the device is done
-        return {}
-
-    with deterministic(threads=1):
+    steps = num_images // batch_size
+    images = random_images(num_images, SIDE_PX)
+    warm_up = min(WARM_UP, steps)
+    epochs = 2 + warm_up // steps
+    clock = Clock(device=device, warm_up=warm_up, steps=steps, seconds=seconds)
+    with deterministic(threads=1) if is_deterministic else nullcontext(), suppress(MeasuredError):
         train_phase(
             supernet,
-            sandwich(space, per_step=SUBNETS, epochs=2),
-            images=random_images(num_images, SIDE_PX),
+            sandwich(space, per_step=SUBNETS, epochs=epochs),
+            images=images,
             recipe=recipe(batch_size=batch_size),
-            hooks=Hooks(validate=note),
+            hooks=Hooks(reporter=Reporter(clock.note, interval_s=0)),
         )
-    steps = num_images // batch_size
-    seconds = ends[1] - ends[0]
-    rate = steps * batch_size / seconds
+    figures = clock.figures()
+    rate = 1000 * batch_size / figures["step_ms"]
     return {
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "batch_size": batch_size,
         "subnets_per_step": SUBNETS,
-        "images": steps * batch_size,
-        "seconds": round(seconds, 3),
-        "step_ms": round(1000 * seconds / steps, 2),
+        "deterministic": is_deterministic,
+        **figures,
         "images_per_s": round(rate),
         "seconds_for_50000": round(EPOCH_IMAGES / rate, 2),
     }
+
+
+def epoch_32px(*, batch: int, seconds: float, is_deterministic: bool = True) -> Result:
+    """Time an epoch of 50,000 images through the training loop, from the steps that fit."""
+    figures = measure(
+        cuda(),
+        batch_size=batch,
+        num_images=EPOCH_IMAGES,
+        seconds=seconds,
+        is_deterministic=is_deterministic,
+    )
+    goal = None if batch == BATCH else EPOCH_GOAL_S
+    is_reached = goal is None or figures["seconds_for_50000"] <= goal
+    return Result(is_reached, figures | {"goal_s": goal})
 
 
 def main() -> None:
@@ -61,12 +150,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     default = "cuda" if torch.cuda.is_available() else "cpu"
     parser.add_argument("--device", default=default)
-    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[64, 512])
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[512, 64])
     parser.add_argument("--images", type=int, default=EPOCH_IMAGES)
+    parser.add_argument("--seconds", type=float, default=10.0, help="for each batch size")
+    parser.add_argument("--quick", action="store_true", help="kernels need not be deterministic")
     options = parser.parse_args()
     for batch_size in options.batch_sizes:
         found = measure(
-            torch.device(options.device), batch_size=batch_size, num_images=options.images
+            torch.device(options.device),
+            batch_size=batch_size,
+            num_images=options.images,
+            seconds=options.seconds,
+            is_deterministic=not options.quick,
         )
         print(json.dumps(found), flush=True)
 

@@ -4,6 +4,7 @@ The same weights, architectures, images, labels, threads and loss on both sides:
 forward and backward of each sampled subnet, Nesterov SGD. Prints one JSON object a setting.
 
     python benchmarks/train_step.py [--resolutions-px 224 32] [--threads 2] [--device cpu]
+        [--seconds 5] [--batch-size 64]
 
 What is different: channels-last features and weights, torch's own hard-swish and hard-sigmoid
 instead of chains of elementwise operations, squeeze-excite as matrix products on pooled
@@ -12,34 +13,40 @@ features, one reduction for global pooling, depthwise weight gradients by bands 
 stage (`ofa_pipeline.memory`). ``--same-memory`` leaves glibc's own settings on both sides instead.
 Each side runs each step twice and the second counts, so that neither pays for the other's memory.
 
-With ``--device cuda`` ours is the training step itself, in bfloat16 and without a teacher, with the
-kernels that it launches and how often it waits; the reference has automatic mixed precision and
-channels-last, and is left out where its package is missing, as on a bare machine.
+With ``--device cuda`` ours is the training step itself, in bfloat16, with how often it waits; the
+reference has automatic mixed precision and channels-last, and is left out where its package is
+missing, as on a bare machine. Both sides train random subnets that learn from the largest, and are
+measured one after the other in the steps that fit ``--seconds``; ours is printed before the
+reference begins. The goals are twice the reference at 224 px and five times at 32 px.
 """
 
 import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
 import torch
-from gpu_common import step_speed
+from gpu_common import stepping, waits
+from gpu_speed import pace, with_rates
 from torch import Tensor, nn
 
 from ofa_pipeline.arch import Arch, SearchSpace
 from ofa_pipeline.memory import keep_freed_memory
 from ofa_pipeline.spaces import reference_space
 from ofa_pipeline.supernet import Supernet, build_supernet, extract_subnet, fold_batch_norm
+from ofa_pipeline.training import Phase, Sampled, Schedule, Teacher
 from ofa_pipeline.training.losses import training_loss
 from ofa_pipeline.training.optimizer import build_optimizer, set_learning_rate
 
 NUM_CLASSES = 100
 LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 3e-5
+GOALS = {224: 2.0, 32: 5.0}
+"""How many times as fast as the reference ours shall be on CUDA, by image size."""
 Step = Callable[[Tensor, Tensor, list[Arch]], list[float]]
 
 
@@ -162,53 +169,75 @@ def compare(
 
 
 def measure_on_cuda(
-    *, resolution_px: int, batch: int, subnets: int, rounds: int
-) -> dict[str, object]:
-    """Return the speed of our training step, and of the reference's where it is installed."""
+    *, resolution_px: int, batch: int, subnets: int, seconds: float
+) -> Iterator[dict[str, object]]:
+    """Yield the speed of our training step, then with that of the reference's if it is installed.
+
+    Each side is measured in the steps that fit the seconds.
+    """
     space = replace(
         reference_space("ofa_mbv3_d234_e346_k357_w1.0"), resolutions_px=(resolution_px,)
     )
-    ours = step_speed(space, resolution_px, batch=batch, rounds=rounds, per_step=subnets)
     found: dict[str, object] = {
         "device": torch.cuda.get_device_name(),
         "resolution_px": resolution_px,
         "subnets_per_step": subnets,
-        **{f"ours_{name}": value for name, value in ours.items()},
     }
+    ours = cuda_steps(space, batch=batch, subnets=subnets, seconds=seconds)
+    found |= {f"ours_{name}": value for name, value in ours.items()}
     if find_spec("ofa") is None:
-        return found | {"reference_images_per_s": None, "why": "the package ofa is not installed"}
-    rate = reference_rate(
-        space, resolution_px=resolution_px, batch=batch, subnets=subnets, rounds=rounds
+        yield found | {"reference_images_per_s": None, "why": "the package ofa is not installed"}
+        return
+    yield found
+    theirs = reference_steps(space, batch=batch, subnets=subnets, seconds=seconds)
+    ratio = theirs["images_per_s"] / ours["images_per_s"]
+    found |= {f"reference_{name}": value for name, value in theirs.items()}
+    yield found | {"ratio": round(1 / ratio, 2), "goal": GOALS.get(resolution_px)}
+
+
+def cuda_steps(
+    space: SearchSpace, *, batch: int, subnets: int, seconds: float
+) -> dict[str, object]:
+    """Time our training step: random subnets of one image size that learn from the largest."""
+    device, [side_px] = torch.device("cuda"), space.resolutions_px
+    supernet = build_supernet(space, num_classes=NUM_CLASSES, seed=0)
+    largest = extract_subnet(build_supernet(space, num_classes=NUM_CLASSES, seed=1), space.largest)
+    largest.to(device, memory_format=torch.channels_last).eval()
+    phase = Phase(
+        name="peers",
+        archs=Sampled(space=space, per_step=subnets, sampling="uniform"),
+        schedule=Schedule(epochs=1, warmup_epochs=0, learning_rate=LEARNING_RATE),
     )
-    return found | {"reference_images_per_s": rate, "ratio": ours["images_per_s"] / rate}
+    with stepping(
+        supernet, phase, side_px=side_px, batch=batch, device=device, teacher=Teacher(largest)
+    ) as update:
+        figures = with_rates(pace(update, device=device, seconds=seconds), batch=batch)
+        return figures | {"synchronizations": waits(update, steps=3)["a_step"]}
 
 
-def reference_rate(
-    space: SearchSpace, *, resolution_px: int, batch: int, subnets: int, rounds: int
-) -> float:
-    """Return images a second of the reference's update on CUDA, with mixed precision."""
+def reference_steps(
+    space: SearchSpace, *, batch: int, subnets: int, seconds: float
+) -> dict[str, object]:
+    """Time the reference's update on CUDA, with mixed precision and channels-last features."""
     from reference_package import build_reference, build_reference_teacher
 
-    device = torch.device("cuda")
+    device, [side_px] = torch.device("cuda"), space.resolutions_px
     networks = [build_reference(space, num_classes=NUM_CLASSES)]
     networks.append(build_reference_teacher(num_classes=NUM_CLASSES))
     supernet, teacher = (
         network.to(device, memory_format=torch.channels_last) for network in networks
     )
     step = reference_step(supernet.train(), teacher.eval())
-    images = torch.randn(batch, 3, resolution_px, resolution_px, device=device)
+    images = torch.randn(batch, 3, side_px, side_px, device=device)
     images = images.contiguous(memory_format=torch.channels_last)
     labels = torch.randint(NUM_CLASSES, (batch,), device=device)
-    rng, seconds = np.random.default_rng(0), []
-    for number in range(rounds + 20):
-        torch.cuda.synchronize()
-        start = time.perf_counter()
+    rng = np.random.default_rng(0)
+
+    def update() -> None:
         with torch.autocast("cuda", dtype=torch.bfloat16):
             step(images, labels, list(space.archs(space.sample(rng, subnets))))
-        torch.cuda.synchronize()
-        if number >= 20:
-            seconds.append(time.perf_counter() - start)
-    return round(batch / statistics.median(seconds), 2)
+
+    return with_rates(pace(update, device=device, seconds=seconds), batch=batch)
 
 
 def main() -> None:
@@ -218,6 +247,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--subnets", type=int, default=1, help="subnets a step")
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each side, on CUDA")
+    parser.add_argument("--batch-size", type=int, default=64, help="on CUDA")
     parser.add_argument("--same-memory", action="store_true")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     options = parser.parse_args()
@@ -226,13 +257,13 @@ def main() -> None:
         parser.error("--device cuda needs a CUDA device, and torch finds none")
     for resolution_px in options.resolutions_px:
         if options.device == "cuda":
-            figures = measure_on_cuda(
+            for figures in measure_on_cuda(
                 resolution_px=resolution_px,
-                batch=64,
+                batch=options.batch_size,
                 subnets=options.subnets,
-                rounds=options.rounds,
-            )
-            print(json.dumps(figures), flush=True)
+                seconds=options.seconds,
+            ):
+                print(json.dumps(figures), flush=True)
             continue
         batch = 16 if resolution_px > 64 else 64
         result = compare(

@@ -137,7 +137,10 @@ def _noise_of(layout: Layout, device: str) -> float:
 
 
 def _mark_stale(layout: Layout, params: "Params", device: str, drift: "Drift") -> list[str]:
-    """Mark every version of the device's registered models that is not marked yet."""
+    """Mark every version of the device's registered models that is not marked yet.
+
+    Aliases leave what is stale for what is not, where there is something.
+    """
     from ofa_pipeline.registry import STALE_TAG, open_registry, registered_subnets
 
     registry = open_registry(layout.root)
@@ -152,6 +155,8 @@ def _mark_stale(layout: Layout, params: "Params", device: str, drift: "Drift") -
         if subnet.record.model_name in names and not registry.mark(subnet, STALE_TAG):
             registry.set_mark(subnet, STALE_TAG, why)
             marked.append(subnet.model_uri)
+    for name in names:
+        registry.move_aliases(name)
     return marked
 
 

@@ -170,8 +170,9 @@ class LatencyMeter:
     ) -> list[Comparison]:
         """Alternate network and reference in fresh sessions until it is enough."""
         comparisons: list[Comparison] = []
-        threads = self._runtime.card.threads
-        with quiet_process(threads=threads), self._runtime.threads_claimed():
+        card = self._runtime.card
+        quiet = quiet_process(threads=card.threads, pinning=card.pinning)
+        with quiet, self._runtime.threads_claimed():
             wall_ns, cpu_s = self._clock.wall_ns(), self._clock.cpu_s()
             for session in itertools.count(1):
                 comparisons += self._session(prepared)

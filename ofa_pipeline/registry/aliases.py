@@ -5,6 +5,7 @@ than the noise of a measured accuracy, so that measuring the same again deploys 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from ofa_pipeline.documents import budget_alias
 from ofa_pipeline.registry.choosing import of_digest
@@ -31,10 +32,7 @@ def alias_targets(
     """
     if not subnets:
         return {}
-    budgets: dict[str, float] = {}
-    for item in subnets:
-        for budget_ms in item.record.budgets_ms:
-            budgets.setdefault(budget_alias(budget_ms), budget_ms)
+    budgets = budgets_of(subnets)
     newest = of_digest(subnets, subnets[0].record.dataset_digest)
     by_version = {item.version: item for item in newest}
     comparable = ComparableSubnets(newest, device=subnets[0].record.device)
@@ -46,6 +44,51 @@ def alias_targets(
             best = kept
         targets[alias] = best
     return targets
+
+
+def budgets_of(subnets: Sequence[RegisteredSubnet]) -> dict[str, float]:
+    """Return the budgets that subnets were picked for, in ms, by alias."""
+    every: dict[float, None] = {}
+    for item in subnets:
+        every |= dict.fromkeys(item.record.budgets_ms)
+    budgets: dict[str, float] = {}
+    for budget_ms in every:
+        budgets.setdefault(budget_alias(budget_ms), budget_ms)
+    return budgets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """What the aliases of a registered model named when they were last looked at."""
+
+    versions: tuple[RegisteredSubnet, ...]
+    """Those that there were, the newest first."""
+    aliases: Mapping[str, int]
+    targets: Mapping[str, RegisteredSubnet | None]
+    """By the alias of each budget, as `alias_targets` returned them."""
+    budgets_ms: Mapping[str, float]
+    """By alias."""
+
+    def stays(self, versions: tuple[RegisteredSubnet, ...], aliases: Mapping[str, int]) -> bool:
+        """Tell whether no alias has to move, from what has come alone.
+
+        An alias moves to what is clearly better than what it names, and nothing was; so only what
+        has come can be. False where that does not tell: other budgets or images, something gone, an
+        alias that somebody has moved, or one that may have to move.
+        """
+        num_came = len(versions) - len(self.versions)
+        if num_came < 0 or versions[num_came:] != self.versions or aliases != self.aliases:
+            return False
+        came = versions[:num_came]
+        digests = {item.record.dataset_digest for item in (*came, *self.versions[:1])}
+        if len(digests) > 1 or not budgets_of(came).keys() <= self.budgets_ms.keys():
+            return False
+        return not any(
+            figures_on(item, None).p50_ms <= self.budgets_ms[alias]
+            and (kept is None or is_clearly_better(item, kept))
+            for item in came
+            for alias, kept in self.targets.items()
+        )
 
 
 def _stays(kept: RegisteredSubnet, best: RegisteredSubnet, budget_ms: float) -> bool:

@@ -60,14 +60,16 @@ def latency_metric(device: str) -> str:
     return f"latency_p50_ms.{device}"
 
 
-def of_model(model_name: str) -> str:
-    """Return the filter for a registered model."""
-    return f"tags.`{MODEL_TAG}` = '{model_name}'"
+def of_bundle(record: SubnetRecord) -> list[str]:
+    """Return the filters for the content of a record in its registered model.
 
-
-def of_bundle(model_name: str, bundle_digest: str) -> list[str]:
-    """Return the filters for one content of a registered model."""
-    return [of_model(model_name), f"tags.`{DIGEST_TAG}` = '{bundle_digest}'"]
+    MLflow compares the names of all LoggedModels, and the tags of those alone that have the name.
+    """
+    return [
+        f"name = '{title_of(record)}'",
+        f"tags.`{MODEL_TAG}` = '{record.model_name}'",
+        f"tags.`{DIGEST_TAG}` = '{record.bundle_digest}'",
+    ]
 
 
 def read_model(model: "LoggedModel") -> RegisteredSubnet:
@@ -94,6 +96,11 @@ def read_record(text: str, name: str, version: int) -> RegisteredSubnet:
             f"the tag {RECORD_TAG} of models:/{name}/{version} cannot be read: {error}"
         ) from error
     return RegisteredSubnet(record=record, version=version)
+
+
+def title_of(record: SubnetRecord) -> str:
+    """Return the name of a LoggedModel: what MLflow finds it by quickly among many."""
+    return f"subnet-{record.arch.arch_id}"
 
 
 def tags_of(record: SubnetRecord) -> dict[str, str]:

@@ -4,7 +4,6 @@ What counts as registered is told in `holdings`. What an interrupted run left is
 next; how many processes and machines register at once without harm is told in `registration`.
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
@@ -14,7 +13,7 @@ from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.documents import Quantile
 from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.registry.addresses import sqlite_path
-from ofa_pipeline.registry.aliases import fresh_targets
+from ofa_pipeline.registry.alias_keeper import AliasKeeper
 from ofa_pipeline.registry.catalog import Catalog
 from ofa_pipeline.registry.choosing import HomeDataset
 from ofa_pipeline.registry.comparison import Explanation
@@ -37,9 +36,6 @@ from ofa_pipeline.registry.server import (
     may_hold_anything,
 )
 from ofa_pipeline.registry.verify import check_files
-
-_MADE_MEANWHILE = re.compile("unique constraint|duplicate", re.IGNORECASE)
-"""What databases say of a row that is there already."""
 
 
 class MlflowRegistry:
@@ -67,6 +63,11 @@ class MlflowRegistry:
         self._holdings = Holdings(self._mlflow)
         self._catalog = Catalog(self._mlflow, self._holdings)
         self._lookups = Lookups(self._catalog.snapshot, home=home, where=self._mlflow.where)
+        self._aliases = AliasKeeper(
+            self._mlflow,
+            self._catalog,
+            is_stale=lambda subnet: bool(self.mark(subnet, STALE_TAG)),
+        )
         self._experiment = experiment
         self._artifacts = artifacts
 
@@ -273,15 +274,14 @@ class MlflowRegistry:
             }
             registered = tuple(subnet for subnet in found if subnet is not None)
             if len(registered) < len(entries):
-                used = {item.record.model_name for item in self.snapshot().subnets}
                 for name in names:
-                    if name not in used:  # MLflow would read every version of it
+                    if not self._catalog.versions(name):  # MLflow would read every version of it
                         ensure_model(self._mlflow, name)
                 registered = self._register_missing(entries, found, notes, works=works)
                 self._catalog.expire()
             renew_pages(self._mlflow.client, entries, known, works=works)
             for name in names:
-                self.move_aliases(name)
+                self._aliases.move(name)
             return registered
 
     def _register_missing(
@@ -300,6 +300,7 @@ class MlflowRegistry:
                 experiment_id=self._experiment_id,
                 models=lambda conditions: list(self._holdings.models(conditions, complete=False)),
                 lowest=self._holdings.lowest,
+                settled=self._catalog.settled,
             )
             return tuple(
                 subnet or register_one(entry, run, shelf)
@@ -330,11 +331,11 @@ class MlflowRegistry:
         return {work.digest: log_once(client, self._experiment_id, work) for work in works}
 
     def move_aliases(self, model_name: str) -> None:
-        """Let the alias of every budget name what `alias_targets` says.
+        """Let the alias of every budget name what `fresh_targets` says.
 
-        Called after each registration: what came may be better than what was picked for a budget
-        before, and what was picked may be gone. Versions are written whole before, so what a kill
-        leaves out here the next registration mends.
+        Called after each registration and when certificates have become stale: what came may be
+        better than what was picked for a budget before, and what was picked may be gone. Versions
+        are written whole before, so what a kill leaves out here the next registration mends.
 
         Args:
             model_name: Name of a registered model of ours.
@@ -342,22 +343,8 @@ class MlflowRegistry:
         Raises:
             RegistryError: If the registry refuses.
         """
-        with self._mlflow.explained(f"move the aliases of {model_name}"):
-            versions = [
-                item for item in self.snapshot().subnets if item.record.model_name == model_name
-            ]
-            client = self._mlflow.client
-            aliases = self.aliases(model_name)
-            targets = fresh_targets(versions, aliases, is_stale=self._is_stale)
-            for alias, target in targets.items():
-                if target is None:
-                    if alias in aliases:
-                        client.delete_registered_model_alias(model_name, alias)
-                elif aliases.get(alias) != target.version:
-                    self.set_alias(target, alias)
-
-    def _is_stale(self, subnet: RegisteredSubnet) -> bool:
-        return bool(self.mark(subnet, STALE_TAG))
+        with self._mlflow.explained(f"move the aliases of {model_name}"), self._mlflow.alone():
+            self._aliases.move(model_name)
 
     def aliases(self, model_name: str) -> dict[str, int]:
         """Return the aliases of a registered model; see `SubnetRegistry.aliases`."""
@@ -365,17 +352,7 @@ class MlflowRegistry:
 
     def set_alias(self, subnet: RegisteredSubnet, alias: str) -> None:
         """Let an alias name a version; see `SubnetRegistry.set_alias`."""
-        name, version = subnet.record.model_name, str(subnet.version)
-        with self._mlflow.explained(f"set the alias {alias} of {name}"):
-            from mlflow.exceptions import MlflowException
-
-            try:
-                self._mlflow.client.set_registered_model_alias(name, alias, version)
-            except MlflowException as error:
-                # MLflow looks whether it is there, then inserts: another writer was in between.
-                if not _MADE_MEANWHILE.search(str(error)):
-                    raise
-                self._mlflow.client.set_registered_model_alias(name, alias, version)
+        self._aliases.set(subnet, alias)
 
     def mark(self, subnet: RegisteredSubnet, tag: str) -> str:
         """Return what somebody wrote on a version later; see `SubnetRegistry.mark`."""

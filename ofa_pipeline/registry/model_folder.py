@@ -3,6 +3,7 @@
 import base64
 import json
 import warnings
+from functools import cache
 from importlib import metadata
 from io import BytesIO
 from pathlib import Path
@@ -45,6 +46,7 @@ def requirements_of(bundle_folder: Path) -> list[str]:
     return [_pinned(name) for name in sorted((*REQUIREMENTS, *find_runtime(runtime).requirements))]
 
 
+@cache
 def _pinned(name: str) -> str:
     """Return a requirement as a package index knows it, without what a build adds (``+cu132``)."""
     for package in (name, f"{name}-gpu"):

@@ -34,6 +34,7 @@ from ofa_pipeline.registry.fields import (
     of_bundle,
     params_of,
     tags_of,
+    title_of,
     version_tags_of,
 )
 from ofa_pipeline.registry.model_card import Links, model_card
@@ -74,10 +75,12 @@ class Shelf:
     """By filters; those that are not complete, too."""
     lowest: "Callable[[Iterable[LoggedModel]], RegisteredSubnet | None]"
     """The lowest version among complete LoggedModels whose version and files exist."""
+    settled: Callable[[str], int] = lambda _: 0
+    """By registered model: the version up to which each was seen complete, or gone."""
 
     def models_of(self, record: SubnetRecord) -> "list[LoggedModel]":
         """Return the LoggedModels with the content of a record, complete or not."""
-        return self.models(of_bundle(record.model_name, record.bundle_digest))
+        return self.models(of_bundle(record))
 
 
 def register_one(entry: Entry, run: OpenRun, shelf: Shelf) -> RegisteredSubnet:
@@ -168,7 +171,7 @@ def _begin_model(record: SubnetRecord, run_id: str, run: OpenRun, shelf: Shelf) 
     text = json.dumps(record.to_dict(), sort_keys=True)
     model = shelf.client.create_logged_model(
         experiment_id=shelf.experiment_id,
-        name=f"subnet-{record.arch.arch_id}",
+        name=title_of(record),
         source_run_id=run_id,
         tags=tags_of(record) | {RECORD_TAG: text, CLAIM_TAG: run.claim.to_tag()},
         params=params_of(record),
@@ -217,9 +220,11 @@ def _version_that_stays(record: SubnetRecord, model_id: str, shelf: Shelf) -> in
 
     A version that was made twice, because a request was sent again, is taken back once.
     """
-    versions = shelf.client.search_model_versions(
-        f"name='{record.model_name}' and tags.`{DIGEST_TAG}`='{record.bundle_digest}'"
-    )
+    settled, digest = shelf.settled(record.model_name), record.bundle_digest
+    # A number finds the few new ones; to find a tag, MLflow goes through those of all versions.
+    few = f"version_number > {settled}" if settled else f"tags.`{DIGEST_TAG}`='{digest}'"
+    found = shelf.client.search_model_versions(f"name='{record.model_name}' and {few}")
+    versions = [version for version in found if version.tags.get(DIGEST_TAG) == digest]
     own = f"models:/{model_id}"
     numbers = sorted(int(version.version) for version in versions if version.source == own)
     if not numbers:
@@ -227,7 +232,7 @@ def _version_that_stays(record: SubnetRecord, model_id: str, shelf: Shelf) -> in
     for number in numbers[1:]:
         shelf.client.delete_model_version(record.model_name, str(number))
     lower = {version.source for version in versions if int(version.version) < numbers[0]}
-    for model in shelf.models_of(record):
+    for model in shelf.models_of(record) if lower else []:
         if f"models:/{model.model_id}" in lower and (
             VERSION_TAG in model.tags or not _is_at_an_end(model, Patience())
         ):

@@ -54,11 +54,31 @@ class Replica:
 
 
 def add_gradients(totals: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
-    """Add gradients to their totals in one operation; None is nothing to add."""
-    pairs = [
-        (total, gradient)
-        for total, gradient in zip(totals, gradients, strict=True)
-        if gradient is not None
-    ]
-    if pairs:
-        torch._foreach_add_([total for total, _ in pairs], [gradient for _, gradient in pairs])
+    """Add gradients to their totals, as many as possible in one operation; None adds nothing.
+
+    On CUDA one operation takes tensors of one type and equal strides, and otherwise becomes one a
+    tensor, for the whole list. So strides of dimensions of one entry, which mean nothing, are made
+    equal, bfloat16 is widened first, all at once, and what lies otherwise is not in the list.
+    """
+    held: list[Tensor] = []
+    added: list[Tensor] = []
+    for total, gradient in zip(totals, gradients, strict=True):
+        if gradient is None:
+            continue
+        if not _lie_alike(total, gradient):
+            total.add_(gradient)
+            continue
+        held.append(total)
+        added.append(gradient.as_strided(total.shape, total.stride()))
+    if any(total.dtype != gradient.dtype for total, gradient in zip(held, added, strict=True)):
+        wide = [torch.empty_like(total) for total in held]
+        torch._foreach_copy_(wide, added)
+        added = wide
+    if held:
+        torch._foreach_add_(held, added)
+
+
+def _lie_alike(one: Tensor, other: Tensor) -> bool:
+    """Return whether equal places of two tensors of one shape are equally far apart in memory."""
+    strides = zip(one.shape, one.stride(), other.stride(), strict=True)
+    return all(size == 1 or here == there for size, here, there in strides)

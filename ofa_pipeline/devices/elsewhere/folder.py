@@ -106,6 +106,7 @@ def write_folder(
         precision=settings.precision,
         threads=settings.threads,
         batch_size=settings.batch_size,
+        pinning=settings.pinning,
     )
     reference, *others = (_write_network(folder, one, settings) for one in networks)
     contents = {
@@ -159,6 +160,7 @@ def _unknown_card(settings: DeviceSettings) -> DeviceCard:
         precision=settings.precision,
         threads=settings.threads,
         batch_size=settings.batch_size,
+        pinning=settings.pinning,
     )
 
 

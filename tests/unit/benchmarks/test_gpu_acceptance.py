@@ -8,10 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from ofa_pipeline.compute import Ranks
+
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
-import gpu_common  # noqa: E402 - benchmarks are no package
+import gpu_ranks  # noqa: E402 - benchmarks are no package
+import gpu_speed  # noqa: E402
+import supernet_epoch  # noqa: E402
 
 BARE = """
 import runpy, sys
@@ -41,7 +45,23 @@ def test_it_runs_on_a_bare_machine_and_says_what_needs_a_gpu():
     assert verdicts == {"float32_logits": "NOT RUN", "teacher_statistics": "PASS"}
 
 
-def test_its_training_step_fits_the_library():
-    space, cpu = gpu_common.small_space(), torch.device("cpu")
-    with gpu_common.stepping(space, 32, batch=64, per_step=3, device=cpu) as update:
-        update()
+def test_a_speed_is_of_the_steps_that_fit_its_seconds():
+    found = gpu_speed.speed_32px(batch=32, seconds=0, device=torch.device("cpu"))
+    assert found.figures["steps"] == gpu_speed.CHUNK
+
+
+def test_an_epoch_is_extrapolated_from_the_steps_that_were_measured(monkeypatch):
+    monkeypatch.setattr(supernet_epoch, "WARM_UP", 1)
+    cpu = torch.device("cpu")
+    found = supernet_epoch.measure(cpu, batch_size=32, num_images=96, seconds=0)
+    assert (found["steps"], found["is_whole_epoch"]) == (1, False)
+    found = supernet_epoch.measure(cpu, batch_size=32, num_images=96, seconds=600)
+    assert (found["steps"], found["is_whole_epoch"]) == (3, True)
+    step = found["step_ms"] / 1000
+    assert found["seconds_for_50000"] == pytest.approx(50_000 / 32 * step, rel=0.01)
+
+
+def test_ranks_keep_the_weights_of_each_step():
+    one, two = gpu_ranks.train(Ranks(), torch.device("cpu"), dtype=torch.float64, steps=2)
+    assert one.dtype == torch.float64
+    assert not torch.equal(one, two)

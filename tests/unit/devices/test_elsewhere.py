@@ -123,6 +123,12 @@ class TestScript:
         assert message in finished.stderr
         assert "Traceback" not in finished.stderr
 
+    def test_a_core_that_is_not_there_is_said(self, tmp_path, python):
+        export(tmp_path / "phone", pinning=(5000,))
+        finished = script(tmp_path / "phone", python)
+        assert finished.returncode == 1
+        assert "pinned to the cores [5000], but this program may use [0" in finished.stderr
+
     def test_a_python_without_numpy_is_told_so(self, tmp_path):
         export(tmp_path / "folder", runtime="pytorch")
         finished = script(tmp_path / "folder", clean_python(tmp_path / "bare", ()))

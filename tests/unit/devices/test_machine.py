@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 
@@ -28,7 +29,13 @@ def test_card_knows_no_host_and_no_clock():
 
 
 @pytest.mark.parametrize(
-    "other", [Settings(runtime="pytorch"), Settings(batch_size=2)], ids=["runtime", "batch"]
+    "other",
+    [
+        Settings(runtime="pytorch"),
+        Settings(batch_size=2),
+        Settings(pinning=(min(os.sched_getaffinity(0)),)),
+    ],
+    ids=["runtime", "batch", "pinning"],
 )
 def test_fingerprint_tells_devices_apart(other):
     card, changed = describe_device(Settings()), describe_device(other)
@@ -52,6 +59,7 @@ def test_fingerprint_tells_devices_apart(other):
         (Settings(threads=10_000), f"1 to {usable_cores()}"),
         (Settings(threads=0), "threads"),
         (Settings(batch_size=0), "batch_size"),
+        (Settings(pinning=(0, 5000)), "pinning of a device must name cores .* got 5000"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -3,7 +3,7 @@
 import pytest
 
 from ofa_pipeline.registry import RegisteredSubnet
-from ofa_pipeline.registry.aliases import alias_targets, fresh_targets
+from ofa_pipeline.registry.aliases import Named, alias_targets, budgets_of, fresh_targets
 from tests.support.registry import DATASET, subnet_record
 
 ALIAS = "best-1ms"
@@ -55,3 +55,32 @@ def test_alias_leaves_a_version_whose_device_has_changed():
     for every, named in [(True, 2), (False, 2)]:
         found = fresh_targets(versions, {}, is_stale=lambda _, every=every: every)
         assert found[ALIAS].version == named
+
+
+@pytest.mark.parametrize(
+    ("came", "stays"),
+    [
+        ([], True),
+        ([subnet(3, 0.92)], True),
+        ([subnet(3, 0.99, latency_ms=1.1)], True),  # not within the budget
+        ([subnet(3, 0.94)], False),
+        ([subnet(4, 0.5), subnet(3, 0.94)], False),
+        ([subnet(3, 0.5, budgets_ms=(2.0,))], False),  # an alias that is new
+        ([subnet(3, 0.5, lineage={DATASET: "0e" * 32})], False),
+    ],
+)
+def test_what_came_alone_tells_whether_an_alias_stays(came, stays):
+    versions = (subnet(2, 0.91), subnet(1, 0.9))
+    named = Named(
+        versions=versions,
+        aliases={ALIAS: 1, "mine": 2},
+        targets=alias_targets(versions, {ALIAS: 1}),
+        budgets_ms=budgets_of(versions),
+    )
+    now = (*came, *versions)
+    assert named.stays(now, {ALIAS: 1, "mine": 2}) is stays
+    moves = alias_targets(now, {ALIAS: 1}) != named.targets
+    assert stays is not moves
+    assert not named.stays(now, {ALIAS: 2, "mine": 2})  # somebody moved it
+    assert not named.stays((*came, *versions[:1]), {ALIAS: 1, "mine": 2})  # one is gone
+    assert not named.stays((subnet(7, 0.9), *came, *versions[1:]), {ALIAS: 1, "mine": 2})

@@ -1,16 +1,18 @@
 """Records are read once, and every change by anybody is seen, on real MLflow."""
 
 import shutil
+import sqlite3
+from contextlib import closing
 
 import pytest
 from mlflow import MlflowClient
 
 from ofa_pipeline.errors import RegistryError
-from ofa_pipeline.registry import catalog as catalog_module
-from ofa_pipeline.registry import open_registry
-from ofa_pipeline.registry.catalog import DatabaseReader, ServerReader
+from ofa_pipeline.registry import database_reader, open_registry, server_reader
 from ofa_pipeline.registry.connection import Connection
+from ofa_pipeline.registry.database_reader import DatabaseReader
 from ofa_pipeline.registry.holdings import Holdings
+from ofa_pipeline.registry.server_reader import ServerReader
 from tests.support.registry import MODEL, subnet_record, write_bundle
 
 
@@ -27,7 +29,8 @@ def client(registry):
 @pytest.fixture(params=["database", "server"])
 def reader(request, registry, monkeypatch):
     """Both ways of reading; the second one as it reads a server, without waiting."""
-    monkeypatch.setattr(catalog_module, "CHECK_EVERY_S", 0.0)
+    for module in (database_reader, server_reader):
+        monkeypatch.setattr(module, "CHECK_EVERY_S", 0.0)
     connection = Connection(registry.tracking_uri)
     if request.param == "database":
         return DatabaseReader(connection)
@@ -38,18 +41,18 @@ def versions(entries):
     return [item.version for item in entries.values()]
 
 
-def test_what_others_register_is_a_change_and_known_records_are_not_read_again(
-    reader, registry, bundle, monkeypatch
-):
+def test_what_others_register_is_a_change_and_is_read_alone(reader, registry, bundle):
     first = registry.register(subnet_record(accuracy=0.8), bundle)
     entries = reader.read({})
     assert list(entries.values()) == [first]
     assert not reader.has_changed()
     second = registry.register(subnet_record(accuracy=0.9), bundle)
     assert reader.has_changed()
-    again = reader.read(entries)
-    assert list(again.values()) == [second, first]
-    assert next(item for item in again.values() if item == first) is next(iter(entries.values()))
+    added = reader.added(entries)
+    assert list(added.values()) == [second]
+    assert not reader.has_changed()
+    assert reader.added({**added, **entries}) == {}
+    assert list(reader.read(entries).values()) == [second, first]
 
 
 def test_version_that_is_not_complete_appears_when_it_is(reader, registry, client, bundle):
@@ -61,7 +64,53 @@ def test_version_that_is_not_complete_appears_when_it_is(reader, registry, clien
     assert versions(entries) == [1]
     client.set_logged_model_tags(model_id, {"ofa.version": "2"})
     assert reader.has_changed()
-    assert versions(reader.read(entries)) == [2, 1]
+    assert versions(reader.added(entries)) == [2]
+    assert not reader.has_changed()
+
+
+def test_everything_is_read_again_where_more_than_an_addition_happened(
+    registry, client, bundle, workspace, monkeypatch
+):
+    reader = DatabaseReader(Connection(registry.tracking_uri))
+    for accuracy in (0.7, 0.8):
+        registry.register(subnet_record(accuracy=accuracy), bundle)
+    entries = reader.read({})
+
+    def register_by_a_slow_clock():
+        registry.register(subnet_record(accuracy=0.9), bundle)
+        with closing(sqlite3.connect(workspace / "mlflow.db")) as connection, connection:
+            connection.execute("UPDATE model_versions SET last_updated_time = 1 WHERE version = 3")
+
+    newest = client.get_model_version(MODEL, "2").source.removeprefix("models:/")
+    for change, left in [
+        (register_by_a_slow_clock, [3, 2, 1]),
+        (lambda: client.delete_model_version(MODEL, "1"), [3, 2]),
+        (lambda: client.delete_logged_model(newest), [3]),
+        (lambda: client.delete_experiment("1"), []),
+    ]:
+        change()
+        assert reader.added(entries) is None
+        entries = reader.read(entries)
+        assert versions(entries) == left
+    monkeypatch.setattr(database_reader, "WALK_EVERY_S", -1.0)
+    assert reader.added(entries) is None
+
+
+def test_versions_before_the_first_that_is_in_flight_are_settled(
+    registry, client, bundle, monkeypatch
+):
+    reader = DatabaseReader(Connection(registry.tracking_uri))
+    assert reader.settled(MODEL) == 0
+    for accuracy in (0.7, 0.8, 0.9):
+        registry.register(subnet_record(accuracy=accuracy), bundle)
+    entries = reader.read({})
+    assert reader.settled(MODEL) == 3
+    model_id = client.get_model_version(MODEL, "2").source.removeprefix("models:/")
+    client.delete_logged_model_tag(model_id, "ofa.version")
+    reader.read(entries)
+    assert reader.settled(MODEL) == 1
+    monkeypatch.setattr(database_reader, "_FEW", 1)
+    assert reader.settled(MODEL) == 0
 
 
 def test_version_that_somebody_deletes_is_gone(reader, registry, client, bundle):

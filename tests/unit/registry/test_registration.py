@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 
 from ofa_pipeline.registry import Entry, RunNotes, registration
 from ofa_pipeline.registry.claims import CLAIM_TAG, Patience, held_claim, start_of
-from ofa_pipeline.registry.fields import OWNER, OWNER_TAG, VERSION_TAG, tags_of
+from ofa_pipeline.registry.fields import OWNER, OWNER_TAG, VERSION_TAG, tags_of, title_of
 from ofa_pipeline.registry.model_folder import write_model_folder
 from ofa_pipeline.registry.server import ambient_tracking_uri
 from tests.support.registry import MODEL, subnet_record, write_bundle
@@ -56,7 +56,7 @@ def experiment(registry, client, bundle):
 def begin(client, experiment, claim, record=RECORD):
     """Do what a writer does before its files are there."""
     tags = tags_of(record) | {CLAIM_TAG: claim.to_tag()}
-    return client.create_logged_model(experiment, name="in-flight", tags=tags).model_id
+    return client.create_logged_model(experiment, name=title_of(record), tags=tags).model_id
 
 
 def is_there(client, model_id):

@@ -61,3 +61,38 @@ def test_gradients_are_added_where_there_are_some():
     assert totals[1].tolist() == [3, 3, 3]
     add_gradients(totals, [None, None])
     assert totals[1].tolist() == [3, 3, 3]
+
+
+def test_gradients_are_added_however_they_lie_in_memory():
+    drawn = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(0))
+    like = {"contiguous": drawn, "channels_last": drawn.to(memory_format=torch.channels_last)}
+    single = drawn[:, :1]
+    found = [torch.ones_like(like["channels_last"]) for _ in range(2)]
+    found.append(torch.ones(4, 1, 5, 5).to(memory_format=torch.channels_last))
+    found.append(torch.ones(7, dtype=torch.float64))
+    given = [*like.values(), single.contiguous().bfloat16(), torch.full((7,), 0.1).bfloat16()]
+    add_gradients(found, given)
+    for total, gradient in zip(found, given, strict=True):
+        assert torch.equal(total, 1 + gradient.to(total.dtype))
+
+
+def test_gradients_of_a_supernet_are_added_in_one_operation(monkeypatch):
+    lists = []
+    original = torch._foreach_add_
+
+    def count(held, added):
+        lists.append(
+            [total.stride() == one.stride() for total, one in zip(held, added, strict=True)]
+        )
+        original(held, added)
+
+    monkeypatch.setattr(torch, "_foreach_add_", count)
+    supernet = new_supernet().to(memory_format=torch.channels_last)
+    parameters = list(supernet.parameters())
+    for arch in (tiny_space().largest, tiny_space().smallest):
+        loss = supernet(torch.randn(2, 3, 12, 12), arch).sum()
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        add_gradients([torch.zeros_like(parameter) for parameter in parameters], gradients)
+        is_alike = lists.pop()
+        assert all(is_alike)
+        assert len(is_alike) == sum(gradient is not None for gradient in gradients)

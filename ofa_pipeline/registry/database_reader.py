@@ -1,0 +1,303 @@
+"""Reads what is registered from the tables of a database that MLflow keeps."""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from sys import intern
+from typing import TYPE_CHECKING, Any
+
+from ofa_pipeline.registry.addresses import is_sqlite, sqlite_path
+from ofa_pipeline.registry.connection import Connection
+from ofa_pipeline.registry.database import ensure_database
+from ofa_pipeline.registry.fields import (
+    MODEL_TAG,
+    OWNER,
+    OWNER_TAG,
+    RECORD_TAG,
+    VERSION_TAG,
+    read_record,
+)
+from ofa_pipeline.registry.pool import Pool
+from ofa_pipeline.registry.reading import CHECK_EVERY_S, WALK_EVERY_S, Entries
+from ofa_pipeline.registry.record import RegisteredSubnet
+from ofa_pipeline.registry.server import check_reachable
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+_DELETED = "Deleted_Internal"
+"""Stage that MLflow gives a deleted version."""
+_FROM_MODEL = "models:/"
+"""What the source of a version begins with that was made from a LoggedModel."""
+_FEW = 100
+"""Versions after the last that is settled; with more, what is settled says little."""
+_CHUNK = 500
+"""Records that are read at once."""
+
+# Constants of this package, and in one place a number.
+# ruff: noqa: S608
+_OF_OURS = f"""
+FROM logged_models m
+JOIN experiments e ON e.experiment_id = m.experiment_id AND e.lifecycle_stage = 'active'
+JOIN experiment_tags t ON t.experiment_id = m.experiment_id
+    AND t.key = '{OWNER_TAG}' AND t.value = '{OWNER}'
+"""
+_MARKED = f"""
+SELECT m.model_id, version.tag_value, name.tag_value
+{_OF_OURS}
+JOIN logged_model_tags version ON version.model_id = m.model_id
+    AND version.tag_key = '{VERSION_TAG}'
+JOIN logged_model_tags name ON name.model_id = m.model_id AND name.tag_key = '{MODEL_TAG}'
+WHERE m.lifecycle_stage = 'active'
+"""
+_ORDER = "ORDER BY m.creation_timestamp_ms DESC, m.model_id"
+_OWNED = f"""
+SELECT m.model_id
+{_OF_OURS}
+JOIN logged_model_tags owner ON owner.model_id = m.model_id
+    AND owner.tag_key = '{OWNER_TAG}' AND owner.tag_value = '{OWNER}'
+WHERE m.lifecycle_stage = 'active'
+"""
+_AMONG = "AND m.model_id IN :ids"
+_RECORDS = f"""
+SELECT m.model_id, m.tag_value FROM logged_model_tags m WHERE m.tag_key = '{RECORD_TAG}'
+"""
+_VERSIONS = "SELECT name, version, source, current_stage FROM model_versions"
+_TALLY = f"""
+SELECT count(*), coalesce(sum(CASE WHEN current_stage = '{_DELETED}' THEN 1 ELSE 0 END), 0),
+    coalesce(max(last_updated_time), 0)
+FROM model_versions
+"""
+_BESIDE = f"""
+SELECT e.experiment_id,
+    (SELECT count(*) FROM logged_models WHERE lifecycle_stage != 'active')
+FROM experiments e
+JOIN experiment_tags t ON t.experiment_id = e.experiment_id
+    AND t.key = '{OWNER_TAG}' AND t.value = '{OWNER}'
+WHERE e.lifecycle_stage = 'active'
+ORDER BY e.experiment_id
+"""
+_MARK = "SELECT count(*), max(last_updated_time) FROM model_versions"
+
+Version = tuple[str, int]
+"""Registered model and number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tally:
+    """How many versions there are, and whatever else tells that one of them has gone."""
+
+    num_versions: int
+    num_deleted: int
+    latest_ms: int
+    """The newest change of one, by the clock of its writer."""
+    beside: tuple[tuple[int, int], ...]
+    """Experiments of ours, each with the number of all deleted LoggedModels."""
+
+
+class DatabaseReader:
+    """Reads the tables of a database that MLflow keeps, in two or three statements.
+
+    What has come since is read alone, where the number of versions says that it is all.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        """Read nothing yet."""
+        self._mlflow = connection
+        self._pool = Pool()
+        self._opened: Engine | None = None
+        self._file = 0
+        self._mark: object = None
+        self._transactions: object = None
+        self._counted_at = self._walked_at = -float("inf")
+        self._tally: _Tally | None = None
+        self._newest: dict[str, int] = {}
+        self._in_flight: dict[Version, str] = {}
+        """Versions that do not count yet, with the ids of their LoggedModels."""
+
+    def has_changed(self) -> bool:
+        """Ask SQLite for the version of its file, other databases for the newest change.
+
+        To find that takes the longer the more versions there are. PostgreSQL is asked first whether
+        any transaction has ended since, which is quick however many there are.
+        """
+        if self._mark is None:
+            return True
+        with self._mlflow.explained("look for changes"):
+            if is_sqlite(self._mlflow.tracking_uri):
+                return self._mark != self._read_mark()
+            transactions = self._read_transactions()
+            if transactions is not None and transactions == self._transactions:
+                return False
+            if time.monotonic() - self._counted_at < CHECK_EVERY_S:
+                return False
+            self._counted_at = time.monotonic()
+            self._transactions = transactions
+            return self._mark != self._read_mark()
+
+    def read(self, known: Entries) -> Entries:
+        """Read which versions there are, and the records that are not known."""
+        with self._mlflow.explained("read the records"):
+            mark, self._tally = self._read_mark(), self._read_tally()
+            self._walked_at = time.monotonic()
+            self._newest, models = _numbers(self._rows(_VERSIONS))
+            marked = [_marked(row) for row in self._rows(f"{_MARKED} {_ORDER}")]
+        there = {key: version for key, version in marked if version in models}
+        self._await(models, there.values(), mark)
+        new = self._records({key: at for key, at in there.items() if key not in known})
+        return {key: item for key in there if (item := known.get(key) or new.get(key)) is not None}
+
+    def added(self, known: Entries) -> Entries | None:
+        """Read the versions that are new or were not complete; None where others have changed."""
+        before = self._tally
+        if before is None or time.monotonic() - self._walked_at > WALK_EVERY_S:
+            return None
+        with self._mlflow.explained("read what is new"):
+            mark = self._read_mark()
+            rows = self._rows(f"{_VERSIONS} WHERE last_updated_time >= {before.latest_ms}")
+            tally = self._read_tally()
+            fresh = [row for row in rows if int(row[1]) > self._newest.get(row[0], 0)]
+            num_deleted = before.num_deleted + sum(row[3] == _DELETED for row in fresh)
+            if (tally.num_versions, tally.num_deleted, tally.beside) != (
+                before.num_versions + len(fresh),
+                num_deleted,
+                before.beside,
+            ):
+                return None
+            newest, models = _numbers(fresh)
+            models |= self._in_flight
+            ids = list(models.values())
+            marked = [_marked(row) for row in self._among(f"{_MARKED} {_AMONG} {_ORDER}", ids)]
+        there = {key: version for key, version in marked if version in models}
+        self._tally = tally
+        self._newest |= newest
+        self._await(models, there.values(), mark)
+        new = self._records(there)
+        return {key: new[key] for key in there if key in new and key not in known}
+
+    def settled(self, model_name: str) -> int:
+        """Return the version before the first that does not count yet, if that is a new one."""
+        newest = self._newest.get(model_name, 0)
+        first = min(
+            (version for name, version in self._in_flight if name == model_name),
+            default=newest + 1,
+        )
+        return first - 1 if newest - first < _FEW else 0
+
+    def _await(
+        self, models: Mapping[Version, str], complete: Iterable[Version], mark: object
+    ) -> None:
+        """Keep which versions do not count yet: nothing tells when they do, so it is looked for."""
+        left = {version: models[version] for version in models.keys() - set(complete)}
+        with self._mlflow.explained("look for what is being registered"):
+            ours = {row[0] for row in self._among(f"{_OWNED} {_AMONG}", list(left.values()))}
+        self._in_flight = {version: key for version, key in left.items() if key in ours}
+        self._mark = None if self._in_flight else mark
+
+    def is_there(self, subnet: RegisteredSubnet) -> bool:  # noqa: ARG002 - of the protocol
+        """Tell that it is: a deleted version is a change."""
+        return True
+
+    def aliases(self, model_name: str) -> dict[str, int]:
+        """Read the table: MLflow would read every version of the model, too."""
+        from sqlalchemy import text
+
+        statement = text("SELECT alias, version FROM registered_model_aliases WHERE name = :name")
+        with self._mlflow.explained("read the aliases"), self._engine.connect() as connection:
+            rows = connection.execute(statement, {"name": model_name})
+            return {str(alias): int(version) for alias, version in rows}
+
+    def _records(self, there: Mapping[str, Version]) -> dict[str, RegisteredSubnet]:
+        """Return records by the ids of their LoggedModels."""
+        with self._mlflow.explained("read the records"):
+            return {
+                str(key): self._pool.share(read_record(str(text), *there[str(key)]))
+                for key, text in self._among(f"{_RECORDS} {_AMONG}", list(there))
+            }
+
+    def _among(self, statement: str, ids: Sequence[str]) -> Iterator[Any]:
+        """Yield the rows of some LoggedModels; of many, few are held as texts at a time."""
+        from sqlalchemy import bindparam, text
+
+        wanted = text(statement).bindparams(bindparam("ids", expanding=True))
+        for start in range(0, len(ids), _CHUNK):
+            with self._engine.connect() as connection:
+                found = connection.execute(wanted, {"ids": ids[start : start + _CHUNK]}).fetchall()
+            yield from found
+
+    def _read_tally(self) -> _Tally:
+        [(num_versions, num_deleted, latest_ms)] = self._rows(_TALLY)
+        return _Tally(
+            num_versions=int(num_versions),
+            num_deleted=int(num_deleted),
+            latest_ms=int(latest_ms),
+            beside=tuple((int(number), int(count)) for number, count in self._rows(_BESIDE)),
+        )
+
+    def _read_transactions(self) -> object:
+        """Return which transactions have ended; None where only PostgreSQL could say."""
+        if not self._mlflow.tracking_uri.startswith("postgres"):
+            return None
+        return self._rows("SELECT CAST(txid_current_snapshot() AS TEXT)")[0][0]
+
+    def _read_mark(self) -> object:
+        if not is_sqlite(self._mlflow.tracking_uri):
+            return tuple(self._rows(_MARK)[0])
+        path = sqlite_path(self._mlflow.tracking_uri)
+        number = path.stat().st_ino
+        if number != self._file and self._opened is not None:  # another file took its place
+            self._opened.dispose()
+            self._opened = None
+        self._file = number
+        return number, self._rows("PRAGMA data_version")[0][0]
+
+    def _rows(self, statement: str) -> Sequence[Any]:
+        with self._engine.connect() as connection:
+            return connection.exec_driver_sql(statement).fetchall()
+
+    @property
+    def _engine(self) -> "Engine":
+        if self._opened is None:
+            self._opened = _open_engine(self._mlflow.tracking_uri)
+        return self._opened
+
+
+def _marked(row: Any) -> tuple[str, Version]:  # noqa: ANN401 - as SQLAlchemy gives it
+    """Return the id of a LoggedModel and the version that its mark names."""
+    model_id, version, name = row
+    return str(model_id), (intern(name), int(version))
+
+
+def _numbers(rows: Iterable[Any]) -> tuple[dict[str, int], dict[Version, str]]:
+    """Return the newest version of each registered model, and the LoggedModels of those alive."""
+    newest: dict[str, int] = {}
+    models: dict[Version, str] = {}
+    for given, number, source, stage in rows:
+        name, version = intern(given), int(number)
+        newest[name] = max(version, newest.get(name, 0))
+        if stage != _DELETED and source.startswith(_FROM_MODEL):
+            models[name, version] = source.removeprefix(_FROM_MODEL)
+    return newest, models
+
+
+def _open_engine(uri: str) -> "Engine":
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import StaticPool
+
+    if not is_sqlite(uri):
+        check_reachable(uri)
+        return create_engine(uri, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
+    path = sqlite_path(uri)
+    ensure_database(path)
+    # One connection: the version of the file is told of changes by other connections.
+    return create_engine(
+        "sqlite+pysqlite://",
+        creator=lambda: _sqlite_connection(str(path)),
+        poolclass=StaticPool,
+    )
+
+
+def _sqlite_connection(path: str) -> Any:  # noqa: ANN401 - as SQLAlchemy takes it
+    import sqlite3
+
+    return sqlite3.connect(path, timeout=20, check_same_thread=False)

@@ -1,0 +1,46 @@
+"""How a catalog reads a registry: what every way of reading does."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from ofa_pipeline.registry.record import RegisteredSubnet
+
+Entries = Mapping[str, RegisteredSubnet]
+"""By the id of their LoggedModel, the newest first."""
+
+CHECK_EVERY_S = 1.0
+"""At most so often a server is asked whether anything has changed, and rows are counted."""
+WALK_EVERY_S = 60.0
+"""So often everything is read again, not only what is new: not everything that somebody does to
+what is there already shows."""
+
+
+class Reader(Protocol):
+    """Reads what is registered, and tells when that is out of date."""
+
+    def has_changed(self) -> bool:
+        """Tell whether `read` may return something else than the last time."""
+        ...
+
+    def read(self, known: Entries) -> Entries:
+        """Return what is registered, the newest first; what is known is not read again."""
+        ...
+
+    def added(self, known: Entries) -> Entries | None:
+        """Return what has come to what was read; None where more may have changed than that."""
+        ...
+
+    def settled(self, model_name: str) -> int:
+        """Return the version of a registered model up to which all were read, or are gone.
+
+        0 where that is not known: none of those after it is missing from `read`.
+        """
+        ...
+
+    def is_there(self, subnet: RegisteredSubnet) -> bool:
+        """Tell whether a version that was read still exists."""
+        ...
+
+    def aliases(self, model_name: str) -> dict[str, int]:
+        """Return the versions that the aliases of a registered model name."""
+        ...

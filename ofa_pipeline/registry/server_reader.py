@@ -1,0 +1,114 @@
+"""Reads what is registered from an MLflow server, page by page."""
+
+import time
+
+from ofa_pipeline.registry.connection import Connection
+from ofa_pipeline.registry.fields import DIGEST_TAG, read_model
+from ofa_pipeline.registry.holdings import Holdings
+from ofa_pipeline.registry.pool import Pool
+from ofa_pipeline.registry.reading import CHECK_EVERY_S, WALK_EVERY_S, Entries
+from ofa_pipeline.registry.record import RegisteredSubnet
+
+_IN_A_ROW = 100
+
+
+class ServerReader:
+    """Reads what an MLflow server gives, page by page."""
+
+    def __init__(self, connection: Connection, holdings: Holdings) -> None:
+        """Read nothing yet."""
+        self._mlflow = connection
+        self._holdings = holdings
+        self._pool = Pool()
+        self._mark: object = None
+        self._checked_at = self._walked_at = -float("inf")
+
+    def has_changed(self) -> bool:
+        """Ask for the newest version, not more often than `CHECK_EVERY_S`."""
+        now = time.monotonic()
+        if now - self._checked_at < CHECK_EVERY_S:
+            return False
+        self._checked_at = now
+        is_stale = now - self._walked_at > WALK_EVERY_S
+        return is_stale or self._mark is None or self._mark != self._read_mark()
+
+    def read(self, known: Entries) -> Entries:  # noqa: ARG002 - a page holds the records, too
+        """Read all LoggedModels and versions."""
+        mark, self._walked_at = self._read_mark(), time.monotonic()
+        entries = self._walk()
+        self._keep(mark, entries)
+        return entries
+
+    def added(self, known: Entries) -> Entries | None:
+        """Read the newest LoggedModels up to what is known; None now and then: all of them."""
+        if not known or time.monotonic() - self._walked_at > WALK_EVERY_S:
+            return None
+        mark = self._read_mark()
+        new = self._new(known)
+        self._keep(mark, {**new, **known})
+        return new
+
+    def settled(self, model_name: str) -> int:  # noqa: ARG002 - of the protocol
+        """Tell nothing: what is not complete was not read."""
+        return 0
+
+    def _keep(self, mark: tuple[str, int, object] | None, entries: Entries) -> None:
+        self._checked_at = time.monotonic()
+        newest = mark[:2] if mark is not None else None
+        named = ((item.record.model_name, item.version) for item in entries.values())
+        # The newest version may be one whose registration is not complete yet.
+        self._mark = mark if any(version == newest for version in named) else None
+
+    def is_there(self, subnet: RegisteredSubnet) -> bool:
+        """Ask for the version: people delete versions in MLflow's UI."""
+        return self._holdings.version_exists(subnet)
+
+    def aliases(self, model_name: str) -> dict[str, int]:
+        """Ask for the registered model."""
+        with self._mlflow.explained(f"read the aliases of {model_name}"):
+            aliases = self._mlflow.client.get_registered_model(model_name).aliases
+        return {alias: int(version) for alias, version in aliases.items()}
+
+    def _walk(self) -> Entries:
+        found = {
+            model.model_id: self._pool.share(read_model(model))
+            for model in self._holdings.models([])
+        }
+        alive = {
+            (name, version)
+            for name in {subnet.record.model_name for subnet in found.values()}
+            for version in self._holdings.versions(name)
+        }
+        return {
+            key: item
+            for key, item in found.items()
+            if (item.record.model_name, item.version) in alive
+        }
+
+    def _new(self, known: Entries) -> Entries:
+        """Return what is newer than what is known.
+
+        Clocks of writers differ a little: some known ones in a row end the reading, not the first.
+        """
+        new: dict[str, RegisteredSubnet] = {}
+        met = 0
+        for model in self._holdings.models([]):
+            if model.model_id in known:
+                met += 1
+                if met == _IN_A_ROW:
+                    break
+            else:
+                met = 0
+                new[model.model_id] = self._pool.share(read_model(model))
+        return new
+
+    def _read_mark(self) -> tuple[str, int, object] | None:
+        with self._mlflow.explained("look for changes"):
+            found = self._mlflow.client.search_model_versions(
+                f"tags.`{DIGEST_TAG}` != ''",  # of any version, all of ours bear it
+                max_results=1,
+                order_by=["last_updated_timestamp DESC"],
+            )
+        if not found:
+            return None
+        return found[0].name, int(found[0].version), found[0].last_updated_timestamp
