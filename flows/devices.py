@@ -12,7 +12,7 @@ from flows.names import name_of_flow_run
 from flows.outlook import followed
 from flows.pipeline import open_workspace, serve_devices
 from flows.results import show_results
-from flows.stages import bring_up_to_date
+from flows.stages import bring_up_to_date, make_again
 from ofa_pipeline.errors import ManifestMismatchError
 from ofa_pipeline.params import Params, load_params
 from ofa_pipeline.planning import address_of
@@ -36,6 +36,29 @@ def add_devices(workspace: str, devices: list[str]) -> State[str] | None:
     """
     with open_workspace(workspace) as dvc:
         return serve(dvc, devices)
+
+
+@flow(name="profile-device", flow_run_name=name_of_flow_run, validate_parameters=False)
+def profile_devices(workspace: str, devices: list[str], again: bool) -> State[str] | None:
+    """Measure subnets on some devices and fit their latency models; nothing is trained.
+
+    It ends as ``Awaited``, with what to do, where a device elsewhere has to be measured first.
+
+    Args:
+        workspace: Folder with params.yaml; held by the process that runs this.
+        devices: Names in params.yaml.
+        again: Whether to measure what is up to date once more.
+
+    Raises:
+        StageFailedError: If a device cannot be measured.
+    """
+    with open_workspace(workspace) as dvc:
+        check_run(dvc.root, load_params(dvc.root / "params.yaml"))
+        for stage in ("list_source", "prepare_dataset"):
+            bring_up_to_date(dvc, stage)
+        for device in devices if again else ():
+            make_again(dvc, "profile_latency", device)
+        return serve_devices(dvc, devices, stages=["profile_latency"])
 
 
 def serve(dvc: DvcClient, devices: Sequence[str]) -> State[str] | None:
