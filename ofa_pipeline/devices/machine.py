@@ -110,7 +110,7 @@ def describe_device(settings: DeviceSettings) -> DeviceCard:
             f"({settings.location}). Its card comes with its measurements."
         )
     _check(settings, runtime)
-    hardware = processor_model() if settings.accelerator == "cpu" else _gpu_model()
+    hardware = processor_model() if settings.accelerator == "cpu" else gpu_model()
     return DeviceCard(
         runtime=settings.runtime,
         runtime_version=installed_version(runtime.package),
@@ -147,12 +147,18 @@ def clock_governor() -> str | None:
 
 
 def gpu_model() -> str:
-    """Return the name of the first GPU as NVIDIA's driver gives it."""
-    for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
-        found = re.search(r"^Model:\s*(.+)$", path.read_text(), re.MULTILINE)
-        if found:
-            return found[1].strip()
-    return "GPU"
+    """Return the name of the first GPU that this process may compute on, as CUDA gives it."""
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "GPU"
+    name, device = ctypes.create_string_buffer(256), ctypes.c_int()
+    failed = (
+        cuda.cuInit(0)
+        or cuda.cuDeviceGet(ctypes.byref(device), 0)
+        or cuda.cuDeviceGetName(name, len(name), device)
+    )
+    return "GPU" if failed else name.value.decode()
 
 
 def gpu_driver() -> str | None:
@@ -227,9 +233,3 @@ def installed_version(package: str) -> str:
         except importlib.metadata.PackageNotFoundError:
             continue
     return ""
-
-
-def _gpu_model() -> str:
-    import torch
-
-    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "CUDA GPU"

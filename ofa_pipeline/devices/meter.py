@@ -57,7 +57,7 @@ class Clock:
 class ReferenceNetwork:
     """The network that all others are compared with on a device."""
 
-    network: "nn.Module | Path"
+    network: "nn.Module | Path | PreparedNetwork"
     resolution_px: int
     latency_ms: float | None = None
     """Its latency on the undisturbed machine, from an earlier profile; None: it is measured now."""
@@ -137,7 +137,9 @@ class LatencyMeter:
             self._seen_ms.append(_reference_p10_ms(seen))
         return quiet_reference_ms(self._seen_ms)
 
-    def measure(self, network: "nn.Module | Path", *, resolution_px: int) -> LatencyMeasurement:
+    def measure(
+        self, network: "nn.Module | Path | PreparedNetwork", *, resolution_px: int
+    ) -> LatencyMeasurement:
         """Measure a network, or a file that the runtime loads.
 
         Args:

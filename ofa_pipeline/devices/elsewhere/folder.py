@@ -34,6 +34,7 @@ _BEFORE = '''"""What runs the networks, the class that bundles carry; and what t
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
 import platform
 import re

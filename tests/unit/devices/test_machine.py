@@ -5,6 +5,7 @@ import pytest
 
 from ofa_pipeline.cores import usable_cores
 from ofa_pipeline.devices import DeviceCard, build_runtime, describe_device, probe_runtimes
+from ofa_pipeline.devices.machine import gpu_model
 from ofa_pipeline.errors import DeviceError
 from tests.support.runtimes import Settings
 
@@ -106,3 +107,27 @@ def test_every_runtime_is_probed():
     }
     assert probes["pytorch cpu"].is_available
     assert all(bool(probe.how_to_get) != probe.is_available for probe in probes.values())
+
+
+class FakeCuda:
+    """A driver of one GPU, or of none."""
+
+    def __init__(self, *, failure=0):
+        self.cuInit = lambda flags: failure
+        self.cuDeviceGet = lambda device, ordinal: 0
+        self.cuDeviceGetName = self.write_name
+
+    @staticmethod
+    def write_name(buffer, length, device):
+        buffer.value = b"NVIDIA H100"
+        return 0
+
+
+def test_a_gpu_is_called_as_its_driver_calls_it(monkeypatch):
+    monkeypatch.setattr("ctypes.CDLL", lambda name: FakeCuda())
+    assert gpu_model() == "NVIDIA H100"
+
+
+def test_a_gpu_without_a_name_is_a_gpu(monkeypatch):
+    monkeypatch.setattr("ctypes.CDLL", lambda name: FakeCuda(failure=100))
+    assert gpu_model() == "GPU"
