@@ -7,7 +7,7 @@ epoch takes follows from them. Needs torch, numpy, pyarrow, pillow and safetenso
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 from unittest.mock import patch
 
@@ -149,33 +149,9 @@ def repeatable() -> AbstractContextManager[None]:
 
 
 @contextmanager
-def native_depthwise() -> Iterator[None]:
-    """Compute depthwise convolutions with torch's own kernels instead of cuDNN's."""
-    with ExitStack() as stack:
-        for module in ("padded", "elastic_ops"):
-            name = f"ofa_pipeline.supernet.{module}.depthwise_conv2d"
-            stack.enter_context(patch(name, _native_depthwise))
-        yield
-
-
-@contextmanager
-def pointwise_products() -> Iterator[None]:
-    """Compute convolutions of one pixel as matrix products of channels-last features."""
-    original = F.conv2d
-
-    def conv2d(x: Tensor, weight: Tensor, *args: Any, **kwargs: Any) -> Tensor:  # noqa: ANN401
-        if weight.shape[2:] == (1, 1) and kwargs.get("stride", 1) == 1 and not args:
-            return F.linear(x.permute(0, 2, 3, 1), weight.flatten(1)).permute(0, 3, 1, 2)
-        return original(x, weight, *args, **kwargs)
-
-    with patch("torch.nn.functional.conv2d", conv2d):
-        yield
-
-
-@contextmanager
-def native_and_products() -> Iterator[None]:
-    """Compute neither kind of convolution with cuDNN."""
-    with native_depthwise(), pointwise_products():
+def convolved() -> Iterator[None]:
+    """Leave convolutions of one pixel to cuDNN, instead of taking matrix products."""
+    with patch("ofa_pipeline.supernet.elastic_ops.pointwise_product", F.conv2d):
         yield
 
 

@@ -58,6 +58,7 @@ class Settings:
     precision: str = "fp32"
     threads: int = 1
     batch_size: int = 1
+    pinning: tuple[int, ...] | None = None
     location: str | None = None
     python: str | None = None
     measured: str | None = None

@@ -78,11 +78,10 @@ def our_step(supernet: Supernet, teacher: nn.Module) -> Step:
     return step
 
 
-def reference_step(reference: nn.Module, teacher: nn.Module) -> Step:
-    """Return the reference's update, as its progressive_shrinking.py does it, on the CPU."""
+def reference_step(reference: nn.Module, teacher: nn.Module, space: SearchSpace) -> Step:
+    """Return the reference's update, as its progressive_shrinking.py does it."""
     from reference_package import activate, reference_loss, reference_parameter_groups
 
-    space = reference_space("ofa_mbv3_d234_e346_k357_w1.0")
     optimizer = torch.optim.SGD(
         reference_parameter_groups(reference, weight_decay=WEIGHT_DECAY),
         lr=LEARNING_RATE,
@@ -128,7 +127,7 @@ def compare(
     teacher = fold_batch_norm(extract_subnet(supernet, space.largest))
     sides = {
         "ours": our_step(supernet.train(), teacher.to(memory_format=torch.channels_last)),
-        "reference": reference_step(reference.train(), reference_teacher.eval()),
+        "reference": reference_step(reference.train(), reference_teacher.eval(), space),
     }
     rng = np.random.default_rng(0)
     generator = torch.Generator().manual_seed(0)
@@ -227,7 +226,7 @@ def reference_steps(
     supernet, teacher = (
         network.to(device, memory_format=torch.channels_last) for network in networks
     )
-    step = reference_step(supernet.train(), teacher.eval())
+    step = reference_step(supernet.train(), teacher.eval(), space)
     images = torch.randn(batch, 3, side_px, side_px, device=device)
     images = images.contiguous(memory_format=torch.channels_last)
     labels = torch.randint(NUM_CLASSES, (batch,), device=device)

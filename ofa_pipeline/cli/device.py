@@ -51,6 +51,12 @@ def add(  # noqa: PLR0913 - options of a command
     precision: Annotated[str, typer.Option(help="Such as fp32.")] = "fp32",
     threads: Annotated[int, typer.Option(help="CPU threads of a call.")] = 1,
     batch_size: Annotated[int, typer.Option(help="Images a call.")] = 1,
+    pinning: Annotated[
+        str | None,
+        typer.Option(
+            help="Cores that measurements may use, such as 2,3.", show_default="the idlest"
+        ),
+    ] = None,
     location: Annotated[
         str | None,
         typer.Option(
@@ -84,6 +90,7 @@ def add(  # noqa: PLR0913 - options of a command
         "precision": precision,
         "threads": threads,
         "batch_size": batch_size,
+        **({} if pinning is None else {"pinning": _cores(pinning)}),
         **{k: v for k, v in {"location": location, "python": python}.items() if v is not None},
     }
     device = {"card": card, **_budgets(budgets_ms, budget_fractions)}
@@ -136,7 +143,13 @@ def remove(name: NameArgument, *, workspace: WorkspaceOption = Path()) -> None:
     write_bytes(path, text.encode())
     stdout.print(f"{path}: removed {name}", **PLAIN)
     layout = Layout(workspace)
-    made = (layout.latency(name), layout.search(name), layout.subnets(name), layout.registry(name))
+    made = (
+        layout.latency(name),
+        layout.search(name),
+        layout.subnets(name),
+        layout.registry(name),
+        layout.measured(name),
+    )
     if kept := [str(folder) for folder in made if folder.exists()]:
         stdout.print(f"What was made for it stays: {', '.join(kept)}", **PLAIN)
 
@@ -290,6 +303,16 @@ def _budgets(budgets_ms: str | None, fractions: str | None) -> dict[str, Any]:
         return {"budgets_ms": _numbers(budgets_ms, "--budgets-ms")}
     given = DEFAULT_FRACTIONS if fractions is None else _numbers(fractions, "--budget-fractions")
     return {"budget_fractions": list(given)}
+
+
+def _cores(text: str) -> list[int]:
+    try:
+        return [int(word) for word in text.split(",")]
+    except ValueError as error:
+        raise ParamsError(
+            f"--pinning must be numbers of cores with commas between them, such as 2,3, got "
+            f"{text!r}"
+        ) from error
 
 
 def _numbers(text: str, option: str) -> list[float]:

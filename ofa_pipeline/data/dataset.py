@@ -17,8 +17,9 @@ from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.data import lanes
 from ofa_pipeline.data.loading import REMEMBERED_ROW_GROUPS, PrefetchingLoader
 from ofa_pipeline.data.normalization import Normalization
-from ofa_pipeline.data.shards import ShardIndex
+from ofa_pipeline.data.shards import RowGroupReader, ShardIndex
 from ofa_pipeline.data.splits import SPLIT_NAMES
+from ofa_pipeline.data.uncropped import are_squares
 from ofa_pipeline.errors import DatasetError, suggest
 
 if TYPE_CHECKING:
@@ -46,22 +47,34 @@ class Batch:
     """int64, shape (N,)."""
     ids: "Tensor"
     """Positions in the split, int64, shape (N,)."""
+    sizes: "Tensor | None" = None
+    """Rows and columns of each image that are its own, from the first on: int64, shape (N, 2);
+    for uncropped images, which lie on canvases (N, 3, H, W); None: all of them."""
 
 
 class Split:
     """The images of one split."""
 
-    def __init__(self, index: ShardIndex, *, image_size_px: int, memory_limit_bytes: int) -> None:
+    def __init__(
+        self,
+        index: ShardIndex,
+        *,
+        image_size_px: int,
+        memory_limit_bytes: int,
+        is_uncropped: bool = False,
+    ) -> None:
         """Read no image yet.
 
         Args:
             index: Where the rows lie.
             image_size_px: Side of the decoded images.
             memory_limit_bytes: Decoded images are kept when they need no more than this.
+            is_uncropped: Whether batches hold all of each image; these are streamed always.
         """
         self._index = index
         self._image_size_px = image_size_px
         self._memory_limit_bytes = memory_limit_bytes
+        self._is_uncropped = is_uncropped
 
     @property
     def num_images(self) -> int:
@@ -78,7 +91,31 @@ class Split:
     @property
     def fits_memory(self) -> bool:
         """Whether all decoded images fit the memory limit together."""
-        return self.num_images * 3 * self._image_size_px**2 <= self._memory_limit_bytes
+        needed = self.num_images * 3 * self._image_size_px**2
+        return not self._is_uncropped and needed <= self._memory_limit_bytes
+
+    def uncropped(self) -> "Split":
+        """Return the split with all of each image, ends included; itself where all are squares.
+
+        What fits the memory limit is looked through; of what is streamed anyway, nothing is read.
+        """
+        if self._is_uncropped or (self.fits_memory and self._has_squares()):
+            return self
+        return Split(
+            self._index,
+            image_size_px=self._image_size_px,
+            memory_limit_bytes=self._memory_limit_bytes,
+            is_uncropped=True,
+        )
+
+    def _has_squares(self) -> bool:
+        """Return whether every image is stored as a square of the split's size."""
+        reader = RowGroupReader(self._index, remembered_row_groups=1)
+        try:
+            chunks = _chunks(np.arange(self.num_images), ROWS_A_LOAD)
+            return all(are_squares(reader.read(ids), self._image_size_px) for ids in chunks)
+        finally:
+            reader.close()
 
     def images(self) -> "Tensor":
         """Return all images: uint8, shape (N, 3, H, H); decoded once and kept.
@@ -103,8 +140,8 @@ class Split:
         images = torch.empty(self.num_images, 3, side, side, dtype=torch.uint8)
         chunks = _chunks(np.arange(self.num_images), ROWS_A_LOAD)
         with PrefetchingLoader(self._index, side) as loader:
-            for ids, pixels in zip(chunks, loader.load(chunks), strict=True):
-                images[ids[0] : ids[-1] + 1] = pixels
+            for ids, pictures in zip(chunks, loader.load(chunks), strict=True):
+                images[ids[0] : ids[-1] + 1] = pictures.pixels
         return images
 
     def batches(self, batch_size: int, *, order: Sequence[int] | None = None) -> Iterator[Batch]:
@@ -234,11 +271,14 @@ class Split:
             return
         remembered = lanes.REMEMBERED_ROW_GROUPS if self.has_lanes else REMEMBERED_ROW_GROUPS
         with PrefetchingLoader(
-            self._index, self._image_size_px, remembered_row_groups=remembered
+            self._index,
+            self._image_size_px,
+            is_uncropped=self._is_uncropped,
+            remembered_row_groups=remembered,
         ) as loader:
-            for ids, pixels in zip(chunks, loader.load(chunks), strict=True):
+            for ids, pictures in zip(chunks, loader.load(chunks), strict=True):
                 chosen = torch.from_numpy(ids)
-                yield Batch(pixels, self.labels[chosen], chosen)
+                yield Batch(pictures.pixels, self.labels[chosen], chosen, pictures.sizes)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from ofa_pipeline.data.dataset import ALL_ROWS, Batch, Split
 if TYPE_CHECKING:
     import torch
 
+    from ofa_pipeline.data.transforms import Augmentation
+
 SHARE_OF_FREE_MEMORY = 0.125
 """What the images of one purpose may take of an accelerator: most of it is for features."""
 CPU_BYTES = 1 << 30
@@ -45,12 +47,17 @@ def room_for_images(device: "torch.device") -> int:
     return int(SHARE_OF_FREE_MEMORY * free)
 
 
-def near_device(split: Split, device: "torch.device") -> Shuffled:
+def near_device(
+    split: Split, device: "torch.device", *, augmentation: "Augmentation" = "none"
+) -> Shuffled:
     """Return the split with its images on an accelerator, or as it is where they do not fit.
 
     The batches are the same. Images that do not fit the split's memory limit or their share of the
-    accelerator's are streamed.
+    accelerator's are streamed, as are those of other proportions than squares where the
+    augmentation draws boxes of all of an image.
     """
+    if augmentation == "random_resized_crop" and isinstance(split, Split):
+        split = split.uncropped()
     if device.type != "cuda" or not split.fits_memory:
         return split
     is_small = split.images().nbytes <= room_for_images(device)

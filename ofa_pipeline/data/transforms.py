@@ -56,7 +56,7 @@ def resize_normalize(images: Tensor, *, resolution_px: int, normalization: Norma
         return _normalize(_resample(images, down=matrix, across=matrix), normalization)
 
 
-def augment(
+def augment(  # noqa: PLR0913 - all that a view depends on, by name
     images: Tensor,
     *,
     kind: Augmentation,
@@ -64,6 +64,7 @@ def augment(
     normalization: Normalization,
     generator: torch.Generator,
     part: BatchPart | None = None,
+    sizes: Tensor | None = None,
 ) -> Tensor:
     """Transform images for training: augment at their own size, then resize.
 
@@ -73,13 +74,15 @@ def augment(
     the area, 3:4 to 4:3, resized; mirror image; brightness and saturation jitter.
 
     Args:
-        images: uint8, shape (N, 3, H, H).
+        images: uint8, shape (N, 3, H, H), or (N, 3, H, W) with sizes.
         kind: Which augmentation.
         resolution_px: Side of the result, r.
         normalization: What is subtracted from the pixels, and what they are divided by.
         generator: On the CPU, whatever the device: the same draws everywhere.
         part: Which images of a batch these are: the draws are made for all of it, so that each
             image gets its own whoever transforms it. None: all of the batch.
+        sizes: For random resized crops: rows and columns that are of the image, on the CPU, shape
+            (N, 2), as `Batch.sizes`. None: all.
 
     Returns:
         float32, shape (N, 3, r, r).
@@ -97,45 +100,73 @@ def augment(
             matrix = _whole_image(images.shape[-1], resolution_px, images.device)
             shifted = _shift_and_flip(images, generator, part)
             return _normalize(_resample(shifted, down=matrix, across=matrix), normalization)
-        side, device = images.shape[-1], images.device
-        mine = part.rows(len(images))
-        rows, columns = (box[mine] for box in random_boxes(part.batch_size, side, generator))
-        flipped = _one_in_two(part.batch_size, generator)[mine]
-        down = _filter_matrices(copied_to(device, rows), side, resolution_px)
-        across = _filter_matrices(copied_to(device, columns), side, resolution_px)
-        across = torch.where(copied_to(device, flipped)[:, None, None], across.flip(1), across)
-        pixels = _resample(images, down=down, across=across)
-        return _normalize(_jitter_color(pixels, generator, part), normalization)
+        return _normalize(
+            _crop_resized(images, resolution_px, generator, part, sizes), normalization
+        )
 
 
-def random_boxes(count: int, side: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _crop_resized(
+    images: Tensor,
+    resolution_px: int,
+    generator: torch.Generator,
+    part: BatchPart,
+    sizes: Tensor | None,
+) -> Tensor:
+    """Draw a box of each image, resize it, and change its colours."""
+    count, device = len(images), images.device
+    height, width = images.shape[-2:]
+    sizes = torch.tensor([[height, width]]).expand(count, 2) if sizes is None else sizes
+    rows, columns = random_boxes(sizes, generator, part)
+    flipped = _one_in_two(part.batch_size, generator)[part.rows(count)]
+    down = _filter_matrices(copied_to(device, rows), height, resolution_px)
+    across = _filter_matrices(copied_to(device, columns), width, resolution_px)
+    across = torch.where(copied_to(device, flipped)[:, None, None], across.flip(1), across)
+    return _jitter_color(_resample(images, down=down, across=across), generator, part)
+
+
+def random_boxes(
+    sizes: Tensor, generator: torch.Generator, part: BatchPart
+) -> tuple[Tensor, Tensor]:
     """Draw boxes for a random resized crop.
 
     Args:
-        count: Number of boxes, N.
-        side: Side of the square images, in pixels.
-        generator: On the CPU.
+        sizes: Rows and columns of each image, shape (N, 2).
+        generator: On the CPU; it draws for all of the batch.
+        part: Which images of the batch these are.
 
     Returns:
         Rows and columns, each of shape (N, 2): first pixel and number of pixels.
 
     Source:
-        ``torchvision.transforms.RandomResizedCrop.get_params``: ten attempts, then the whole.
+        ``torchvision.transforms.RandomResizedCrop.get_params``: ten attempts, then what of the
+        middle has a ratio within the limits.
     """
-    draws = torch.rand(count, CROP_ATTEMPTS, 2, generator=generator, dtype=torch.float64)
-    place = torch.rand(count, 2, generator=generator, dtype=torch.float64)
+    count, batch = len(sizes), part.batch_size
+    draws = torch.rand(batch, CROP_ATTEMPTS, 2, generator=generator, dtype=torch.float64)
+    place = torch.rand(batch, 2, generator=generator, dtype=torch.float64)
+    draws, place = draws[part.rows(count)], place[part.rows(count)]
+    sides = sizes.double()
     low, high = SCALE_RANGE
-    area = side * side * (low + (high - low) * draws[..., 0])
+    area = sides.prod(dim=1, keepdim=True) * (low + (high - low) * draws[..., 0])
     low, high = (math.log(ratio) for ratio in RATIO_RANGE)
     ratio = torch.exp(low + (high - low) * draws[..., 1])
-    sizes = torch.stack([torch.sqrt(area / ratio), torch.sqrt(area * ratio)], dim=-1).round()
-    fits = ((sizes >= 1) & (sizes <= side)).all(dim=-1)
+    boxes = torch.stack([torch.sqrt(area / ratio), torch.sqrt(area * ratio)], dim=-1).round()
+    fits = ((boxes >= 1) & (boxes <= sides[:, None])).all(dim=-1)
     first = fits.int().argmax(dim=1)
-    chosen = sizes[torch.arange(count), first]
-    chosen = torch.where(fits.any(dim=1, keepdim=True), chosen, torch.full_like(chosen, side))
-    starts = torch.floor(place * (side - chosen + 1))
-    boxes = torch.stack([starts, chosen], dim=-1).float()
-    return boxes[:, 0], boxes[:, 1]
+    is_drawn = fits.any(dim=1, keepdim=True)
+    chosen = torch.where(is_drawn, boxes[torch.arange(count), first], _middle_box(sides))
+    room = sides - chosen
+    starts = torch.where(is_drawn, torch.floor(place * (room + 1)), torch.floor(room / 2))
+    found = torch.stack([starts, chosen], dim=-1).float()
+    return found[:, 0], found[:, 1]
+
+
+def _middle_box(sides: Tensor) -> Tensor:
+    """Return rows and columns (N, 2) of the largest box in the middle with a ratio that may be."""
+    narrowest, widest = RATIO_RANGE
+    rows = torch.minimum(sides[:, 0], (sides[:, 1] / narrowest).round())
+    columns = torch.minimum(sides[:, 1], (sides[:, 0] * widest).round())
+    return torch.stack([rows, columns], dim=1)
 
 
 def _one_in_two(count: int, generator: torch.Generator) -> Tensor:

@@ -3,7 +3,7 @@
 Importing this package does not import torch or a runtime; using a device does.
 """
 
-from ofa_pipeline.devices.device import Device, LocalDevice, open_device
+from ofa_pipeline.devices.device import Device, LocalDevice
 from ofa_pipeline.devices.export import export_onnx, inference_form
 from ofa_pipeline.devices.machine import (
     DeviceSettings,
@@ -13,6 +13,7 @@ from ofa_pipeline.devices.machine import (
     probe_runtimes,
 )
 from ofa_pipeline.devices.meter import Clock, LatencyMeter, ReferenceNetwork, quiet_reference_ms
+from ofa_pipeline.devices.process import ProcessDevice, open_device
 from ofa_pipeline.devices.quantization import require_calibration_images
 from ofa_pipeline.devices.quantized import QuantizedFiles
 from ofa_pipeline.devices.quiet import torch_threads
@@ -46,6 +47,7 @@ __all__ = [
     "LoadedNetwork",
     "LocalDevice",
     "PreparedNetwork",
+    "ProcessDevice",
     "QuantizedFiles",
     "ReferenceNetwork",
     "RunningNetwork",

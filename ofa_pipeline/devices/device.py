@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from ofa_pipeline.arch import Arch
-from ofa_pipeline.devices.machine import DeviceSettings, build_runtime
 from ofa_pipeline.devices.meter import Clock, LatencyMeter, ReferenceNetwork
 from ofa_pipeline.devices.runtime import Images, Runtime
 from ofa_pipeline.documents import DeviceCard, LatencyMeasurement
@@ -30,12 +29,19 @@ class Device(Protocol):
     def runtime(self) -> Runtime:
         """What writes the files that it runs."""
 
-    def expect(self, archs: Sequence[Arch], *, files: FilesOf | None = None) -> None:
+    def expect(
+        self,
+        archs: Sequence[Arch],
+        *,
+        files: FilesOf | None = None,
+        are_candidates: bool = False,
+    ) -> None:
         """Say which subnets are going to be measured: a device elsewhere measures them all now.
 
         Args:
             archs: The subnets.
             files: The files of each, where these are what is measured.
+            are_candidates: Whether a search may still drop them; files ship otherwise.
 
         Raises:
             AwaitedError: If somebody has to go there, and come back.
@@ -70,7 +76,7 @@ class Device(Protocol):
 
 
 class LocalDevice:
-    """A runtime on this machine."""
+    """A runtime on this machine, in this process."""
 
     def __init__(
         self,
@@ -97,7 +103,13 @@ class LocalDevice:
         """What writes the files that it runs, and runs them."""
         return self._runtime
 
-    def expect(self, archs: Sequence[Arch], *, files: FilesOf | None = None) -> None:
+    def expect(
+        self,
+        archs: Sequence[Arch],
+        *,
+        files: FilesOf | None = None,
+        are_candidates: bool = False,
+    ) -> None:
         """Do nothing: what is here is measured when it is asked for."""
 
     def measure(self, network: "nn.Module | Path", *, resolution_px: int) -> LatencyMeasurement:
@@ -118,26 +130,3 @@ class LocalDevice:
             prepared = self._runtime.prepare(file, resolution_px=resolution_px)
             loaded = self._runtime.load(prepared)
             return np.concatenate([loaded.predict(batch) for batch in images])
-
-
-def open_device(
-    settings: DeviceSettings,
-    reference: ReferenceNetwork,
-    *,
-    warmup_runs: int = 5,
-    timed_runs: int = 60,
-) -> Device:
-    """Return the device that params.yaml describes.
-
-    Args:
-        settings: The runtime and its settings.
-        reference: The network that all others are compared with on the device.
-        warmup_runs: Calls after loading that do not count.
-        timed_runs: Visits to a network, at least.
-
-    Raises:
-        DeviceError: If the machine cannot serve the settings; the message says what to do.
-    """
-    return LocalDevice(
-        build_runtime(settings), reference, warmup_runs=warmup_runs, timed_runs=timed_runs
-    )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ofa_pipeline.cores import usable_cores
+from ofa_pipeline.devices.quiet import allowed_cores
 from ofa_pipeline.devices.runtime import Runtime
 from ofa_pipeline.devices.runtimes import find_runtime, runtime_names
 from ofa_pipeline.documents import DeviceCard
@@ -37,6 +38,10 @@ class DeviceSettings(Protocol):
     @property
     def batch_size(self) -> int:
         """Images a call."""
+
+    @property
+    def pinning(self) -> tuple[int, ...] | None:
+        """Cores that a measurement may use; None: the idlest one, or any for several threads."""
 
     @property
     def location(self) -> str | None:
@@ -105,7 +110,7 @@ def describe_device(settings: DeviceSettings) -> DeviceCard:
             f"({settings.location}). Its card comes with its measurements."
         )
     _check(settings, runtime)
-    hardware = processor_model() if settings.accelerator == "cpu" else _gpu_model()
+    hardware = processor_model() if settings.accelerator == "cpu" else gpu_model()
     return DeviceCard(
         runtime=settings.runtime,
         runtime_version=installed_version(runtime.package),
@@ -114,6 +119,7 @@ def describe_device(settings: DeviceSettings) -> DeviceCard:
         precision=settings.precision,
         threads=settings.threads,
         batch_size=settings.batch_size,
+        pinning=settings.pinning,
         governor=clock_governor(),
         driver=gpu_driver() if settings.accelerator != "cpu" else None,
     )
@@ -141,12 +147,18 @@ def clock_governor() -> str | None:
 
 
 def gpu_model() -> str:
-    """Return the name of the first GPU as NVIDIA's driver gives it."""
-    for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
-        found = re.search(r"^Model:\s*(.+)$", path.read_text(), re.MULTILINE)
-        if found:
-            return found[1].strip()
-    return "GPU"
+    """Return the name of the first GPU that this process may compute on, as CUDA gives it."""
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "GPU"
+    name, device = ctypes.create_string_buffer(256), ctypes.c_int()
+    failed = (
+        cuda.cuInit(0)
+        or cuda.cuDeviceGet(ctypes.byref(device), 0)
+        or cuda.cuDeviceGetName(name, len(name), device)
+    )
+    return "GPU" if failed else name.value.decode()
 
 
 def gpu_driver() -> str | None:
@@ -171,6 +183,12 @@ def _check(settings: DeviceSettings, runtime: type[Runtime]) -> None:
         raise DeviceError(
             f"threads of a device must be 1 to {cores}, the cores that this process may use, got "
             f"{settings.threads}: more would wait for each other. Lower it in params.yaml."
+        )
+    if missing := sorted({*(settings.pinning or ())} - allowed_cores()):
+        raise DeviceError(
+            f"pinning of a device must name cores that this process may use, which are "
+            f"{', '.join(map(str, sorted(allowed_cores()))) or 'not to be chosen here'}, got "
+            f"{', '.join(map(str, missing))}. Name others in params.yaml, or leave pinning out."
         )
     if settings.batch_size < 1:
         raise DeviceError(f"batch_size of a device must be at least 1, got {settings.batch_size}")
@@ -215,9 +233,3 @@ def installed_version(package: str) -> str:
         except importlib.metadata.PackageNotFoundError:
             continue
     return ""
-
-
-def _gpu_model() -> str:
-    import torch
-
-    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "CUDA GPU"

@@ -57,7 +57,7 @@ class Clock:
 class ReferenceNetwork:
     """The network that all others are compared with on a device."""
 
-    network: "nn.Module | Path"
+    network: "nn.Module | Path | PreparedNetwork"
     resolution_px: int
     latency_ms: float | None = None
     """Its latency on the undisturbed machine, from an earlier profile; None: it is measured now."""
@@ -137,7 +137,9 @@ class LatencyMeter:
             self._seen_ms.append(_reference_p10_ms(seen))
         return quiet_reference_ms(self._seen_ms)
 
-    def measure(self, network: "nn.Module | Path", *, resolution_px: int) -> LatencyMeasurement:
+    def measure(
+        self, network: "nn.Module | Path | PreparedNetwork", *, resolution_px: int
+    ) -> LatencyMeasurement:
         """Measure a network, or a file that the runtime loads.
 
         Args:
@@ -168,8 +170,9 @@ class LatencyMeter:
     ) -> list[Comparison]:
         """Alternate network and reference in fresh sessions until it is enough."""
         comparisons: list[Comparison] = []
-        threads = self._runtime.card.threads
-        with quiet_process(threads=threads), self._runtime.threads_claimed():
+        card = self._runtime.card
+        quiet = quiet_process(threads=card.threads, pinning=card.pinning)
+        with quiet, self._runtime.threads_claimed():
             wall_ns, cpu_s = self._clock.wall_ns(), self._clock.cpu_s()
             for session in itertools.count(1):
                 comparisons += self._session(prepared)

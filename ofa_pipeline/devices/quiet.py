@@ -3,8 +3,8 @@
 import gc
 import os
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -17,15 +17,17 @@ OBSERVATION_S = 0.03
 
 
 @contextmanager
-def quiet_process(*, threads: int) -> Iterator[bool]:
+def quiet_process(*, threads: int, pinning: Sequence[int] | None = None) -> Iterator[bool]:
     """Hold what disturbs a measurement away from it, and put everything back afterwards.
 
     Measurements take turns on a machine. With one thread the calling thread is pinned to the
     idlest core that it may use, because moving between cores costs more than many layers of a
-    small network; several threads are left to the scheduler. The garbage collector is off.
+    small network; several threads are left to the scheduler, or kept on the cores that are named.
+    The garbage collector is off.
 
     Args:
         threads: How many the runtime computes with.
+        pinning: Cores that may be used; None: any.
 
     Yields:
         Whether the thread is pinned; False where the operating system cannot pin.
@@ -33,6 +35,8 @@ def quiet_process(*, threads: int) -> Iterator[bool]:
     with ExitStack() as stack:
         stack.enter_context(FileLock(_turn_file(), mode=0o600))
         stack.enter_context(_no_garbage_collection())
+        if pinning is not None and can_pin():
+            stack.enter_context(_process_on(pinning))
         is_pinned = threads == 1 and can_pin()
         if is_pinned:
             stack.enter_context(_pinned_to(idlest_core()))
@@ -61,6 +65,11 @@ def can_pin() -> bool:
     return hasattr(os, "sched_setaffinity")
 
 
+def allowed_cores() -> set[int]:
+    """Return the cores that this thread may use; none where the system lets nobody choose."""
+    return os.sched_getaffinity(0) if can_pin() else set()
+
+
 def idlest_core() -> int:
     """Return the core, of those that this thread may use, that is idle for most of the time."""
     allowed = sorted(os.sched_getaffinity(0))
@@ -71,6 +80,22 @@ def idlest_core() -> int:
     after = psutil.cpu_times(percpu=True)
     idle = [end.idle - start.idle for start, end in zip(before, after, strict=True)]
     return max((core for core in allowed if core < len(idle)), key=lambda core: idle[core])
+
+
+@contextmanager
+def _process_on(cores: Sequence[int]) -> Iterator[None]:
+    """Keep all threads on some cores, those of pools that runtimes have made already as well."""
+    before: dict[int, set[int]] = {}
+    for thread in psutil.Process().threads():
+        with suppress(ProcessLookupError):
+            before[thread.id] = os.sched_getaffinity(thread.id)
+            os.sched_setaffinity(thread.id, cores)
+    try:
+        yield
+    finally:
+        for number, allowed in before.items():
+            with suppress(ProcessLookupError):
+                os.sched_setaffinity(number, allowed)
 
 
 @contextmanager

@@ -210,8 +210,10 @@ class Runtime(ABC):
         """
         write_bytes(path, self._content(network, resolution_px, calibration))
 
-    def prepare(self, network: "nn.Module | Path", *, resolution_px: int) -> PreparedNetwork:
-        """Convert a network, or read a file of one; slow, done once.
+    def prepare(
+        self, network: "nn.Module | Path | PreparedNetwork", *, resolution_px: int
+    ) -> PreparedNetwork:
+        """Convert a network, or read a file of one; slow, done once: a prepared one stays as it is.
 
         In int8 a network is quantised on noise: its latency does not depend on the ranges of its
         values. Its accuracy does, so write a file with calibration images for that.
@@ -220,6 +222,8 @@ class Runtime(ABC):
             DeviceError: If the file is missing.
             ExportError: If the network does something that such a file cannot say.
         """
+        if isinstance(network, PreparedNetwork):
+            return network
         if isinstance(network, Path):
             content = _read(network)
         else:

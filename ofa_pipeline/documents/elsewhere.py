@@ -20,6 +20,8 @@ class CardElsewhere(Part):
     precision: str
     threads: int
     batch_size: int
+    pinning: tuple[int, ...] | None = Field(default=None, exclude_if=lambda v: v is None)
+    """Cores there that measurements are pinned to."""
 
 
 class NetworkElsewhere(Part):

@@ -127,6 +127,8 @@ class DeviceCard(Part):
     precision: str
     threads: int
     batch_size: int
+    pinning: tuple[int, ...] | None = Field(default=None, exclude_if=lambda v: v is None)
+    """Cores that measurements were pinned to; None where params.yaml names none."""
     governor: str | None = Field(default=None, exclude_if=lambda v: v is None)
     """What sets the clock of the CPU, such as ``performance``; None where it cannot be seen."""
     driver: str | None = Field(default=None, exclude_if=lambda v: v is None)

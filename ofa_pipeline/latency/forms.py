@@ -6,7 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ofa_pipeline.arch import BoolArray, FloatArray, IntArray
-from ofa_pipeline.latency.fitting import MIN_SUBNETS, SMALLEST_OUTLIER, fit_costs
+from ofa_pipeline.latency.fitting import (
+    MIN_SUBNETS,
+    SMALLEST_OUTLIER,
+    Ridge,
+    Solve,
+    fit_costs,
+)
 
 LAUNCH_TOTALS = ("num_layers", "num_blocks")
 """What launching takes time for, besides a fixed part."""
@@ -71,11 +77,8 @@ class Candidate:
     """A form to fit."""
 
     name: str
-    atoms: FloatArray
-    """Sums of totals that have one cost, shape (totals, sums): the identity, and what is known of
-    another device."""
-    penalties: FloatArray
-    """Shape (sums,)."""
+    solve: Solve
+    """Fits the costs of work."""
     launch_bound: bool = False
     """Whether launching bounds some subnets."""
     smallest_outlier: float = SMALLEST_OUTLIER
@@ -91,12 +94,9 @@ class Candidate:
 
     def _fit_work(self, data: Measurements) -> Form:
         fit = fit_costs(
-            data.rows @ self.atoms,
-            data.latency_ms,
-            self.penalties,
-            smallest_outlier=self.smallest_outlier,
+            data.rows, data.latency_ms, self.solve, smallest_outlier=self.smallest_outlier
         )
-        return Form(work=self.atoms @ fit.costs, launch=None, is_outlier=fit.is_outlier)
+        return Form(work=fit.costs, launch=None, is_outlier=fit.is_outlier)
 
     def _alternate(self, data: Measurements, share: float) -> Form | None:
         """Fit work and launching by turns to the subnets that each of them bounds."""
@@ -114,9 +114,9 @@ class Candidate:
     def _fit_parts(self, data: Measurements, bound: BoolArray) -> Form:
         work = self._fit_work(data.of(~bound))
         launched = data.of(bound)
-        penalties = np.array([0, LAUNCH_PENALTY, LAUNCH_PENALTY])
+        solve = Ridge(np.array([0, LAUNCH_PENALTY, LAUNCH_PENALTY]))
         launch = fit_costs(
-            launched.launch_rows, launched.latency_ms, penalties, smallest_outlier=SMALLEST_OUTLIER
+            launched.launch_rows, launched.latency_ms, solve, smallest_outlier=SMALLEST_OUTLIER
         )
         is_outlier = np.zeros(len(bound), dtype=bool)
         is_outlier[~bound], is_outlier[bound] = work.is_outlier, launch.is_outlier

@@ -35,6 +35,11 @@ class RuntimeSettings(Section):
     threads: Count
     batch_size: Count
     """Images a call."""
+    pinning: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Few] | None = Field(
+        default=None, exclude_if=lambda v: v is None
+    )
+    """Cores that a measurement may use, ascending; None: the idlest one for one thread, and for
+    several whichever the system gives."""
     location: Location | None = Field(default=None, exclude_if=lambda v: v is None)
     """``away``, or ``ssh://USER@HOST:PORT``; None: this machine."""
     measured: Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")] | None = Field(
@@ -46,6 +51,22 @@ class RuntimeSettings(Section):
         default=None, exclude_if=lambda v: v is None
     )
     """What runs the measuring script over ssh, where it is not ``python3``."""
+
+    @model_validator(mode="after")
+    def _enough_cores(self) -> "RuntimeSettings":
+        if self.pinning is None:
+            return self
+        if list(self.pinning) != sorted(set(self.pinning)) or not self.pinning:
+            raise ValueError(
+                f"pinning must be numbers of cores, ascending without repeats, such as [2, 3], got "
+                f"{list(self.pinning)}"
+            )
+        if len(self.pinning) < self.threads:
+            raise ValueError(
+                f"pinning must name a core for each of the {self.threads} threads, got "
+                f"{list(self.pinning)}. Name more, or lower threads."
+            )
+        return self
 
     @model_validator(mode="after")
     def _measured_away(self) -> "RuntimeSettings":

@@ -267,6 +267,9 @@ class TrainingParams(Section):
     """Selection images that the smallest and the largest subnet are validated on."""
     checkpoint_minutes: Positive
     threads: Count
+    deterministic: bool = Field(default=True, exclude_if=lambda value: value)
+    """Whether equal inputs give equal bits on a GPU, too; without it its libraries choose kernels
+    by speed alone. On the CPU results have equal bits either way."""
     seed: Seed
     initial_weights: dict[SourceKind, WeightsText] = Field(default_factory=dict, max_length=1)
     """What the first phase starts from, one kind and what it names; empty: random weights. A

@@ -192,7 +192,7 @@ class _Bench:
             if not event.total or is_long:
                 raise _EnoughError
 
-        with deterministic(threads=training.threads):
+        with deterministic(threads=training.threads, is_wanted=training.deterministic):
             try:
                 train_phase(
                     self._supernet,

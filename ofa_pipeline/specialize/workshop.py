@@ -51,6 +51,8 @@ class Workshop:
     builder: SubnetBuilder
     threads: int
     """That subnets are built with; they are measured with those of the device."""
+    is_deterministic: bool
+    """Whether they are built with equal bits each time, on a GPU too."""
     calibration_images: int
     """At most all of the calibration split."""
     lineage: Mapping[str, str]
@@ -73,7 +75,7 @@ class Workshop:
         for arch in archs:
             self.space.check(arch)
         new = [arch for arch in archs if arch not in self._built]
-        with deterministic(threads=self.threads):
+        with deterministic(threads=self.threads, is_wanted=self.is_deterministic):
             if self.executor.has_processes and new:
                 self._take_from_executor(new)
             for arch in new:

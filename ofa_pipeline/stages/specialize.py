@@ -103,6 +103,7 @@ def _workshop(stage: StageRun, dataset: Dataset, trained: Mapping[str, Any]) -> 
         dataset=dataset,
         builder=builder,
         threads=params.training.threads,
+        is_deterministic=params.training.deterministic,
         calibration_images=params.evaluation.calibration_images,
         lineage=trace_lineage(layout.root, stage.input_names),
         stopwatch=stage.stopwatch,

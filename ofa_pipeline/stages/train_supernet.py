@@ -1,6 +1,7 @@
 """Stage ``train_supernet``: one phase of the supernet's training."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -58,8 +59,14 @@ def run(stage: StageRun) -> None:
     launch_line = stage.context.params.compute.training.launch
     if launch_line is not None:
         _train_on_ranks(stage, launch_line)
-    with deterministic(threads=stage.params.training.threads):
+    with _bits(stage):
         _train(stage, Hooks() if launch_line else Hooks(stopwatch=stage.stopwatch))
+
+
+def _bits(stage: StageRun) -> AbstractContextManager[None]:
+    """Return the settings of torch that the weights' bits depend on."""
+    training = stage.params.training
+    return deterministic(threads=training.threads, is_wanted=training.deterministic)
 
 
 def _train_on_ranks(stage: StageRun, launch_line: str) -> None:
@@ -83,7 +90,7 @@ def _train_on_ranks(stage: StageRun, launch_line: str) -> None:
 def train_rank(arguments: Mapping[str, Any], ranks: Ranks, reporter: Reporter) -> None:
     """Train a phase together with other ranks."""
     stage = stage_of_rank(arguments, reporter)
-    with deterministic(threads=stage.params.training.threads):
+    with _bits(stage):
         start = _start(stage)
         validation = _validation(stage, start, ranks)
         _train_from(stage, start, validation, Hooks(ranks=ranks))

@@ -19,7 +19,9 @@ def activate(x: Tensor, activation: Activation | None) -> Tensor:
     """Apply an activation with torch's own kernels; None leaves the features alone."""
     match activation:
         case "relu":
-            return F.relu_(x)  # in place: spares fresh memory, and its gradient needs the output
+            # In place: spares fresh memory, and its gradient needs the output. In a view, the
+            # gradient of all behind it would be copied.
+            return F.relu(x) if x._is_view() else F.relu_(x)
         case "relu6":
             return F.relu6(x)
         case "h_swish":

@@ -26,6 +26,23 @@ def prefix(tensor: Tensor, *sizes: int) -> Tensor:
     return tensor
 
 
+def convolve(x: Tensor, weight: Tensor, *, stride: int = 1) -> Tensor:
+    """Convolve (N, C, H, W) with (O, C, K, K), padded to keep the size at stride 1.
+
+    On CUDA a convolution of one pixel is a matrix product: for each new shape of a convolution
+    cuDNN takes some ten milliseconds a kernel to choose and load it, and slices make many shapes.
+    """
+    size = weight.shape[-1]
+    if x.is_cuda and size == stride == 1:
+        return pointwise_product(x, weight)
+    return F.conv2d(x, weight, stride=stride, padding=size // 2)
+
+
+def pointwise_product(x: Tensor, weight: Tensor) -> Tensor:
+    """Convolve (N, C, H, W) with (O, C, 1, 1) as a product; of channels-last features, no copy."""
+    return F.linear(x.permute(0, 2, 3, 1), weight.flatten(1)).permute(0, 3, 1, 2)
+
+
 class ElasticConv(nn.Module):
     """Convolution without bias that takes any number of input and output channels."""
 
@@ -45,7 +62,7 @@ class ElasticConv(nn.Module):
             out_channels: Number of output channels; the layer's when left out.
         """
         weight = prefix(self.weight, out_channels or self.weight.shape[0], x.shape[1])
-        return F.conv2d(x, weight, stride=self.stride, padding=weight.shape[-1] // 2)
+        return convolve(x, weight, stride=self.stride)
 
 
 class ElasticDepthwiseConv(nn.Module):

@@ -23,7 +23,11 @@ from ofa_pipeline.arch import Arch, expanded_channels, squeezed_channels
 from ofa_pipeline.supernet.blocks import ElasticMBConv, activate
 from ofa_pipeline.supernet.depthwise import depthwise_conv2d
 from ofa_pipeline.supernet.dropout import dropout
-from ofa_pipeline.supernet.elastic_ops import ElasticDepthwiseConv, ElasticSqueezeExcite
+from ofa_pipeline.supernet.elastic_ops import (
+    ElasticDepthwiseConv,
+    ElasticSqueezeExcite,
+    convolve,
+)
 from ofa_pipeline.supernet.network import MBConvSupernet
 
 
@@ -134,7 +138,7 @@ def _block(block: ElasticMBConv, x: Tensor, mask: BlockMask) -> Tensor:
     if block.se is not None:
         y = _squeeze_excite(block.se, y, mask)
     weight = block.project.conv.weight * mask.channels[:, None, None]
-    y = block.project.norm(F.conv2d(y, weight))
+    y = block.project.norm(convolve(y, weight))
     if not block.shape.has_shortcut:
         return y
     return torch.addcmul(x, y, mask.presence[:, None, None])

@@ -99,7 +99,8 @@ def train_phase(
                 hooks=hooks,
             )
             device = next(network.parameters()).device
-            loop.run(phase, near_device(images.split, device), recipe)
+            split = near_device(images.split, device, augmentation=recipe.augmentation)
+            loop.run(phase, split, recipe)
     return at.history
 
 

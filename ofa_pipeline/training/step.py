@@ -140,8 +140,11 @@ class TrainingStep:
 
     def _accumulate(self, archs: Sequence[Arch], batch: Batch, number: int) -> Tensor:
         """Add the gradients of some subnets; return the loss."""
-        tensors = (batch.images, batch.labels, batch.ids)
-        batch = Batch(*(copied_to(self._device, tensor) for tensor in tensors))
+        batch = replace(  # sizes stay on the CPU, where boxes are drawn
+            batch,
+            images=copied_to(self._device, batch.images),
+            labels=copied_to(self._device, batch.labels),
+        )
         for replica in self._replicas:
             replica.refresh()
         views = {
@@ -215,6 +218,7 @@ class TrainingStep:
             normalization=self._images.normalization,
             generator=generator,
             part=self._together.part,
+            sizes=batch.sizes,
         ).to(self._dtype, memory_format=torch.channels_last)
         size = self._group_size()
         return [

@@ -587,3 +587,12 @@ def test_params_can_be_carried_to_another_process_as_json(name):
     params = parse_params({**VALUES, **preset}, origin="test")
     carried = json.loads(json.dumps(params.model_dump(mode="json", exclude_unset=True)))
     assert parse_params(carried, origin="test") == params
+
+
+def test_only_training_that_is_not_deterministic_says_so():
+    values = copy.deepcopy(VALUES)
+    assert "deterministic" not in parse_params(values, origin="test").training.model_dump()
+    values["training"]["deterministic"] = True
+    assert "deterministic" not in parse_params(values, origin="test").training.model_dump()
+    values["training"]["deterministic"] = False
+    assert parse_params(values, origin="test").training.model_dump()["deterministic"] is False

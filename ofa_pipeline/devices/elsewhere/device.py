@@ -60,7 +60,13 @@ class ElsewhereDevice:
         """What writes the files that it runs."""
         return self._runtime
 
-    def expect(self, archs: Sequence[Arch], *, files: FilesOf | None = None) -> None:
+    def expect(
+        self,
+        archs: Sequence[Arch],
+        *,
+        files: FilesOf | None = None,
+        are_candidates: bool = False,
+    ) -> None:
         """Have what is missing of some subnets measured, all at once; see `Device`.
 
         Raises:
@@ -75,7 +81,8 @@ class ElsewhereDevice:
             found = [self._awaited_file(arch, path) for arch in archs for path in files[arch]]
             missing = tuple(file for file in found if file.sha256 not in self._found)
             self._have_measured(
-                [file.sha256 for file in found], Awaited(round="ship", files=missing)
+                [file.sha256 for file in found],
+                Awaited(round="search" if are_candidates else "ship", files=missing),
             )
 
     def _have_measured(self, keys: Sequence[str], awaited: Awaited) -> None:

@@ -34,6 +34,7 @@ _BEFORE = '''"""What runs the networks, the class that bundles carry; and what t
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
 import platform
 import re
@@ -105,6 +106,7 @@ def write_folder(
         precision=settings.precision,
         threads=settings.threads,
         batch_size=settings.batch_size,
+        pinning=settings.pinning,
     )
     reference, *others = (_write_network(folder, one, settings) for one in networks)
     contents = {
@@ -158,6 +160,7 @@ def _unknown_card(settings: DeviceSettings) -> DeviceCard:
         precision=settings.precision,
         threads=settings.threads,
         batch_size=settings.batch_size,
+        pinning=settings.pinning,
     )
 
 

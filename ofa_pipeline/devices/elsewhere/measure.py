@@ -57,6 +57,7 @@ def main() -> int:
     try:
         manifest = read_manifest()
         os.environ["OMP_NUM_THREADS"] = str(manifest["card"]["threads"])
+        pin(manifest["card"].get("pinning"))
         try:
             runtime = import_file("runtime.py")
         except ImportError as error:
@@ -99,6 +100,19 @@ def read_manifest() -> dict[str, Any]:
         if hashlib.sha256(path.read_bytes()).hexdigest() != network["sha256"]:
             raise WrongError(f"{path} is not as it was exported. Copy the whole folder again.")
     return manifest
+
+
+def pin(cores: list[int] | None) -> None:
+    """Keep this process, and all threads that it will have, on some cores, which must be there."""
+    if cores is None:
+        return
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    if not allowed.issuperset(cores):
+        raise WrongError(
+            f"the device is pinned to the cores {cores}, but this program may use "
+            f"{sorted(allowed)}. Export it with others (pinning in params.yaml)."
+        )
+    os.sched_setaffinity(0, cores)
 
 
 def import_file(name: str) -> ModuleType:

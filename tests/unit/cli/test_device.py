@@ -1,5 +1,6 @@
 """`ofa-pipeline device`: what it writes, and what it refuses before it writes anything."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,10 @@ def test_add_writes_the_device_and_remove_takes_it_out(workspace):
         (["--threads", "999"], DeviceError, "the cores that this process may use"),
         (["--accelerator", "cuda"], DeviceError, "is not usable here. To get it"),
         (["--precision", "int3"], ParamsError, "precision"),
+        (["--pinning", "big"], ParamsError, "numbers of cores"),
+        (["--pinning", "1,0"], ParamsError, "ascending without repeats"),
+        (["--pinning", "0", "--threads", "2"], ParamsError, "a core for each of the 2 threads"),
+        (["--pinning", "5000"], DeviceError, "name cores that this process may use"),
         (["--budgets-ms", "fast"], ParamsError, "numbers with commas"),
         (["--budgets-ms", "1", "--budget-fractions", "0.5"], ParamsError, "not both"),
     ],
@@ -59,6 +64,20 @@ def test_what_the_machine_cannot_serve_is_not_written(workspace, words, error, m
     with pytest.raises(error, match=message):
         run("add", "phone", "--runtime", "onnxruntime", *words)
     assert (workspace / "params.yaml").read_bytes() == before
+
+
+def test_what_stays_of_a_removed_device_is_listed(workspace):
+    kept = [Layout(workspace).measured(DEVICE), Layout(workspace).latency(DEVICE)]
+    for folder in kept:
+        folder.mkdir(parents=True)
+    shown = run("remove", DEVICE).stdout
+    assert all(str(folder.relative_to(workspace)) in shown for folder in kept)
+
+
+def test_the_cores_of_a_card_are_written(workspace):
+    core = min(os.sched_getaffinity(0))
+    run("add", "pinned", "--runtime", "onnxruntime", "--pinning", str(core))
+    assert load_params(workspace / "params.yaml").device("pinned").card.pinning == (core,)
 
 
 def profile_of(workspace, **changes):

@@ -156,11 +156,17 @@ def test_crop_flip_is_augmented_at_native_size_and_then_resized():
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
-def test_random_boxes_follow_torchvision():
+def boxes_of(count, height, width):
+    sizes = torch.tensor([[height, width]]).expand(count, 2)
+    return random_boxes(sizes, generator(), BatchPart(0, count))
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (48, 96), (120, 40)])
+def test_random_boxes_follow_torchvision(height, width):
     transforms = pytest.importorskip("torchvision.transforms")
-    rows, columns = random_boxes(1000, 64, generator())
+    rows, columns = boxes_of(1000, height, width)
     torch.manual_seed(0)
-    image = torch.empty(3, 64, 64)
+    image = torch.empty(3, height, width)
     drawn = torch.tensor(
         [
             transforms.RandomResizedCrop.get_params(image, [0.08, 1.0], [3 / 4, 4 / 3])
@@ -173,8 +179,22 @@ def test_random_boxes_follow_torchvision():
     assert ((ours.std(dim=0) - drawn.std(dim=0)).abs() < error).all()
 
 
+def test_where_no_box_fits_it_is_what_torchvision_takes():
+    """Of 20 to 1 and 1 to 20, the middle as long as a ratio may be."""
+    transforms = pytest.importorskip("torchvision.transforms")
+    for height, width in ((400, 20), (20, 400)):
+        image = torch.empty(3, height, width)
+        scale = [0.9, 1.0]
+        expected = transforms.RandomResizedCrop.get_params(image, scale, [3 / 4, 4 / 3])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("ofa_pipeline.data.transforms.SCALE_RANGE", tuple(scale))
+            rows, columns = boxes_of(5, height, width)
+        found = torch.stack([rows[:, 0], columns[:, 0], rows[:, 1], columns[:, 1]], dim=1)
+        assert found.tolist() == [[float(value) for value in expected]] * 5
+
+
 def test_random_boxes_lie_within_the_image():
-    rows, columns = random_boxes(5000, 20, generator())
+    rows, columns = boxes_of(5000, 20, 20)
     for boxes in (rows, columns):
         assert (boxes[:, 0] >= 0).all()
         assert (boxes.sum(dim=1) <= 20).all()
@@ -182,12 +202,13 @@ def test_random_boxes_lie_within_the_image():
 
 
 def test_random_boxes_of_one_pixel_are_that_pixel():
-    rows, columns = random_boxes(10, 1, generator())
+    rows, columns = boxes_of(10, 1, 1)
     assert rows.tolist() == columns.tolist() == [[0.0, 1.0]] * 10
 
 
-def test_random_resized_crop_equals_the_crop_resized(monkeypatch):
-    images = batch(4, side=24)
+@pytest.mark.parametrize("margin", [0, 5])
+def test_random_resized_crop_equals_the_crop_resized(monkeypatch, margin):
+    images = torch.nn.functional.pad(batch(4, side=24), [0, margin, 0, 2 * margin], value=255)
     rows = torch.tensor([[0.0, 24.0], [3.0, 12.0], [10.0, 14.0], [5.0, 7.0]])
     columns = torch.tensor([[0.0, 24.0], [1.0, 16.0], [8.0, 9.0], [5.0, 8.0]])
     monkeypatch.setattr("ofa_pipeline.data.transforms.random_boxes", lambda *_: (rows, columns))
@@ -198,6 +219,7 @@ def test_random_resized_crop_equals_the_crop_resized(monkeypatch):
         resolution_px=12,
         generator=generator(),
         normalization=PLAIN,
+        sizes=torch.tensor([[24, 24]] * 4),
     )
     for index, image in enumerate(images):
         (top, height), (left, width) = rows[index].int().tolist(), columns[index].int().tolist()
@@ -274,4 +296,36 @@ def test_a_part_of_a_batch_is_transformed_as_within_the_whole(kind):
     arguments = {"kind": kind, "resolution_px": 16, "normalization": PLAIN}
     whole = augment(images, generator=generator(), **arguments)
     part = augment(images[2:5], generator=generator(), part=BatchPart(2, 6), **arguments)
+    torch.testing.assert_close(part, whole[2:5], rtol=0, atol=1e-6)
+
+
+def test_boxes_reach_the_ends_of_each_image_and_no_canvas_around_it():
+    """The first image is high, the second wide; what is not theirs is white."""
+    images = torch.full((200, 3, 36, 48), 255, dtype=torch.uint8)
+    images[::2, :, :, :12] = 0
+    images[1::2, :, :12] = 0
+    images[::2, :, 30:, :12] = 100  # the ends
+    images[1::2, :, :12, 42:] = 100
+    sizes = torch.tensor([[36, 12], [12, 48]]).repeat(100, 1)
+    found = augment(
+        images,
+        kind="random_resized_crop",
+        resolution_px=8,
+        generator=generator(),
+        normalization=PLAIN,
+        sizes=sizes,
+    )
+    assert found.max() < 200 / 255
+    assert (found[::2].amax((1, 2, 3)) > 0.3).any()
+    assert (found[1::2].amax((1, 2, 3)) > 0.3).any()
+
+
+def test_a_part_of_a_batch_of_several_sizes_draws_its_own():
+    images = batch(6, side=24)
+    sizes = torch.tensor([[24, 12], [10, 24], [24, 24], [15, 20], [7, 24], [24, 9]])
+    arguments = {"kind": "random_resized_crop", "resolution_px": 16, "normalization": PLAIN}
+    whole = augment(images, generator=generator(), sizes=sizes, **arguments)
+    part = augment(
+        images[2:5], generator=generator(), part=BatchPart(2, 6), sizes=sizes[2:5], **arguments
+    )
     torch.testing.assert_close(part, whole[2:5], rtol=0, atol=1e-6)

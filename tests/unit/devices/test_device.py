@@ -1,5 +1,14 @@
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
+import psutil
 import pytest
+import torch
 
 from ofa_pipeline.devices import LocalDevice, ReferenceNetwork, build_runtime, open_device
 from ofa_pipeline.errors import DeviceError
@@ -11,6 +20,10 @@ from tests.support.runtimes import (
     tiny_space,
     tiny_subnet,
 )
+
+ROOT = Path(__file__).parents[3]
+NOISE = np.random.default_rng(0).standard_normal((1, 3, 16, 16), dtype=np.float32)
+REFERENCE = ReferenceNetwork(network=tiny_subnet(), resolution_px=16, latency_ms=0.1)
 
 
 def test_a_local_device_measures_with_its_runtime():
@@ -25,8 +38,7 @@ def test_a_local_device_measures_with_its_runtime():
 
 @pytest.fixture
 def device():
-    reference = ReferenceNetwork(network=tiny_subnet(), resolution_px=16, latency_ms=0.1)
-    return open_device(Settings(runtime="pytorch"), reference)
+    return open_device(Settings(runtime="pytorch"), REFERENCE)
 
 
 def test_a_device_answers_for_all_batches_of_a_file(device, tmp_path):
@@ -47,3 +59,83 @@ def test_a_missing_file_is_refused_by_name(device, tmp_path):
 
 def test_a_device_is_what_params_describe(device):
     assert device.card == build_runtime(Settings(runtime="pytorch")).card
+
+
+class TestProcessDevice:
+    @pytest.fixture
+    def file(self, device, tmp_path):
+        file = tmp_path / device.runtime.network.file_name
+        device.runtime.write(tiny_subnet(), file, resolution_px=16)
+        return file
+
+    @pytest.fixture
+    def child(self, device, file):
+        """The process, which runs since something was asked of it."""
+        before = set(psutil.Process().children())
+        device.predict(file, [NOISE], resolution_px=16)
+        [child] = set(psutil.Process().children()) - before
+        return child
+
+    def test_nothing_starts_before_it_is_needed(self):
+        before = psutil.Process().children()
+        open_device(Settings(), REFERENCE)
+        assert psutil.Process().children() == before
+
+    def test_its_process_computes_with_the_threads_of_the_card_and_ours_with_as_before(
+        self, device, file, monkeypatch
+    ):
+        monkeypatch.setenv("OMP_NUM_THREADS", "7")
+        before = torch.get_num_threads(), dict(os.environ)
+        child_before = set(psutil.Process().children())
+        device.predict(file, [NOISE], resolution_px=16)
+        [child] = set(psutil.Process().children()) - child_before
+        assert child.environ()["OMP_NUM_THREADS"] == "1"
+        assert (torch.get_num_threads(), dict(os.environ)) == before
+
+    def test_it_measures(self, device, file):
+        measured = device.measure(file, resolution_px=16)
+        assert 0 < measured.ci_low_ms <= measured.p50_ms <= measured.p95_ms
+        assert measured.reference_ms == REFERENCE.latency_ms
+
+    def test_a_dead_process_is_named_with_what_it_did_and_the_next_request_starts_another(
+        self, device, file, child
+    ):
+        child.kill()
+        expected = rf"process of the runtime pytorch died \(SIGKILL\) while measuring {file}"
+        with pytest.raises(DeviceError, match=expected):
+            device.measure(file, resolution_px=16)
+        assert device.predict(file, [NOISE], resolution_px=16).shape == (1, 3)
+
+    def test_it_ends_with_the_device(self, device, file, child):
+        device._child._end()
+        assert not child.is_running()
+
+    def test_it_ends_with_a_killed_program(self, tmp_path):
+        code = (
+            "import os, psutil, signal\n"
+            "from pathlib import Path\n"
+            "from ofa_pipeline.devices import ReferenceNetwork, open_device\n"
+            "from tests.support.runtimes import Settings, tiny_subnet\n"
+            "reference = ReferenceNetwork(network=tiny_subnet(), resolution_px=16)\n"
+            "device = open_device(Settings(), reference)\n"
+            "device.measure(tiny_subnet(), resolution_px=16)\n"
+            "print(psutil.Process().children()[0].pid, flush=True)\n"
+            "os.kill(os.getpid(), signal.SIGKILL)\n"
+        )
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
+        killed = subprocess.run(
+            [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, check=False
+        )
+        assert killed.returncode == -signal.SIGKILL
+        with contextlib.suppress(psutil.NoSuchProcess):
+            psutil.Process(int(killed.stdout)).wait(timeout=20)
+
+    def test_a_network_that_the_runtime_refuses_is_named(self, device, tmp_path):
+        (tmp_path / "notes.bin").write_text("not a network")
+        with pytest.raises(DeviceError, match=r"pytorch cannot load .*notes\.bin"):
+            device.measure(tmp_path / "notes.bin", resolution_px=16)
+
+    def test_other_types_of_errors_are_shown_where_they_happened(self, device, file, capfd):
+        with pytest.raises(DeviceError, match=r"died \(exit code 1\) while running"):
+            device.predict(file, [np.zeros((1, 4, 16, 16), np.float32)], resolution_px=16)
+        assert "expected input[1, 4, 16, 16] to have 3 channels" in capfd.readouterr().err

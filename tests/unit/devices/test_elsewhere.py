@@ -123,6 +123,12 @@ class TestScript:
         assert message in finished.stderr
         assert "Traceback" not in finished.stderr
 
+    def test_a_core_that_is_not_there_is_said(self, tmp_path, python):
+        export(tmp_path / "phone", pinning=(5000,))
+        finished = script(tmp_path / "phone", python)
+        assert finished.returncode == 1
+        assert "pinned to the cores [5000], but this program may use [0" in finished.stderr
+
     def test_a_python_without_numpy_is_told_so(self, tmp_path):
         export(tmp_path / "folder", runtime="pytorch")
         finished = script(tmp_path / "folder", clean_python(tmp_path / "bare", ()))
@@ -152,6 +158,11 @@ class TestScript:
         (path,) = (tmp_path / "folder").glob("result-*.json")
         with pytest.raises(DeviceError, match="cannot run the network 'odd' there"):
             check_result(read_result(path), task, path=path)
+
+
+def write_file(path):
+    path.write_bytes(path.name.encode())
+    return path
 
 
 def copied(folder, tmp_path):
@@ -292,15 +303,23 @@ class TestDevice:
 
     def test_every_file_of_a_subnet_is_awaited(self, store, tmp_path):
         card = self.come_back(store, tmp_path)
-        paths = [tmp_path / "model.int8.onnx", tmp_path / "model.onnx"]
-        for path in paths:
-            path.write_bytes(path.name.encode())
+        paths = [write_file(tmp_path / name) for name in ("model.int8.onnx", "model.onnx")]
         asked = []
         with pytest.raises(DeviceError, match="2 of 2 networks"):
             self.device(card, store, asked.append).expect(ARCHS[:1], files={ARCHS[0]: paths})
         (awaited,) = asked
         assert awaited.round == "ship"
         assert [file.path for file in awaited.files] == ["model.int8.onnx", "model.onnx"]
+
+    def test_files_that_a_search_may_drop_are_awaited_as_candidates(self, store, tmp_path):
+        card = self.come_back(store, tmp_path)
+        path = write_file(tmp_path / "model.int8.onnx")
+        asked = []
+        with pytest.raises(DeviceError, match="1 of 1 networks"):
+            self.device(card, store, asked.append).expect(
+                ARCHS[:1], files={ARCHS[0]: [path]}, are_candidates=True
+            )
+        assert [(awaited.round, len(awaited.files)) for awaited in asked] == [("search", 1)]
 
     def test_a_kept_result_that_was_changed_is_refused(self, store, tmp_path):
         card = self.come_back(store, tmp_path)

@@ -1,9 +1,11 @@
 import json
+import os
 
 import pytest
 
 from ofa_pipeline.cores import usable_cores
 from ofa_pipeline.devices import DeviceCard, build_runtime, describe_device, probe_runtimes
+from ofa_pipeline.devices.machine import gpu_model
 from ofa_pipeline.errors import DeviceError
 from tests.support.runtimes import Settings
 
@@ -27,7 +29,13 @@ def test_card_knows_no_host_and_no_clock():
 
 
 @pytest.mark.parametrize(
-    "other", [Settings(runtime="pytorch"), Settings(batch_size=2)], ids=["runtime", "batch"]
+    "other",
+    [
+        Settings(runtime="pytorch"),
+        Settings(batch_size=2),
+        Settings(pinning=(min(os.sched_getaffinity(0)),)),
+    ],
+    ids=["runtime", "batch", "pinning"],
 )
 def test_fingerprint_tells_devices_apart(other):
     card, changed = describe_device(Settings()), describe_device(other)
@@ -51,6 +59,7 @@ def test_fingerprint_tells_devices_apart(other):
         (Settings(threads=10_000), f"1 to {usable_cores()}"),
         (Settings(threads=0), "threads"),
         (Settings(batch_size=0), "batch_size"),
+        (Settings(pinning=(0, 5000)), "pinning of a device must name cores .* got 5000"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -98,3 +107,27 @@ def test_every_runtime_is_probed():
     }
     assert probes["pytorch cpu"].is_available
     assert all(bool(probe.how_to_get) != probe.is_available for probe in probes.values())
+
+
+class FakeCuda:
+    """A driver of one GPU, or of none."""
+
+    def __init__(self, *, failure=0):
+        self.cuInit = lambda flags: failure
+        self.cuDeviceGet = lambda device, ordinal: 0
+        self.cuDeviceGetName = self.write_name
+
+    @staticmethod
+    def write_name(buffer, length, device):
+        buffer.value = b"NVIDIA H100"
+        return 0
+
+
+def test_a_gpu_is_called_as_its_driver_calls_it(monkeypatch):
+    monkeypatch.setattr("ctypes.CDLL", lambda name: FakeCuda())
+    assert gpu_model() == "NVIDIA H100"
+
+
+def test_a_gpu_without_a_name_is_a_gpu(monkeypatch):
+    monkeypatch.setattr("ctypes.CDLL", lambda name: FakeCuda(failure=100))
+    assert gpu_model() == "GPU"

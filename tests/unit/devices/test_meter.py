@@ -1,5 +1,6 @@
 import gc
 import os
+import threading
 
 import numpy as np
 import pytest
@@ -113,6 +114,21 @@ def test_affinity_is_restored_when_measuring_fails():
         raise ZeroDivisionError
     assert gc.isenabled()
     assert before is None or os.sched_getaffinity(0) == before
+
+
+@pytest.mark.skipif(not can_pin(), reason="nobody chooses cores here")
+def test_named_cores_hold_every_thread_of_the_process_meanwhile():
+    core = max(os.sched_getaffinity(0))
+    begun, over = threading.Event(), threading.Event()
+    pool = threading.Thread(target=lambda: (begun.set(), over.wait()))
+    pool.start()
+    begun.wait()
+    before = os.sched_getaffinity(pool.native_id)
+    with quiet_process(threads=2, pinning=[core]):
+        assert os.sched_getaffinity(0) == os.sched_getaffinity(pool.native_id) == {core}
+    assert os.sched_getaffinity(pool.native_id) == before
+    over.set()
+    pool.join()
 
 
 def test_several_threads_are_not_pinned():

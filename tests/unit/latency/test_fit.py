@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -102,6 +104,45 @@ def test_another_device_makes_up_for_few_measurements(space, genes):
         return report_errors(true, fit.model.predict(space, genes[1])).mape
 
     assert error(helped) < error(alone)
+
+
+def test_ten_measurements_are_nearly_worth_twenty_where_a_like_device_is_known(space, genes):
+    known = fit_latency(space, genes[0], measured(space, genes[0]), num_classes=10).model
+    # Another device: three times slower, depthwise layers 4.5 times, and no two totals alike.
+    rng = np.random.default_rng(0)
+    factors = {
+        name: 3 * (1.5 if "depthwise" in name else 1) * rng.lognormal(0, 0.1)
+        for name in known.costs_ms
+    }
+    costs_ms = {name: factors[name] * cost for name, cost in known.costs_ms.items()}
+    other = replace(known, costs_ms=costs_ms, fixed_ms=3 * known.fixed_ms)
+
+    def error(count, *, sources):
+        errors = []
+        for seed in range(2):
+            chosen, rest = design_subnets(
+                space, num_classes=10, num_subnets=count, num_holdout=200, seed=seed
+            )
+            rng = np.random.default_rng(seed)
+            latency_ms = other.predict(space, chosen) * rng.normal(1, 0.01, count)
+            fit = fit_latency(space, chosen, latency_ms, num_classes=10, sources=sources)
+            found = report_errors(other.predict(space, rest), fit.model.predict(space, rest))
+            errors.append(found.mape)
+        return np.mean(errors)
+
+    helped = error(10, sources={"known": known})
+    assert helped < 0.7 * error(10, sources={})
+    assert helped < 1.3 * error(20, sources={})
+
+
+def test_a_device_of_another_kind_is_no_start(space, genes):
+    known = fit_latency(space, genes[0], measured(space, genes[0]), num_classes=10).model
+    few = design_subnets(space, num_classes=10, num_subnets=10, num_holdout=0, seed=1)[0]
+    names, totals = latency_features(space, few, num_classes=10)
+    latency_ms = 0.05 * totals[:, names.index("num_layers")]
+    fit = fit_latency(space, few, latency_ms, num_classes=10, sources={"known": known})
+    assert "transfer" not in fit.model.form
+    assert fit.choice.losses["transfer from known"] > fit.choice.losses[fit.model.form]
 
 
 def test_devices_of_another_space_or_number_of_classes_are_no_source(space, genes):

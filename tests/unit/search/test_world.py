@@ -100,7 +100,8 @@ def test_a_device_in_int8_is_searched_with_the_files_that_would_ship(tmp_path):
             self._runtime = build_runtime(Settings(precision="int8"))
             opened.append(self)
 
-        def expect(self, archs, *, files):
+        def expect(self, archs, *, files, are_candidates):
+            assert are_candidates
             self.expected = files
 
         def measure(self, path, *, resolution_px):

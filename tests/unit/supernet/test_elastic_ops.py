@@ -5,12 +5,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ofa_pipeline.supernet.blocks import activate
 from ofa_pipeline.supernet.elastic_ops import (
     ElasticBatchNorm,
     ElasticConv,
     ElasticDepthwiseConv,
     ElasticLinear,
     ElasticSqueezeExcite,
+    convolve,
+    pointwise_product,
     prefix,
 )
 
@@ -151,3 +154,40 @@ def test_squeeze_excite_scales_channels_by_the_first_hidden_units():
     hidden = F.relu(F.linear(pooled, se.reduce.weight[:8, :32], se.reduce.bias[:8]))
     scale = F.hardsigmoid(F.linear(hidden, se.expand.weight[:32, :8], se.expand.bias[:32]))
     torch.testing.assert_close(se(x), x * scale[:, :, None, None])
+
+
+def test_a_convolution_of_one_pixel_is_a_product_with_the_same_gradients():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 5, 4, 6, generator=generator, dtype=torch.float64)
+    weight = torch.randn(7, 5, 1, 1, generator=generator, dtype=torch.float64)
+    found = {}
+    for compute in (convolve, pointwise_product):
+        inputs = [x.to(memory_format=torch.channels_last).requires_grad_()]
+        inputs.append(weight.clone().requires_grad_())
+        result = compute(*inputs)
+        assert result.is_contiguous(memory_format=torch.channels_last)
+        found[compute] = (result, *torch.autograd.grad((result**2).sum(), inputs))
+    for one, other in zip(*found.values(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+
+
+def test_activation_behind_batch_norm_of_groups_copies_no_gradients():
+    """In place in a view, autograd would copy the gradient of all behind it."""
+    norm = ElasticBatchNorm(4, eps=1e-5)
+    norm.images_per_group = 2
+    x = torch.randn(6, 4, 3, 3).to(memory_format=torch.channels_last).requires_grad_()
+    found = activate(norm(x), "relu")
+    assert "CopySlices" not in graph_of(found)
+    expected = torch.cat([ElasticBatchNorm(4, eps=1e-5)(part) for part in x.split(2)]).relu()
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
+def graph_of(tensor):
+    """Return the names of the operations that a result is made by."""
+    names, open_nodes = set(), [tensor.grad_fn]
+    while open_nodes:
+        node = open_nodes.pop()
+        if node is not None:
+            names.add(type(node).__name__)
+            open_nodes += [following for following, _ in node.next_functions]
+    return names

@@ -1,0 +1,68 @@
+"""Images with the proportions that they are stored with, for augmentation that draws a box of them.
+
+A batch of them is one canvas, as high as the highest and as wide as the widest: each image lies in
+its first rows and columns, and the rest is black.
+"""
+
+from collections.abc import Sequence
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ofa_pipeline.data.decode import Pixels, decode_image, rgb_pixels, shrink
+
+LONGEST_SIDE = 3
+"""How many times the shorter side the longer one may have: of a longer image, the middle counts.
+A single panorama would otherwise make the canvas of its whole batch large."""
+
+
+def uncropped_pixels(content: bytes, shorter_side_px: int) -> Pixels:
+    """Decode an image, at most of a shorter side.
+
+    Args:
+        content: Bytes of the image file.
+        shorter_side_px: Larger images are shrunk to it; smaller ones stay as they are.
+
+    Returns:
+        Pixels of shape (H, W, 3), of whose sides none is more than `LONGEST_SIDE` times the other.
+
+    Raises:
+        DatasetError: If the content is damaged.
+    """
+    pixels = rgb_pixels(shrink(decode_image(content), shorter_side_px))
+    rows, columns = (_middle(side, min(pixels.shape[:2])) for side in pixels.shape[:2])
+    return pixels[rows, columns]
+
+
+def on_canvas(images: Sequence[Pixels]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Lay images of any sizes on canvases of one size.
+
+    Args:
+        images: Of shape (h, w, 3) each, N of them.
+
+    Returns:
+        Pixels of shape (N, 3, H, W), and the rows and columns of each image, shape (N, 2).
+    """
+    sizes = np.array([image.shape[:2] for image in images], dtype=np.int64)
+    height, width = sizes.max(axis=0)
+    pixels = np.zeros((len(images), 3, height, width), dtype=np.uint8)
+    for place, image in enumerate(images):
+        pixels[place, :, : image.shape[0], : image.shape[1]] = image.transpose(2, 0, 1)
+    return pixels, sizes
+
+
+def are_squares(contents: Sequence[bytes], side_px: int) -> bool:
+    """Return whether all image files are squares of a side; no pixel is decoded."""
+    for content in contents:
+        with Image.open(BytesIO(content)) as image:
+            if image.size != (side_px, side_px):
+                return False
+    return True
+
+
+def _middle(side: int, shorter: int) -> slice:
+    kept = min(side, LONGEST_SIDE * shorter)
+    start = (side - kept) // 2
+    return slice(start, start + kept)
