@@ -12,7 +12,7 @@ from flows.names import name_of_flow_run
 from flows.outlook import followed
 from flows.pipeline import open_workspace, serve_devices
 from flows.results import show_results
-from flows.stages import bring_up_to_date, make_again
+from flows.stages import bring_up_to_date
 from ofa_pipeline.errors import ManifestMismatchError
 from ofa_pipeline.params import Params, load_params
 from ofa_pipeline.planning import address_of
@@ -57,7 +57,7 @@ def profile_devices(workspace: str, devices: list[str], again: bool) -> State[st
         for stage in ("list_source", "prepare_dataset"):
             bring_up_to_date(dvc, stage)
         for device in devices if again else ():
-            make_again(dvc, "profile_latency", device)
+            bring_up_to_date(dvc, "profile_latency", device, again=True)
         return serve_devices(dvc, devices, stages=["profile_latency"])
 
 
