@@ -196,7 +196,11 @@ def compare(params: Params, root: Path, *, seed: int) -> Iterator[dict[str, Any]
     tuner = Tuner(
         evaluator,
         plan=tuning_plan(
-            params.specialize, recipe_of(params.training), dataset=dataset, trained=summary
+            params.specialize,
+            recipe_of(params.training),
+            space=supernet.space,
+            dataset=dataset,
+            trained=summary,
         ),
     )
     kept = root / "lines.jsonl"

@@ -12,7 +12,8 @@ class SpecializeParams(Section):
     """Fine-tuning of the picked subnets."""
 
     epochs: Annotated[int, Field(ge=0, le=10**9)] | Literal["auto"]
-    """At most; ``auto``: a fourth of what the supernet was trained for."""
+    """At most; ``auto``: what costs as much as a sixth of the supernet's epochs would for the
+    largest subnet, so small ones have more (`ofa_pipeline.cost.epochs_by_cost`)."""
     learning_rate: Positive | Literal["auto"]
     """``auto``: three quarters of that of the first phase."""
     seed: Seed

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ofa_pipeline.arch import Arch, SearchSpace
-from ofa_pipeline.cost import arch_cost, estimate_cost
+from ofa_pipeline.cost import arch_cost, epochs_by_cost, estimate_cost, round_lengths
 from ofa_pipeline.planning.order import address_of
 from ofa_pipeline.stages import STAGES, items_of
 
@@ -22,7 +22,6 @@ activations and of weights."""
 NUM_DRAWS = 200
 """Steps of a phase, and subnets of a space, that means are taken over."""
 _NOISE_SUBNETS, _REPEATED_LATENCIES = 8, 9
-_FIRST_ROUND, _PART, _MIN_EPOCHS_FOR_ROUNDS = 0.3, 4, 6
 _GIGA = 1e9
 
 
@@ -192,9 +191,9 @@ class WorkOfRun:
 
     def _specialize(self, device: str) -> Work:
         count, sizes = self.num_budgets(device), self.sizes
-        epochs = float(self.finetune_epochs)
-        if epochs >= _MIN_EPOCHS_FOR_ROUNDS:  # it ends early where the first round gains nothing
-            epochs *= (1 + _FIRST_ROUND) / 2
+        # It ends early where the first round gains nothing: the others count half.
+        first, *others = *round_lengths(self.finetune_epochs), 0
+        epochs = first + sum(others) / 2
         images = count * epochs * sizes.train
         # The largest subnet teaches at the image size of each pick.
         teacher = self.macs(self.space.largest) / 2
@@ -209,11 +208,15 @@ class WorkOfRun:
 
     @property
     def finetune_epochs(self) -> int:
-        """Epochs of fine-tuning, at most."""
+        """Epochs of fine-tuning a subnet of average size, at most."""
         epochs = self.params.specialize.epochs
         if epochs != "auto":
             return epochs
-        return -(-sum(self.phase(p).schedule.total_epochs for p in self.params.phases) // _PART)
+        return epochs_by_cost(
+            round(self._subnet_macs),
+            largest_macs=round(self.macs(self.space.largest)),
+            trained_epochs=sum(self.phase(p).schedule.total_epochs for p in self.params.phases),
+        )
 
     def _register(self, device: str) -> Work:
         return Work(bundles=self.num_budgets(device))

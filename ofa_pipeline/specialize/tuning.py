@@ -1,10 +1,11 @@
 """From the supernet to the weights that ship: extract, calibrate, fine-tune where it pays."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ofa_pipeline.arch import Arch
+from ofa_pipeline.arch import Arch, SearchSpace
+from ofa_pipeline.cost import arch_cost, epochs_by_cost, round_lengths
 from ofa_pipeline.data import Dataset, Split
 from ofa_pipeline.documents import Part
 from ofa_pipeline.errors import ManifestMismatchError
@@ -23,14 +24,9 @@ from ofa_pipeline.training import (
 if TYPE_CHECKING:
     from ofa_pipeline.params import SpecializeParams
 
-_PART = 4
 _RATE = 0.75
-"""Fine-tuning by the rule: a fourth of the supernet's epochs, at three quarters of the learning
-rate of the first phase (docs/recipes.md)."""
-_FIRST_ROUND = 0.3
-"""Share of the epochs: enough to see a gain, and most of the cost saved without one."""
-_MIN_EPOCHS_FOR_ROUNDS = 6
-"""Fewer are one round: a part of them would show nothing."""
+"""Fine-tuning by the rule: at three quarters of the first phase's learning rate
+(docs/recipes.md)."""
 
 
 class TuningFigures(Part):
@@ -72,37 +68,36 @@ class TuningPlan:
 
     images: TrainingImages
     recipe: Recipe
-    rounds: tuple[Schedule, ...]
-    """One after the other, each a cosine of its own; see `tuning_rounds`. Empty leaves the weights
-    as they are."""
+    epochs: Callable[[Arch], int]
+    """Passes over the images of a subnet, in all rounds together; 0 leaves its weights as they
+    are."""
+    learning_rate: float
+    """At the start of each round."""
     max_quantization_loss: float = 100.0
     """Percentage points of top-1 on selection images that an int8 file may lose."""
 
-
-def tuning_rounds(epochs: int, learning_rate: float) -> tuple[Schedule, ...]:
-    """Return the rounds of a fine-tuning: a short one that shows whether it pays, and the rest.
-
-    Args:
-        epochs: Epochs of all rounds together; 0 gives none.
-        learning_rate: At the start of each round.
-    """
-    first = max(1, round(epochs * _FIRST_ROUND))
-    lengths = [epochs] if epochs < _MIN_EPOCHS_FOR_ROUNDS else [first, epochs - first]
-    return tuple(
-        Schedule(epochs=length, warmup_epochs=0, learning_rate=learning_rate)
-        for length in lengths
-        if length
-    )
+    def rounds(self, arch: Arch) -> tuple[Schedule, ...]:
+        """Return the rounds of a subnet's fine-tuning, one after the other, each a cosine."""
+        return tuple(
+            Schedule(epochs=length, warmup_epochs=0, learning_rate=self.learning_rate)
+            for length in round_lengths(self.epochs(arch))
+        )
 
 
 def tuning_plan(
-    special: "SpecializeParams", recipe: Recipe, *, dataset: Dataset, trained: Mapping[str, Any]
+    special: "SpecializeParams",
+    recipe: Recipe,
+    *,
+    space: SearchSpace,
+    dataset: Dataset,
+    trained: Mapping[str, Any],
 ) -> TuningPlan:
     """Return how picks are fine-tuned.
 
     Args:
         special: Where epochs or rate are ``auto``, they follow from the supernet's training.
         recipe: The recipe that the supernet was trained by.
+        space: Of the supernet, whose largest subnet teaches.
         dataset: With the images.
         trained: Summary of the final supernet's manifest.
 
@@ -117,15 +112,27 @@ def tuning_plan(
             "again: ofa-pipeline run; or give numbers."
         )
     epochs, rate = special.epochs, special.learning_rate
+
+    def epochs_of(arch: Arch) -> int:
+        if epochs != "auto":
+            return epochs
+        return epochs_by_cost(
+            _macs(space, arch, dataset.num_classes),
+            largest_macs=_macs(space, space.largest, dataset.num_classes),
+            trained_epochs=trained["total_epochs"],
+        )
+
     return TuningPlan(
         images=TrainingImages(split=dataset.split("train"), normalization=dataset.normalization),
         recipe=replace(recipe, seed=derive_seed(special.seed, "specialize")),
-        rounds=tuning_rounds(
-            -(-trained["total_epochs"] // _PART) if epochs == "auto" else epochs,
-            _RATE * trained["first_learning_rate"] if rate == "auto" else rate,
-        ),
+        epochs=epochs_of,
+        learning_rate=_RATE * trained["first_learning_rate"] if rate == "auto" else rate,
         max_quantization_loss=special.max_quantization_loss,
     )
+
+
+def _macs(space: SearchSpace, arch: Arch, num_classes: int) -> int:
+    return arch_cost(space, arch, num_classes=num_classes).macs
 
 
 class Tuner:
@@ -170,7 +177,8 @@ class Tuner:
         best = evaluator.calibrate(weights)
         before = accuracy = self._accuracy(best)
         after: list[float] = []
-        for number, schedule in enumerate(plan.rounds):
+        rounds = plan.rounds(arch)
+        for number, schedule in enumerate(rounds):
             weights = finetune(
                 weights,
                 self._teacher,
@@ -184,13 +192,16 @@ class Tuner:
             if after[-1] <= accuracy:
                 break
             best, accuracy = calibrated, after[-1]
-        return self._tuned(best, before, after)
+        num_epochs = sum(schedule.total_epochs for schedule in rounds[: len(after)])
+        return self._tuned(best, before, after, num_epochs=num_epochs)
 
-    def _tuned(self, subnet: Subnet, before: float, after: list[float]) -> TunedSubnet:
+    def _tuned(
+        self, subnet: Subnet, before: float, after: list[float], *, num_epochs: int
+    ) -> TunedSubnet:
         figures = TuningFigures(
             accuracy_top1_extracted=before,
             accuracy_top1_finetuned=max(after, default=None),
-            num_epochs=sum(r.total_epochs for r in self._plan.rounds[: len(after)]),
+            num_epochs=num_epochs,
             num_images=self._selection.num_images,
         )
         return TunedSubnet(subnet=subnet, figures=figures)

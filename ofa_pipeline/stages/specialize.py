@@ -146,8 +146,13 @@ def _tuner(stage: StageRun, dataset: Dataset, trained: Mapping[str, Any]) -> Tun
         calibration_images=params.evaluation.calibration_images,
         batch_size=params.evaluation.batch_size,
     )
-    recipe = recipe_of(params.training)
-    plan = tuning_plan(params.specialize, recipe, dataset=dataset, trained=trained)
+    plan = tuning_plan(
+        params.specialize,
+        recipe_of(params.training),
+        space=supernet.space,
+        dataset=dataset,
+        trained=trained,
+    )
     return Tuner(evaluator, plan=plan)
 
 

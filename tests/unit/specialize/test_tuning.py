@@ -1,9 +1,8 @@
 import pytest
 
 from ofa_pipeline.evaluation import SubnetEvaluator
-from ofa_pipeline.specialize.tuning import Tuner, TuningPlan, tuning_rounds
+from ofa_pipeline.specialize.tuning import Tuner, TuningPlan
 from ofa_pipeline.supernet import build_supernet
-from ofa_pipeline.training import Schedule
 from tests.support.training import (
     NORMALIZATION,
     NUM_CLASSES,
@@ -14,17 +13,8 @@ from tests.support.training import (
 )
 
 
-@pytest.mark.parametrize(
-    ("epochs", "lengths"), [(0, []), (1, [1]), (4, [4]), (5, [5]), (6, [2, 4]), (25, [8, 17])]
-)
-def test_enough_epochs_are_a_short_round_and_the_rest(epochs, lengths):
-    rounds = tuning_rounds(epochs, 0.3)
-    assert [schedule.total_epochs for schedule in rounds] == lengths
-    assert all(schedule.at(0, steps_per_epoch=3) == 0.3 for schedule in rounds)
-
-
-def tuned(monkeypatch, accuracies, *, num_rounds=3):
-    """Tune in rounds of one epoch, with these accuracies before and after each of them."""
+def tuned(monkeypatch, accuracies, *, epochs=7):
+    """Tune for so many epochs, with these accuracies before and after each round."""
     evaluator = SubnetEvaluator(
         supernet=build_supernet(tiny_space(), num_classes=NUM_CLASSES, seed=0),
         calibration=striped_images(16),
@@ -33,9 +23,12 @@ def tuned(monkeypatch, accuracies, *, num_rounds=3):
         batch_size=16,
         calibration_images=16,
     )
-    schedule = Schedule(epochs=1, warmup_epochs=0, learning_rate=0.05)
-    rounds = (schedule,) * num_rounds
-    plan = TuningPlan(images=training_images(16), recipe=tiny_recipe(), rounds=rounds)
+    plan = TuningPlan(
+        images=training_images(16),
+        recipe=tiny_recipe(),
+        epochs=lambda _: epochs,
+        learning_rate=0.05,
+    )
     waiting = list(accuracies)
     monkeypatch.setattr(Tuner, "_accuracy", lambda _, subnet: waiting.pop(0))
     found = Tuner(evaluator, plan=plan).tune(tiny_space().smallest)
@@ -46,13 +39,13 @@ def tuned(monkeypatch, accuracies, *, num_rounds=3):
 @pytest.mark.parametrize(
     ("accuracies", "finetuned", "epochs", "is_finetuned"),
     [
-        ((0.5, 0.6, 0.7, 0.8), 0.8, 3, True),
-        ((0.5, 0.6, 0.6), 0.6, 2, True),  # the second round gained nothing: no third
-        ((0.5, 0.4), 0.4, 1, False),
-        ((0.5, 0.5), 0.5, 1, False),
+        ((0.5, 0.6, 0.7), 0.7, 7, True),
+        ((0.5, 0.6, 0.6), 0.6, 7, True),
+        ((0.5, 0.4), 0.4, 4, False),  # the first round gained nothing: no second
+        ((0.5, 0.5), 0.5, 4, False),
     ],
 )
-def test_rounds_after_one_that_gains_nothing_are_left_out(
+def test_a_round_after_one_that_gains_nothing_is_left_out(
     monkeypatch, accuracies, finetuned, epochs, is_finetuned
 ):
     figures = tuned(monkeypatch, accuracies)
@@ -64,7 +57,7 @@ def test_rounds_after_one_that_gains_nothing_are_left_out(
 
 
 def test_nothing_is_fine_tuned_without_rounds(monkeypatch):
-    figures = tuned(monkeypatch, (0.5,), num_rounds=0)
+    figures = tuned(monkeypatch, (0.5,), epochs=0)
     assert figures.accuracy_top1_finetuned is None
     assert figures.accuracy_top1 == 0.5
     assert figures.num_epochs == 0

@@ -514,8 +514,12 @@ def test_epochs_and_rate_of_fine_tuning_follow_from_the_supernet(make_context):
     )
     recipe = recipe_of(context.params.training)
     trained = {"total_epochs": 17, "first_learning_rate": 0.4}
-    [schedule] = tuning_plan(special, recipe, dataset=dataset, trained=trained).rounds
-    assert schedule.total_epochs == 5
-    assert schedule.learning_rate == pytest.approx(0.3)
+    space = context.params.space.build()
+    plan = tuning_plan(special, recipe, space=space, dataset=dataset, trained=trained)
+    assert plan.epochs(space.largest) == 2
+    assert plan.epochs(space.smallest) > 2
+    [schedule] = plan.rounds(space.largest)
+    assert schedule.total_epochs == 2
+    assert schedule.at(0, steps_per_epoch=3) == pytest.approx(0.3)
     with pytest.raises(ManifestMismatchError, match="which its manifest lacks"):
-        tuning_plan(special, recipe, dataset=dataset, trained={})
+        tuning_plan(special, recipe, space=space, dataset=dataset, trained={})
