@@ -92,10 +92,18 @@ def clone_workspace(origin: LineageOrigin, repository: str, folder: Path, kept: 
         )
     named = mask_secrets(repository)
     _run(["git", "clone", "--quiet", "--no-checkout", "--", repository, str(folder)], Path.cwd())
+    try:
+        return _check_out(origin, named, folder, kept)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)  # of no use, and in the way of the next try
+        raise
+
+
+def _check_out(origin: LineageOrigin, named: str, folder: Path, kept: Path) -> Path:
+    """Make the workspace of a clone what it was; see `clone_workspace`."""
     if _git(folder, "cat-file", "-e", f"{origin.commit}^{{commit}}") is None:
         _git(folder, "fetch", "--quiet", "origin", origin.commit)
     if _git(folder, "checkout", "--quiet", "--detach", origin.commit) is None:
-        shutil.rmtree(folder)
         raise RegistryError(
             f"commit {origin.commit} must be in {named}, but is not there: it was never pushed, or "
             "was removed since. Name a repository that has it: --repository PATH_OR_ADDRESS"

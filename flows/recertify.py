@@ -20,7 +20,7 @@ from flows.environment import stage_environment
 from flows.names import name_of_flow_run, name_of_task_run
 from flows.outlook import followed
 from flows.pipeline import open_workspace, serve_devices
-from flows.stages import bring_up_to_date, make_again
+from flows.stages import bring_up_to_date
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli.recertify import check_is_here, drift_text
 from ofa_pipeline.documents import Recertification
@@ -68,7 +68,7 @@ def re_certify(workspace: str, devices: list[DeviceName]) -> State[str] | None:
             check_shared(dvc, params)
             outlook_is_made()
             for device in changed:
-                make_again(dvc, "profile_latency", device)
+                bring_up_to_date(dvc, "profile_latency", device, again=True)
             awaited = serve_devices(dvc, changed)
             if awaited is None:
                 finish(dvc, params)

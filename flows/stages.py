@@ -94,18 +94,23 @@ def is_worth_retrying(_: Task[Any, Any], __: TaskRun, state: State[Any]) -> bool
     retry_delay_seconds=[5, 30],
     retry_condition_fn=is_worth_retrying,
 )
-def bring_up_to_date(dvc: DvcClient, stage: str, item: str | None = None) -> StageOutcome:
+def bring_up_to_date(
+    dvc: DvcClient, stage: str, item: str | None = None, *, again: bool = False
+) -> StageOutcome:
     """Bring one stage of a workspace up to date.
 
     Args:
         dvc: DVC in the workspace, which this run holds.
         stage: Name of a row of `STAGES`.
         item: Phase or device, where the stage has them.
+        again: Run it though nothing that DVC sees has changed.
 
     Raises:
         StageFailedError: If it fails; with the stage's own words.
     """
     row, address = find_stage(stage), address_of(stage, item)
+    if again:
+        return _ask_for(dvc, address, force=True)
     outcome = _ask_for(dvc, address)
     if outcome.kind != "skipped":
         _show_summary(dvc.root / row.writes.format(item=item))
@@ -113,23 +118,6 @@ def bring_up_to_date(dvc: DvcClient, stage: str, item: str | None = None) -> Sta
         _say(f"{address}: made again, because it is stale or gone: {', '.join(missing)}")
         return _ask_for(dvc, address, force=True)
     return outcome
-
-
-@task(
-    task_run_name=name_of_stage_run,
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=2,
-    retry_delay_seconds=[5, 30],
-    retry_condition_fn=is_worth_retrying,
-)
-def make_again(dvc: DvcClient, stage: str, item: str | None = None) -> StageOutcome:
-    """Run one stage of a workspace though nothing that DVC sees has changed.
-
-    Raises:
-        StageFailedError: If it fails; with the stage's own words.
-    """
-    return _ask_for(dvc, address_of(stage, item), force=True)
 
 
 def _show_summary(artifact: Path) -> None:

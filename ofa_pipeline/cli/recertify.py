@@ -13,6 +13,7 @@ from ofa_pipeline.cli.options import JsonOption, WorkspaceOption
 from ofa_pipeline.cli.output import PLAIN, stderr, stdout
 from ofa_pipeline.errors import DeviceError
 from ofa_pipeline.progress import Reporter
+from ofa_pipeline.workspace import hold_stage
 
 if TYPE_CHECKING:
     from ofa_pipeline.documents import CanaryFigures, Recertification
@@ -35,22 +36,27 @@ def recertify(
 
     What was measured is kept in artifacts/seconds/recertify, and the next report says how many are
     within their budgets. Where latencies moved beyond the noise, the registered versions of the
-    device are marked as stale: their certificates say so, and no alias takes them. The flow
-    re-certify then profiles the device anew and searches again.
+    device are marked as stale: their certificates say so, and aliases leave them. The flow
+    re-certify then profiles the device anew and searches again. While a run holds the workspace,
+    the command is refused.
     """
     from ofa_pipeline.params import load_params
 
     root = workspace.resolve()
     params, layout = load_params(root / "params.yaml"), Layout(root)
     check_is_here(params, device)
-    # The digest of the bundles is taken first: what is measured is of these.
-    with write_artifact(
-        layout.recertified(device),
-        stage="recertify",
-        item=device,
-        params={},
-        inputs=[layout.subnets(device)],
-    ) as writer:
+    # The digest of the bundles is taken first: what is measured is of these, and nobody else
+    # changes them or measures meanwhile.
+    with (
+        hold_stage(root, address=f"recertify@{device}"),
+        write_artifact(
+            layout.recertified(device),
+            stage="recertify",
+            item=device,
+            params={},
+            inputs=[layout.subnets(device)],
+        ) as writer,
+    ):
         answer = _measure(layout, params, device)
         write_json(writer.folder / Layout.RECERTIFICATION, answer.to_dict())
     if as_json:
@@ -72,8 +78,19 @@ def check_is_here(params: "Params", device: str) -> None:
         raise DeviceError(
             "a device must be of this machine to be measured again, but the location of "
             f"{device} in params.yaml is {location}: its certificates stay what was measured "
-            f"there. Of this machine are: {', '.join(here) or 'none'}."
+            f"there. To have it measured, searched and certified anew: {_anew(device, location)}. "
+            f"Of this machine are: {', '.join(here) or 'none'}."
         )
+
+
+def _anew(device: str, location: str) -> str:
+    """Return the commands that begin with a device elsewhere again."""
+    if location == "away":
+        return (
+            f"ofa-pipeline device export {device} --to FOLDER --again ; python measure.py there ; "
+            f"ofa-pipeline device import {device} FILE ; ofa-pipeline run --device {device}"
+        )
+    return f"ofa-pipeline device profile {device} --again ; ofa-pipeline run --device {device}"
 
 
 def _measure(layout: Layout, params: "Params", device: str) -> "Recertification":

@@ -137,6 +137,8 @@ class DatabaseReader:
 
     def read(self, known: Entries) -> Entries:
         """Read which versions there are, and the records that are not known."""
+        if not known:
+            self._pool = Pool()
         with self._mlflow.explained("read the records"):
             mark, self._tally = self._read_mark(), self._read_tally()
             self._walked_at = time.monotonic()
@@ -145,7 +147,11 @@ class DatabaseReader:
         there = {key: version for key, version in marked if version in models}
         self._await(models, there.values(), mark)
         new = self._records({key: at for key, at in there.items() if key not in known})
-        return {key: item for key in there if (item := known.get(key) or new.get(key)) is not None}
+        entries = {key: known.get(key) or new.get(key) for key in there}
+        found = {key: item for key, item in entries.items() if item is not None}
+        if known.keys() - found.keys():
+            self._pool.keep(found.values())
+        return found
 
     def added(self, known: Entries) -> Entries | None:
         """Read the versions that are new or were not complete; None where others have changed."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Unpack
 
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.documents import Quantile
@@ -26,7 +27,7 @@ from ofa_pipeline.registry.lookups import Lookups, Snapshot
 from ofa_pipeline.registry.origin import read_origin
 from ofa_pipeline.registry.pages import renew_pages
 from ofa_pipeline.registry.protocol import Entry, Origin, RunNotes, WorkNotes
-from ofa_pipeline.registry.questions import Proof, Question
+from ofa_pipeline.registry.questions import Bounds, OtherBounds, Question
 from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord
 from ofa_pipeline.registry.registration import Shelf, register_one
 from ofa_pipeline.registry.runs import end_abandoned_runs, log_once, open_run, runs_of
@@ -110,29 +111,9 @@ class MlflowRegistry:
             return lambda: None
         return make_in_background(sqlite_path(self.tracking_uri))
 
-    def choose(  # noqa: PLR0913 - bounds of a question, by name
-        self,
-        *,
-        device: str | None = None,
-        max_latency_ms: float | None = None,
-        quantile: Quantile = "p50",
-        verdict: Proof | None = None,
-        min_accuracy: float | None = None,
-        max_size_bytes: float | None = None,
-        dataset: str | None = None,
-    ) -> RegisteredSubnet:
+    def choose(self, **bounds: Unpack[Bounds]) -> RegisteredSubnet:
         """Return the best subnet within the bounds; see `SubnetRegistry.choose`."""
-        return self.answer(
-            Question(
-                device=device,
-                max_latency_ms=max_latency_ms,
-                quantile=quantile,
-                verdict=verdict,
-                min_accuracy=min_accuracy,
-                max_size_bytes=max_size_bytes,
-                dataset=dataset,
-            )
-        )
+        return self.answer(Question(**bounds))
 
     def answer(self, question: Question) -> RegisteredSubnet:
         """Return the best subnet within the bounds of a question; see `SubnetRegistry.choose`."""
@@ -140,29 +121,11 @@ class MlflowRegistry:
         # Of a server it is not told that a version was deleted.
         return found if self._catalog.is_there(found) else self._lookups.choose(question)
 
-    def best(  # noqa: PLR0913 - bounds of a question, by name
-        self,
-        *,
-        device: str,
-        max_latency_ms: float,
-        quantile: Quantile = "p50",
-        verdict: Proof | None = None,
-        min_accuracy: float | None = None,
-        max_size_bytes: float | None = None,
-        dataset: str | None = None,
+    def best(
+        self, *, device: str, max_latency_ms: float, **bounds: Unpack[OtherBounds]
     ) -> RegisteredSubnet:
         """Return the most accurate subnet within a latency; see `SubnetRegistry.best`."""
-        return self.answer(
-            Question(
-                device=device,
-                max_latency_ms=max_latency_ms,
-                quantile=quantile,
-                verdict=verdict,
-                min_accuracy=min_accuracy,
-                max_size_bytes=max_size_bytes,
-                dataset=dataset,
-            )
-        )
+        return self.answer(Question(device=device, max_latency_ms=max_latency_ms, **bounds))
 
     def runner_up(self, question: Question) -> RegisteredSubnet | None:
         """Return the second best subnet within the bounds; see `SubnetRegistry.runner_up`."""

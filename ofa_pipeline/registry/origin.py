@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 FOLDER_TAG = "ofa.git_folder"
 """On a registration: the workspace within its repository, ``.`` for its top."""
 CHANGES_TAG = "ofa.git_changes"
-"""On a registration: files that differed from the commit, as JSON."""
+"""On a registration: files that differed from the commit, as JSON; of many the first."""
 SUBNETS_TAG = "ofa.subnets_digest"
 SOURCE_TAG = "ofa.source_digest"
 VERSION_OF_PACKAGE_TAG = "ofa.package_version"
@@ -40,7 +40,7 @@ def origin_tags(layout: Layout) -> dict[str, str]:
         folder = prefix.strip("\n")
         found[FOLDER_TAG] = folder.rstrip("/") or "."
         changes = _changes(status, folder)
-        found[CHANGES_TAG] = json.dumps(changes[:_MAX_CHANGES])
+        found[CHANGES_TAG] = json.dumps(_shortened(changes))
     return found
 
 
@@ -122,6 +122,12 @@ def _changes(status: str, prefix: str) -> list[str]:
         if name != LOCK_FILE and (kind != "??" or is_ours):
             found.append(name)
     return sorted(found)
+
+
+def _shortened(names: list[str]) -> list[str]:
+    """Return so many names that they fit a tag, and how many more there are."""
+    more = len(names) - _MAX_CHANGES
+    return [*names[:_MAX_CHANGES], f"(and {more} more)"] if more > 0 else names
 
 
 def _git(root: Path, *words: str) -> str | None:

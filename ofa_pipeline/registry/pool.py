@@ -1,6 +1,7 @@
 """Values that many records share, kept once: a hundred thousand records fit beside a service."""
 
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,13 @@ class Pool:
         self._kept: dict[object, Any] = {}
         # Which values were given: all, always. Every figure has a set of its own otherwise.
         self._given = set(LatencyFigures.model_fields)
+
+    def keep(self, subnets: Iterable[RegisteredSubnet]) -> None:
+        """Forget what none of these has: something is gone."""
+        self._kept = {}
+        for item in subnets:
+            self._kept.setdefault(item.record.arch, item.record.arch)
+            self._kept.setdefault(tuple(item.record.lineage.items()), item.record.lineage)
 
     def share(self, subnet: RegisteredSubnet) -> RegisteredSubnet:
         """Return an equal subnet that shares architecture, lineage and names with earlier ones."""

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Unpack, runtime_checkable
 
 from ofa_pipeline.documents import LatencyCertificate, Quantile
 from ofa_pipeline.registry.comparison import Explanation
 from ofa_pipeline.registry.lookups import Snapshot
-from ofa_pipeline.registry.questions import Proof, Question
+from ofa_pipeline.registry.questions import Bounds, OtherBounds, Question
 from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord
 
 _MAX_DATASET_DIGEST = 36
@@ -146,17 +146,7 @@ class SubnetRegistry(Protocol):
         """
         ...
 
-    def choose(  # noqa: PLR0913 - bounds of a question, by name
-        self,
-        *,
-        device: str | None = None,
-        max_latency_ms: float | None = None,
-        quantile: Quantile = "p50",
-        verdict: Proof | None = None,
-        min_accuracy: float | None = None,
-        max_size_bytes: float | None = None,
-        dataset: str | None = None,
-    ) -> RegisteredSubnet:
+    def choose(self, **bounds: Unpack[Bounds]) -> RegisteredSubnet:
         """Return the most accurate subnet within the bounds that are given.
 
         Of equally accurate ones the faster. Every question for one subnet is this one: `best`,
@@ -171,16 +161,8 @@ class SubnetRegistry(Protocol):
         """
         ...
 
-    def best(  # noqa: PLR0913 - bounds of a question, by name
-        self,
-        *,
-        device: str,
-        max_latency_ms: float,
-        quantile: Quantile = "p50",
-        verdict: Proof | None = None,
-        min_accuracy: float | None = None,
-        max_size_bytes: float | None = None,
-        dataset: str | None = None,
+    def best(
+        self, *, device: str, max_latency_ms: float, **bounds: Unpack[OtherBounds]
     ) -> RegisteredSubnet:
         """Return the most accurate subnet within a latency on a device; see `choose`."""
         ...

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, fields
-from typing import Literal, get_args
+from typing import Literal, TypedDict, get_args
 
 from ofa_pipeline.documents import Quantile
 from ofa_pipeline.errors import RegistryError, shown
@@ -11,6 +11,23 @@ from ofa_pipeline.registry.fields import check_device
 Proof = Literal["within", "within_noise"]
 """How sure it must be that a latency is within the bound: its whole 95 % confidence interval is,
 or the figure itself is."""
+
+
+class OtherBounds(TypedDict, total=False):
+    """Bounds beside device and latency, as keywords; each is told by `Question`."""
+
+    quantile: Quantile
+    verdict: Proof | None
+    min_accuracy: float | None
+    max_size_bytes: float | None
+    dataset: str | None
+
+
+class Bounds(OtherBounds, total=False):
+    """All bounds, as keywords."""
+
+    device: str | None
+    max_latency_ms: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,10 +32,14 @@ class ServerReader:
         is_stale = now - self._walked_at > WALK_EVERY_S
         return is_stale or self._mark is None or self._mark != self._read_mark()
 
-    def read(self, known: Entries) -> Entries:  # noqa: ARG002 - a page holds the records, too
+    def read(self, known: Entries) -> Entries:
         """Read all LoggedModels and versions."""
         mark, self._walked_at = self._read_mark(), time.monotonic()
+        if not known:
+            self._pool = Pool()
         entries = self._walk()
+        if known.keys() - entries.keys():
+            self._pool.keep(entries.values())
         self._keep(mark, entries)
         return entries
 

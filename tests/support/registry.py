@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import onnx
@@ -29,7 +29,6 @@ from ofa_pipeline.registry import (
     LatencyFigures,
     Lookups,
     Origin,
-    Proof,
     Question,
     RegisteredSubnet,
     RunNotes,
@@ -38,6 +37,7 @@ from ofa_pipeline.registry import (
     SubnetRegistry,
 )
 from ofa_pipeline.registry.fields import SIGNATURE_TAG
+from ofa_pipeline.registry.questions import Bounds, OtherBounds
 from ofa_pipeline.specialize import classify_code
 from ofa_pipeline.specialize.bundle import shipped_file
 
@@ -217,57 +217,19 @@ class InMemoryRegistry:
         self._bundles[record.model_name, subnet.version] = entry.bundle_folder
         return subnet
 
-    def choose(
-        self,
-        *,
-        device: str | None = None,
-        max_latency_ms: float | None = None,
-        quantile: Quantile = "p50",
-        verdict: Proof | None = None,
-        min_accuracy: float | None = None,
-        max_size_bytes: float | None = None,
-        dataset: str | None = None,
-    ) -> RegisteredSubnet:
+    def choose(self, **bounds: Unpack[Bounds]) -> RegisteredSubnet:
         """Return the most accurate subnet within the bounds."""
-        return self.answer(
-            Question(
-                device=device,
-                max_latency_ms=max_latency_ms,
-                quantile=quantile,
-                verdict=verdict,
-                min_accuracy=min_accuracy,
-                max_size_bytes=max_size_bytes,
-                dataset=dataset,
-            )
-        )
+        return self.answer(Question(**bounds))
 
     def answer(self, question: Question) -> RegisteredSubnet:
         """Return the most accurate subnet within the bounds."""
         return self._lookups.choose(question)
 
     def best(
-        self,
-        *,
-        device: str,
-        max_latency_ms: float,
-        quantile: Quantile = "p50",
-        verdict: Proof | None = None,
-        min_accuracy: float | None = None,
-        max_size_bytes: float | None = None,
-        dataset: str | None = None,
+        self, *, device: str, max_latency_ms: float, **bounds: Unpack[OtherBounds]
     ) -> RegisteredSubnet:
         """Return the most accurate subnet within the latency."""
-        return self.answer(
-            Question(
-                device=device,
-                max_latency_ms=max_latency_ms,
-                quantile=quantile,
-                verdict=verdict,
-                min_accuracy=min_accuracy,
-                max_size_bytes=max_size_bytes,
-                dataset=dataset,
-            )
-        )
+        return self.answer(Question(device=device, max_latency_ms=max_latency_ms, **bounds))
 
     def runner_up(self, question: Question) -> RegisteredSubnet | None:
         """Return the second best."""

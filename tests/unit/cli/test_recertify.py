@@ -1,6 +1,8 @@
 """`ofa-pipeline recertify`: what it keeps for the report, and what it refuses."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,13 +11,21 @@ from typer.testing import CliRunner
 from ofa_pipeline.artifacts import Layout, Manifest
 from ofa_pipeline.cli import app
 from ofa_pipeline.documents import BundleIndex, Recertification, read_document
-from ofa_pipeline.errors import DeviceError
+from ofa_pipeline.errors import DeviceError, WorkspaceBusyError
 from ofa_pipeline.latency import Canary
 from tests.support.documents import measurement
 from tests.support.report_workspace import DEVICES, write_report_workspace
 
 ROOT = Path(__file__).parents[3]
 DEVICE = DEVICES[0]
+HOLD = """
+import sys
+from pathlib import Path
+from ofa_pipeline.workspace import hold_workspace
+with hold_workspace(Path(sys.argv[1]), role="run"):
+    print("held", flush=True)
+    input()
+"""
 
 
 @pytest.fixture
@@ -94,4 +104,18 @@ def test_a_device_elsewhere_is_refused_with_those_that_are_here(layout):
     path.write_text(text)
     with pytest.raises(DeviceError, match=f"{DEVICE} in params.yaml is away.*: cpu-pytorch"):
         run(DEVICE)
+    assert not layout.recertified(DEVICE).exists()
+
+
+def test_it_waits_for_nobody_who_holds_the_workspace(layout, monkeypatch):
+    answers(monkeypatch, factor=1.01)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, layout.root], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    holder.stdout.readline()
+    try:
+        with pytest.raises(WorkspaceBusyError):
+            run(DEVICE)
+    finally:
+        holder.communicate()
     assert not layout.recertified(DEVICE).exists()

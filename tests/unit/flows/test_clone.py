@@ -91,6 +91,7 @@ def test_folder_must_hold_a_workspace_within_the_clone(repository, kept, tmp_pat
     root, commit = repository
     with pytest.raises(RegistryError, match="must hold a workspace"):
         clone_workspace(origin(commit, folder=folder), str(root), tmp_path / "again", kept)
+    assert not (tmp_path / "again").exists()
 
 
 def test_folder_that_is_there_and_params_that_differ_are_refused(repository, kept, tmp_path):
@@ -101,6 +102,8 @@ def test_folder_that_is_there_and_params_that_differ_are_refused(repository, kep
     (kept / "params.yaml").write_text("a: 3\n")
     with pytest.raises(RegistryError, match="must be the one that was registered"):
         clone_workspace(origin(commit, folder="here"), str(root), tmp_path / "again", kept)
+    assert not (tmp_path / "again").exists()
+    assert (tmp_path / "full").is_dir()
 
 
 def test_remote_is_the_clones_else_the_workspaces_else_an_error(tmp_path):

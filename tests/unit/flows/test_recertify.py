@@ -36,9 +36,10 @@ def done(tmp_path, monkeypatch):
         "check_run": lambda *_, **__: None,
         "begin_registry": lambda *_: lambda: None,
         "followed": lambda *_: nullcontext(lambda: None),
-        "bring_up_to_date": lambda *_: None,
         "check_shared": lambda *_: None,
-        "make_again": lambda _, stage, device: found.append(f"{stage} {device}"),
+        "bring_up_to_date": lambda _, stage, device=None, again=False: (
+            found.append(f"{stage} {device}") if again else None
+        ),
         "serve_devices": lambda *_: AWAITED,
         "finish": lambda *_: found.append("report"),
         "get_run_logger": lambda: SimpleNamespace(warning=found.append),

@@ -94,6 +94,15 @@ def test_run_that_somebody_deleted_leaves_the_chain(registry, committed, tmp_pat
     assert found.steps[2].digest == "5e" * 32
 
 
+def test_of_many_files_that_differ_the_first_are_recorded_and_how_many_more(committed):
+    root, _ = committed
+    (root / "ofa_pipeline").mkdir()
+    for number in range(52):
+        (root / "ofa_pipeline" / f"{number:02}.py").write_text("")
+    names = json.loads(origin_tags(Layout(root))["ofa.git_changes"])
+    assert (len(names), names[49:]) == (51, ["ofa_pipeline/49.py", "(and 2 more)"])
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [

@@ -27,3 +27,13 @@ def test_other_values_stay_apart():
     one, other = pool.share(read()), pool.share(read(lineage={"artifacts/dataset": "aa" * 32}))
     assert one.record.lineage != other.record.lineage
     assert one.record.arch is other.record.arch
+
+
+def test_what_is_gone_is_forgotten():
+    pool = Pool()
+    other = {"artifacts/dataset": "aa" * 32}
+    gone, kept = pool.share(read(lineage=other)), pool.share(read())
+    assert pool.share(read(lineage=other)).record.lineage is gone.record.lineage
+    pool.keep([kept])
+    assert pool.share(read(lineage=other)).record.lineage is not gone.record.lineage
+    assert pool.share(read()).record.lineage is kept.record.lineage
