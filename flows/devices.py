@@ -38,6 +38,29 @@ def add_devices(workspace: str, devices: list[str]) -> State[str] | None:
         return serve(dvc, devices)
 
 
+@flow(name="profile-device", flow_run_name=name_of_flow_run, validate_parameters=False)
+def profile_devices(workspace: str, devices: list[str], again: bool) -> State[str] | None:
+    """Measure subnets on some devices and fit their latency models; nothing is trained.
+
+    It ends as ``Awaited``, with what to do, where a device elsewhere has to be measured first.
+
+    Args:
+        workspace: Folder with params.yaml; held by the process that runs this.
+        devices: Names in params.yaml.
+        again: Whether to measure what is up to date once more.
+
+    Raises:
+        StageFailedError: If a device cannot be measured.
+    """
+    with open_workspace(workspace) as dvc:
+        check_run(dvc.root, load_params(dvc.root / "params.yaml"))
+        for stage in ("list_source", "prepare_dataset"):
+            bring_up_to_date(dvc, stage)
+        for device in devices if again else ():
+            bring_up_to_date(dvc, "profile_latency", device, again=True)
+        return serve_devices(dvc, devices, stages=["profile_latency"])
+
+
 def serve(dvc: DvcClient, devices: Sequence[str]) -> State[str] | None:
     """Serve devices in a workspace that is held; see `add_devices`."""
     params = load_params(dvc.root / "params.yaml")

@@ -9,7 +9,7 @@ import prefect.runtime
 from ofa_pipeline.planning import address_of
 
 WHOLE = "once-for-all"
-DEEDS = ("re-certify", "re-search")
+DEEDS = ("profile-device", "re-certify", "re-search")
 """Flows whose runs say what they do with their devices."""
 
 

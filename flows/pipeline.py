@@ -1,7 +1,7 @@
 """The whole story: train once, then hand every device its own subnets."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -106,8 +106,15 @@ def _show_nowhere(_: str) -> None:
     """Nobody watches a served run; its log is kept."""
 
 
-def serve_devices(dvc: DvcClient, devices: Iterable[str]) -> State[str] | None:
+def serve_devices(
+    dvc: DvcClient, devices: Iterable[str], *, stages: Sequence[str] = DEVICE_STAGES
+) -> State[str] | None:
     """Search, specialise and register for every device; one that fails does not stop the others.
+
+    Args:
+        dvc: DVC in a workspace that is held.
+        devices: Names in params.yaml.
+        stages: The first of `DEVICE_STAGES`, or all.
 
     Returns:
         None, or a state that says what is to be measured elsewhere before the run can go on.
@@ -115,7 +122,7 @@ def serve_devices(dvc: DvcClient, devices: Iterable[str]) -> State[str] | None:
     Raises:
         StageFailedError: If a device failed; names every one.
     """
-    chains = {device: _submit_chain(dvc, device) for device in devices}
+    chains = {device: _submit_chain(dvc, device, stages) for device in devices}
     try:
         states = [future.state for chain in chains.values() for future in _finished(chain)]
     except BaseException as error:
@@ -135,9 +142,11 @@ def serve_devices(dvc: DvcClient, devices: Iterable[str]) -> State[str] | None:
     return None
 
 
-def _submit_chain(dvc: DvcClient, device: str) -> list[PrefectFuture[StageOutcome]]:
+def _submit_chain(
+    dvc: DvcClient, device: str, stages: Sequence[str]
+) -> list[PrefectFuture[StageOutcome]]:
     chain: list[PrefectFuture[StageOutcome]] = []
-    for stage in DEVICE_STAGES:
+    for stage in stages:
         chain.append(
             bring_up_to_date.submit(dvc, stage, device, return_state=False, wait_for=chain[-1:])
         )

@@ -17,6 +17,7 @@ from flows.watch import ServerLostError, ServerWatch, leave
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli.display import Display, duration_text
 from ofa_pipeline.cli.output import PLAIN, report_awaited, report_error, stderr, stdout
+from ofa_pipeline.cli.profiled import show_profiles
 from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.exit_codes import EXIT_AWAITED, EXIT_ERROR, exit_code_of, exit_on_sigterm
 from ofa_pipeline.masking import mask_logs, mask_secrets
@@ -45,13 +46,16 @@ def main(arguments: list[str]) -> int:
         server = set_up_prefect(root, os.environ)
         check_version_control(root)
         # Before Prefect, which takes its time to start.
-        check_before_work(params, root, reads_images=not options.device)
+        check_before_work(params, root, reads_images=options.profile or not options.device)
         with hold_workspace(root, role="run"):
             start = time.monotonic()
-            awaited = _run_flow(root, options.device, server)
+            awaited = _run_flow(root, options, server)
             if awaited:
                 report_awaited(awaited)
                 return EXIT_AWAITED
+            if options.profile:
+                show_profiles(root, options.device)
+                return 0
             _show_results(root, params, duration_s=time.monotonic() - start)
     except ServerLostError as error:
         report_error(error, debug=options.debug)
@@ -78,18 +82,20 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m flows.run", description=__doc__)
     parser.add_argument("--workspace", type=Path, default=Path())
     parser.add_argument("--device", action="append", default=[])
+    parser.add_argument("--profile", action="store_true", help="only measure the devices")
+    parser.add_argument("--again", action="store_true", help="though they are up to date")
     parser.add_argument("--debug", action="store_true")
     return parser.parse_args(arguments)
 
 
-def _run_flow(root: Path, devices: list[str], server: Setting | None) -> str | None:
+def _run_flow(root: Path, options: argparse.Namespace, server: Setting | None) -> str | None:
     """Run the flow; return what is to be measured elsewhere before it can go on."""
     stderr.print("starting Prefect ...", style="dim")
     with ExitStack() as stack:
         watch = _start_server(root, stack) if server is None else _check_server(server)
         stack.enter_context(watch.guard())
         stack.callback(_send_records, watch)
-        return _call_flow(root, devices)
+        return _call_flow(root, options)
 
 
 def _start_server(root: Path, stack: ExitStack) -> ServerWatch:
@@ -128,18 +134,23 @@ def _send_records(watch: ServerWatch) -> None:
     EventsWorker.drain_all(timeout=_DRAIN_TIMEOUT_S)
 
 
-def _call_flow(root: Path, devices: list[str]) -> str | None:
+def _call_flow(root: Path, options: argparse.Namespace) -> str | None:
     from prefect import tags
 
     from flows.crashes import workspace_tag
-    from flows.devices import add_devices
+    from flows.devices import add_devices, profile_devices
     from flows.pipeline import pipeline
     from flows.stages import DISPLAY
 
     with tags(workspace_tag(root)), Display(stderr) as display:
         token = DISPLAY.set(display)
         try:
-            found = add_devices(str(root), devices) if devices else pipeline(str(root))
+            if options.profile:
+                found = profile_devices(str(root), options.device, options.again)
+            elif options.device:
+                found = add_devices(str(root), options.device)
+            else:
+                found = pipeline(str(root))
         finally:
             DISPLAY.reset(token)
     # Of the state that it may end with, Prefect returns the data.

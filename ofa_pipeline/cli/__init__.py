@@ -16,6 +16,7 @@ OPEN_MODULES = (
     "notices",
     "output",
     "planned",
+    "profiled",
     "recertify",
     "subnets",
 )

@@ -16,6 +16,7 @@ from ofa_pipeline.cli.hints import command
 from ofa_pipeline.cli.listing import print_table
 from ofa_pipeline.cli.options import WorkspaceOption
 from ofa_pipeline.cli.output import PLAIN, stderr, stdout
+from ofa_pipeline.cli.programs import become
 from ofa_pipeline.errors import DeviceError, OfaPipelineError, ParamsError
 from ofa_pipeline.exit_codes import EXIT_ERROR
 from ofa_pipeline.progress import Reporter
@@ -37,6 +38,7 @@ def add_commands(app: typer.Typer) -> None:
     group.command("add")(add)
     group.command("list")(list_)
     group.command("check")(check)
+    group.command("profile")(profile)
     group.command("remove")(remove)
     group.command("export")(export)
     group.command("import")(import_)
@@ -204,6 +206,31 @@ def check(name: NameArgument, *, workspace: WorkspaceOption = Path()) -> None:
     _show_noise(noise)
     if not noise.is_fit:
         raise typer.Exit(EXIT_ERROR)
+
+
+def profile(
+    name: NameArgument,
+    *,
+    again: Annotated[
+        bool, typer.Option("--again", help="Though it is up to date: when the machine is quieter.")
+    ] = False,
+    workspace: WorkspaceOption = Path(),
+) -> None:
+    """Measure some dozens of subnets on a device, fit its latency model, and say how good it is.
+
+    Nothing is trained or searched; `run --device` goes on from it.
+    """
+    from ofa_pipeline.params import load_params
+
+    settle_for_a_look(os.environ)
+    location = load_params(workspace / "params.yaml").device(name).card.location
+    if again and location == "away":
+        raise DeviceError(
+            f"{name} is measured where it is; to measure it once more: "
+            f"{command('device', 'export', name, '--to', 'FOLDER', '--again')}"
+        )
+    words = ["--again"] if again else []
+    become("flows.run", "--workspace", str(workspace), "--device", name, "--profile", *words)
 
 
 def _write_device(path: Path, name: str, device: dict[str, Any]) -> Iterator[str]:

@@ -20,7 +20,7 @@ IN_A_WORKSPACE = (
     *("predict", "pull", "evaluate", "serve", "serve-registry", "promote", "sign"),
     *("lineage", "reproduce", "recertify", "params check", "zoo evaluate", "doctor", "verify"),
     *("device add", "device list", "device check", "device remove"),
-    *("device export", "device import"),
+    *("device export", "device import", "device profile"),
 )
 """Commands that take --workspace."""
 

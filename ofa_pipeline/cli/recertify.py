@@ -78,8 +78,19 @@ def check_is_here(params: "Params", device: str) -> None:
         raise DeviceError(
             "a device must be of this machine to be measured again, but the location of "
             f"{device} in params.yaml is {location}: its certificates stay what was measured "
-            f"there. Of this machine are: {', '.join(here) or 'none'}."
+            f"there. To have it measured, searched and certified anew: {_anew(device, location)}. "
+            f"Of this machine are: {', '.join(here) or 'none'}."
         )
+
+
+def _anew(device: str, location: str) -> str:
+    """Return the commands that begin with a device elsewhere again."""
+    if location == "away":
+        return (
+            f"ofa-pipeline device export {device} --to FOLDER --again ; python measure.py there ; "
+            f"ofa-pipeline device import {device} FILE ; ofa-pipeline run --device {device}"
+        )
+    return f"ofa-pipeline device profile {device} --again ; ofa-pipeline run --device {device}"
 
 
 def _measure(layout: Layout, params: "Params", device: str) -> "Recertification":

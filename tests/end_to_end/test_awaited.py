@@ -11,6 +11,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 AWAITED = "search@cpu-pytorch"
 
 
+def test_a_device_is_profiled_without_training(tmp_path):
+    root = toy_workspace(tmp_path)
+    awaited = "profile_latency@cpu-pytorch"
+    words = ("ofa-pipeline", "device", "profile", "cpu-pytorch")
+    ended = run_command(*words, workspace=root, check=False, OFA_TOY_AWAIT=awaited)
+    assert ended.returncode == EXIT_AWAITED, ended.stderr
+    calls = dict.fromkeys((root / "calls.txt").read_text().split())
+    assert list(calls) == ["list_source", "prepare_dataset", awaited]
+
+
 def test_a_run_that_waits_for_a_device_serves_the_others_and_goes_on(tmp_path):
     root = toy_workspace(tmp_path)
     ended = run_command("ofa-pipeline", "run", workspace=root, check=False, OFA_TOY_AWAIT=AWAITED)
