@@ -69,14 +69,14 @@ def test_what_is_registered_by_a_clock_that_was_set_back_counts_at_once(
 
 
 def test_store_that_refuses_every_third_request_gets_every_file(
-    empty_database, bundle, tmp_path, monkeypatch
+    workspace, bundle, tmp_path, monkeypatch
 ):
     with s3_store(refuse_every=3) as store:
         for name, value in store.environment.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
         registry = MlflowRegistry(
-            f"sqlite:///{empty_database}", artifacts=f"s3://{BUCKET}/registry"
+            f"sqlite:///{workspace / 'mlflow.db'}", artifacts=f"s3://{BUCKET}/registry"
         )
         register = partial(subnet_record, bundle_digest=digest_of(bundle))
         found = registry.register(register(), bundle)
