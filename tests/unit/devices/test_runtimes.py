@@ -1,7 +1,9 @@
+import io
 import os
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -167,6 +169,39 @@ class TestLiteRtInInt8(QuantizedContract):
             quantization = kernel.quantization
             assert len(quantization.scale) == kernel.shape[quantization.quantizedDimension]
             assert not any(quantization.zeroPoint)
+
+
+class TestNcnn(RuntimeContract):
+    @pytest.fixture
+    def runtime(self):
+        return build_runtime(Settings(runtime="ncnn"))
+
+    def test_a_truncated_file_is_refused(self, runtime, subnet, tmp_path):
+        path = tmp_path / "model.ncnn.zip"
+        path.write_bytes(runtime.content_of(subnet, resolution_px=20)[:10_000])
+        with pytest.raises(DeviceError, match=r"ncnn cannot load .*model\.ncnn\.zip"):
+            runtime.load(runtime.prepare(path, resolution_px=20))
+
+    def test_a_layer_that_it_does_not_know_is_refused(self, runtime, subnet, tmp_path):
+        content = runtime.content_of(subnet, resolution_px=20)
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            files = {name: archive.read(name) for name in archive.namelist()}
+        files["network.param"] = files["network.param"].replace(b"HardSwish", b"HardSwoosh")
+        with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+            for name, found in files.items():
+                archive.writestr(name, found)
+        with pytest.raises(DeviceError, match="ncnn refuses its layers or its weights"):
+            runtime.load(runtime.prepare(tmp_path / "other.zip", resolution_px=20))
+
+    def test_images_are_left_as_they_are(self, runtime, subnet, images):
+        network = runtime.open(
+            runtime.content_of(subnet, resolution_px=20), accelerator="cpu", threads=1
+        )
+        before = images.copy()
+        first, call = network(images), network.prepared_call(images)
+        call()
+        np.testing.assert_array_equal(images, before)
+        np.testing.assert_array_equal(network(images), first)
 
 
 class TestOnnxRuntimeInInt8(QuantizedContract):
