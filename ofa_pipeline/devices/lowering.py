@@ -8,7 +8,7 @@ from typing import Any
 from safetensors.torch import save
 from torch import Tensor, fx, nn
 
-from ofa_pipeline.devices.export import inference_form
+from ofa_pipeline.devices.export import inference_form, name_of
 from ofa_pipeline.devices.network import FORMAT, METADATA_KEY
 from ofa_pipeline.errors import ExportError
 
@@ -34,16 +34,23 @@ def network_bytes(network: nn.Module) -> bytes:
     Raises:
         ExportError: If it does something that such a file cannot say.
     """
-    plain = inference_form(network).cpu()
     try:
-        graph = _Tracer().trace(plain)
-    except fx.proxy.TraceError as error:
-        raise _unknown("the network", f"what depends on its values ({error})") from error
-    lowering = _Lowering(plain)
-    for node in graph.nodes:
-        lowering.add(node)
+        lowering = _lower(inference_form(network).cpu())
+    except ExportError as error:
+        raise ExportError(f"{name_of(network)}: {error}") from error
     description = json.dumps({"format": FORMAT, "steps": lowering.steps}, sort_keys=True)
     return save(lowering.weights, {METADATA_KEY: description})
+
+
+def _lower(network: nn.Module) -> "_Lowering":
+    try:
+        graph = _Tracer().trace(network)
+    except fx.proxy.TraceError as error:
+        raise _unknown("the network", f"what depends on its values ({error})") from error
+    lowering = _Lowering(network)
+    for node in graph.nodes:
+        lowering.add(node)
+    return lowering
 
 
 class _Tracer(fx.Tracer):
@@ -154,7 +161,7 @@ class _Lowering:
 
 def _unknown(node: "fx.Node | str", what: str) -> ExportError:
     return ExportError(
-        f"a network for the runtime pytorch must consist of convolutions, linear layers, "
-        f"activations, pools, sums and products, found {what} ({node}). Give the device the "
-        "runtime onnxruntime."
+        f"what a network does must consist of convolutions, linear layers, activations, pools, "
+        f"sums and products to be written step by step, found {what} ({node}). Give the device the "
+        "runtime onnxruntime or openvino."
     )

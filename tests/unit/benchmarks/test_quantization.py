@@ -44,7 +44,10 @@ def test_networks_without_images_are_a_verdict_of_their_own():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--runtime", "pytorch"], "of those with int8, onnxruntime, openvino; got pytorch"),
+        (
+            ["--runtime", "pytorch"],
+            "of those with int8, litert, onnxruntime, openvino; got pytorch",
+        ),
         (["--workspace", "{empty}"], "params.yaml"),
     ],
 )

@@ -80,6 +80,8 @@ def test_cuda_without_a_gpu_says_what_to_install_and_what_works(runtime):
     ("runtime", "command"),
     [
         ("onnxruntime", "pip install onnxruntime"),
+        ("litert", r"pip install 'ofa-pipeline\[litert\]'"),
+        ("ncnn", r"pip install 'ofa-pipeline\[ncnn\]'"),
         ("openvino", r"pip install 'ofa-pipeline\[openvino\]'"),
     ],
 )
@@ -87,7 +89,7 @@ def test_a_missing_package_says_how_to_get_it(monkeypatch, runtime, command):
     import importlib.metadata
 
     def version(name):
-        if name.startswith(runtime):
+        if runtime in name:
             raise importlib.metadata.PackageNotFoundError(name)
         return "2.0"
 
@@ -104,6 +106,8 @@ def test_every_runtime_is_probed():
         "onnxruntime cpu",
         "onnxruntime cuda",
         "openvino cpu",
+        "litert cpu",
+        "ncnn cpu",
     }
     assert probes["pytorch cpu"].is_available
     assert all(bool(probe.how_to_get) != probe.is_available for probe in probes.values())

@@ -1,16 +1,20 @@
+import io
 import os
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import torch
 from onnx import TensorProto
+from torch import nn
 
 from ofa_pipeline.devices import build_runtime, export_onnx
-from ofa_pipeline.errors import DeviceError
+from ofa_pipeline.errors import DeviceError, ExportError
 from ofa_pipeline.supernet import save_subnet
 from tests.support.runtimes import (
     QuantizedContract,
@@ -99,6 +103,107 @@ class TestOpenVino(RuntimeContract):
         assert not (tmp_path / "intel").exists()
 
 
+class TestLiteRt(RuntimeContract):
+    @pytest.fixture
+    def runtime(self):
+        return build_runtime(Settings(runtime="litert"))
+
+    def test_a_truncated_file_is_refused(self, runtime, subnet, tmp_path):
+        path = tmp_path / "model.tflite"
+        path.write_bytes(runtime.content_of(subnet, resolution_px=20)[:10_000])
+        with pytest.raises(DeviceError, match=r"litert cannot load .*model\.tflite"):
+            runtime.load(runtime.prepare(path, resolution_px=20))
+
+    def test_a_batch_is_as_long_as_the_caller_wants(self, runtime, subnet):
+        network = runtime.open(
+            runtime.content_of(subnet, resolution_px=20), accelerator="cpu", threads=1
+        )
+        images = np.random.default_rng(0).standard_normal((5, 3, 20, 20), dtype=np.float32)
+        alone = np.concatenate([network(images[i : i + 1]) for i in range(5)])
+        np.testing.assert_allclose(network(images), alone, rtol=1e-5, atol=1e-6)
+
+    def test_the_calling_thread_does_the_work(self, runtime):
+        """The meter takes its CPU time for that of the network."""
+        subnet = tiny_subnet(tiny_space().largest)
+        loaded = runtime.load(runtime.prepare(subnet, resolution_px=20))
+        loaded.run()
+        of_thread, of_process = time.thread_time(), time.process_time()
+        for _ in range(200):
+            loaded.run()
+        assert time.thread_time() - of_thread > 0.8 * (time.process_time() - of_process)
+
+    def test_a_file_cannot_be_written_without_the_package(self, runtime, subnet, monkeypatch):
+        monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
+        with pytest.raises(DeviceError, match=r"pip install 'ofa-pipeline\[litert\]'"):
+            runtime.content_of(subnet, resolution_px=20)
+
+    def test_an_operator_that_it_lacks_is_named_with_the_subnet(self, runtime):
+        network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.MaxPool2d(2, dilation=2))
+        network.arch = tiny_space().smallest
+        expected = rf"subnet {network.arch.arch_id} must .*no pool with gaps.*runtime pytorch"
+        with pytest.raises(ExportError, match=expected):
+            runtime.content_of(network, resolution_px=20)
+
+
+class TestLiteRtInInt8(QuantizedContract):
+    @pytest.fixture
+    def runtime(self):
+        return build_runtime(Settings(runtime="litert", precision="int8"))
+
+    def test_all_but_images_and_logits_is_computed_in_int8(self, runtime, subnet, images):
+        from ai_edge_litert.schema_py_generated import ModelT, TensorType
+
+        content = runtime.quantized_content_of(subnet, resolution_px=20, calibration=[images])
+        [graph] = ModelT.InitFromPackedBuf(content).subgraphs
+        in_float32 = [t.name.decode() for t in graph.tensors if t.type == TensorType.FLOAT32]
+        assert sorted(in_float32) == ["dequantized", "images", "logits", "pixels"]
+
+    def test_weights_have_a_scale_for_each_channel(self, runtime, subnet, images):
+        from ai_edge_litert.schema_py_generated import ModelT
+
+        content = runtime.quantized_content_of(subnet, resolution_px=20, calibration=[images])
+        [graph] = ModelT.InitFromPackedBuf(content).subgraphs
+        kernels = [t for t in graph.tensors if t.name.endswith(b".weight")]
+        assert kernels
+        for kernel in kernels:
+            quantization = kernel.quantization
+            assert len(quantization.scale) == kernel.shape[quantization.quantizedDimension]
+            assert not any(quantization.zeroPoint)
+
+
+class TestNcnn(RuntimeContract):
+    @pytest.fixture
+    def runtime(self):
+        return build_runtime(Settings(runtime="ncnn"))
+
+    def test_a_truncated_file_is_refused(self, runtime, subnet, tmp_path):
+        path = tmp_path / "model.ncnn.zip"
+        path.write_bytes(runtime.content_of(subnet, resolution_px=20)[:10_000])
+        with pytest.raises(DeviceError, match=r"ncnn cannot load .*model\.ncnn\.zip"):
+            runtime.load(runtime.prepare(path, resolution_px=20))
+
+    def test_a_layer_that_it_does_not_know_is_refused(self, runtime, subnet, tmp_path):
+        content = runtime.content_of(subnet, resolution_px=20)
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            files = {name: archive.read(name) for name in archive.namelist()}
+        files["network.param"] = files["network.param"].replace(b"HardSwish", b"HardSwoosh")
+        with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+            for name, found in files.items():
+                archive.writestr(name, found)
+        with pytest.raises(DeviceError, match="ncnn refuses its layers or its weights"):
+            runtime.load(runtime.prepare(tmp_path / "other.zip", resolution_px=20))
+
+    def test_images_are_left_as_they_are(self, runtime, subnet, images):
+        network = runtime.open(
+            runtime.content_of(subnet, resolution_px=20), accelerator="cpu", threads=1
+        )
+        before = images.copy()
+        first, call = network(images), network.prepared_call(images)
+        call()
+        np.testing.assert_array_equal(images, before)
+        np.testing.assert_array_equal(network(images), first)
+
+
 class TestOnnxRuntimeInInt8(QuantizedContract):
     @pytest.fixture
     def runtime(self):
@@ -135,7 +240,7 @@ class TestOpenVinoInInt8(QuantizedContract):
 
 
 def test_int8_where_a_runtime_has_none_names_those_that_have_it():
-    expected = "pytorch must be one of fp32, got 'int8'.*int8 on cpu: onnxruntime, openvino"
+    expected = "pytorch must be one of fp32, got 'int8'.*int8 on cpu: litert, onnxruntime, openvino"
     with pytest.raises(DeviceError, match=expected):
         build_runtime(Settings(runtime="pytorch", precision="int8"))
 

@@ -145,5 +145,7 @@ def test_bundle_of_a_gpu_says_that_it_runs_elsewhere(tmp_path, runtime):
 def test_unknown_runtime_is_refused(tmp_path):
     folder = write_bundle(tmp_path / "bundle", runtime="pytorch")
     runs_of(folder, runtime="tflite")
-    with pytest.raises(ManifestMismatchError, match="onnxruntime, openvino, pytorch, got tflite"):
+    with pytest.raises(
+        ManifestMismatchError, match="litert, ncnn, onnxruntime, openvino, pytorch, got tflite"
+    ):
         Classifier(folder)
