@@ -13,7 +13,7 @@ import torch
 from onnx import TensorProto
 from torch import nn
 
-from ofa_pipeline.devices import build_runtime, export_onnx
+from ofa_pipeline.devices import build_runtime, export_onnx, find_runtime
 from ofa_pipeline.errors import DeviceError, ExportError
 from ofa_pipeline.supernet import save_subnet
 from tests.support.runtimes import (
@@ -60,6 +60,26 @@ class TestOnnxRuntime(RuntimeContract):
         path.write_bytes(path.read_bytes()[:1000])
         with pytest.raises(DeviceError, match="cannot load"):
             runtime.load(runtime.prepare(path, resolution_px=16))
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider 'CUDAExecutionProvider' is not in available")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_onnx_runtime_that_would_compute_on_the_cpu_instead_of_cuda_is_refused():
+    content = build_runtime(Settings()).content_of(tiny_subnet(), resolution_px=16)
+    expected = "must compute with CUDAExecutionProvider, but does with CPUExecutionProvider"
+    with pytest.raises(ValueError, match=expected):
+        find_runtime("onnxruntime").open(content, accelerator="cuda", threads=1)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(
+    not find_runtime("onnxruntime").network.supports("cuda") or not torch.cuda.is_available(),
+    reason="no CUDA device, or no ONNX Runtime for it",
+)
+class TestOnnxRuntimeOnCuda(RuntimeContract):
+    @pytest.fixture
+    def runtime(self):
+        return build_runtime(Settings(accelerator="cuda"))
 
 
 class TestOpenVino(RuntimeContract):
