@@ -6,7 +6,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import ofa_pipeline
@@ -92,10 +93,17 @@ def clone_workspace(origin: LineageOrigin, repository: str, folder: Path, kept: 
         )
     named = mask_secrets(repository)
     _run(["git", "clone", "--quiet", "--no-checkout", "--", repository, str(folder)], Path.cwd())
-    try:
+    with removed_on_failure(folder):
         return _check_out(origin, named, folder, kept)
+
+
+@contextmanager
+def removed_on_failure(clone: Path) -> Iterator[None]:
+    """Take a clone away when the body fails: it is of no use, and in the way of the next try."""
+    try:
+        yield
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)  # of no use, and in the way of the next try
+        shutil.rmtree(clone, ignore_errors=True)
         raise
 
 

@@ -7,7 +7,14 @@ from pathlib import Path
 
 from rich.table import Table
 
-from flows.clone import adopt_remote, check_origin, clone_workspace, find_repository, pull
+from flows.clone import (
+    adopt_remote,
+    check_origin,
+    clone_workspace,
+    find_repository,
+    pull,
+    removed_on_failure,
+)
 from flows.replay import Replay
 from ofa_pipeline.cli.chosen import default_folder
 from ofa_pipeline.cli.listing import print_table
@@ -62,9 +69,10 @@ def _reproduce(options: argparse.Namespace) -> ReproductionAnswer:
         stderr.print(f"cloning {origin.commit[:_SHOWN_DIGITS]} to {folder} ...", **PLAIN)
         root = clone_workspace(origin, repository, folder, kept)
     replay = Replay(root, lineage)
-    remote = adopt_remote(root, options.workspace)
-    stderr.print(f"pulling from the DVC remote {remote} ...", **PLAIN)
-    pull(root, replay.addresses, remote=remote)
+    with removed_on_failure(folder):
+        remote = adopt_remote(root, options.workspace)
+        stderr.print(f"pulling from the DVC remote {remote} ...", **PLAIN)
+        pull(root, replay.addresses, remote=remote)
     steps = replay.run(
         is_made_again=not options.check, show=lambda text: stderr.print(text, **PLAIN)
     )

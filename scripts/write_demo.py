@@ -1,4 +1,4 @@
-"""Write what README shows of the demo from a workspace in which it has run.
+"""Write what README and the guide to devices show of the demo from a workspace in which it has run.
 
 The table and the picture are those of the report, and where `benchmarks/against_scratch.py --write`
 has run there, too, so is the paragraph on training alone; else that one stays as it is. On a quiet
@@ -26,6 +26,8 @@ from ofa_pipeline.registry import RegisteredSubnet, registered_subnets
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURE = Path("docs/pictures/pareto.svg")
+LATENCY_PICTURE = Path("docs/pictures/latency.svg")
+"""Of the guide to devices."""
 ALONE = "seconds/against_scratch/against_scratch.jsonl"
 """Artifact of the benchmark."""
 COLUMNS = "| device | budget ms | arch | top-1 on test | measured ms | MACs | registry version |"
@@ -59,7 +61,9 @@ def main() -> None:
         text = replace_section(text, "alone", alone_text(lines, commit=commit))
     readme.write_text(text)
     device = found[0].record.device
-    shutil.copyfile(layout.report / "figures" / f"pareto-{device}.svg", ROOT / PICTURE)
+    figures = layout.report / "figures"
+    shutil.copyfile(figures / f"pareto-{device}.svg", ROOT / PICTURE)
+    shutil.copyfile(figures / f"latency-{device}.svg", ROOT / LATENCY_PICTURE)
 
 
 def replace_section(text: str, name: str, body: str) -> str:

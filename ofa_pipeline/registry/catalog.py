@@ -5,6 +5,7 @@ ten thousand that is most of a minute. So records are kept, and before each answ
 whether anything has changed, which costs the same however many there are.
 """
 
+from collections.abc import Iterable
 from threading import RLock
 from typing import TYPE_CHECKING
 
@@ -69,7 +70,7 @@ class Catalog:
         for model_id, item in entries.items():
             self._copies.setdefault(_content(item), {})[model_id] = item
             versions.setdefault(item.record.model_name, []).append(item)
-        self._versions = {name: tuple(items) for name, items in versions.items()}
+        self._versions = {name: _newest_first(items) for name, items in versions.items()}
 
     def _add(self, added: Entries) -> None:
         """Put what is newer before the entries."""
@@ -77,7 +78,7 @@ class Catalog:
         for model_id, item in reversed(list(added.items())):
             self._copies.setdefault(_content(item), {})[model_id] = item
             name = item.record.model_name
-            self._versions[name] = (item, *self._versions.get(name, ()))
+            self._versions[name] = _newest_first((item, *self._versions.get(name, ())))
 
     def versions(self, model_name: str) -> tuple[RegisteredSubnet, ...]:
         """Return the versions of a registered model, the newest first."""
@@ -123,10 +124,23 @@ class Catalog:
             self._snapshot = None
         return False
 
-    def expire(self) -> None:
-        """Look for what is new before the next answer: this process has written."""
+    def expire(self, written: Iterable[RegisteredSubnet]) -> None:
+        """Look for what is new before the next answer: this process has written.
+
+        Where something is missing then, a clock is behind, and everything is read again.
+        """
         with self._lock:
             self._is_expired = True
+            if any(
+                item not in (copy for _, copy in self.copies(*_content(item))) for item in written
+            ):
+                self._keep({})
+                self._snapshot = None
+
+
+def _newest_first(versions: Iterable[RegisteredSubnet]) -> tuple[RegisteredSubnet, ...]:
+    """Return versions of one model by their numbers: clocks can be set back."""
+    return tuple(sorted(versions, key=lambda item: item.version, reverse=True))
 
 
 def _content(subnet: RegisteredSubnet) -> tuple[str, str]:

@@ -35,6 +35,11 @@ _SLOW = "It does not answer in time: look whether it is overloaded or stopped, a
 _OF_FILES = (
     _cause(r"database or disk is full|no space left|disk quota|ENOSPC|EDQUOT", _FULL),
     _cause(
+        r"file too large|EFBIG",
+        "Files may not be so large there: raise the limit (ulimit -f), or use another file system, "
+        "and run again.",
+    ),
+    _cause(
         r"database (table )?is locked",
         "Another program writes into it: close what uses it (mlflow ui, mlflow server), or wait, "
         "and run again.",
@@ -169,8 +174,13 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _text_of(error: BaseException) -> str:
-    """Return the first line of an error, with the name of its number where it has one."""
+    """Return the first line of an error, with the name of its number where it has one.
+
+    Of files that could not be copied, MLflow tells in the lines after the first.
+    """
     lines = str(error).strip().splitlines() or [type(error).__name__]
+    told = [line for line in lines[1:] if line.strip() and not line.startswith("#####")]
+    text = f"{lines[0]} {told[0]}" if lines[0].endswith(":") and told else lines[0]
     number = getattr(error, "errno", None)
     name = errno.errorcode.get(number, "") if isinstance(number, int) else ""
-    return f"{lines[0]} ({name})" if name and name not in lines[0] else lines[0]
+    return f"{text} ({name})" if name and name not in text else text

@@ -241,7 +241,7 @@ class MlflowRegistry:
                     if not self._catalog.versions(name):  # MLflow would read every version of it
                         ensure_model(self._mlflow, name)
                 registered = self._register_missing(entries, found, notes, works=works)
-                self._catalog.expire()
+                self._catalog.expire(registered)
             renew_pages(self._mlflow.client, entries, known, works=works)
             for name in names:
                 self._aliases.move(name)

@@ -2,12 +2,14 @@
 
 import os
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from ofa_pipeline.errors import RegistryError
-from ofa_pipeline.registry import Entry, RunNotes, open_registry
+from ofa_pipeline.registry import Entry, RunNotes, open_registry, registration
+from ofa_pipeline.registry.model_folder import write_model_folder
 from tests.support.basic_auth import proxy_with_password
 from tests.support.mlflow_server import free_port, mlflow_server
 from tests.support.registry import digest_of, subnet_record, write_bundle
@@ -120,6 +122,33 @@ def test_server_that_dies_in_between_is_named(tmp_path, workspace, bundle, monke
         assert f"127.0.0.1:{port}" in str(caught.value)
         assert "disk" not in str(caught.value)
         assert "secret" not in str(caught.value)
+
+
+def test_server_that_is_killed_and_comes_back_holds_everything_once(
+    tmp_path, workspace, bundle, monkeypatch
+):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    entries = [Entry(record=numbered_record(n), bundle_folder=bundle) for n in range(3)]
+    notes = RunNotes(name="interrupted")
+    folders = []
+    with ExitStack() as running:
+        port = running.enter_context(mlflow_server(tmp_path / "server"))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+
+        def kill_while_the_second_is_written(bundle_folder, folder):
+            folders.append(folder)
+            if len(folders) == 2:
+                running.close()
+            write_model_folder(bundle_folder, folder)
+
+        monkeypatch.setattr(registration, "write_model_folder", kill_while_the_second_is_written)
+        with pytest.raises(RegistryError, match="Nobody answers there"):
+            open_registry(workspace).register_all(entries, notes=notes)
+    with mlflow_server(tmp_path / "server", port=port):
+        registered = open_registry(workspace).register_all(entries, notes=notes)
+        assert [item.record for item in registered] == [entry.record for entry in entries]
+        assert count_registered(open_registry(workspace), range(3)) == WHOLE
+    assert not any(folder.parent.exists() for folder in folders)
 
 
 def test_dead_server_is_found_before_work(workspace, monkeypatch):

@@ -18,18 +18,21 @@ TIMEOUT_S = 180.0
 
 
 @contextmanager
-def mlflow_server(folder: Path, *, workers: int = 1, store: str | None = None) -> Iterator[int]:
-    """Run a server until the body ends; gives its port.
+def mlflow_server(
+    folder: Path, *, workers: int = 1, store: str | None = None, port: int | None = None
+) -> Iterator[int]:
+    """Run a server until the body ends, and kill it; gives its port.
 
     Args:
-        folder: For its database, its files and its log; made.
+        folder: For its database, its files and its log; of an earlier server, or made.
         workers: Processes that answer.
         store: Address of another database.
+        port: Where it listens; None: anywhere.
     """
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     if store is None:
         ensure_database(folder / "mlflow.db")
-    port = free_port()
+    port = port or free_port()
     words = ["-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
     words += ["--workers", str(workers)]
     words += ["--backend-store-uri", store or sqlite_address(folder / "mlflow.db")]

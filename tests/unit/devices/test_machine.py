@@ -81,6 +81,7 @@ def test_cuda_without_a_gpu_says_what_to_install_and_what_works(runtime):
     [
         ("onnxruntime", "pip install onnxruntime"),
         ("litert", r"pip install 'ofa-pipeline\[litert\]'"),
+        ("ncnn", r"pip install 'ofa-pipeline\[ncnn\]'"),
         ("openvino", r"pip install 'ofa-pipeline\[openvino\]'"),
     ],
 )
@@ -106,6 +107,7 @@ def test_every_runtime_is_probed():
         "onnxruntime cuda",
         "openvino cpu",
         "litert cpu",
+        "ncnn cpu",
     }
     assert probes["pytorch cpu"].is_available
     assert all(bool(probe.how_to_get) != probe.is_available for probe in probes.values())

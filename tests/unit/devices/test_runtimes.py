@@ -1,7 +1,9 @@
+import io
 import os
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import torch
 from onnx import TensorProto
 from torch import nn
 
-from ofa_pipeline.devices import build_runtime, export_onnx
+from ofa_pipeline.devices import build_runtime, export_onnx, find_runtime
 from ofa_pipeline.errors import DeviceError, ExportError
 from ofa_pipeline.supernet import save_subnet
 from tests.support.runtimes import (
@@ -58,6 +60,26 @@ class TestOnnxRuntime(RuntimeContract):
         path.write_bytes(path.read_bytes()[:1000])
         with pytest.raises(DeviceError, match="cannot load"):
             runtime.load(runtime.prepare(path, resolution_px=16))
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider 'CUDAExecutionProvider' is not in available")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_onnx_runtime_that_would_compute_on_the_cpu_instead_of_cuda_is_refused():
+    content = build_runtime(Settings()).content_of(tiny_subnet(), resolution_px=16)
+    expected = "must compute with CUDAExecutionProvider, but does with CPUExecutionProvider"
+    with pytest.raises(ValueError, match=expected):
+        find_runtime("onnxruntime").open(content, accelerator="cuda", threads=1)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(
+    not find_runtime("onnxruntime").network.supports("cuda") or not torch.cuda.is_available(),
+    reason="no CUDA device, or no ONNX Runtime for it",
+)
+class TestOnnxRuntimeOnCuda(RuntimeContract):
+    @pytest.fixture
+    def runtime(self):
+        return build_runtime(Settings(accelerator="cuda"))
 
 
 class TestOpenVino(RuntimeContract):
@@ -167,6 +189,39 @@ class TestLiteRtInInt8(QuantizedContract):
             quantization = kernel.quantization
             assert len(quantization.scale) == kernel.shape[quantization.quantizedDimension]
             assert not any(quantization.zeroPoint)
+
+
+class TestNcnn(RuntimeContract):
+    @pytest.fixture
+    def runtime(self):
+        return build_runtime(Settings(runtime="ncnn"))
+
+    def test_a_truncated_file_is_refused(self, runtime, subnet, tmp_path):
+        path = tmp_path / "model.ncnn.zip"
+        path.write_bytes(runtime.content_of(subnet, resolution_px=20)[:10_000])
+        with pytest.raises(DeviceError, match=r"ncnn cannot load .*model\.ncnn\.zip"):
+            runtime.load(runtime.prepare(path, resolution_px=20))
+
+    def test_a_layer_that_it_does_not_know_is_refused(self, runtime, subnet, tmp_path):
+        content = runtime.content_of(subnet, resolution_px=20)
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            files = {name: archive.read(name) for name in archive.namelist()}
+        files["network.param"] = files["network.param"].replace(b"HardSwish", b"HardSwoosh")
+        with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+            for name, found in files.items():
+                archive.writestr(name, found)
+        with pytest.raises(DeviceError, match="ncnn refuses its layers or its weights"):
+            runtime.load(runtime.prepare(tmp_path / "other.zip", resolution_px=20))
+
+    def test_images_are_left_as_they_are(self, runtime, subnet, images):
+        network = runtime.open(
+            runtime.content_of(subnet, resolution_px=20), accelerator="cpu", threads=1
+        )
+        before = images.copy()
+        first, call = network(images), network.prepared_call(images)
+        call()
+        np.testing.assert_array_equal(images, before)
+        np.testing.assert_array_equal(network(images), first)
 
 
 class TestOnnxRuntimeInInt8(QuantizedContract):

@@ -4,7 +4,14 @@ import configparser
 
 import pytest
 
-from flows.clone import adopt_remote, check_origin, clone_workspace, find_repository, pull
+from flows.clone import (
+    adopt_remote,
+    check_origin,
+    clone_workspace,
+    find_repository,
+    pull,
+    removed_on_failure,
+)
 from ofa_pipeline.documents.lineage import LineageOrigin
 from ofa_pipeline.errors import OfaPipelineError, RegistryError
 from tests.support.git import commit_all
@@ -127,3 +134,15 @@ def test_remote_is_the_clones_else_the_workspaces_else_an_error(tmp_path):
 def test_remote_that_cannot_give_is_named_with_what_to_do(tmp_path):
     with pytest.raises(OfaPipelineError, match=r"the DVC remote store must keep .*: dvc push"):
         pull(tmp_path, ["fit_predictor"], remote="store")
+
+
+def test_clone_whose_remote_is_refused_is_taken_away(tmp_path):
+    clone = tmp_path / "again"
+    (clone / ".dvc").mkdir(parents=True)
+    with pytest.raises(OfaPipelineError, match="dvc remote add"), removed_on_failure(clone):
+        adopt_remote(clone, tmp_path)
+    assert not clone.exists()
+    clone.mkdir()
+    with removed_on_failure(clone):
+        pass
+    assert clone.is_dir()

@@ -85,3 +85,13 @@ def test_reason_is_one_short_line_without_secrets():
     assert "secret" not in reason
     assert "\n" not in reason
     assert len(reason) <= MAX_LENGTH + 3
+
+
+def test_of_files_that_could_not_be_copied_the_cause_is_told():
+    text = (
+        "The following failures occurred while downloading one or more artifacts from /ws:\n"
+        "##### File a/b.bin #####\n[Errno 28] No space left on device\n"
+    )
+    reason, advice = explain(MlflowException(text), FILE)
+    assert reason.endswith("from /ws: [Errno 28] No space left on device")
+    assert "disk is full" in advice

@@ -146,6 +146,6 @@ def test_unknown_runtime_is_refused(tmp_path):
     folder = write_bundle(tmp_path / "bundle", runtime="pytorch")
     runs_of(folder, runtime="tflite")
     with pytest.raises(
-        ManifestMismatchError, match="litert, onnxruntime, openvino, pytorch, got tflite"
+        ManifestMismatchError, match="litert, ncnn, onnxruntime, openvino, pytorch, got tflite"
     ):
         Classifier(folder)

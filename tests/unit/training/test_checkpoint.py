@@ -9,6 +9,7 @@ from ofa_pipeline.progress import Reporter
 from ofa_pipeline.training import Checkpoints, EpochRecord
 from ofa_pipeline.training.checkpoint import FILE_NAME, PREVIOUS_NAME, Position
 from ofa_pipeline.training.optimizer import build_optimizer, set_learning_rate
+from tests.support.limits import no_file_larger_than
 
 RECORD = EpochRecord(phase="p", epoch=1, learning_rate=0.1, loss=1 / 3, metrics={"a": 0.5})
 
@@ -52,6 +53,20 @@ def test_without_a_folder_nothing_is_saved():
 def test_a_checkpoint_is_due_after_its_interval(tmp_path):
     assert Checkpoints(tmp_path, interval_s=0).is_due
     assert not Checkpoints(tmp_path, interval_s=3600).is_due
+
+
+def test_full_disk_keeps_the_last_checkpoint_and_the_next_run_goes_on_from_it(tmp_path):
+    network, optimizer = stepped()
+    checkpoints = Checkpoints(tmp_path)
+    for epoch in (1, 2):
+        checkpoints.save(network, optimizer, Position(epoch=epoch))
+    for _ in range(2):  # another try on the full disk does no harm
+        with no_file_larger_than(100), pytest.raises(OSError, match="File too large"):
+            checkpoints.save(network, optimizer, Position(epoch=3))
+        assert [path.name for path in tmp_path.iterdir()] == [PREVIOUS_NAME]
+    assert Checkpoints(tmp_path).restore(*stepped()) == Position(epoch=2)
+    checkpoints.save(network, optimizer, Position(epoch=3))
+    assert Checkpoints(tmp_path).restore(*stepped()) == Position(epoch=3)
 
 
 def restored(folder):

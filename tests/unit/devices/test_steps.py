@@ -1,4 +1,4 @@
-"""Files of LiteRT: operators that the small space has not, and other families."""
+"""Files that are written from steps: layers that the small space has not, and other families."""
 
 from functools import partial
 
@@ -12,7 +12,7 @@ from ofa_pipeline.devices.tflite_builder import Quantization
 from ofa_pipeline.errors import ExportError
 from ofa_pipeline.latency import build_measured_subnet
 from ofa_pipeline.spaces import proxyless, resnet50
-from tests.support.runtimes import Settings
+from tests.support.runtimes import Settings, tiny_space
 
 IMAGES = np.random.default_rng(0).standard_normal((2, 3, 20, 20), dtype=np.float32)
 
@@ -32,9 +32,9 @@ def pixels_mean(*layers):
     return Mean().eval()
 
 
-def difference(network, *, precision="fp32", images=IMAGES):
+def difference(network, *, runtime="litert", precision="fp32", images=IMAGES):
     """Return how far the logits of the file are from those of the network, relatively."""
-    runtime = build_runtime(Settings(runtime="litert", precision=precision))
+    runtime = build_runtime(Settings(runtime=runtime, precision=precision))
     size = images.shape[-1]
     if precision == "int8":
         content = runtime.quantized_content_of(
@@ -72,6 +72,7 @@ LAYERS = {
 def test_layers_compute_what_they_compute_in_pytorch(name):
     network = pixels_mean(*LAYERS[name])
     assert difference(network) < 1e-5
+    assert difference(network, runtime="ncnn") < 1e-5
     assert difference(network, precision="int8") < 0.05
 
 
@@ -81,6 +82,7 @@ def test_other_families_compute_what_they_compute_in_pytorch(space):
     subnet = build_measured_subnet(space, space.smallest, num_classes=3)
     images = np.random.default_rng(0).standard_normal((2, 3, 64, 64), dtype=np.float32)
     assert difference(subnet, images=images) < 1e-4
+    assert difference(subnet, runtime="ncnn", images=images) < 1e-4
 
 
 def test_a_mean_that_it_cannot_say_is_refused():
@@ -100,3 +102,24 @@ def test_zero_is_a_number_of_every_range():
         found = Quantization.of_range(limits)
         assert -128 <= found.zero_point <= 127
         assert found.scale[0] > 0
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ([nn.MaxPool2d(2, dilation=2)], "no pool with gaps"),
+        ([nn.AvgPool2d(3, padding=1, ceil_mode=True)], "no mean of cut windows"),
+    ],
+)
+def test_a_layer_that_ncnn_lacks_is_named_with_the_subnet(layers, message):
+    network = pixels_mean(*layers)
+    network.arch = tiny_space().smallest
+    expected = rf"subnet {network.arch.arch_id} must .*ncnn has {message}.*runtime pytorch"
+    with pytest.raises(ExportError, match=expected):
+        difference(network, runtime="ncnn")
+
+
+def test_a_linear_layer_of_each_pixel_is_refused():
+    network = nn.Sequential(nn.Linear(20, 3))
+    with pytest.raises(ExportError, match="ncnn has no linear layer of each pixel"):
+        difference(network, runtime="ncnn")
