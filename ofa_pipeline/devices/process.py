@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from ofa_pipeline.arch import Arch
 
-_CHILD = ("-m", "ofa_pipeline.devices.serving")
+_CHILD = ("-P", "-m", "ofa_pipeline.devices.serving")
 _GRACE_S = 10.0
 """How long a process may take to end once nobody asks it anything."""
 
@@ -111,17 +111,23 @@ class ProcessDevice:
         Raises:
             DeviceError: What it answered with, or that it died; the next request starts another.
         """
-        self._child = self._child or _Child(self._start)
+        child, self._child = self._child or _Child(self._start), None
         try:
-            return self._child.ask(name, argument)
+            answer = child.ask(name, argument)
         except (EOFError, ConnectionError) as error:
-            end, self._child = self._child.end(), None
-            card = self.card
+            end, card = child.end(), self.card
             raise DeviceError(
                 f"the process of the runtime {card.runtime} died ({end}) while {doing}. What it "
                 "said stands above. If nobody ended it, the runtime cannot run this network or "
                 "memory ran out: free some, or give the device another runtime."
             ) from error
+        except BaseException:  # such as Ctrl-C: what it still answers is of nobody's request
+            child.end(at_once=True)
+            raise
+        self._child = child
+        if isinstance(answer, DeviceError):
+            raise answer
+        return answer
 
 
 def open_device(
@@ -164,18 +170,17 @@ class _Child:
         self._start: Start | None = start
 
     def ask(self, name: Request, argument: PreparedNetwork | Images) -> Any:  # noqa: ANN401 - the answer
-        """Return the answer to a request; raise what it answered with."""
+        """Return the answer to a request: a result, or a `DeviceError`."""
         if self._start is not None:
             self._connection.send(self._start)
             self._start = None
         self._connection.send((name, argument))
-        answer = self._connection.recv()
-        if isinstance(answer, DeviceError):
-            raise answer
-        return answer
+        return self._connection.recv()
 
-    def end(self) -> str:
-        """End the process, and say how it ended."""
+    def end(self, *, at_once: bool = False) -> str:
+        """End the process, in the middle of a request where it need not answer; say how."""
+        if at_once:
+            self._process.kill()
         self._end()
         code = self._process.returncode
         return signal.Signals(-code).name if code < 0 else f"exit code {code}"

@@ -106,6 +106,26 @@ class TestProcessDevice:
             device.measure(file, resolution_px=16)
         assert device.predict(file, [NOISE], resolution_px=16).shape == (1, 3)
 
+    def test_an_interrupted_request_is_not_answered_to_the_next_one(
+        self, device, file, child, monkeypatch
+    ):
+        def interrupt():
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(device._child._connection, "recv", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            device.predict(file, [NOISE], resolution_px=16)
+        assert not child.is_running()
+        assert device.predict(file, [NOISE], resolution_px=16).shape == (1, 3)
+
+    def test_files_in_the_current_folder_are_not_imported(
+        self, device, file, tmp_path, monkeypatch
+    ):
+        (tmp_path / "psutil.py").write_text("raise SystemExit('a file of the user')\n")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+        assert device.predict(file, [NOISE], resolution_px=16).shape == (1, 3)
+
     def test_it_ends_with_the_device(self, device, file, child):
         device._child._end()
         assert not child.is_running()
