@@ -32,6 +32,8 @@ _OPERATORS = {
 _RANGE_OF_INPUT = ("max_pool2d", "avg_pool2d", "as_pixel", "relu", "relu6")
 """Operators whose results are rounded as what they take."""
 _RELU6_RANGE, _UNIT_RANGE = (0.0, 6.0), (0.0, 1.0)
+_LARGEST_BIAS = 2.0**28
+"""In units of its scale: 32 bits have room for the products, too."""
 _LOWEST = float(np.finfo(np.float32).min)
 
 
@@ -190,6 +192,8 @@ class _Writer:
             self._builder.operator("CONV_2D", inputs, result, **common)
 
     def _multiply_matrix(self, step: Step, source: int, result: int, *, activation: str) -> None:
+        if len(self._shapes[step["inputs"][0]]) > 2:  # noqa: PLR2004 - images, channels
+            raise ExportError("LiteRT has no linear layer of each pixel")
         weight = self._network.weights[step["weights"]["weight"]].astype(np.float32)
         self._builder.operator(
             "FULLY_CONNECTED",
@@ -214,11 +218,14 @@ class _Writer:
                 builder.constant(f"{name} bias", bias),
             ]
         others = tuple(other for other in range(weight.ndim) if other != axis)
+        of_source = float(builder.quantization_of(source).scale[0])
         scale = np.abs(weight).max(axis=others).astype(np.float64) / 127
-        scale[scale == 0] = 1.0  # of a channel that is zero, any will do
+        # Of a channel that is about zero, the bias is what counts: it must fit into 32 bits.
+        scale = np.maximum(scale, np.abs(bias) / (of_source * _LARGEST_BIAS))
+        scale[scale == 0] = 1.0
         rounded = np.rint(weight / np.expand_dims(scale, others)).astype(np.int8)
-        bias_scale = scale * builder.quantization_of(source).scale[0]
-        whole = np.clip(np.rint(bias / bias_scale), -(2**31), 2**31 - 1).astype(np.int32)
+        bias_scale = scale * of_source
+        whole = np.rint(bias / bias_scale).astype(np.int32)
         return [
             builder.constant(
                 name, np.ascontiguousarray(rounded), Quantization.per_channel(scale, axis)
@@ -259,9 +266,8 @@ class _Writer:
             raise ExportError("LiteRT has no pool with gaps between its pixels")
         before, after = self._shapes[step["inputs"][0]], self._shapes[value]
         padding = _padding(before, after, kernel, stride, (1, 1), options["padding"])
-        is_padded, counts = any(pair(options["padding"])), options.get("count_include_pad", False)
-        if not is_max and is_padded and counts != (padding.explicit is not None):
-            raise ExportError("LiteRT has no mean over pixels that counts these beyond the edge")
+        if not is_max:
+            _require_mean(padding, options)
         self._builder.operator(
             "MAX_POOL_2D" if is_max else "AVERAGE_POOL_2D",
             [self._padded(source, before, padding, with_lowest=is_max)],
@@ -325,6 +331,22 @@ def _nhwc(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     _, channels, *pixels = shape
     height, width = pixels or (1, 1)
     return 1, height, width, channels
+
+
+def _require_mean(padding: _Padding, options: Mapping[str, Any]) -> None:
+    """Check that LiteRT can say a mean: without pixels beyond the edge, or with zeros added before.
+
+    Raises:
+        ExportError: If not.
+    """
+    added = pair(options["padding"])
+    if padding.explicit is None:
+        can_say = not (any(added) and options["count_include_pad"])
+    else:  # of a window that is cut, PyTorch takes the mean of what is there
+        is_cut = any(amount[1] > most for amount, most in zip(padding.explicit, added, strict=True))
+        can_say = options["count_include_pad"] and any(added) and not is_cut
+    if not can_say:
+        raise ExportError("LiteRT has no mean over pixels that counts these beyond the edge")
 
 
 def _padding(

@@ -85,8 +85,17 @@ def test_other_families_compute_what_they_compute_in_pytorch(space):
     assert difference(subnet, runtime="ncnn", images=images) < 1e-4
 
 
-def test_a_mean_that_it_cannot_say_is_refused():
-    network = pixels_mean(nn.AvgPool2d(3, stride=2, padding=1, count_include_pad=False))
+@pytest.mark.parametrize(
+    "pool",
+    [
+        nn.AvgPool2d(3, stride=2, padding=1, count_include_pad=False),
+        nn.AvgPool2d(8, ceil_mode=True),
+        nn.AvgPool2d(3, stride=2, padding=1, ceil_mode=True),
+    ],
+    ids=["zeros that do not count", "cut windows", "cut windows with zeros"],
+)
+def test_a_mean_that_it_cannot_say_is_refused(pool):
+    network = pixels_mean(pool)
     with pytest.raises(ExportError, match=r"the network must .*no mean over pixels"):
         difference(network)
 
@@ -95,6 +104,16 @@ def test_a_channel_of_zeros_and_a_value_of_one_number_are_rounded_to_themselves(
     network = pixels_mean(nn.Conv2d(3, 2, 1), nn.ReLU())
     network.layers[0].weight.data[0], network.layers[0].bias.data[:] = 0, 1
     assert difference(network, precision="int8") < 0.02
+
+
+@pytest.mark.parametrize("weight", [0.0, 1e-9, 1e-30])
+def test_a_channel_of_about_zero_keeps_its_bias_in_int8(weight):
+    network = pixels_mean(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 3, 1))
+    before, last = network.layers
+    before.weight.data *= 20
+    last.weight.data[:] = weight
+    last.bias.data[:] = torch.tensor([0.3, -0.2, 0.1])
+    assert difference(network, precision="int8") < 0.01
 
 
 def test_zero_is_a_number_of_every_range():
@@ -119,7 +138,8 @@ def test_a_layer_that_ncnn_lacks_is_named_with_the_subnet(layers, message):
         difference(network, runtime="ncnn")
 
 
-def test_a_linear_layer_of_each_pixel_is_refused():
+@pytest.mark.parametrize(("runtime", "name"), [("ncnn", "ncnn"), ("litert", "LiteRT")])
+def test_a_linear_layer_of_each_pixel_is_refused(runtime, name):
     network = nn.Sequential(nn.Linear(20, 3))
-    with pytest.raises(ExportError, match="ncnn has no linear layer of each pixel"):
-        difference(network, runtime="ncnn")
+    with pytest.raises(ExportError, match=f"{name} has no linear layer of each pixel"):
+        difference(network, runtime=runtime)
