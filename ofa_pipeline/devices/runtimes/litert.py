@@ -43,6 +43,7 @@ class LiteRtNetwork:
             ValueError: If the content is not such a file, or has operators that LiteRT lacks.
         """
         import os
+        from threading import Lock
 
         from ai_edge_litert.interpreter import Interpreter
 
@@ -59,15 +60,19 @@ class LiteRtNetwork:
             os.dup2(stderr, 2)
             os.close(stderr)
             os.close(nowhere)
-        self._input: int = self._interpreter.get_input_details()[0]["index"]
+        [images] = self._interpreter.get_input_details()
+        self._input: int = images["index"]
+        self._image_shape: list[int] = images["shape"][1:].tolist()
         self._output: int = self._interpreter.get_output_details()[0]["index"]
         self._batch_size = 1
+        self._turn = Lock()
 
     def __call__(self, images: Images) -> Images:
-        """Return the logits (N, classes) of images (N, 3, H, W)."""
-        self._place(images)
-        self._interpreter.invoke()
-        logits: Images = self._interpreter.get_tensor(self._output)
+        """Return the logits (N, classes) of images (N, 3, H, W); threads take turns."""
+        with self._turn:  # images and logits lie in the interpreter
+            self._place(images)
+            self._interpreter.invoke()
+            logits: Images = self._interpreter.get_tensor(self._output)
         return logits
 
     def prepared_call(self, images: Images) -> Callable[[], None]:
@@ -81,9 +86,10 @@ class LiteRtNetwork:
         return call
 
     def _place(self, images: Images) -> None:
-        """Hand over the images, and make room for as many."""
+        """Hand over the images, and make room for as many; those of another size are refused."""
         if len(images) != self._batch_size:
-            self._interpreter.resize_tensor_input(self._input, images.shape)
+            shape = [len(images), *self._image_shape]
+            self._interpreter.resize_tensor_input(self._input, shape)
             self._interpreter.allocate_tensors()
             self._batch_size = len(images)
         self._interpreter.set_tensor(self._input, np.ascontiguousarray(images))

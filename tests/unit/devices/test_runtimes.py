@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +152,27 @@ class TestLiteRt(RuntimeContract):
         for _ in range(200):
             loaded.run()
         assert time.thread_time() - of_thread > 0.8 * (time.process_time() - of_process)
+
+    @pytest.mark.parametrize("count", [1, 2])
+    def test_images_of_another_size_are_refused(self, runtime, subnet, count):
+        """The pixels that a file adds at the edges are those of its own size."""
+        network = runtime.open(
+            runtime.content_of(subnet, resolution_px=20), accelerator="cpu", threads=1
+        )
+        with pytest.raises(ValueError, match="Dimension mismatch"):
+            network(np.zeros((count, 3, 21, 21), np.float32))
+
+    def test_threads_that_call_at_once_get_their_own_answers(self, runtime):
+        """As those of a server that runs a registered model."""
+        content = runtime.content_of(tiny_subnet(tiny_space().largest), resolution_px=20)
+        network = runtime.open(content, accelerator="cpu", threads=1)
+        rng = np.random.default_rng(0)
+        asked = [rng.standard_normal((1, 3, 20, 20), dtype=np.float32) for _ in range(8)]
+        alone = [network(images) for images in asked]
+        with ThreadPoolExecutor(8) as threads:
+            found = list(threads.map(network, asked * 100))
+        for number, logits in enumerate(found):
+            np.testing.assert_array_equal(logits, alone[number % 8])
 
     def test_a_file_cannot_be_written_without_the_package(self, runtime, subnet, monkeypatch):
         monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
