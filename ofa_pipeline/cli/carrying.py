@@ -132,12 +132,12 @@ def _check_fits(
         ManifestMismatchError: If not.
     """
     settings, card = params.device(name).card, result.task.card
-    for key, value in card.to_dict().items():
-        wanted = settings.model_dump(mode="json")[key]
-        if value != wanted:
+    found, wanted = card.to_dict(), settings.model_dump(mode="json")
+    for key in type(card).model_fields:  # one that is left out is none
+        if found.get(key) != wanted.get(key):
             raise ManifestMismatchError(
-                f"{path} was measured with {key} {value}, but params.yaml now has {key} {wanted} "
-                f"for {name}. Measure again: {store.remake}, or put {key} back."
+                f"{path} was measured with {key} {found.get(key)}, but params.yaml now has {key} "
+                f"{wanted.get(key)} for {name}. Measure again: {store.remake}, or put {key} back."
             )
     if result.task.round == "profile":
         return

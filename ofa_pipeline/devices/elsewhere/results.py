@@ -95,7 +95,7 @@ def card_of(result: MeasuringResult) -> DeviceCard:
     """Return the card of the device that measured."""
     settings, machine = result.task.card, result.card
     return DeviceCard(
-        **settings.to_dict(),
+        **dict(settings),
         runtime_version=machine.runtime_version,
         hardware=machine.hardware,
         governor=machine.governor,

@@ -67,6 +67,35 @@ def test_a_stage_goes_on_when_the_result_is_here(workspace):
     assert ElsewhereStore(Layout(workspace), "phone").awaited() is None
 
 
+def test_cores_that_measurements_are_pinned_to_go_there_and_come_back(workspace):
+    run("remove", "phone")
+    run("add", "phone", *CARD[:4], "--threads", "2", "--pinning", "6,7")
+    with pytest.raises(AwaitedError):
+        profile(workspace)
+    path = measured_elsewhere(workspace, "folder")
+    run("import", "phone", str(path))
+    assert load_latency_profile(profile(workspace)).card.pinning == (6, 7)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ([], ["--pinning", "6,7"], r"pinning None, .* now has pinning \[6, 7\]"),
+        (["--pinning", "6,7"], [], r"pinning \[6, 7\], .* now has pinning None"),
+    ],
+    ids=["pinned since", "pinned no more"],
+)
+def test_a_result_of_other_cores_is_refused(workspace, before, after, said):
+    card = [*CARD[:4], "--threads", "2"]
+    for pinning in (before, after):
+        run("remove", "phone")
+        run("add", "phone", *card, *pinning)
+        if pinning is before:
+            path = measured_elsewhere(workspace, "folder")
+    with pytest.raises(ManifestMismatchError, match=said):
+        run("import", "phone", str(path))
+
+
 def test_an_export_is_the_same_every_time(workspace):
     for folder in ("one", "two"):
         run("export", "phone", "--to", folder)
