@@ -20,7 +20,7 @@ from ofa_pipeline.devices.elsewhere import (
     search_key,
     write_folder,
 )
-from ofa_pipeline.documents import Awaited, MeasurementSettings, MeasuringTask
+from ofa_pipeline.documents import Awaited, CardElsewhere, MeasurementSettings, MeasuringTask
 from ofa_pipeline.errors import AwaitedError, DeviceError, ManifestMismatchError
 from ofa_pipeline.latency.bench import LatencyTask
 from ofa_pipeline.latency.profile import build_measured_subnet, reference_arch
@@ -55,7 +55,7 @@ class ElsewhereBench:
         Raises:
             AwaitedError: If somebody has to go there.
             DeviceError: If the host cannot be measured on, or what was imported is of other
-                subnets than the tasks.
+                subnets than the tasks, or of other settings.
         """
         awaited = Awaited(round="profile")
         digest = self.settings.measured
@@ -70,7 +70,16 @@ class ElsewhereBench:
                 "that params.yaml asks for (space, latency.num_subnets, num_holdout, seed), but "
                 f"{len(missing)} are others. Measure again: {self.store.remake}"
             )
-        return card_of(result), [found[task.key].to_dict() for task in tasks]
+        card = card_of(result)
+        for key in CardElsewhere.model_fields:
+            was, wanted = getattr(card, key), getattr(self.settings, key)
+            if was != wanted:
+                self.store.wait_for(awaited)
+                raise DeviceError(
+                    f"{self.store.device} was measured with {key} {was}, but params.yaml now has "
+                    f"{key} {wanted}. Measure again: {self.store.remake}, or put {key} back."
+                )
+        return card, [found[task.key].to_dict() for task in tasks]
 
     def ask_for(self, awaited: Awaited, tasks: Sequence[LatencyTask] = ()) -> str:
         """Have networks measured now; return the digest of the result, which is in the store.

@@ -96,6 +96,16 @@ def test_a_result_of_other_cores_is_refused(workspace, before, after, said):
         run("import", "phone", str(path))
 
 
+def test_a_profile_of_settings_before_they_were_changed_is_not_one_of_the_device(workspace):
+    run("import", "phone", str(measured_elsewhere(workspace, "folder")))
+    params = workspace / "params.yaml"
+    params.write_text(params.read_text().replace("threads: 8", "threads: 4"))
+    with pytest.raises(DeviceError, match=r"threads 8, but params.yaml now has threads 4"):
+        profile(workspace)
+    run("import", "phone", str(measured_elsewhere(workspace, "again")))
+    assert load_latency_profile(profile(workspace)).card.threads == 4
+
+
 def test_an_export_is_the_same_every_time(workspace):
     for folder in ("one", "two"):
         run("export", "phone", "--to", folder)
