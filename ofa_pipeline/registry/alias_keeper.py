@@ -45,7 +45,11 @@ class AliasKeeper:
             versions = self._catalog.versions(model_name)
             aliases = self._catalog.aliases(model_name)
             before = self._named.pop(model_name, None)
-            if before is not None and before.stays(versions, aliases):
+            if (
+                before is not None
+                and before.stays(versions, aliases)
+                and not any(map(self._is_stale, _distinct(before.targets)))
+            ):
                 self._named[model_name] = replace(before, versions=versions)
                 return
             stale: list[RegisteredSubnet] = []
@@ -95,3 +99,8 @@ class AliasKeeper:
                 if not _MADE_MEANWHILE.search(str(error)):
                     raise
                 self._mlflow.client.set_registered_model_alias(name, alias, version)
+
+
+def _distinct(targets: Mapping[str, RegisteredSubnet | None]) -> list[RegisteredSubnet]:
+    """Return what is named, each once: it may have become stale since it was looked at."""
+    return list({item.version: item for item in targets.values() if item is not None}.values())

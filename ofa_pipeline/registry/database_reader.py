@@ -111,6 +111,7 @@ class DatabaseReader:
         self._transactions: object = None
         self._counted_at = self._walked_at = -float("inf")
         self._tally: _Tally | None = None
+        self._is_whole = True
         self._newest: dict[str, int] = {}
         self._in_flight: dict[Version, str] = {}
         """Versions that do not count yet, with the ids of their LoggedModels."""
@@ -119,9 +120,10 @@ class DatabaseReader:
         """Ask SQLite for the version of its file, other databases for the newest change.
 
         To find that takes the longer the more versions there are. PostgreSQL is asked first whether
-        any transaction has ended since, which is quick however many there are.
+        any transaction has ended since, which is quick however many there are. Where only what is
+        new was read at last, everything is due after a while.
         """
-        if self._mark is None:
+        if self._mark is None or (not self._is_whole and self._is_walk_due):
             return True
         with self._mlflow.explained("look for changes"):
             if is_sqlite(self._mlflow.tracking_uri):
@@ -131,22 +133,26 @@ class DatabaseReader:
                 return False
             if time.monotonic() - self._counted_at < CHECK_EVERY_S:
                 return False
+            mark = self._read_mark()
             self._counted_at = time.monotonic()
             self._transactions = transactions
-            return self._mark != self._read_mark()
+            return self._mark != mark
 
     def read(self, known: Entries) -> Entries:
         """Read which versions there are, and the records that are not known."""
         if not known:
             self._pool = Pool()
+        self._forget()
         with self._mlflow.explained("read the records"):
-            mark, self._tally = self._read_mark(), self._read_tally()
-            self._walked_at = time.monotonic()
-            self._newest, models = _numbers(self._rows(_VERSIONS))
+            mark, tally = self._read_mark(), self._read_tally()
+            walked_at = time.monotonic()
+            newest, models = _numbers(self._rows(_VERSIONS))
             marked = [_marked(row) for row in self._rows(f"{_MARKED} {_ORDER}")]
         there = {key: version for key, version in marked if version in models}
-        self._await(models, there.values(), mark)
         new = self._records({key: at for key, at in there.items() if key not in known})
+        self._await(models, there.values(), mark)
+        self._newest, self._tally, self._walked_at = newest, tally, walked_at
+        self._is_whole = True
         entries = {key: known.get(key) or new.get(key) for key in there}
         found = {key: item for key, item in entries.items() if item is not None}
         if known.keys() - found.keys():
@@ -155,11 +161,11 @@ class DatabaseReader:
 
     def added(self, known: Entries) -> Entries | None:
         """Read the versions that are new or were not complete; None where others have changed."""
-        before = self._tally
-        if before is None or time.monotonic() - self._walked_at > WALK_EVERY_S:
-            return None
         with self._mlflow.explained("read what is new"):
             mark = self._read_mark()
+            before = self._forget()
+            if before is None or self._is_walk_due:
+                return None
             rows = self._rows(f"{_VERSIONS} WHERE last_updated_time >= {before.latest_ms}")
             tally = self._read_tally()
             fresh = [row for row in rows if int(row[1]) > self._newest.get(row[0], 0)]
@@ -175,11 +181,24 @@ class DatabaseReader:
             ids = list(models.values())
             marked = [_marked(row) for row in self._among(f"{_MARKED} {_AMONG} {_ORDER}", ids)]
         there = {key: version for key, version in marked if version in models}
-        self._tally = tally
-        self._newest |= newest
-        self._await(models, there.values(), mark)
         new = self._records(there)
+        self._await(models, there.values(), mark)
+        self._newest |= newest
+        self._tally, self._is_whole = tally, False
         return {key: new[key] for key in there if key in new and key not in known}
+
+    @property
+    def _is_walk_due(self) -> bool:
+        return time.monotonic() - self._walked_at > WALK_EVERY_S
+
+    def _forget(self) -> _Tally | None:
+        """Forget what was read until all of it is read again: an error on the way hides nothing.
+
+        Returns:
+            The tally of what was read; None where there is none.
+        """
+        tally, self._tally, self._mark = self._tally, None, None
+        return tally
 
     def settled(self, model_name: str) -> int:
         """Return the version before the first that does not count yet, if that is a new one."""
@@ -253,7 +272,7 @@ class DatabaseReader:
         number = path.stat().st_ino
         if number != self._file and self._opened is not None:  # another file took its place
             self._opened.dispose()
-            self._opened = None
+            self._opened = self._tally = None
         self._file = number
         return number, self._rows("PRAGMA data_version")[0][0]
 

@@ -119,7 +119,8 @@ class SubnetBuilder:
 
     def is_built(self, arch: Arch) -> bool:
         """Return whether an earlier, interrupted run has built a subnet."""
-        return _is_whole(self._scratch / arch.arch_id)
+        folder = self._scratch / arch.arch_id
+        return _is_whole(folder) and self._is_of_this_rule(arch, folder)
 
     def take(self, arch: Arch, pick: TunedPick) -> None:
         """Take the weights of a subnet that will be built next, as `tune` would make them."""
@@ -141,6 +142,12 @@ class SubnetBuilder:
                 f"what an earlier run built of subnet {arch.arch_id} is damaged: it is built "
                 f"again (as it was: {aside})"
             )
+        elif folder.exists() and not self._is_of_this_rule(arch, folder):
+            shutil.rmtree(folder)
+            self._reporter.message(
+                f"what an earlier version built of subnet {arch.arch_id} was fine-tuned for other "
+                "epochs: it is built again"
+            )
         if not folder.exists():
             writing = self._scratch / f".{arch.arch_id}.writing"
             shutil.rmtree(writing, ignore_errors=True)
@@ -154,6 +161,11 @@ class SubnetBuilder:
             facts=read_document(folder / FACTS_FILE, BuiltFacts, remake=_REMAKE),
             predicted=np.load(folder / PREDICTED_FILE),
         )
+
+    def _is_of_this_rule(self, arch: Arch, folder: Path) -> bool:
+        """Return whether what was built was fine-tuned for the epochs that it would be now."""
+        facts = read_document(folder / FACTS_FILE, BuiltFacts, remake=_REMAKE)
+        return self._tuner.may_take(arch, facts.tuning.num_epochs)
 
     def _build(self, arch: Arch, folder: Path) -> None:
         pick = self._taken.pop(arch, None) or self._tune(TuningTask(arch=arch))

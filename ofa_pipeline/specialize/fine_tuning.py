@@ -51,7 +51,7 @@ class PickTuner:
 
     def __call__(self, task: TuningTask) -> TunedPick:
         """Make the weights of a subnet, from the last checkpoint on where there is one."""
-        folder = self._scratch / "finetune" / task.arch.arch_id
+        folder = self._scratch / "finetune" / self._tuner.name_of(task.arch)
         hooks = Hooks(
             checkpoints=Checkpoints(folder, interval_s=self._checkpoint_s),
             reporter=self._reporter,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from ofa_pipeline.arch import Arch, SearchSpace
@@ -157,6 +158,20 @@ class Tuner:
     def max_quantization_loss(self) -> float:
         """Percentage points that an int8 file may lose."""
         return self._plan.max_quantization_loss
+
+    def name_of(self, arch: Arch) -> str:
+        """Return the name of a subnet's fine-tuning, which tells the epochs of each round.
+
+        So what a version with another rule for them left is not gone on with.
+        """
+        return "-".join([arch.arch_id, *map(str, self._lengths(arch))])
+
+    def may_take(self, arch: Arch, num_epochs: int) -> bool:
+        """Return whether the fine-tuning of a subnet can end after so many epochs."""
+        return num_epochs in (list(accumulate(self._lengths(arch))) or [0])
+
+    def _lengths(self, arch: Arch) -> list[int]:
+        return [schedule.total_epochs for schedule in self._plan.rounds(arch)]
 
     def tune(self, arch: Arch, *, hooks: Hooks | None = None) -> TunedSubnet:
         """Extract, calibrate and fine-tune a subnet; keep the weights that select best.

@@ -65,6 +65,6 @@ def _ask_for_workspace() -> None:
     if value not in CUBLAS_WORKSPACES and torch.cuda.is_available():
         raise DeviceError(
             f"{WORKSPACE_VARIABLE} must be {' or '.join(CUBLAS_WORKSPACES)} for deterministic "
-            f"results on CUDA, found {value!r} in the environment. Unset it, or train with "
-            "training.deterministic: false."
+            f"results on CUDA, found {value!r} in the environment. Unset it: what evaluates needs "
+            "it so in any case, and training unless training.deterministic is false."
         )

@@ -96,6 +96,42 @@ def test_everything_is_read_again_where_more_than_an_addition_happened(
     assert reader.added(entries) is None
 
 
+def test_what_could_not_be_read_once_is_not_taken_for_read(registry, client, bundle):
+    reader = DatabaseReader(Connection(registry.tracking_uri))
+    registry.register(subnet_record(accuracy=0.8), bundle)
+    entries = reader.read({})
+    registry.register(subnet_record(accuracy=0.9), bundle)
+    model_id = client.get_model_version(MODEL, "2").source.removeprefix("models:/")
+    record = client.get_logged_model(model_id).tags["ofa.record"]
+    client.set_logged_model_tags(model_id, {"ofa.record": "[]"})
+    with pytest.raises(RegistryError, match="cannot be read"):
+        reader.added(entries)
+    for _ in range(2):
+        assert reader.has_changed()
+        assert reader.added(entries) is None
+        with pytest.raises(RegistryError, match="cannot be read"):
+            reader.read(entries)
+    client.set_logged_model_tags(model_id, {"ofa.record": record})
+    assert versions(reader.read(entries)) == [2, 1]
+
+
+def test_mark_that_somebody_takes_off_is_missed_for_a_while_only(
+    registry, client, bundle, monkeypatch
+):
+    reader = DatabaseReader(Connection(registry.tracking_uri))
+    registry.register(subnet_record(), bundle)
+    entries = reader.read({})
+    model_id = client.get_model_version(MODEL, "1").source.removeprefix("models:/")
+    client.delete_logged_model_tag(model_id, "ofa.version")
+    assert reader.has_changed()
+    assert reader.added(entries) == {}
+    assert not reader.has_changed()
+    monkeypatch.setattr(database_reader, "WALK_EVERY_S", -1.0)
+    assert reader.has_changed()
+    assert reader.added(entries) is None
+    assert reader.read(entries) == {}
+
+
 def test_versions_before_the_first_that_is_in_flight_are_settled(
     registry, client, bundle, monkeypatch
 ):
@@ -139,6 +175,19 @@ def test_file_that_takes_the_place_of_another_is_read(registry, bundle, workspac
     shutil.copyfile(empty_database, workspace / "new.db")
     (workspace / "new.db").rename(workspace / "mlflow.db")
     assert registry.list_subnets() == ()
+
+
+def test_file_with_as_many_versions_that_takes_the_place_is_read(
+    registry, bundle, tmp_path, workspace, empty_database
+):
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copyfile(empty_database, other / "mlflow.db")
+    theirs = open_registry(other).register(subnet_record(accuracy=0.8), bundle)
+    registry.register(subnet_record(accuracy=0.9), bundle)
+    assert len(registry.list_subnets()) == 1
+    (other / "mlflow.db").rename(workspace / "mlflow.db")
+    assert registry.list_subnets() == (theirs,)
 
 
 def test_looking_up_makes_no_registry(tmp_path):

@@ -13,7 +13,14 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from ofa_pipeline.errors import RegistryError
-from ofa_pipeline.registry import Entry, HomeDataset, MlflowRegistry, RunNotes, open_registry
+from ofa_pipeline.registry import (
+    STALE_TAG,
+    Entry,
+    HomeDataset,
+    MlflowRegistry,
+    RunNotes,
+    open_registry,
+)
 from ofa_pipeline.registry.server import ambient_tracking_uri
 from tests.support.registry import (
     CLASS_NAMES,
@@ -299,3 +306,13 @@ def test_file_that_was_put_into_a_registered_bundle_is_found(registry, bundle, t
     (path.parent / "weights.pt").write_bytes(b"other")
     with pytest.raises(RegistryError, match=r"weights\.pt"):
         registry.download(registered, tmp_path / "copy")
+
+
+def test_alias_leaves_what_has_become_stale_since_it_was_looked_at(registry, bundle):
+    changes = {"latency_ms": 0.4, "budgets_ms": (0.5,)}
+    first = registry.register(subnet_record(accuracy=0.8, **changes), bundle)
+    better = registry.register(subnet_record(accuracy=0.95, **changes), bundle)
+    assert registry.aliases(MODEL) == {"best-500us": better.version}
+    registry.set_mark(better, STALE_TAG, "cpu was another device on 2026-01-01")
+    registry.move_aliases(MODEL)
+    assert registry.aliases(MODEL) == {"best-500us": first.version}

@@ -1,6 +1,8 @@
 import pytest
 
 from ofa_pipeline.evaluation import SubnetEvaluator
+from ofa_pipeline.progress import SILENT
+from ofa_pipeline.specialize.fine_tuning import PickTuner, TuningTask
 from ofa_pipeline.specialize.tuning import Tuner, TuningPlan
 from ofa_pipeline.supernet import build_supernet
 from tests.support.training import (
@@ -13,8 +15,8 @@ from tests.support.training import (
 )
 
 
-def tuned(monkeypatch, accuracies, *, epochs=7):
-    """Tune for so many epochs, with these accuracies before and after each round."""
+def tuner(*, epochs):
+    """Return what fine-tunes for so many epochs."""
     evaluator = SubnetEvaluator(
         supernet=build_supernet(tiny_space(), num_classes=NUM_CLASSES, seed=0),
         calibration=striped_images(16),
@@ -29,9 +31,14 @@ def tuned(monkeypatch, accuracies, *, epochs=7):
         epochs=lambda _: epochs,
         learning_rate=0.05,
     )
+    return Tuner(evaluator, plan=plan)
+
+
+def tuned(monkeypatch, accuracies, *, epochs=7):
+    """Tune for so many epochs, with these accuracies before and after each round."""
     waiting = list(accuracies)
     monkeypatch.setattr(Tuner, "_accuracy", lambda _, subnet: waiting.pop(0))
-    found = Tuner(evaluator, plan=plan).tune(tiny_space().smallest)
+    found = tuner(epochs=epochs).tune(tiny_space().smallest)
     assert not waiting
     return found.figures
 
@@ -61,3 +68,20 @@ def test_nothing_is_fine_tuned_without_rounds(monkeypatch):
     assert figures.accuracy_top1_finetuned is None
     assert figures.accuracy_top1 == 0.5
     assert figures.num_epochs == 0
+
+
+def test_what_a_rule_of_other_epochs_left_is_not_gone_on_with(tmp_path):
+    def tune(epochs):
+        makes = PickTuner(
+            tuner(epochs=epochs), scratch=tmp_path, checkpoint_minutes=5, reporter=SILENT
+        )
+        return makes(TuningTask(arch=tiny_space().smallest)).tuned.figures.num_epochs
+
+    assert [tune(epochs) for epochs in (1, 2, 2, 0)] == [1, 2, 2, 0]
+    assert len(list(tmp_path.glob("finetune/*/round-1"))) == 2
+
+
+@pytest.mark.parametrize(("epochs", "ends"), [(0, {0}), (4, {4}), (7, {4, 7})])
+def test_a_fine_tuning_ends_with_a_round(epochs, ends):
+    found = tuner(epochs=epochs)
+    assert {n for n in range(9) if found.may_take(tiny_space().smallest, n)} == ends

@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ofa_pipeline.artifacts import Layout, digest_file, verify_artifact, write_artifact, write_json
+from ofa_pipeline.artifacts import (
+    Layout,
+    digest_file,
+    digest_json,
+    verify_artifact,
+    write_artifact,
+    write_json,
+)
 from ofa_pipeline.data import open_dataset
 from ofa_pipeline.devices import LocalDevice, QuantizedFiles, build_runtime, describe_device
 from ofa_pipeline.documents import BudgetVerdict
@@ -424,6 +431,30 @@ def test_picks_that_others_fine_tune_are_the_same_and_come_before_any_is_measure
         assert bundle["finetuning"]["cpu_s"] > 0
     tracked = [(event.label, event.done) for event in events if event.total]
     assert tracked == [(f"fine-tuned for {DEVICE}", 1), (f"fine-tuned for {DEVICE}", 2)]
+
+
+def test_a_finished_subnet_of_other_epochs_is_built_again_and_said(make_context, device_of):
+    messages = []
+    context = dataclasses.replace(
+        make_context(), reporter=Reporter(lambda event: messages.append(event.label))
+    )
+    small, large = archs(context)
+    write_picks(context, (1.0, [small]), (2.0, [large]))
+    device_of({small: [0.5]})  # measuring the other one fails, after both were built
+    with pytest.raises(KeyError):
+        run_stage("specialize", context)
+    (path,) = context.layout.root.glob(f"scratch/specialize/*/{small.arch_id}/facts.json")
+    facts = json.loads(path.read_text())
+    facts["tuning"]["num_epochs"] += 2
+    path.write_text(json.dumps(facts))
+    seal = json.loads((path.parent / "seal.json").read_text())
+    seal["files"]["facts.json"] = digest_file(path)
+    seal["digest"] = digest_json(seal["files"])
+    (path.parent / "seal.json").write_text(json.dumps(seal))
+    device_of({small: [0.5], large: [0.5]})
+    run_stage("specialize", context)
+    told = [message for message in messages if "fine-tuned for other epochs" in message]
+    assert [small.arch_id in message for message in told] == [True]
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "model.onnx", "facts.json", "seal.json"])

@@ -50,7 +50,7 @@ def test_a_workspace_that_would_not_do_is_refused_where_it_matters(monkeypatch):
     with deterministic(threads=1):
         pass
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    expected = r"must be :4096:8 or :16:8 .* found ':0:0'"
+    expected = r"must be :4096:8 or :16:8 .* found ':0:0'.* Unset it"
     with pytest.raises(DeviceError, match=expected), deterministic(threads=1):
         pytest.fail("it began")
     with deterministic(threads=1, is_wanted=False):
