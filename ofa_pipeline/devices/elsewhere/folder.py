@@ -175,7 +175,7 @@ def _write_script(folder: Path, task: MeasuringTask) -> None:
         device=task.device,
         count=len(task.networks),
         card=card,
-        how_to_get=runtime.how_to_get.get(card.accelerator, f"install {runtime.package}"),
+        how_to_get=_how_to_get(runtime, card.accelerator),
     )
     write_bytes(folder / GUIDE, guide.encode())
 
@@ -191,8 +191,13 @@ def runtime_source(runtime: type[Runtime], accelerator: str) -> str:
         noise_images,
         runtime.network,
     )
-    before = _BEFORE.format(
-        package=runtime.package, how_to_get=runtime.how_to_get.get(accelerator, "")
-    )
+    before = _BEFORE.format(package=runtime.package, how_to_get=_how_to_get(runtime, accelerator))
     source = "\n\n".join(inspect.getsource(part) for part in parts)
     return f"{before}{source}\n\nNETWORK = {runtime.network.__name__}\n"
+
+
+def _how_to_get(runtime: type[Runtime], accelerator: str) -> str:
+    """Say how to install a runtime where this package is not."""
+    if accelerator == "cpu":
+        return f"pip install {' '.join(runtime.requirements)}"
+    return runtime.how_to_get.get(accelerator, f"install {runtime.package}")

@@ -139,7 +139,18 @@ class TestScript:
         export(tmp_path / "folder", runtime="pytorch")
         finished = script(tmp_path / "folder", python)
         assert finished.returncode == 1
-        assert "pip install torch" in finished.stderr
+        assert "pip install safetensors torch" in finished.stderr
+
+    @pytest.mark.parametrize(
+        ("runtime", "package"),
+        [("litert", "ai-edge-litert"), ("ncnn", "ncnn"), ("openvino", "openvino")],
+    )
+    def test_what_is_installed_there_is_the_runtime_alone(self, tmp_path, runtime, package):
+        export(tmp_path / "folder", runtime=runtime)
+        for name in ("README.txt", "runtime.py"):
+            text = (tmp_path / "folder" / name).read_text()
+            assert f"pip install {package}" in text
+            assert "ofa-pipeline[" not in text
 
     def test_a_network_that_cannot_be_run_is_in_the_result(self, tmp_path, python):
         path = tmp_path / "odd.onnx"
