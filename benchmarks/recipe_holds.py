@@ -198,7 +198,6 @@ def compare(params: Params, root: Path, *, seed: int) -> Iterator[dict[str, Any]
         plan=tuning_plan(
             params.specialize,
             recipe_of(params.training),
-            space=supernet.space,
             dataset=dataset,
             trained=summary,
         ),

@@ -6,15 +6,15 @@ equal to what hooks count on the extracted network.
 """
 
 from ofa_pipeline.cost.estimate import ArchCost, arch_cost, estimate_cost, latency_features
-from ofa_pipeline.cost.finetuning import epochs_by_cost, round_lengths
+from ofa_pipeline.cost.finetuning import finetuning_epochs, round_lengths
 from ofa_pipeline.cost.tally import Cost
 
 __all__ = [
     "ArchCost",
     "Cost",
     "arch_cost",
-    "epochs_by_cost",
     "estimate_cost",
+    "finetuning_epochs",
     "latency_features",
     "round_lengths",
 ]

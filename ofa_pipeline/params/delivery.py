@@ -12,10 +12,14 @@ class SpecializeParams(Section):
     """Fine-tuning of the picked subnets."""
 
     epochs: Annotated[int, Field(ge=0, le=10**9)] | Literal["auto"]
-    """At most; ``auto``: what costs as much as a sixth of the supernet's epochs would for the
-    largest subnet, so small ones have more (`ofa_pipeline.cost.epochs_by_cost`)."""
+    """At most; ``auto``: a half of what the supernet was trained for."""
     learning_rate: Positive | Literal["auto"]
     """``auto``: three quarters of that of the first phase."""
+    teacher: Literal["none", "largest"] = Field(
+        default="none", exclude_if=lambda value: value == "none"
+    )
+    """Whose soft labels the picks learn from beside the labels: of nobody, or of the largest subnet
+    of the supernet."""
     seed: Seed
     max_quantization_loss: Annotated[float, Field(ge=0, le=100)] = Field(
         default=2.0,

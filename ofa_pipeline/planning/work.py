@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ofa_pipeline.arch import Arch, SearchSpace
-from ofa_pipeline.cost import arch_cost, epochs_by_cost, estimate_cost, round_lengths
+from ofa_pipeline.cost import arch_cost, estimate_cost, finetuning_epochs, round_lengths
 from ofa_pipeline.planning.order import address_of
 from ofa_pipeline.stages import STAGES, items_of
 
@@ -195,8 +195,9 @@ class WorkOfRun:
         first, *others = *round_lengths(self.finetune_epochs), 0
         epochs = first + sum(others) / 2
         images = count * epochs * sizes.train
-        # The largest subnet teaches at the image size of each pick.
-        teacher = self.macs(self.space.largest) / 2
+        teacher = 0.0
+        if self.params.specialize.teacher == "largest":  # at the image size of each pick
+            teacher = self.macs(self.space.largest) / 2
         tuned = BACKWARD * self._subnet_macs + teacher
         evaluated = 3 * (sizes.selection + sizes.calibration) + 3 * sizes.test
         return Work(
@@ -208,15 +209,12 @@ class WorkOfRun:
 
     @property
     def finetune_epochs(self) -> int:
-        """Epochs of fine-tuning a subnet of average size, at most."""
+        """Epochs of fine-tuning, at most."""
         epochs = self.params.specialize.epochs
         if epochs != "auto":
             return epochs
-        return epochs_by_cost(
-            round(self._subnet_macs),
-            largest_macs=round(self.macs(self.space.largest)),
-            trained_epochs=sum(self.phase(p).schedule.total_epochs for p in self.params.phases),
-        )
+        trained = sum(self.phase(name).schedule.total_epochs for name in self.params.phases)
+        return finetuning_epochs(trained)
 
     def _register(self, device: str) -> Work:
         return Work(bundles=self.num_budgets(device))

@@ -120,7 +120,7 @@ class SubnetBuilder:
     def is_built(self, arch: Arch) -> bool:
         """Return whether an earlier, interrupted run has built a subnet."""
         folder = self._scratch / arch.arch_id
-        return _is_whole(folder) and self._is_of_this_rule(arch, folder)
+        return _is_whole(folder) and self._is_of_this_rule(folder)
 
     def take(self, arch: Arch, pick: TunedPick) -> None:
         """Take the weights of a subnet that will be built next, as `tune` would make them."""
@@ -142,7 +142,7 @@ class SubnetBuilder:
                 f"what an earlier run built of subnet {arch.arch_id} is damaged: it is built "
                 f"again (as it was: {aside})"
             )
-        elif folder.exists() and not self._is_of_this_rule(arch, folder):
+        elif folder.exists() and not self._is_of_this_rule(folder):
             shutil.rmtree(folder)
             self._reporter.message(
                 f"what an earlier version built of subnet {arch.arch_id} was fine-tuned for other "
@@ -162,10 +162,15 @@ class SubnetBuilder:
             predicted=np.load(folder / PREDICTED_FILE),
         )
 
-    def _is_of_this_rule(self, arch: Arch, folder: Path) -> bool:
-        """Return whether what was built was fine-tuned for the epochs that it would be now."""
+    @property
+    def has_teacher(self) -> bool:
+        """Whether subnets learn from the largest one, too."""
+        return self._tuner.has_teacher
+
+    def _is_of_this_rule(self, folder: Path) -> bool:
+        """Return whether what was built was fine-tuned as it would be now."""
         facts = read_document(folder / FACTS_FILE, BuiltFacts, remake=_REMAKE)
-        return self._tuner.may_take(arch, facts.tuning.num_epochs)
+        return self._tuner.may_take(facts.tuning)
 
     def _build(self, arch: Arch, folder: Path) -> None:
         pick = self._taken.pop(arch, None) or self._tune(TuningTask(arch=arch))

@@ -1,12 +1,12 @@
 """From the supernet to the weights that ship: extract, calibrate, fine-tune where it pays."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from ofa_pipeline.arch import Arch, SearchSpace
-from ofa_pipeline.cost import arch_cost, epochs_by_cost, round_lengths
+from ofa_pipeline.arch import Arch
+from ofa_pipeline.cost import finetuning_epochs, round_lengths
 from ofa_pipeline.data import Dataset, Split
 from ofa_pipeline.documents import Part
 from ofa_pipeline.errors import ManifestMismatchError
@@ -40,6 +40,8 @@ class TuningFigures(Part):
     num_epochs: int
     """Epochs of the rounds that were run."""
     num_images: int
+    has_teacher: bool = True
+    """Whether the largest subnet taught; in earlier versions it always did."""
 
     @property
     def is_finetuned(self) -> bool:
@@ -69,36 +71,32 @@ class TuningPlan:
 
     images: TrainingImages
     recipe: Recipe
-    epochs: Callable[[Arch], int]
-    """Passes over the images of a subnet, in all rounds together; 0 leaves its weights as they
-    are."""
+    epochs: int
+    """Passes over the images, in all rounds together; 0 leaves the weights as they are."""
     learning_rate: float
     """At the start of each round."""
+    has_teacher: bool = False
+    """Whether subnets learn from the soft labels of the largest subnet, too."""
     max_quantization_loss: float = 100.0
     """Percentage points of top-1 on selection images that an int8 file may lose."""
 
-    def rounds(self, arch: Arch) -> tuple[Schedule, ...]:
-        """Return the rounds of a subnet's fine-tuning, one after the other, each a cosine."""
+    @property
+    def rounds(self) -> tuple[Schedule, ...]:
+        """The rounds of fine-tuning, one after the other, each a cosine."""
         return tuple(
             Schedule(epochs=length, warmup_epochs=0, learning_rate=self.learning_rate)
-            for length in round_lengths(self.epochs(arch))
+            for length in round_lengths(self.epochs)
         )
 
 
 def tuning_plan(
-    special: "SpecializeParams",
-    recipe: Recipe,
-    *,
-    space: SearchSpace,
-    dataset: Dataset,
-    trained: Mapping[str, Any],
+    special: "SpecializeParams", recipe: Recipe, *, dataset: Dataset, trained: Mapping[str, Any]
 ) -> TuningPlan:
     """Return how picks are fine-tuned.
 
     Args:
         special: Where epochs or rate are ``auto``, they follow from the supernet's training.
         recipe: The recipe that the supernet was trained by.
-        space: Of the supernet, whose largest subnet teaches.
         dataset: With the images.
         trained: Summary of the final supernet's manifest.
 
@@ -113,27 +111,14 @@ def tuning_plan(
             "again: ofa-pipeline run; or give numbers."
         )
     epochs, rate = special.epochs, special.learning_rate
-
-    def epochs_of(arch: Arch) -> int:
-        if epochs != "auto":
-            return epochs
-        return epochs_by_cost(
-            _macs(space, arch, dataset.num_classes),
-            largest_macs=_macs(space, space.largest, dataset.num_classes),
-            trained_epochs=trained["total_epochs"],
-        )
-
     return TuningPlan(
         images=TrainingImages(split=dataset.split("train"), normalization=dataset.normalization),
         recipe=replace(recipe, seed=derive_seed(special.seed, "specialize")),
-        epochs=epochs_of,
+        epochs=finetuning_epochs(trained["total_epochs"]) if epochs == "auto" else epochs,
         learning_rate=_RATE * trained["first_learning_rate"] if rate == "auto" else rate,
+        has_teacher=special.teacher == "largest",
         max_quantization_loss=special.max_quantization_loss,
     )
-
-
-def _macs(space: SearchSpace, arch: Arch, num_classes: int) -> int:
-    return arch_cost(space, arch, num_classes=num_classes).macs
 
 
 class Tuner:
@@ -145,9 +130,10 @@ class Tuner:
         self._plan = plan
         supernet = evaluator.supernet
         largest = supernet.space.largest
-        self._teacher = Teacher(
-            CalibratedTeacher(extract_subnet(supernet, largest), evaluator), largest.resolution_px
-        )
+        self._teacher = None
+        if plan.has_teacher:
+            network = CalibratedTeacher(extract_subnet(supernet, largest), evaluator)
+            self._teacher = Teacher(network, largest.resolution_px)
 
     @property
     def evaluator(self) -> SubnetEvaluator:
@@ -155,23 +141,31 @@ class Tuner:
         return self._evaluator
 
     @property
+    def has_teacher(self) -> bool:
+        """Whether subnets learn from the largest one, too."""
+        return self._plan.has_teacher
+
+    @property
     def max_quantization_loss(self) -> float:
         """Percentage points that an int8 file may lose."""
         return self._plan.max_quantization_loss
 
     def name_of(self, arch: Arch) -> str:
-        """Return the name of a subnet's fine-tuning, which tells the epochs of each round.
+        """Return the name of a subnet's fine-tuning: the epochs of each round, if it is taught.
 
         So what a version with another rule for them left is not gone on with.
         """
-        return "-".join([arch.arch_id, *map(str, self._lengths(arch))])
+        taught = ["taught"] if self.has_teacher else []
+        return "-".join([arch.arch_id, *map(str, self._lengths), *taught])
 
-    def may_take(self, arch: Arch, num_epochs: int) -> bool:
-        """Return whether the fine-tuning of a subnet can end after so many epochs."""
-        return num_epochs in (list(accumulate(self._lengths(arch))) or [0])
+    def may_take(self, figures: TuningFigures) -> bool:
+        """Return whether the fine-tuning of a subnet can come to these figures."""
+        ends = list(accumulate(self._lengths)) or [0]
+        return figures.num_epochs in ends and figures.has_teacher == self.has_teacher
 
-    def _lengths(self, arch: Arch) -> list[int]:
-        return [schedule.total_epochs for schedule in self._plan.rounds(arch)]
+    @property
+    def _lengths(self) -> list[int]:
+        return [schedule.total_epochs for schedule in self._plan.rounds]
 
     def tune(self, arch: Arch, *, hooks: Hooks | None = None) -> TunedSubnet:
         """Extract, calibrate and fine-tune a subnet; keep the weights that select best.
@@ -192,7 +186,7 @@ class Tuner:
         best = evaluator.calibrate(weights)
         before = accuracy = self._accuracy(best)
         after: list[float] = []
-        rounds = plan.rounds(arch)
+        rounds = plan.rounds
         for number, schedule in enumerate(rounds):
             weights = finetune(
                 weights,
@@ -217,6 +211,7 @@ class Tuner:
             accuracy_top1_extracted=before,
             accuracy_top1_finetuned=max(after, default=None),
             num_epochs=num_epochs,
+            has_teacher=self.has_teacher,
             num_images=self._selection.num_images,
         )
         return TunedSubnet(subnet=subnet, figures=figures)

@@ -275,11 +275,14 @@ class Workshop:
 
     def _finetuning(self, facts: BuiltFacts) -> FinetuningCost:
         """Return what the fine-tuning took, and what its teacher costs; it may not be kept."""
-        teacher = arch_cost(self.space, self.space.largest, num_classes=self.dataset.num_classes)
+        teacher_macs = 0
+        if self.builder.has_teacher:
+            largest, num_classes = self.space.largest, self.dataset.num_classes
+            teacher_macs = arch_cost(self.space, largest, num_classes=num_classes).macs
         return FinetuningCost(
             **facts.finetuning_seconds.to_dict(),
             epochs=facts.tuning.num_epochs,
-            teacher_macs=teacher.macs,
+            teacher_macs=teacher_macs,
         )
 
 

@@ -149,7 +149,6 @@ def _tuner(stage: StageRun, dataset: Dataset, trained: Mapping[str, Any]) -> Tun
     plan = tuning_plan(
         params.specialize,
         recipe_of(params.training),
-        space=supernet.space,
         dataset=dataset,
         trained=trained,
     )

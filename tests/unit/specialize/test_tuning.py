@@ -2,8 +2,9 @@ import pytest
 
 from ofa_pipeline.evaluation import SubnetEvaluator
 from ofa_pipeline.progress import SILENT
+from ofa_pipeline.specialize import tuning
 from ofa_pipeline.specialize.fine_tuning import PickTuner, TuningTask
-from ofa_pipeline.specialize.tuning import Tuner, TuningPlan
+from ofa_pipeline.specialize.tuning import Tuner, TuningFigures, TuningPlan
 from ofa_pipeline.supernet import build_supernet
 from tests.support.training import (
     NORMALIZATION,
@@ -15,7 +16,7 @@ from tests.support.training import (
 )
 
 
-def tuner(*, epochs):
+def tuner(*, epochs, has_teacher=False):
     """Return what fine-tunes for so many epochs."""
     evaluator = SubnetEvaluator(
         supernet=build_supernet(tiny_space(), num_classes=NUM_CLASSES, seed=0),
@@ -28,10 +29,21 @@ def tuner(*, epochs):
     plan = TuningPlan(
         images=training_images(16),
         recipe=tiny_recipe(),
-        epochs=lambda _: epochs,
+        epochs=epochs,
         learning_rate=0.05,
+        has_teacher=has_teacher,
     )
     return Tuner(evaluator, plan=plan)
+
+
+def figures(num_epochs, *, has_teacher=False):
+    return TuningFigures(
+        accuracy_top1_extracted=0.5,
+        accuracy_top1_finetuned=0.6,
+        num_epochs=num_epochs,
+        num_images=16,
+        has_teacher=has_teacher,
+    )
 
 
 def tuned(monkeypatch, accuracies, *, epochs=7):
@@ -55,19 +67,19 @@ def tuned(monkeypatch, accuracies, *, epochs=7):
 def test_a_round_after_one_that_gains_nothing_is_left_out(
     monkeypatch, accuracies, finetuned, epochs, is_finetuned
 ):
-    figures = tuned(monkeypatch, accuracies)
-    assert figures.accuracy_top1_extracted == 0.5
-    assert figures.accuracy_top1_finetuned == finetuned
-    assert figures.num_epochs == epochs
-    assert figures.is_finetuned == is_finetuned
-    assert figures.accuracy_top1 == max(accuracies)
+    found = tuned(monkeypatch, accuracies)
+    assert found.accuracy_top1_extracted == 0.5
+    assert found.accuracy_top1_finetuned == finetuned
+    assert found.num_epochs == epochs
+    assert found.is_finetuned == is_finetuned
+    assert found.accuracy_top1 == max(accuracies)
 
 
 def test_nothing_is_fine_tuned_without_rounds(monkeypatch):
-    figures = tuned(monkeypatch, (0.5,), epochs=0)
-    assert figures.accuracy_top1_finetuned is None
-    assert figures.accuracy_top1 == 0.5
-    assert figures.num_epochs == 0
+    found = tuned(monkeypatch, (0.5,), epochs=0)
+    assert found.accuracy_top1_finetuned is None
+    assert found.accuracy_top1 == 0.5
+    assert found.num_epochs == 0
 
 
 def test_what_a_rule_of_other_epochs_left_is_not_gone_on_with(tmp_path):
@@ -84,4 +96,27 @@ def test_what_a_rule_of_other_epochs_left_is_not_gone_on_with(tmp_path):
 @pytest.mark.parametrize(("epochs", "ends"), [(0, {0}), (4, {4}), (7, {4, 7})])
 def test_a_fine_tuning_ends_with_a_round(epochs, ends):
     found = tuner(epochs=epochs)
-    assert {n for n in range(9) if found.may_take(tiny_space().smallest, n)} == ends
+    assert {n for n in range(9) if found.may_take(figures(n))} == ends
+
+
+def test_what_another_teacher_made_is_not_taken():
+    assert not tuner(epochs=4).may_take(figures(4, has_teacher=True))
+    assert tuner(epochs=4, has_teacher=True).may_take(figures(4, has_teacher=True))
+    before = {key: value for key, value in figures(4).model_dump().items() if key != "has_teacher"}
+    assert TuningFigures(**before).has_teacher  # as in the versions that did not say so
+
+
+@pytest.mark.parametrize("has_teacher", [False, True])
+def test_the_largest_teaches_where_it_shall(monkeypatch, has_teacher):
+    teachers = []
+
+    def finetune(weights, teacher, **_):
+        teachers.append(teacher)
+        return weights
+
+    monkeypatch.setattr(tuning, "finetune", finetune)
+    found = tuner(epochs=1, has_teacher=has_teacher).tune(tiny_space().smallest)
+    [teacher] = teachers
+    assert found.figures.has_teacher == has_teacher == (teacher is not None)
+    if teacher is not None:
+        assert teacher.resolution_px == tiny_space().largest.resolution_px

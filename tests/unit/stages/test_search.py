@@ -7,7 +7,7 @@ import optuna
 import pytest
 
 from ofa_pipeline.artifacts import Layout, verify_artifact, write_artifact
-from ofa_pipeline.devices import LatencyMeter
+from ofa_pipeline.devices.process import ProcessDevice
 from ofa_pipeline.stages import run_stage
 from ofa_pipeline.stopwatch import FINISHED_KEY
 from ofa_pipeline.supernet import build_supernet, save_supernet
@@ -75,7 +75,7 @@ def test_every_evaluation_is_a_trial_of_the_study_that_is_kept(context):
 
 
 def test_a_killed_search_goes_on_from_the_study(context, monkeypatch):
-    measure, measured = LatencyMeter.measure, []
+    measure, measured = ProcessDevice.measure, []
 
     class KilledError(Exception):
         pass
@@ -86,7 +86,7 @@ def test_a_killed_search_goes_on_from_the_study(context, monkeypatch):
         measured.append(measure(self, *args, **kwargs))
         return measured[-1]
 
-    monkeypatch.setattr(LatencyMeter, "measure", killed_at_the_third)
+    monkeypatch.setattr(ProcessDevice, "measure", killed_at_the_third)
     with pytest.raises(KilledError):
         run_stage("search", context)
     monkeypatch.undo()
