@@ -1,12 +1,12 @@
 """How long subnets are fine-tuned by the rule, and in what rounds."""
 
-_PART = 2
+_PART = 3
 _MIN_EPOCHS_FOR_ROUNDS = 6
 """Fewer are one round: a half of them would show nothing."""
 
 
 def finetuning_epochs(trained_epochs: int) -> int:
-    """Return the epochs of fine-tuning: a half of the supernet's, so a half of training alone.
+    """Return the epochs of fine-tuning: a third of the supernet's, so a third of training alone.
 
     Args:
         trained_epochs: Of the supernet, in all phases together; at least 1.

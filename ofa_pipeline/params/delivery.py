@@ -12,7 +12,7 @@ class SpecializeParams(Section):
     """Fine-tuning of the picked subnets."""
 
     epochs: Annotated[int, Field(ge=0, le=10**9)] | Literal["auto"]
-    """At most; ``auto``: a half of what the supernet was trained for."""
+    """At most; ``auto``: a third of what the supernet was trained for."""
     learning_rate: Positive | Literal["auto"]
     """``auto``: three quarters of that of the first phase."""
     teacher: Literal["none", "largest"] = Field(

@@ -3,8 +3,8 @@ import pytest
 from ofa_pipeline.cost import finetuning_epochs, round_lengths
 
 
-@pytest.mark.parametrize(("trained", "epochs"), [(1, 1), (2, 1), (16, 8), (17, 9)])
-def test_fine_tuning_has_half_of_the_epochs_of_the_supernet(trained, epochs):
+@pytest.mark.parametrize(("trained", "epochs"), [(1, 1), (3, 1), (15, 5), (16, 6)])
+def test_fine_tuning_has_a_third_of_the_epochs_of_the_supernet(trained, epochs):
     assert finetuning_epochs(trained) == epochs
 
 

@@ -546,7 +546,7 @@ def test_epochs_and_rate_of_fine_tuning_follow_from_the_supernet(make_context):
     recipe = recipe_of(context.params.training)
     trained = {"total_epochs": 17, "first_learning_rate": 0.4}
     plan = tuning_plan(special, recipe, dataset=dataset, trained=trained)
-    assert [schedule.total_epochs for schedule in plan.rounds] == [5, 4]
+    assert [schedule.total_epochs for schedule in plan.rounds] == [3, 3]
     assert all(schedule.at(0, steps_per_epoch=3) == pytest.approx(0.3) for schedule in plan.rounds)
     assert not plan.has_teacher
     with pytest.raises(ManifestMismatchError, match="which its manifest lacks"):
