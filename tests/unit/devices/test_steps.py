@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ofa_pipeline.devices import build_runtime
-from ofa_pipeline.devices.tflite_builder import Quantization
+from ofa_pipeline.devices.rounding import Quantization
 from ofa_pipeline.errors import ExportError
 from ofa_pipeline.latency import build_measured_subnet
 from ofa_pipeline.spaces import proxyless, resnet50
