@@ -74,6 +74,9 @@ def test_layers_compute_what_they_compute_in_pytorch(name):
     assert difference(network) < 1e-5
     assert difference(network, runtime="ncnn") < 1e-5
     assert difference(network, precision="int8") < 0.05
+    if is_installed("executorch"):
+        assert difference(network, runtime="executorch") < 1e-5
+        assert difference(network, runtime="executorch", precision="int8") < 0.05
 
 
 @pytest.mark.parametrize("space", [resnet50, partial(proxyless, width_multiplier=1.0)])
