@@ -1,6 +1,8 @@
 """Speed of a registry: registrations, look-ups, aliases, and questions over HTTP.
 
 Prints one JSON object an operation: {"backend", "subnets", "operation", "median_s", "p95_s"}.
+Registrations are of "batch" subnets at a time, which share a run of the registry; "cpu_s" is the
+median of the CPU seconds of a subnet, which other work on the machine changes less.
 
     python benchmarks/registry.py --backend sqlite --subnets 1000 10000 [--full] [--requests 2000]
 
@@ -21,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +38,8 @@ MODEL = "ofa-tiny-cpu"
 BUNDLE_BYTES = 6 * 10**6
 BATCH = 50
 NUM_QUESTIONS = 300
-NUM_REGISTRATIONS = 10
+NUM_ALONE = 10
+"""Registrations of one subnet."""
 
 
 def main() -> None:
@@ -58,36 +62,48 @@ def measure(folder: Path, num_subnets: int, options: argparse.Namespace) -> None
         uri = f"sqlite:///{folder / 'mlflow.db'}"
         ensure_database(folder / "mlflow.db")
 
-    def show(operation: str, seconds: list[float], **more: object) -> None:
-        ordered = sorted(seconds)
-        line: dict[str, object] = {
-            "backend": options.backend.partition(":")[0],
-            "subnets": num_subnets,
-            "operation": operation,
-            "median_s": float(f"{statistics.median(ordered):.3g}"),
-            "p95_s": float(f"{ordered[int(0.95 * (len(ordered) - 1))]:.3g}"),
-        }
-        print(json.dumps(line | more), flush=True)
-
+    show = partial(print_line, options.backend.partition(":")[0], num_subnets)
     registry = MlflowRegistry(uri, artifacts=(folder / "mlruns").as_uri())
     bundle = write_bundle(folder / "bundle")
     (bundle / "weights.safetensors").write_bytes(random.Random(0).randbytes(BUNDLE_BYTES))
+
+    def register(numbers: range, *, batch: int) -> None:
+        seconds, cpu_seconds = registered(registry, bundle, numbers, batch=batch)
+        cpu_s = float(f"{statistics.median(cpu_seconds):.3g}")
+        show("register", seconds, batch=batch, cpu_s=cpu_s, files=True)
+
     if options.full:
-        show("register", registered(registry, bundle, range(num_subnets)), files=True)
+        register(range(num_subnets), batch=BATCH)
     else:
         registry.register(record(0, digest_of(bundle)), bundle)
         copy_rows(uri, MODEL, (record(number) for number in range(1, num_subnets)))
-        numbers = range(num_subnets, num_subnets + NUM_REGISTRATIONS)
-        show("register", registered(registry, bundle, numbers, batch=1), files=True)
+        register(range(num_subnets, num_subnets + BATCH), batch=BATCH)
+    start = num_subnets + BATCH
+    register(range(start, start + NUM_ALONE), batch=1)
     show("first_answer", timed(lambda _: best(MlflowRegistry(uri), 0), repeats=3))
     show("best", timed(lambda number: best(registry, number)))
     show("front", timed(lambda _: registry.front(device=DEVICE)))
     show("explain", timed(lambda number: registry.explain(question(number))))
     show("aliases", timed(lambda _: registry.move_aliases(MODEL), repeats=20))
     if options.requests:
-        with writing(registry, bundle, start=2 * num_subnets + NUM_REGISTRATIONS):
+        with writing(registry, bundle, start=2 * num_subnets + BATCH + NUM_ALONE):
             seconds, rate, num_faults = asyncio.run(ask_over_http(uri, options.requests))
         show("http_best", seconds, requests_per_s=round(rate), faults=num_faults)
+
+
+def print_line(
+    backend: str, num_subnets: int, operation: str, seconds: list[float], **more: object
+) -> None:
+    """Print what an operation took."""
+    ordered = sorted(seconds)
+    line: dict[str, object] = {
+        "backend": backend,
+        "subnets": num_subnets,
+        "operation": operation,
+        "median_s": float(f"{statistics.median(ordered):.3g}"),
+        "p95_s": float(f"{ordered[int(0.95 * (len(ordered) - 1))]:.3g}"),
+    }
+    print(json.dumps(line | more), flush=True)
 
 
 def record(number: int, digest: str = "") -> Any:  # noqa: ANN401 - a record of the tests
@@ -103,17 +119,19 @@ def record(number: int, digest: str = "") -> Any:  # noqa: ANN401 - a record of 
 
 
 def registered(
-    registry: MlflowRegistry, bundle: Path, numbers: range, *, batch: int = BATCH
-) -> list[float]:
-    """Register subnets with the files of one bundle; return the seconds of each."""
-    seconds = []
+    registry: MlflowRegistry, bundle: Path, numbers: range, *, batch: int
+) -> tuple[list[float], list[float]]:
+    """Register subnets with the files of one bundle; return seconds and CPU seconds of each."""
+    seconds: list[float] = []
+    cpu_seconds: list[float] = []
     for start in range(numbers.start, numbers.stop, batch):
         part = range(start, min(start + batch, numbers.stop))
         entries = [Entry(record=record(number), bundle_folder=bundle) for number in part]
-        begun = time.perf_counter()
+        begun, cpu_begun = time.perf_counter(), time.process_time()
         registry.register_all(entries, notes=RunNotes(name="benchmark"))
         seconds += [(time.perf_counter() - begun) / len(part)] * len(part)
-    return seconds
+        cpu_seconds += [(time.process_time() - cpu_begun) / len(part)] * len(part)
+    return seconds, cpu_seconds
 
 
 def question(number: int) -> Question:

@@ -17,6 +17,7 @@
     |-- DeviceMemoryError               work that does not fit an accelerator
     |-- ExportError                     a file that answers otherwise than its network
     |-- DeviceError                     a device or runtime that is not usable here
+    |   `-- MachineBusyError            others computed while latencies were measured
     |-- AwaitedError                    measurements of a device elsewhere that are not here yet
     |-- LaunchError                     a process of several that work together has failed
     |-- ClusterError                    a Ray cluster that cannot be used, or lost a worker
@@ -97,6 +98,10 @@ class ExportError(OfaPipelineError):
 
 class DeviceError(OfaPipelineError):
     """A device or a runtime is unknown, missing or failing."""
+
+
+class MachineBusyError(DeviceError):
+    """Others computed while latencies were measured: they say nothing."""
 
 
 class AwaitedError(OfaPipelineError):

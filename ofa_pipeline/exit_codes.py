@@ -4,37 +4,43 @@ import signal
 from types import FrameType
 from typing import NoReturn
 
-from ofa_pipeline.errors import AwaitedError, InfeasibleConstraintError, WorkspaceBusyError
+from ofa_pipeline.errors import (
+    AwaitedError,
+    InfeasibleConstraintError,
+    MachineBusyError,
+    WorkspaceBusyError,
+)
 
 EXIT_ERROR = 1
 EXIT_BUSY = 3
 EXIT_INFEASIBLE = 4
 EXIT_AWAITED = 5
+EXIT_RESTLESS = 6
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_KILLED = 128 + signal.SIGKILL
 EXIT_TERMINATED = 128 + signal.SIGTERM
+
+_CODES: dict[type[BaseException], int] = {
+    KeyboardInterrupt: EXIT_INTERRUPTED,
+    SystemExit: EXIT_TERMINATED,
+    WorkspaceBusyError: EXIT_BUSY,
+    InfeasibleConstraintError: EXIT_INFEASIBLE,
+    AwaitedError: EXIT_AWAITED,
+    MachineBusyError: EXIT_RESTLESS,
+}
 
 EXIT_CODES_HELP = (
     "Exit codes: 0 done, 1 an error (one line says what to do), 2 wrong usage, "
     "3 another run holds the workspace, 4 nothing meets the latency or accuracy asked for, "
     "5 measurements of a device elsewhere are awaited, "
+    "6 the machine was too busy to measure, "
     "130 Ctrl-C, 143 terminated (both: run again to resume)."
 )
 
 
 def exit_code_of(error: BaseException) -> int:
     """Return the exit code that the help promises for an error."""
-    if isinstance(error, KeyboardInterrupt):
-        return EXIT_INTERRUPTED
-    if isinstance(error, SystemExit):
-        return EXIT_TERMINATED
-    if isinstance(error, WorkspaceBusyError):
-        return EXIT_BUSY
-    if isinstance(error, InfeasibleConstraintError):
-        return EXIT_INFEASIBLE
-    if isinstance(error, AwaitedError):
-        return EXIT_AWAITED
-    return EXIT_ERROR
+    return next((code for kind, code in _CODES.items() if isinstance(error, kind)), EXIT_ERROR)
 
 
 def exit_code_of_process(returncode: int) -> int:

@@ -11,7 +11,8 @@ from ofa_pipeline.artifacts import Layout, write_artifact, write_json
 from ofa_pipeline.cli.display import Display
 from ofa_pipeline.cli.options import JsonOption, WorkspaceOption
 from ofa_pipeline.cli.output import PLAIN, stderr, stdout
-from ofa_pipeline.errors import DeviceError
+from ofa_pipeline.errors import DeviceError, MachineBusyError
+from ofa_pipeline.neighbors import busy_neighbors, neighbors_text
 from ofa_pipeline.progress import Reporter
 from ofa_pipeline.workspace import hold_stage
 
@@ -38,7 +39,7 @@ def recertify(
     within their budgets. Where latencies moved beyond the noise, the registered versions of the
     device are marked as stale: their certificates say so, and aliases leave them. The flow
     re-certify then profiles the device anew and searches again. While a run holds the workspace,
-    the command is refused.
+    the command is refused; where the machine is too busy to tell, it ends with exit code 6.
     """
     from ofa_pipeline.params import load_params
 
@@ -96,7 +97,6 @@ def _anew(device: str, location: str) -> str:
 def _measure(layout: Layout, params: "Params", device: str) -> "Recertification":
     """Measure the files of a device, and mark its versions where it has changed."""
     from ofa_pipeline.documents import Recertification
-    from ofa_pipeline.latency import fit_drift
     from ofa_pipeline.specialize.canaries import measure_canaries
 
     with Display(stderr) as display:
@@ -109,7 +109,7 @@ def _measure(layout: Layout, params: "Params", device: str) -> "Recertification"
             reporter=Reporter(lambda event: display.show(f"recertify {device}", event)),
         )
     measured_at = datetime.now(UTC).replace(microsecond=0)
-    drift = fit_drift(canaries, noise_cv=_noise_of(layout, device))
+    drift = _drift(layout, device, canaries)
     stale = _mark_stale(layout, params, device, drift) if drift.has_moved else []
     return Recertification(
         device=device,
@@ -126,6 +126,22 @@ def _measure(layout: Layout, params: "Params", device: str) -> "Recertification"
     )
 
 
+def _drift(layout: Layout, device: str, canaries: "tuple[Canary, ...]") -> "Drift":
+    """Compare what was measured with the certificates.
+
+    Raises:
+        MachineBusyError: If the machine was never quiet; it says who computes there.
+    """
+    from ofa_pipeline.latency import fit_drift
+
+    try:
+        return fit_drift(canaries, noise_cv=_noise_of(layout, device))
+    except MachineBusyError as error:
+        who = neighbors_text(busy_neighbors())
+        again = f"Then measure again: ofa-pipeline recertify {device}"
+        raise MachineBusyError(f"{error} {who} {again}") from error
+
+
 def drift_text(answer: "Recertification") -> str:
     """Return in a line what was found."""
     state = "is another device than was certified" if answer.has_moved else "is as certified"
@@ -133,7 +149,7 @@ def drift_text(answer: "Recertification") -> str:
         f"{answer.device} {state}: latencies are {answer.intercept_ms:+.4g} ms + "
         f"{answer.slope:.4g} times the certified ones ({answer.largest_shift:+.1%} at most, "
         f"chi-square {answer.chi_square:.1f}), the reference network takes {answer.speed:.3f} "
-        f"times what it took, by {len(answer.canaries)} files"
+        f"times what it took, by {answer.num_quiet} of {len(answer.canaries)} files"
     )
 
 
@@ -216,7 +232,7 @@ def _figures(
 
 def _show(answer: "Recertification") -> None:
     for canary in answer.canaries:
-        rough = " (the machine was not quiet)" if canary.is_contended else ""
+        rough = " (the machine was not quiet: does not count)" if canary.is_contended else ""
         stdout.print(
             f"{canary.name}: certified {canary.certified_ms:.4g} ms, now {canary.measured_ms:.4g} "
             f"ms{rough}",

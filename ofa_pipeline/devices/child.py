@@ -6,7 +6,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Literal
 
 from ofa_pipeline.devices.meter import LatencyMeter, ReferenceNetwork
-from ofa_pipeline.devices.runtime import Images, LoadedNetwork, PreparedNetwork
+from ofa_pipeline.devices.runtime import Images, LoadedNetwork, PreparedNetwork, Runtime
 from ofa_pipeline.devices.runtimes import find_runtime
 from ofa_pipeline.documents import DeviceCard, LatencyMeasurement
 from ofa_pipeline.errors import DeviceError
@@ -16,9 +16,8 @@ Request = Literal["measure", "load", "predict"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """What the process is for: a device, and the network that all are compared with on it."""
+    """What a device measures with: the network that all are compared with on it, and how often."""
 
-    card: DeviceCard
     reference: PreparedNetwork
     reference_ms: float | None
     """See `ReferenceNetwork`."""
@@ -30,12 +29,16 @@ def serve(connection: Connection) -> None:
     """Answer the requests that arrive; return when the other end is closed.
 
     Args:
-        connection: A `Start` comes first, then pairs of a request and what it is about. Each is
-            answered with a result or a `DeviceError`.
+        connection: The card of the device comes first: its runtime is imported while who asks
+            has other things to do. A `Start` follows, then pairs of a request and what it is
+            about. Each is answered with a result or a `DeviceError`.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who asks
     try:
-        served = _Served(connection.recv())
+        card: DeviceCard = connection.recv()
+        runtime = find_runtime(card.runtime)(card)
+        runtime.import_code()
+        served = _Served(runtime, connection.recv())
         while True:
             name, argument = connection.recv()
             connection.send(_answer(served, name, argument))
@@ -60,8 +63,8 @@ def _answer(served: "_Served", name: Request, argument: Any) -> object:  # noqa:
 class _Served:
     """A device in this process."""
 
-    def __init__(self, start: Start) -> None:
-        self._runtime = find_runtime(start.card.runtime)(start.card)
+    def __init__(self, runtime: Runtime, start: Start) -> None:
+        self._runtime = runtime
         self._meter = LatencyMeter(
             self._runtime,
             ReferenceNetwork(

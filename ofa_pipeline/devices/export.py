@@ -4,9 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ofa_pipeline.artifacts import write_bytes
-from ofa_pipeline.devices.quiet import torch_threads
 from ofa_pipeline.errors import ExportError
-from ofa_pipeline.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,32 +50,20 @@ def onnx_bytes(network: "nn.Module", *, resolution_px: int) -> bytes:
         resolution_px: H and W.
 
     Raises:
-        ExportError: If the network does something that ONNX has no operator for.
+        ExportError: If the network does something that no step says, or that ONNX has no operator
+            for.
     """
-    import torch
+    from ofa_pipeline.devices.onnx_file import onnx_model_bytes
+    from ofa_pipeline.devices.steps import lower
 
-    images = torch.zeros(1, 3, resolution_px, resolution_px)
-    with temporary_folder("export") as folder, torch_threads(1):
-        path = folder / "model.onnx"
-        try:
-            torch.onnx.export(
-                inference_form(network).cpu(),
-                (images,),
-                path,
-                # The TorchScript exporter: 15 times faster than its successor, without onnxscript.
-                dynamo=False,
-                opset_version=OPSET,
-                input_names=[INPUT_NAME],
-                output_names=[OUTPUT_NAME],
-                dynamic_axes={INPUT_NAME: {0: "batch"}, OUTPUT_NAME: {0: "batch"}},
-            )
-        except torch.onnx.errors.OnnxExporterError as error:
-            raise ExportError(
-                f"{name_of(network)} must consist of what ONNX has operators for (opset {OPSET}), "
-                f"but: {str(error).partition('. ')[0]}. Use other layers, or give the device the "
-                "runtime pytorch."
-            ) from error
-        return path.read_bytes()
+    lowered = lower(network)
+    try:
+        return onnx_model_bytes(lowered, resolution_px=resolution_px)
+    except ExportError as error:
+        raise ExportError(
+            f"{name_of(network)} must consist of what ONNX has operators for (opset {OPSET}), "
+            f"but: {error}. Use other layers, or give the device the runtime pytorch."
+        ) from error
 
 
 def export_onnx(network: "nn.Module", path: Path, *, resolution_px: int) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 
 from ofa_pipeline.devices.export import inference_form, name_of
 from ofa_pipeline.devices.network import FORMAT, METADATA_KEY
+from ofa_pipeline.devices.quiet import torch_threads
 from ofa_pipeline.errors import ExportError
 
 Step = dict[str, Any]
@@ -35,7 +36,8 @@ def network_bytes(network: nn.Module) -> bytes:
         ExportError: If it does something that such a file cannot say.
     """
     try:
-        lowering = _lower(inference_form(network).cpu())
+        with torch_threads(1):  # weights are small: more threads only wait for each other
+            lowering = _lower(inference_form(network).cpu())
     except ExportError as error:
         raise ExportError(f"{name_of(network)}: {error}") from error
     description = json.dumps({"format": FORMAT, "steps": lowering.steps}, sort_keys=True)
@@ -131,7 +133,7 @@ class _Lowering:
                 raise _unknown(node, f"the index {node.args[1]}")
             self._step(node, "as_pixel")
         else:
-            raise _unknown(node, f"{node.op} {node.target}")
+            raise _unknown(node, _called(node))
 
     def _keep(self, name: str, module: nn.Module) -> dict[str, str]:
         """Keep the weights of a module; return their keys in the file by argument."""
@@ -159,9 +161,14 @@ class _Lowering:
         self._values[node] = len(self.steps)
 
 
+def _called(node: fx.Node) -> str:
+    """Say what a node calls, as its author wrote it."""
+    target = node.target
+    return f"the function {target.__name__}" if callable(target) else f"the method {target}"
+
+
 def _unknown(node: "fx.Node | str", what: str) -> ExportError:
     return ExportError(
         f"what a network does must consist of convolutions, linear layers, activations, pools, "
-        f"sums and products to be written step by step, found {what} ({node}). Give the device the "
-        "runtime onnxruntime or openvino."
+        f"sums and products to be written step by step, found {what} ({node}). Use other layers."
     )

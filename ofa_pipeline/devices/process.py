@@ -40,8 +40,9 @@ _GRACE_S = 10.0
 class ProcessDevice:
     """A runtime on this machine, in a process that only it computes in.
 
-    Networks are converted here; files are loaded, timed and called there. The process starts when
-    it is first needed, and ends with this object or with whoever holds it.
+    Networks are converted here; files are loaded, timed and called there. The process starts with
+    this object, because importing a runtime takes seconds that others can use meanwhile, and ends
+    with it or with whoever holds it.
     """
 
     def __init__(
@@ -53,16 +54,16 @@ class ProcessDevice:
         timed_runs: int = 60,
     ) -> None:
         """Prepare the reference network; see `LatencyMeter`."""
+        child = _Child(runtime.card)
         prepared = runtime.prepare(reference.network, resolution_px=reference.resolution_px)
         self._runtime = runtime
         self._start = Start(
-            card=runtime.card,
             reference=prepared,
             reference_ms=reference.latency_ms,
             warmup_runs=warmup_runs,
             timed_runs=timed_runs,
         )
-        self._child: _Child | None = None
+        self._child: _Child | None = child
 
     @property
     def card(self) -> DeviceCard:
@@ -111,9 +112,9 @@ class ProcessDevice:
         Raises:
             DeviceError: What it answered with, or that it died; the next request starts another.
         """
-        child, self._child = self._child or _Child(self._start), None
+        child, self._child = self._child or _Child(self.card), None
         try:
-            answer = child.ask(name, argument)
+            answer = child.ask(name, argument, start=self._start)
         except (EOFError, ConnectionError) as error:
             end, card = child.end(), self.card
             raise DeviceError(
@@ -156,24 +157,26 @@ def open_device(
 class _Child:
     """The process, and the connection to it."""
 
-    def __init__(self, start: Start) -> None:
+    def __init__(self, card: DeviceCard) -> None:
         self._connection, theirs = Pipe()
-        with theirs:
+        watched, lifeline = os.pipe()  # closed once the process has ended, or with this one
+        with theirs, os.fdopen(watched):
             self._process = subprocess.Popen(
-                [sys.executable, *_CHILD, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
+                [sys.executable, *_CHILD, str(theirs.fileno()), str(watched)],
+                pass_fds=[theirs.fileno(), watched],
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, "OMP_NUM_THREADS": str(start.card.threads)},
+                env={**os.environ, "OMP_NUM_THREADS": str(card.threads)},
             )
-        # Also at the end of this program; whatever kills it closes the connection, too.
-        self._end = weakref.finalize(self, _end, self._connection, self._process)
-        self._start: Start | None = start
+        # Also at the end of this program; whatever kills it closes both pipes, too.
+        self._end = weakref.finalize(self, _end, self._connection, self._process, lifeline)
+        self._connection.send(card)
+        self._has_started = False
 
-    def ask(self, name: Request, argument: PreparedNetwork | Images) -> Any:  # noqa: ANN401 - the answer
+    def ask(self, name: Request, argument: PreparedNetwork | Images, *, start: Start) -> Any:  # noqa: ANN401 - the answer
         """Return the answer to a request: a result, or a `DeviceError`."""
-        if self._start is not None:
-            self._connection.send(self._start)
-            self._start = None
+        if not self._has_started:
+            self._connection.send(start)
+            self._has_started = True
         self._connection.send((name, argument))
         return self._connection.recv()
 
@@ -186,10 +189,11 @@ class _Child:
         return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
-def _end(connection: Connection, process: subprocess.Popen[bytes]) -> None:
+def _end(connection: Connection, process: subprocess.Popen[bytes], lifeline: int) -> None:
     connection.close()
     try:
         process.wait(_GRACE_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    os.close(lifeline)

@@ -238,6 +238,11 @@ class Runtime(ABC):
         images = calibration or [noise_images(MIN_CALIBRATION_IMAGES, resolution_px)]
         return self.quantized_content_of(network, resolution_px=resolution_px, calibration=images)
 
+    def import_code(self) -> None:
+        """Import the files of code that its networks need; seconds where they need torch."""
+        for name in self.network.code_names:
+            _import_code(name)
+
     def load(self, prepared: PreparedNetwork) -> LoadedNetwork:
         """Load a prepared network afresh, with memory of its own.
 

@@ -71,6 +71,11 @@ class Recertification(Document):
         return sum(canary.is_within(quantile) for canary in self.canaries)
 
     @property
+    def num_quiet(self) -> int:
+        """How many files were measured on a quiet machine: only these tell whether it has moved."""
+        return sum(not canary.is_contended for canary in self.canaries)
+
+    @property
     def largest_change(self) -> float:
         """Of a file's median, as a fraction of what was certified; with its sign."""
         return max((canary.change for canary in self.canaries), key=abs)

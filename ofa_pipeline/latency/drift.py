@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ofa_pipeline.documents import LatencyMeasurement
-from ofa_pipeline.errors import DeviceError
+from ofa_pipeline.errors import DeviceError, MachineBusyError
 
 LEAST_SHIFT = 0.02
 """Smaller changes, as a fraction, concern nobody, however surely they are seen."""
@@ -54,21 +54,24 @@ def fit_drift(canaries: Sequence[Canary], *, noise_cv: float) -> Drift:
     """Fit the affine map from certified latencies to those of now, weighted by their noise.
 
     Latencies are ratios to a reference network, which does not show that the whole machine has
-    become slower; so the reference network itself is compared, too, by its fastest tenth.
+    become slower; so the reference network itself is compared, too, by its fastest tenth. Only what
+    was measured while the machine was quiet counts.
 
     Args:
         canaries: At least one. With one, the map is a factor.
         noise_cv: Standard deviation of repeated measurements over their mean.
 
     Raises:
-        DeviceError: If there is none, or the machine was never quiet while they were measured.
+        DeviceError: If there is none.
+        MachineBusyError: If the machine was never quiet while they were measured.
     """
     if not canaries:
         raise DeviceError("at least one certified file must be measured again, got none")
-    if all(canary.measured.is_contended for canary in canaries):
-        raise DeviceError(
+    canaries = [canary for canary in canaries if not canary.measured.is_contended]
+    if not canaries:
+        raise MachineBusyError(
             "the machine must be quiet for some seconds to compare it with what was certified, but "
-            "never was. Measure again when it is."
+            "never was."
         )
     certified = np.array([canary.certified.p50_ms for canary in canaries])
     measured = np.array([canary.measured.p50_ms for canary in canaries])

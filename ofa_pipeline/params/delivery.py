@@ -48,3 +48,5 @@ class ScheduleParams(Section):
     timezone: Annotated[str, AfterValidator(check_timezone)]
     when_busy: Literal["refuse", "wait"] = "refuse"
     """What a run on a server does while another holds the workspace."""
+    quiet_wait_minutes: Annotated[float, Field(ge=0, le=1440)] = 60.0
+    """How long re-certify tries, for each device, until the machine is quiet enough to measure."""

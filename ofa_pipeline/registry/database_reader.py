@@ -63,6 +63,11 @@ _RECORDS = f"""
 SELECT m.model_id, m.tag_value FROM logged_model_tags m WHERE m.tag_key = '{RECORD_TAG}'
 """
 _VERSIONS = "SELECT name, version, source, current_stage FROM model_versions"
+_CAME = f"""
+SELECT name, version, source, current_stage, last_updated_time FROM model_versions
+WHERE current_stage = '{_DELETED}' OR last_updated_time >=
+"""
+_COUNT = "SELECT count(*) FROM model_versions"
 _TALLY = f"""
 SELECT count(*), coalesce(sum(CASE WHEN current_stage = '{_DELETED}' THEN 1 ELSE 0 END), 0),
     coalesce(max(last_updated_time), 0)
@@ -166,9 +171,15 @@ class DatabaseReader:
             before = self._forget()
             if before is None or self._is_walk_due:
                 return None
-            rows = self._rows(f"{_VERSIONS} WHERE last_updated_time >= {before.latest_ms}")
-            tally = self._read_tally()
-            fresh = [row for row in rows if int(row[1]) > self._newest.get(row[0], 0)]
+            # In one pass: no index of MLflow's has either column.
+            rows = self._rows(f"{_CAME} {before.latest_ms}")
+            fresh = [row[:4] for row in rows if int(row[1]) > self._newest.get(row[0], 0)]
+            tally = _Tally(
+                num_versions=int(self._rows(_COUNT)[0][0]),
+                num_deleted=sum(row[3] == _DELETED for row in rows),
+                latest_ms=max([before.latest_ms, *(int(row[4] or 0) for row in rows)]),
+                beside=self._read_beside(),
+            )
             num_deleted = before.num_deleted + sum(row[3] == _DELETED for row in fresh)
             if (tally.num_versions, tally.num_deleted, tally.beside) != (
                 before.num_versions + len(fresh),
@@ -256,8 +267,11 @@ class DatabaseReader:
             num_versions=int(num_versions),
             num_deleted=int(num_deleted),
             latest_ms=int(latest_ms),
-            beside=tuple((int(number), int(count)) for number, count in self._rows(_BESIDE)),
+            beside=self._read_beside(),
         )
+
+    def _read_beside(self) -> tuple[tuple[int, int], ...]:
+        return tuple((int(number), int(count)) for number, count in self._rows(_BESIDE))
 
     def _read_transactions(self) -> object:
         """Return which transactions have ended; None where only PostgreSQL could say."""

@@ -4,6 +4,8 @@ What counts as registered is told in `holdings`. What an interrupted run left is
 next; how many processes and machines register at once without harm is told in `registration`.
 """
 
+import math
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
@@ -38,6 +40,9 @@ from ofa_pipeline.registry.server import (
 )
 from ofa_pipeline.registry.verify import check_files
 
+SWEEP_EVERY_S = 60.0
+"""So often the runs that killed processes left are looked for."""
+
 
 class MlflowRegistry:
     """A `SubnetRegistry` in an MLflow tracking server, database or SQLite file."""
@@ -71,6 +76,7 @@ class MlflowRegistry:
         )
         self._experiment = experiment
         self._artifacts = artifacts
+        self._swept_at = -math.inf
 
     @property
     def may_hold_anything(self) -> bool:
@@ -217,7 +223,7 @@ class MlflowRegistry:
     ) -> tuple[RegisteredSubnet, ...]:
         """Register subnets in one run; see `SubnetRegistry.register_all`."""
         with self._mlflow.explained("register subnets"), self._mlflow.alone():
-            end_abandoned_runs(self._mlflow.client, self._holdings.experiment_ids())
+            self._sweep_runs()
             found = [
                 self.find(
                     model_name=entry.record.model_name, bundle_digest=entry.record.bundle_digest
@@ -246,6 +252,15 @@ class MlflowRegistry:
             for name in names:
                 self._aliases.move(name)
             return registered
+
+    def _sweep_runs(self) -> None:
+        """End the runs that killed processes left, at most once a minute.
+
+        To find them MLflow goes through all runs that ever were.
+        """
+        if time.monotonic() - self._swept_at > SWEEP_EVERY_S:
+            end_abandoned_runs(self._mlflow.client, self._holdings.experiment_ids())
+            self._swept_at = time.monotonic()
 
     def _register_missing(
         self,
@@ -277,7 +292,7 @@ class MlflowRegistry:
             RegistryError: If the registry refuses.
         """
         with self._mlflow.explained(f"log {work.name}"), self._mlflow.alone():
-            end_abandoned_runs(self._mlflow.client, self._holdings.experiment_ids())
+            self._sweep_runs()
             self._log_works([work])
 
     def has_work(self, digest: str) -> bool:

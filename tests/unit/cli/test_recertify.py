@@ -11,8 +11,10 @@ from typer.testing import CliRunner
 from ofa_pipeline.artifacts import Layout, Manifest
 from ofa_pipeline.cli import app
 from ofa_pipeline.documents import BundleIndex, Recertification, read_document
-from ofa_pipeline.errors import DeviceError, WorkspaceBusyError
+from ofa_pipeline.errors import DeviceError, MachineBusyError, WorkspaceBusyError
+from ofa_pipeline.exit_codes import EXIT_RESTLESS, exit_code_of
 from ofa_pipeline.latency import Canary
+from ofa_pipeline.neighbors import Neighbor
 from tests.support.documents import measurement
 from tests.support.report_workspace import DEVICES, write_report_workspace
 
@@ -36,7 +38,7 @@ def layout(tmp_path, monkeypatch):
     return Layout(tmp_path)
 
 
-def answers(monkeypatch, *, factor):
+def answers(monkeypatch, *, factor, is_contended=False):
     """Let every file of a device take so many times what was certified."""
 
     def measure_canaries(layout, device, *_, **__):
@@ -45,7 +47,9 @@ def answers(monkeypatch, *, factor):
             Canary(
                 name=entry.name,
                 certified=entry.latency[device],
-                measured=measurement(factor * entry.latency[device].p50_ms),
+                measured=measurement(factor * entry.latency[device].p50_ms).model_copy(
+                    update={"is_contended": is_contended}
+                ),
             )
             for entry in index.bundles
         )
@@ -79,6 +83,17 @@ def test_verdicts_are_those_of_the_later_measurement(layout, monkeypatch):
     assert [item.p95 for item in by_ms[2.0].budgets] == ["over", "within_noise"]
     assert (found.num_within("p50"), found.num_within("p95")) == (2, 0)
     assert "within budget now: 2 of 2 (p50), 0 of 2 (p95)" in shown
+
+
+def test_who_keeps_the_machine_busy_is_named(layout, monkeypatch):
+    answers(monkeypatch, factor=1.01, is_contended=True)
+    others = (Neighbor(4711, "train", 1.5),)
+    monkeypatch.setattr("ofa_pipeline.cli.recertify.busy_neighbors", lambda: others)
+    with pytest.raises(MachineBusyError, match=r"train \(process 4711") as caught:
+        run(DEVICE)
+    assert exit_code_of(caught.value) == EXIT_RESTLESS
+    assert f"ofa-pipeline recertify {DEVICE}" in str(caught.value)
+    assert not layout.recertified(DEVICE).exists()
 
 
 def test_what_fails_leaves_what_was_kept(layout, monkeypatch):

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +28,10 @@ REFERENCE = ReferenceNetwork(network=tiny_subnet(), resolution_px=16, latency_ms
 
 
 def test_a_local_device_measures_with_its_runtime():
-    time = MadeUpTime()
-    runtime = MadeUpRuntime(time)
+    made_up = MadeUpTime()
+    runtime = MadeUpRuntime(made_up)
     reference = ReferenceNetwork(network=MadeUpNetwork(1.0), resolution_px=16)
-    device = LocalDevice(runtime, reference, clock=time.clock())
+    device = LocalDevice(runtime, reference, clock=made_up.clock())
     found = device.measure(MadeUpNetwork(0.25), resolution_px=16)
     assert found.p50_ms == pytest.approx(0.25, rel=1e-4)
     assert device.card == runtime.card
@@ -69,26 +70,24 @@ class TestProcessDevice:
         return file
 
     @pytest.fixture
-    def child(self, device, file):
-        """The process, which runs since something was asked of it."""
-        before = set(psutil.Process().children())
-        device.predict(file, [NOISE], resolution_px=16)
-        [child] = set(psutil.Process().children()) - before
-        return child
+    def child(self, device):
+        """The process, which runs since there is a device."""
+        return psutil.Process(device._child._process.pid)
 
-    def test_nothing_starts_before_it_is_needed(self):
-        before = psutil.Process().children()
-        open_device(Settings(), REFERENCE)
-        assert psutil.Process().children() == before
+    def test_its_process_imports_what_it_computes_with_before_it_is_asked(self, child):
+        assert child in psutil.Process().children()
+        end = time.monotonic() + 60
+        while not any("libtorch" in mapped.path for mapped in child.memory_maps()):
+            assert time.monotonic() < end
+            time.sleep(0.1)
 
     def test_its_process_computes_with_the_threads_of_the_card_and_ours_with_as_before(
-        self, device, file, monkeypatch
+        self, monkeypatch
     ):
         monkeypatch.setenv("OMP_NUM_THREADS", "7")
         before = torch.get_num_threads(), dict(os.environ)
-        child_before = set(psutil.Process().children())
-        device.predict(file, [NOISE], resolution_px=16)
-        [child] = set(psutil.Process().children()) - child_before
+        device = open_device(Settings(), REFERENCE)
+        child = psutil.Process(device._child._process.pid)
         assert child.environ()["OMP_NUM_THREADS"] == "1"
         assert (torch.get_num_threads(), dict(os.environ)) == before
 
@@ -155,7 +154,8 @@ class TestProcessDevice:
         with pytest.raises(DeviceError, match=r"pytorch cannot load .*notes\.bin"):
             device.measure(tmp_path / "notes.bin", resolution_px=16)
 
-    def test_other_types_of_errors_are_shown_where_they_happened(self, device, file, capfd):
+    def test_other_types_of_errors_are_shown_where_they_happened(self, file, capfd):
+        device = open_device(Settings(runtime="pytorch"), REFERENCE)
         with pytest.raises(DeviceError, match=r"died \(exit code 1\) while running"):
             device.predict(file, [np.zeros((1, 4, 16, 16), np.float32)], resolution_px=16)
         assert "expected input[1, 4, 16, 16] to have 3 channels" in capfd.readouterr().err

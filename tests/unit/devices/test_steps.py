@@ -73,6 +73,7 @@ def test_layers_compute_what_they_compute_in_pytorch(name):
     network = pixels_mean(*LAYERS[name])
     assert difference(network) < 1e-5
     assert difference(network, runtime="ncnn") < 1e-5
+    assert difference(network, runtime="onnxruntime") < 1e-5
     assert difference(network, precision="int8") < 0.05
     if is_installed("executorch"):
         assert difference(network, runtime="executorch") < 1e-5
@@ -86,6 +87,7 @@ def test_other_families_compute_what_they_compute_in_pytorch(space):
     images = np.random.default_rng(0).standard_normal((2, 3, 64, 64), dtype=np.float32)
     assert difference(subnet, images=images) < 1e-4
     assert difference(subnet, runtime="ncnn", images=images) < 1e-4
+    assert difference(subnet, runtime="onnxruntime", images=images) < 1e-4
 
 
 @pytest.mark.parametrize(
@@ -139,6 +141,21 @@ def test_a_layer_that_ncnn_lacks_is_named_with_the_subnet(layers, message):
     expected = rf"subnet {network.arch.arch_id} must .*ncnn has {message}.*runtime pytorch"
     with pytest.raises(ExportError, match=expected):
         difference(network, runtime="ncnn")
+
+
+ONNX_ONLY = {
+    "gaps in a pool": [nn.MaxPool2d(2, dilation=2)],
+    "mean of cut windows with zeros": [nn.AvgPool2d(3, stride=2, padding=1, ceil_mode=True)],
+    "mean of cut windows without": [
+        nn.AvgPool2d(3, stride=2, padding=1, ceil_mode=True, count_include_pad=False)
+    ],
+    "linear layers of each pixel": [nn.Linear(20, 7), nn.Linear(7, 20, bias=False)],
+}
+
+
+@pytest.mark.parametrize("name", ONNX_ONLY)
+def test_onnx_says_what_other_formats_lack(name):
+    assert difference(pixels_mean(*ONNX_ONLY[name]), runtime="onnxruntime") < 1e-5
 
 
 @pytest.mark.parametrize(("runtime", "name"), [("ncnn", "ncnn"), ("litert", "LiteRT")])

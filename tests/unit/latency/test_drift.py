@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ofa_pipeline.errors import DeviceError
+from ofa_pipeline.errors import DeviceError, MachineBusyError
 from ofa_pipeline.latency import Canary, fit_drift
 from tests.support.documents import measurement
 
@@ -66,5 +66,13 @@ def test_machine_that_is_slower_as_a_whole_shows_in_its_reference_network(speed,
 def test_nothing_is_concluded_from_nothing_or_from_a_busy_machine():
     with pytest.raises(DeviceError, match="at least one"):
         fit_drift([], noise_cv=NOISE)
-    with pytest.raises(DeviceError, match="quiet"):
+    with pytest.raises(MachineBusyError, match="quiet"):
         drift(lambda ms: 2 * ms, is_contended=True)
+
+
+def test_what_was_measured_beside_the_work_of_others_does_not_count():
+    quiet = [canary(ms, 1.001 * ms) for ms in (0.1, 0.4)]
+    busy = canary(0.2, 0.5, speed=2.0, is_contended=True)
+    found = fit_drift([*quiet, busy], noise_cv=NOISE)
+    assert found == fit_drift(quiet, noise_cv=NOISE)
+    assert not found.has_moved

@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 from mlflow import MlflowClient
 
-from ofa_pipeline.registry import Entry, RunNotes, registration
+from ofa_pipeline.registry import Entry, MlflowRegistry, RunNotes, registration
 from ofa_pipeline.registry.claims import CLAIM_TAG, Patience, held_claim, start_of
 from ofa_pipeline.registry.fields import OWNER, OWNER_TAG, VERSION_TAG, tags_of, title_of
 from ofa_pipeline.registry.model_folder import write_model_folder
@@ -165,6 +165,9 @@ def test_run_of_a_dead_owner_is_ended_and_one_of_a_living_is_not(
     neighbor.kill()
     neighbor.communicate()
     registry.register_all([entry], notes=RunNotes(name="next"))
+    assert client.get_run(run_id).info.status == "RUNNING"  # not looked for again within a minute
+    another = MlflowRegistry(registry.tracking_uri)
+    another.register_all([entry], notes=RunNotes(name="of another process"))
     assert client.get_run(run_id).info.status == "KILLED"
     assert client.get_run(foreign_id).info.status == "RUNNING"
 
