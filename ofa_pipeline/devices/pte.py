@@ -2,9 +2,11 @@
 
 The file is a program with one instruction: hand the images to XNNPACK. Beside it lies what XNNPACK
 reads, a graph and its constants. Both are flat buffers; the compiler and the schemas of them come
-with ExecuTorch, whose Python modules are not imported: they would take ten seconds.
+with ExecuTorch, whose Python modules are not imported: they would take ten seconds. The last 32
+bytes are the SHA-256 of all before them; ExecuTorch does not look at them.
 """
 
+import hashlib
 import importlib.metadata
 import json
 import subprocess
@@ -117,7 +119,8 @@ class Builder:
             for number in (images, logits)
         )
         program = _program(of_images, of_logits, delegated)
-        return _with_segment(_compile(_PROGRAM_SCHEMA, program), delegated)
+        content = _with_segment(_compile(_PROGRAM_SCHEMA, program), delegated)
+        return content + hashlib.sha256(content).digest()
 
     def _add(
         self,

@@ -28,6 +28,8 @@ class ExecuTorchNetwork:
 
     file_name: ClassVar[str] = "model.pte"
     code_names: ClassVar[tuple[str, ...]] = ()
+    _opened: ClassVar[list[Any]] = []
+    """Weak references to those of this process: all compute with its one pool of threads."""
 
     def __init__(
         self,
@@ -37,12 +39,14 @@ class ExecuTorchNetwork:
         threads: int,
         import_code: Callable[[str], Any],  # noqa: ARG002 - it needs no other file
     ) -> None:
-        """Load the program; its threads are those of all ExecuTorch programs of the process.
+        """Load the program.
 
         Raises:
-            ValueError: If the content is not such a file, or has nodes that XNNPACK lacks.
+            ValueError: If the content is not such a file, or not as it was written; or networks
+                with another number of threads are open in this process.
         """
         import os
+        import weakref
         from threading import Lock
 
         import torch  # before the runtime, which finds the libraries of torch that it needs in it
@@ -51,13 +55,13 @@ class ExecuTorchNetwork:
         # environment.
         from executorch.extension.pybindings import _C
 
+        self._require_whole(content)
         self._torch, self._content = torch, content  # the program does not copy it
         # It writes lines about the processor to the standard error, which nothing else keeps back.
         stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 2)
         try:
-            if _C._threadpool_get_thread_count() != threads:
-                _C._unsafe_reset_threadpool(threads)
+            self._claim_threads(_C, threads)
             self._program = _C._load_program_from_buffer(
                 content, program_verification=_C.Verification.InternalConsistency
             )
@@ -71,10 +75,11 @@ class ExecuTorchNetwork:
             os.close(nowhere)
         self._batch_size, self._image_shape = sizes[0], tuple(sizes[1:])
         self._turn = Lock()
+        self._opened.append(weakref.ref(self))
 
     def __call__(self, images: Images) -> Images:
         """Return the logits (N, classes) of images (N, 3, H, W); threads take turns."""
-        parts = self._parts(np.ascontiguousarray(images))
+        parts = self._parts(images)
         with self._turn:  # the logits lie in the program
             answers = [self._method([part], clone_outputs=True)[0] for part in parts]
         logits: Images = self._torch.cat(answers).numpy()
@@ -82,11 +87,11 @@ class ExecuTorchNetwork:
 
     def prepared_call(self, images: Images) -> Callable[[], None]:
         """Place the images; more than a call takes are handed over in parts."""
-        parts, method = self._parts(images), self._method
+        parts = self._parts(images)
 
-        def call() -> None:
+        def call() -> None:  # it holds the network, without which its method has no program
             for part in parts:
-                method([part], clone_outputs=False)
+                self._method([part], clone_outputs=False)
 
         return call
 
@@ -97,7 +102,43 @@ class ExecuTorchNetwork:
                 f"images must be of shape (N, {', '.join(map(str, self._image_shape))}), as the "
                 f"file was written for, got {images.shape}"
             )
-        return self._torch.split(self._torch.from_numpy(images), self._batch_size)
+        tensor = self._torch.from_numpy(np.ascontiguousarray(images))
+        return self._torch.split(tensor, self._batch_size)
+
+    @staticmethod
+    def _require_whole(content: bytes) -> None:
+        """Check a file before ExecuTorch does: what XNNPACK reads of it is verified by nobody.
+
+        Raises:
+            ValueError: If it does not end with the SHA-256 of what stands before.
+        """
+        import hashlib
+
+        size = hashlib.sha256().digest_size
+        if hashlib.sha256(memoryview(content)[:-size]).digest() != content[-size:]:
+            raise ValueError(
+                "a program must end with the SHA-256 of all before it, as it is written here, but "
+                "does not: it was cut off or changed, or another program wrote it. Write it again"
+            )
+
+    @classmethod
+    def _claim_threads(cls, bindings: Any, threads: int) -> None:  # noqa: ANN401 - a module
+        """Set the number of threads of this process.
+
+        Raises:
+            ValueError: If networks are open that compute with others: these would be taken away.
+        """
+        cls._opened[:] = [reference for reference in cls._opened if reference() is not None]
+        current = bindings._threadpool_get_thread_count()
+        if current == threads:
+            return
+        if cls._opened:
+            raise ValueError(
+                f"ExecuTorch has one number of threads for a process, and {len(cls._opened)} "
+                f"networks with {current} are open in this one, so none can be opened with "
+                f"{threads}. Open it in another process, or let go of the others before"
+            )
+        bindings._unsafe_reset_threadpool(threads)
 
     @staticmethod
     def supports(accelerator: str) -> bool:
@@ -116,6 +157,10 @@ class ExecuTorchRuntime(Runtime):
         "int8": INT8_TOLERANCE,
     }
     network = ExecuTorchNetwork
+
+    def import_code(self) -> None:
+        """Import PyTorch, which the runtime needs: seconds."""
+        import torch  # noqa: F401 - a network finds it imported
 
     def content_of(self, network: "nn.Module", *, resolution_px: int) -> bytes:
         """Return a file whose batch is as long as the caller wants.
