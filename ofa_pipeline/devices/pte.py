@@ -265,7 +265,7 @@ def _compile(schema: str, document: Mapping[str, Any]) -> bytes:
         str(package.locate_file(f"executorch/{name}")) for name in (_COMPILER, schema)
     )
     with temporary_folder("executorch") as folder:
-        source = folder / "it.json"
+        source = folder / "document"
         source.write_text(json.dumps(document))
         command = [compiler, "--binary", "-o", str(folder), path, str(source)]
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
