@@ -7,8 +7,9 @@ decision and its figures: ``docs/adr/0030-latency-is-a-ratio.md``.
 """
 
 import itertools
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from ofa_pipeline.arch import FloatArray
 from ofa_pipeline.devices.measurement import Ratio, estimate_ratio
+from ofa_pipeline.devices.peak_memory import forget_peak_memory, peak_memory_bytes
 from ofa_pipeline.devices.quiet import quiet_process
 from ofa_pipeline.devices.runtime import LoadedNetwork, PreparedNetwork, Runtime
 from ofa_pipeline.documents import LatencyMeasurement
@@ -40,6 +42,10 @@ CALIBRATION_S = 1.5
 """How long a reference network without a known latency is watched at first."""
 QUIET_QUANTILE = 0.25
 """The latency of the reference network in this share of the measurements: the quiet machine's."""
+WARMER = 0.03
+"""A network is warm when a number of calls were no faster than those before by more than this."""
+MAX_WARMUP = 10
+"""Calls to warm up, at most, as a multiple of those that it takes where nothing gets faster."""
 MAX_PREEMPTION = 1.02
 """Wall time of a visit over its CPU time; above it, another process had the core."""
 
@@ -93,6 +99,24 @@ class Comparison:
     after: Visit
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreshLoad:
+    """What loading a network and its first call took."""
+
+    load_ms: float
+    first_call_ms: float
+    peak_memory_bytes: int | None
+    """None where the system does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A fresh load of a network, and what was measured of it."""
+
+    load: FreshLoad
+    comparisons: Sequence[Comparison]
+
+
 class LatencyMeter:
     """Measures networks on one device."""
 
@@ -111,7 +135,7 @@ class LatencyMeter:
             runtime: The runtime of the device.
             reference: A network of about the size of those to measure; the same for each meter of
                 a device.
-            warmup_runs: Calls after loading that do not count.
+            warmup_runs: Calls after loading that do not count, at least; more while it gets faster.
             timed_runs: Visits to the network, at least; more while the interval is too wide.
             clock: The machine's, unless given.
         """
@@ -134,7 +158,7 @@ class LatencyMeter:
             return self._given_ms
         if not self._seen_ms:
             seen = self._compare(self._reference, is_done=lambda _: False, patience_s=CALIBRATION_S)
-            self._seen_ms.append(_reference_p10_ms(seen))
+            self._seen_ms.append(_reference_p10_ms(comparisons_of(seen)))
         return quiet_reference_ms(self._seen_ms)
 
     def measure(
@@ -152,12 +176,12 @@ class LatencyMeter:
         """
         reference_ms = self.reference_ms
         prepared = self._runtime.prepare(network, resolution_px=resolution_px)
-        comparisons = self._compare(
+        sessions = self._compare(
             prepared,
             is_done=lambda found: _estimate(found, reference_ms).half_width <= PRECISION,
             patience_s=PATIENCE_S,
         )
-        measurement = summarize(comparisons, reference_ms)
+        measurement = summarize(sessions, reference_ms)
         self._seen_ms.append(measurement.reference_p10_ms)
         return measurement
 
@@ -167,38 +191,65 @@ class LatencyMeter:
         *,
         is_done: Callable[[list[Comparison]], bool],
         patience_s: float,
-    ) -> list[Comparison]:
+    ) -> list[Session]:
         """Alternate network and reference in fresh sessions until it is enough."""
-        comparisons: list[Comparison] = []
+        sessions: list[Session] = []
         card = self._runtime.card
         quiet = quiet_process(threads=card.threads, pinning=card.pinning)
         with quiet, self._runtime.threads_claimed():
             wall_ns, cpu_s = self._clock.wall_ns(), self._clock.cpu_s()
-            for session in itertools.count(1):
-                comparisons += self._session(prepared)
+            for number in itertools.count(1):
+                sessions.append(self._session(prepared))
                 is_late = (
                     self._clock.cpu_s() - cpu_s > patience_s
                     or self._clock.wall_ns() - wall_ns > MAX_WAIT * patience_s * 1e9
                 )
-                if session >= NUM_SESSIONS and (is_late or is_done(comparisons)):
-                    return comparisons
+                if number >= NUM_SESSIONS and (is_late or is_done(comparisons_of(sessions))):
+                    return sessions
         raise AssertionError  # pragma: no cover - the loop above has no other end
 
-    def _session(self, prepared: PreparedNetwork) -> Iterator[Comparison]:
+    def _session(self, prepared: PreparedNetwork) -> Session:
+        network, load = self._load(prepared)
         reference = self._runtime.load(self._reference)
-        network = self._runtime.load(prepared)
         calls_of_reference, calls_of_network = self._warm_up(reference), self._warm_up(network)
+        comparisons: list[Comparison] = []
         before = self._visit(reference, calls_of_reference)
         for _ in range(self._visits_a_session):
             visit = self._visit(network, calls_of_network)
             after = self._visit(reference, calls_of_reference)
-            yield Comparison(before, visit, after)
+            comparisons.append(Comparison(before, visit, after))
             before = after
+        return Session(load, comparisons)
+
+    def _load(self, prepared: PreparedNetwork) -> tuple[LoadedNetwork, FreshLoad]:
+        """Load a network and call it once, before the reference takes memory."""
+        wall_ns = self._clock.wall_ns
+        counts_memory = forget_peak_memory()
+        begin_ns = wall_ns()
+        loaded = self._runtime.load(prepared)
+        loaded_ns = wall_ns()
+        loaded.run()
+        called_ns = wall_ns()
+        return loaded, FreshLoad(
+            load_ms=(loaded_ns - begin_ns) / 1e6,
+            first_call_ms=(called_ns - loaded_ns) / 1e6,
+            peak_memory_bytes=peak_memory_bytes() if counts_memory else None,
+        )
 
     def _warm_up(self, loaded: LoadedNetwork) -> int:
-        """Call a network some times; return how many calls a visit should make."""
-        latency_ms = min(self._visit(loaded, 1).latency_ms for _ in range(self._warmup_runs))
-        return int(np.clip(VISIT_MS / latency_ms, 1, MAX_CALLS_A_VISIT))
+        """Call a network until it gets no faster; return how many calls a visit should make."""
+        fastest_ms = settled_ms = math.inf
+        num_settled = 0
+        for _ in range(MAX_WARMUP * self._warmup_runs):
+            latency_ms = self._visit(loaded, 1).latency_ms
+            fastest_ms = min(fastest_ms, latency_ms)
+            if latency_ms < (1 - WARMER) * settled_ms:
+                settled_ms, num_settled = latency_ms, 0
+            else:
+                num_settled += 1
+            if num_settled == self._warmup_runs:
+                break
+        return int(np.clip(VISIT_MS / fastest_ms, 1, MAX_CALLS_A_VISIT))
 
     def _visit(self, loaded: LoadedNetwork, calls: int) -> Visit:
         """Call a network once to fill the caches, then `calls` times with the clock."""
@@ -233,13 +284,19 @@ def _estimate(comparisons: list[Comparison], reference_ms: float) -> Ratio:
     )
 
 
-def summarize(comparisons: list[Comparison], reference_ms: float) -> LatencyMeasurement:
-    """Return the latency that visits in turn say.
+def comparisons_of(sessions: Sequence[Session]) -> list[Comparison]:
+    """Return what was measured in all sessions, in order."""
+    return [one for session in sessions for one in session.comparisons]
+
+
+def summarize(sessions: Sequence[Session], reference_ms: float) -> LatencyMeasurement:
+    """Return the latency that visits in turn say, and what loading took.
 
     Args:
-        comparisons: At least one.
+        sessions: At least one, with at least one comparison.
         reference_ms: Latency of the reference network on the quiet machine.
     """
+    comparisons = comparisons_of(sessions)
     ratio = _estimate(comparisons, reference_ms)
     calls = _representative_calls(comparisons, ratio)
     before_ms = np.array([c.before.latency_ms for c in comparisons])
@@ -257,7 +314,17 @@ def summarize(comparisons: list[Comparison], reference_ms: float) -> LatencyMeas
         reference_p10_ms=_reference_p10_ms(comparisons),
         slowdown=float(np.median(before_ms)) / reference_ms,
         is_contended=ratio.is_contended,
+        load_ms=min(session.load.load_ms for session in sessions),
+        first_call_ms=min(session.load.first_call_ms for session in sessions),
+        peak_memory_mb=_least_peak_mb(sessions),
     )
+
+
+def _least_peak_mb(sessions: Sequence[Session]) -> float | None:
+    """Return the least peak: what an earlier network left behind is in the others."""
+    peaks = [session.load.peak_memory_bytes for session in sessions]
+    known = [peak for peak in peaks if peak is not None]
+    return min(known) / 1e6 if known else None
 
 
 def _representative_calls(comparisons: list[Comparison], ratio: Ratio) -> FloatArray:

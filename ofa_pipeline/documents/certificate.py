@@ -4,7 +4,15 @@ from datetime import datetime
 
 from pydantic import ConfigDict
 
-from ofa_pipeline.documents.base import Count, Digest, Document, Fraction, Milliseconds, Part
+from ofa_pipeline.documents.base import (
+    Count,
+    Digest,
+    Document,
+    Fraction,
+    Megabytes,
+    Milliseconds,
+    Part,
+)
 from ofa_pipeline.documents.latency import DeviceCard, Verdict
 
 
@@ -44,6 +52,12 @@ class DeviceCertificate(Part):
     took the same."""
     is_contended: bool
     """Whether the machine was never quiet for long enough: the figures are rough then."""
+    load_ms: Milliseconds | None = None
+    """What opening the file took; null of what was measured before it was noted."""
+    first_call_ms: Milliseconds | None = None
+    """What the first call after loading took."""
+    peak_memory_mb: Megabytes | None = None
+    """Most memory of the process that was resident until then, the runtime included."""
     file: str
     """The file that was measured."""
     file_digest: Digest

@@ -87,6 +87,8 @@ class Session(Part):
     """One more than of the network: before the first, between, and after the last."""
     load_ns: Nanoseconds
     first_call_ns: Nanoseconds
+    peak_memory_bytes: Annotated[int, Field(gt=0)] | None = None
+    """Most that was resident until then; None where the system there does not say."""
 
 
 class MeasuredRow(Part):

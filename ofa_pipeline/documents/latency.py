@@ -8,7 +8,14 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from ofa_pipeline.arch import Arch
-from ofa_pipeline.documents.base import Count, Document, Fraction, Milliseconds, Part
+from ofa_pipeline.documents.base import (
+    Count,
+    Document,
+    Fraction,
+    Megabytes,
+    Milliseconds,
+    Part,
+)
 
 Quantile = Literal["p50", "p95"]
 """The median, or what 95 of 100 calls take at most."""
@@ -83,10 +90,21 @@ class LatencyMeasurement(LatencyFigures):
     """Median latency of the reference network meanwhile, over `reference_ms`."""
     is_contended: bool
     """Whether the machine was never quiet for long enough: the figures are rough then."""
+    load_ms: Milliseconds | None = Field(default=None, exclude_if=lambda v: v is None)
+    """What opening the file took, the fastest of its fresh loads, as the clock says; None of what
+    was measured before it was noted."""
+    first_call_ms: Milliseconds | None = Field(default=None, exclude_if=lambda v: v is None)
+    """What the first call after loading took, the fastest of them, as the clock says."""
+    peak_memory_mb: Megabytes | None = Field(default=None, exclude_if=lambda v: v is None)
+    """Most memory of the process that was resident from loading to the end of the first call, the
+    runtime included, a GPU's not; the least of the fresh loads. None where the system does not say."""
     kind: Literal["measured"] = "measured"
 
     def rescaled(self, reference_ms: float) -> "LatencyMeasurement":
-        """Return the same ratios with another latency of the reference network."""
+        """Return the same ratios with another latency of the reference network.
+
+        What loading and the first call took is no ratio, and stays.
+        """
         factor = reference_ms / self.reference_ms
         return self.model_copy(
             update={

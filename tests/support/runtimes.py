@@ -201,6 +201,10 @@ class QuantizedContract:
         assert runtime.file_name != runtime.network.file_name
 
 
+LOAD_MS = 2.0
+"""What loading a made-up network takes."""
+
+
 @dataclass
 class MadeUpTime:
     """A clock that only networks of `MadeUpRuntime` move."""
@@ -264,10 +268,12 @@ class MadeUpRuntime(Runtime):
     def load(self, prepared: PreparedNetwork) -> LoadedNetwork:
         """Return something that takes as long."""
         latency_ms = float(prepared.content)
+        self._time.wall_ms += LOAD_MS
         return LoadedNetwork(run=lambda: self._time.work(latency_ms), predict=lambda images: images)
 
 
 __all__ = [
+    "LOAD_MS",
     "MadeUpNetwork",
     "MadeUpRuntime",
     "MadeUpTime",

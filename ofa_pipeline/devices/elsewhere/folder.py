@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ofa_pipeline.artifacts import Layout, digest_file, digest_json, write_bytes, write_json
 from ofa_pipeline.devices import machine
 from ofa_pipeline.devices.machine import DeviceSettings
+from ofa_pipeline.devices.peak_memory import forget_peak_memory, peak_memory_bytes
 from ofa_pipeline.devices.runtime import CODE_FOLDER, Runtime, noise_images
 from ofa_pipeline.devices.runtimes import find_runtime
 from ofa_pipeline.documents import (
@@ -188,6 +189,8 @@ def runtime_source(runtime: type[Runtime], accelerator: str) -> str:
         machine.gpu_driver,
         machine.gpu_model,
         machine.installed_version,
+        forget_peak_memory,
+        peak_memory_bytes,
         noise_images,
         runtime.network,
     )

@@ -36,6 +36,8 @@ PATIENCE_S = 30
 VISIT_NS = 800_000
 """A visit to a network makes as many calls as fit."""
 MAX_CALLS = 8
+WARMER, MAX_WARMUP = 0.03, 10
+"""A network is warm when some calls were no faster than those before; at most so many times them."""
 MIN_SESSIONS, MAX_SESSIONS = 2, 6
 """Fresh loads of both networks: where their memory lies changes the latency a little."""
 MAX_SPREAD = 0.06
@@ -260,11 +262,13 @@ def session(
 ) -> dict[str, Any]:
     """Load both networks afresh and call them in turn, the reference first and last."""
     settings, card = manifest["measurement"], manifest["card"]
+    counts_memory = runtime.forget_peak_memory()
     begin_ns = time.perf_counter_ns()
     call = load(runtime, card, network)
     loaded_ns = time.perf_counter_ns()
     call()
     first_ns = time.perf_counter_ns()
+    peak_bytes = runtime.peak_memory_bytes() if counts_memory else None
     call_reference = load(runtime, card, reference)
     counts_cpu = card["threads"] == 1 and card["accelerator"] == "cpu"
     calls = num_calls(call, settings["warmup_runs"])
@@ -279,6 +283,7 @@ def session(
         "reference": of_reference,
         "load_ns": loaded_ns - begin_ns,
         "first_call_ns": first_ns - loaded_ns,
+        "peak_memory_bytes": peak_bytes,
     }
 
 
@@ -296,8 +301,18 @@ def load(runtime: ModuleType, card: dict[str, Any], network: dict[str, Any]) -> 
 
 
 def num_calls(call: Callable[[], None], warmup_runs: int) -> int:
-    """Call a network some times; return how many calls a visit should make."""
-    fastest_ns = min(visit(call, 1, False)["ns"][0] for _ in range(warmup_runs))
+    """Call a network until it gets no faster; return how many calls a visit should make."""
+    fastest_ns = settled_ns = float("inf")
+    num_settled = 0
+    for _ in range(MAX_WARMUP * warmup_runs):
+        ns = visit(call, 1, False)["ns"][0]
+        fastest_ns = min(fastest_ns, ns)
+        if ns < (1 - WARMER) * settled_ns:
+            settled_ns, num_settled = ns, 0
+        else:
+            num_settled += 1
+        if num_settled == warmup_runs:
+            break
     return int(min(max(VISIT_NS // max(fastest_ns, 1), 1), MAX_CALLS))
 
 

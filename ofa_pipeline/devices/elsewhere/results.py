@@ -7,7 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from ofa_pipeline.artifacts import digest_json
-from ofa_pipeline.devices.meter import Comparison, Visit, quiet_reference_ms, summarize
+from ofa_pipeline.devices.meter import (
+    Comparison,
+    FreshLoad,
+    Visit,
+    comparisons_of,
+    quiet_reference_ms,
+    summarize,
+)
+from ofa_pipeline.devices.meter import Session as Measured
 from ofa_pipeline.documents import (
     DeviceCard,
     LatencyMeasurement,
@@ -113,11 +121,13 @@ def measured(
         reference_ms: Latency of the reference network on the quiet machine, from the profile;
             None: what the result itself says of it.
     """
-    comparisons = {row.key: _comparisons(row) for row in result.rows}
+    sessions = {row.key: [_session(one) for one in row.sessions] for row in result.rows}
     if reference_ms is None:
-        before_ms = [[one.before.latency_ms for one in each] for each in comparisons.values()]
+        before_ms = [
+            [one.before.latency_ms for one in comparisons_of(each)] for each in sessions.values()
+        ]
         reference_ms = quiet_reference_ms([float(np.quantile(each, 0.1)) for each in before_ms])
-    return {key: summarize(each, reference_ms) for key, each in comparisons.items()}
+    return {key: summarize(each, reference_ms) for key, each in sessions.items()}
 
 
 def _check_whole(rows: Mapping[str, MeasuredRow], task: MeasuringTask, path: Path) -> None:
@@ -168,14 +178,18 @@ def _check_times(session: Session, macs: int, where: str) -> None:
             raise ManifestMismatchError(f"{where}: impossible times: {fault}. Measure again.")
 
 
-def _comparisons(row: MeasuredRow) -> list[Comparison]:
-    return [
+def _session(session: Session) -> Measured:
+    load = FreshLoad(
+        load_ms=session.load_ns / 1e6,
+        first_call_ms=session.first_call_ns / 1e6,
+        peak_memory_bytes=session.peak_memory_bytes,
+    )
+    turns = zip(session.reference[:-1], session.network, session.reference[1:], strict=True)
+    comparisons = [
         Comparison(_visit(before), _visit(network), _visit(after))
-        for session in row.sessions
-        for before, network, after in zip(
-            session.reference[:-1], session.network, session.reference[1:], strict=True
-        )
+        for before, network, after in turns
     ]
+    return Measured(load, comparisons)
 
 
 def _visit(visit: VisitElsewhere) -> Visit:
