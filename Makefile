@@ -18,8 +18,8 @@ export UV_HTTP_TIMEOUT ?= 300
 # Behind a proxy that reads along, the certificate is in the system's store, where pip looks, too.
 export UV_SYSTEM_CERTS ?= true
 
-# Every stage is a process of its own: without compiled modules each would start seconds later.
-export UV_COMPILE_BYTECODE := 1
+# Every stage is a process of its own: Python keeps what the first one compiles. To compile all
+# that is installed would take longer than the imports of the whole pipeline do.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help

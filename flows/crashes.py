@@ -65,7 +65,9 @@ def crash_silent_runs() -> None:
 
     Follows Prefect's documentation, "How to detect zombie flow runs".
     """
-    ended = {f"prefect.flow-run.{name}" for name in ("Completed", "Failed", "Cancelled", "Crashed")}
+    # One that is suspended has no process, and needs none.
+    names = ("Completed", "Awaited", "Failed", "Cancelled", "Crashed", "Suspended")
+    ended = {f"prefect.flow-run.{name}" for name in names}
     heartbeat = "prefect.flow-run.heartbeat"
     trigger = EventTrigger(
         after={heartbeat},
@@ -78,7 +80,9 @@ def crash_silent_runs() -> None:
     )
     action = ChangeFlowRunState(state=StateType.CRASHED, message="its process was killed")
     with get_client(sync_client=True) as client:
-        if not client.read_automations_by_name(_AUTOMATION):
-            client.create_automation(
-                AutomationCore(name=_AUTOMATION, trigger=trigger, actions=[action])
-            )
+        wanted = AutomationCore(name=_AUTOMATION, trigger=trigger, actions=[action])
+        present = client.read_automations_by_name(_AUTOMATION)
+        for automation in present:  # that an earlier version made
+            client.update_automation(automation.id, wanted)
+        if not present:
+            client.create_automation(wanted)

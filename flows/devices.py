@@ -13,6 +13,7 @@ from flows.outlook import followed
 from flows.pipeline import open_workspace, serve_devices
 from flows.results import show_results
 from flows.stages import bring_up_to_date
+from flows.waiting import Waiting, until_measured
 from ofa_pipeline.errors import ManifestMismatchError
 from ofa_pipeline.params import Params, load_params
 from ofa_pipeline.planning import address_of
@@ -23,8 +24,8 @@ from ofa_pipeline.registry import begin_registry
 def add_devices(workspace: str, devices: list[str]) -> State[str] | None:
     """Serve some devices of params.yaml from the supernet that is there.
 
-    It ends as ``Awaited``, with what to do, where a device elsewhere has to be measured first; the
-    next run goes on from there.
+    Where a device elsewhere has to be measured first, it says what to do: of a deployment it is
+    suspended until it was; otherwise it ends as ``Awaited``, and the next run goes on from there.
 
     Args:
         workspace: Folder with params.yaml; held by the process that runs this.
@@ -35,7 +36,8 @@ def add_devices(workspace: str, devices: list[str]) -> State[str] | None:
             this flow never trains.
     """
     with open_workspace(workspace) as dvc:
-        return serve(dvc, devices)
+        waiting = serve(dvc, devices)
+    return until_measured(workspace, waiting)
 
 
 @flow(name="profile-device", flow_run_name=name_of_flow_run, validate_parameters=False)
@@ -58,10 +60,11 @@ def profile_devices(workspace: str, devices: list[str], again: bool) -> State[st
             bring_up_to_date(dvc, stage)
         for device in devices if again else ():
             bring_up_to_date(dvc, "profile_latency", device, again=True)
-        return serve_devices(dvc, devices, stages=["profile_latency"])
+        waiting = serve_devices(dvc, devices, stages=["profile_latency"])
+    return until_measured(workspace, waiting)
 
 
-def serve(dvc: DvcClient, devices: Sequence[str]) -> State[str] | None:
+def serve(dvc: DvcClient, devices: Sequence[str]) -> Waiting | None:
     """Serve devices in a workspace that is held; see `add_devices`."""
     params = load_params(dvc.root / "params.yaml")
     for device in devices:
@@ -73,10 +76,10 @@ def serve(dvc: DvcClient, devices: Sequence[str]) -> State[str] | None:
         check_shared(dvc, params)
         outlook_is_made()
         registry_is_made()
-        awaited = serve_devices(dvc, devices)
-        if awaited is None:
+        waiting = serve_devices(dvc, devices)
+        if waiting is None:
             finish(dvc, params)
-    return awaited
+    return waiting
 
 
 def check_shared(dvc: DvcClient, params: Params) -> None:

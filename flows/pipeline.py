@@ -12,7 +12,6 @@ from prefect.client.schemas.objects import State
 from prefect.context import TagsContext
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
-from prefect.states import Completed
 
 from flows.checks import check_run
 from flows.crashes import mark_crashed_runs
@@ -23,6 +22,7 @@ from flows.outlook import followed
 from flows.progress import shown_progress
 from flows.results import show_results
 from flows.stages import DISPLAY, StageOutcome, bring_up_to_date
+from flows.waiting import Waiting, until_measured
 from flows.watch import SAVING_PATIENCE_S
 from ofa_pipeline.exit_codes import EXIT_AWAITED
 from ofa_pipeline.masking import mask_logs
@@ -38,7 +38,8 @@ DEVICE_STAGES = ("profile_latency", "search", "specialize", "register")
 def pipeline(workspace: str) -> State[str] | None:
     """Bring every artifact of a workspace up to date, from the images to the registry.
 
-    It ends as ``Awaited``, with what to do, where devices elsewhere have to be measured first.
+    Where devices elsewhere have to be measured first, it says what to do: of a deployment it is
+    suspended until one was; otherwise it ends as ``Awaited``.
 
     Args:
         workspace: Folder with params.yaml; held by the process that runs this.
@@ -61,12 +62,12 @@ def pipeline(workspace: str) -> State[str] | None:
 
             outlook_is_made()
             registry_is_made()  # nothing runs beside a measurement of latency
-            awaited = serve_devices(dvc, params.devices)
-            if awaited is not None:
-                return awaited
-            bring_up_to_date(dvc, "report")
-        show_results(root, params)
-    return None
+            waiting = serve_devices(dvc, params.devices)
+            if waiting is None:
+                bring_up_to_date(dvc, "report")
+        if waiting is None:
+            show_results(root, params)
+    return until_measured(workspace, waiting)
 
 
 @contextmanager
@@ -99,6 +100,8 @@ def _waits(root: Path) -> bool:
     """Whether a run on a server waits for the one that holds the workspace."""
     if prefect.runtime.deployment.id is None:
         return False
+    if prefect.runtime.flow_run.run_count > 1:
+        return True  # it was suspended: whoever holds the workspace may be measured for, too
     return load_params(root / "params.yaml").schedule.when_busy == "wait"
 
 
@@ -108,7 +111,7 @@ def _show_nowhere(_: str) -> None:
 
 def serve_devices(
     dvc: DvcClient, devices: Iterable[str], *, stages: Sequence[str] = DEVICE_STAGES
-) -> State[str] | None:
+) -> Waiting | None:
     """Search, specialise and register for every device; one that fails does not stop the others.
 
     Args:
@@ -117,29 +120,26 @@ def serve_devices(
         stages: The first of `DEVICE_STAGES`, or all.
 
     Returns:
-        None, or a state that says what is to be measured elsewhere before the run can go on.
+        None, or what is to be measured elsewhere before the run can go on.
 
     Raises:
         StageFailedError: If a device failed; names every one.
     """
     chains = {device: _submit_chain(dvc, device, stages) for device in devices}
     try:
-        states = [future.state for chain in chains.values() for future in _finished(chain)]
+        failures = {device: _failure(chain) for device, chain in chains.items()}
     except BaseException as error:
         dvc.stop(error)
         raise
-    failures = [failure for state in states if (failure := _own_failure(state)) is not None]
-    awaited = [failure for failure in failures if failure.exit_code == EXIT_AWAITED]
-    if failures and len(awaited) == len(failures):
-        text = "\n".join(str(failure) for failure in awaited)
-        get_run_logger().warning(text)
-        return Completed(name="Awaited", message=text, data=text)
-    if failures:
-        raise StageFailedError(
-            "\n".join(str(failure) for failure in failures),
-            exit_code=next(f.exit_code for f in failures if f.exit_code != EXIT_AWAITED),
-        )
-    return None
+    failed = {device: failure for device, failure in failures.items() if failure is not None}
+    if not failed:
+        return None
+    text = "\n".join(str(failure) for failure in failed.values())
+    codes = [failure.exit_code for failure in failed.values() if failure.exit_code != EXIT_AWAITED]
+    if codes:
+        raise StageFailedError(text, exit_code=codes[0])
+    get_run_logger().warning(text)
+    return Waiting(tuple(failed), text)
 
 
 def _submit_chain(
@@ -153,10 +153,11 @@ def _submit_chain(
     return chain
 
 
-def _finished(chain: list[PrefectFuture[StageOutcome]]) -> list[PrefectFuture[StageOutcome]]:
+def _failure(chain: list[PrefectFuture[StageOutcome]]) -> StageFailedError | None:
+    """Wait for the stages of a device; return why one failed, if one did."""
     for future in chain:
         future.wait()
-    return chain
+    return next((found for future in chain if (found := _own_failure(future.state))), None)
 
 
 def _own_failure(state: State[Any]) -> StageFailedError | None:

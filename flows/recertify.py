@@ -23,6 +23,7 @@ from flows.names import name_of_flow_run, name_of_task_run
 from flows.outlook import followed
 from flows.pipeline import open_workspace, serve_devices
 from flows.stages import bring_up_to_date
+from flows.waiting import until_measured
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli.recertify import check_is_here, drift_text
 from ofa_pipeline.documents import Recertification
@@ -42,8 +43,8 @@ def re_certify(workspace: str, devices: list[DeviceName]) -> State[str] | None:
     """Measure the shipped files of devices again; where one has changed, search it again.
 
     Nothing is trained. Certificates of a device that has changed become stale. The report says what
-    was measured. It ends as ``Awaited``, with what to do, where a device has to be measured
-    elsewhere first.
+    was measured. It is suspended, and says what to do, where a device has to be measured elsewhere
+    first.
 
     Args:
         workspace: Folder with params.yaml; held by the process that runs this.
@@ -74,10 +75,10 @@ def re_certify(workspace: str, devices: list[DeviceName]) -> State[str] | None:
             outlook_is_made()
             for device in changed:
                 bring_up_to_date(dvc, "profile_latency", device, again=True)
-            awaited = serve_devices(dvc, changed)
-            if awaited is None:
+            waiting = serve_devices(dvc, changed)
+            if waiting is None:
                 finish(dvc, params)
-        return awaited
+    return until_measured(workspace, waiting)
 
 
 @task(task_run_name=name_of_task_run, cache_policy=NO_CACHE, persist_result=False)

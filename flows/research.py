@@ -10,6 +10,7 @@ from flows.devices import serve
 from flows.names import name_of_flow_run
 from flows.pipeline import open_workspace
 from flows.recertify import DeviceName
+from flows.waiting import until_measured
 from ofa_pipeline.artifacts import write_bytes
 from ofa_pipeline.params import set_budgets
 
@@ -22,8 +23,8 @@ Budgets = Annotated[
 def re_search(workspace: str, device: DeviceName, budgets_ms: Budgets) -> State[str] | None:
     """Write new budgets of a device into params.yaml, and search, specialise and register.
 
-    It ends as ``Awaited``, with what to do, where the device is elsewhere and has to be measured
-    first; the next run goes on from there.
+    Where the device is elsewhere and has to be measured first, it says what to do and is suspended
+    until it was.
 
     Args:
         workspace: Folder with params.yaml; held by the process that runs this.
@@ -38,4 +39,5 @@ def re_search(workspace: str, device: DeviceName, budgets_ms: Budgets) -> State[
         path = dvc.root / "params.yaml"
         text = set_budgets(path.read_text(), device, budgets_ms, origin=str(path))
         write_bytes(path, text.encode())
-        return serve(dvc, [device])
+        waiting = serve(dvc, [device])
+    return until_measured(workspace, waiting)

@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli.display import Display, duration_text
 from ofa_pipeline.cli.output import PLAIN, report_awaited, report_error, stderr, stdout
 from ofa_pipeline.cli.profiled import show_profiles
+from ofa_pipeline.cli.programs import become
+from ofa_pipeline.devices.elsewhere import ElsewhereStore
 from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.exit_codes import EXIT_AWAITED, EXIT_ERROR, exit_code_of, exit_on_sigterm
 from ofa_pipeline.masking import mask_logs, mask_secrets
@@ -27,6 +29,7 @@ from ofa_pipeline.run_warnings import RunWarning, count_text
 from ofa_pipeline.workspace import check_version_control, hold_workspace
 
 _DRAIN_TIMEOUT_S = 10
+_POLL_S = 2.0
 
 
 def main(arguments: list[str]) -> int:
@@ -48,15 +51,13 @@ def main(arguments: list[str]) -> int:
         # Before Prefect, which takes its time to start.
         check_before_work(params, root, reads_images=options.profile or not options.device)
         with hold_workspace(root, role="run"):
-            start = time.monotonic()
-            awaited = _run_flow(root, options, server)
-            if awaited:
-                report_awaited(awaited)
+            awaited = _run_and_show(root, params, options, server)
+        if awaited:
+            report_awaited(awaited)
+            if not options.wait:
                 return EXIT_AWAITED
-            if options.profile:
-                show_profiles(root, options.device)
-                return 0
-            _show_results(root, params, duration_s=time.monotonic() - start)
+            _wait_for_measurements(root, options.device or params.devices)
+            become("flows.run", *arguments)  # afresh: this Prefect has ended with its server
     except ServerLostError as error:
         report_error(error, debug=options.debug)
         leave(EXIT_ERROR)
@@ -67,6 +68,32 @@ def main(arguments: list[str]) -> int:
         report_error(_as_outage(error), debug=options.debug)
         return exit_code_of(error)
     return 0
+
+
+def _run_and_show(
+    root: Path, params: Params, options: argparse.Namespace, server: Setting | None
+) -> str | None:
+    """Run the flow and show what came out; return what is to be measured elsewhere first."""
+    start = time.monotonic()
+    awaited = _run_flow(root, options, server)
+    if awaited:
+        return awaited
+    if options.profile:
+        show_profiles(root, options.device)
+    else:
+        _show_results(root, params, duration_s=time.monotonic() - start)
+    return None
+
+
+def _wait_for_measurements(root: Path, devices: Iterable[str]) -> None:
+    """Wait until what is awaited of one of the devices has come; nobody holds the workspace."""
+    stores = [ElsewhereStore(Layout(root), device) for device in devices]
+    awaited = [store for store in stores if store.awaited() is not None]
+    if awaited:
+        names = ", ".join(store.device for store in awaited)
+        stderr.print(f"waiting for measurements of {names}; Ctrl-C ends", style="dim", **PLAIN)
+    while awaited and all(store.awaited() is not None for store in awaited):
+        time.sleep(_POLL_S)
 
 
 def _as_outage(error: BaseException) -> BaseException:
@@ -84,6 +111,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--device", action="append", default=[])
     parser.add_argument("--profile", action="store_true", help="only measure the devices")
     parser.add_argument("--again", action="store_true", help="though they are up to date")
+    parser.add_argument("--wait", action="store_true", help="for devices elsewhere")
     parser.add_argument("--debug", action="store_true")
     return parser.parse_args(arguments)
 

@@ -12,8 +12,10 @@ import json
 import os
 import shlex
 import sys
+import threading
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -84,6 +86,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 def _serve(root: Path, params: Params, *, server: str) -> None:
     from flows.crashes import crash_silent_runs, mark_crashed_runs
     from flows.runner import run_until_told
+    from flows.waiting import resume_as_they_arrive
 
     crash_silent_runs()
     # One that was killed with its server would keep every later one from starting.
@@ -108,6 +111,8 @@ def _serve(root: Path, params: Params, *, server: str) -> None:
         f"to run now, in any shell:\n{start_commands(names, params, server=server)}", **PLAIN
     )
     stdout.print(f"serving {root}: the pipeline at {cron!r} ({timezone})", **PLAIN)
+    say = partial(stdout.print, **PLAIN)
+    threading.Thread(target=resume_as_they_arrive, args=(root, say), daemon=True).start()
     run_until_told(served)
 
 

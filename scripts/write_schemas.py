@@ -35,6 +35,7 @@ MODELS: Mapping[str, type[Any]] = {
     Layout.AWAITED: documents.Awaited,
     "measuring_task.json": documents.MeasuringTask,
     "measuring_result.json": documents.MeasuringResult,
+    "waiting_run.json": documents.WaitingRun,
 }
 """By the name of the file; manifest and summary are dataclasses, but have schemas all the same."""
 ANSWERS: Mapping[str, type[Any]] = {

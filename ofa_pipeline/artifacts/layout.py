@@ -150,6 +150,11 @@ class Layout:
         return self.seconds / "recertify" / device
 
     @property
+    def waiting_runs(self) -> Path:
+        """Notes of runs of deployments that wait for a device: `documents.WaitingRun`."""
+        return self.root / "scratch" / "waiting"
+
+    @property
     def report(self) -> Path:
         """The HTML report, metrics and plots."""
         return self.artifacts / "report"

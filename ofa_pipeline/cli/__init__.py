@@ -12,11 +12,13 @@ OPEN_MODULES = (
     "chosen",
     "display",
     "environment",
+    "hints",
     "listing",
     "notices",
     "output",
     "planned",
     "profiled",
+    "programs",
     "recertify",
     "subnets",
 )

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 from ofa_pipeline.artifacts import Layout, digest_file, write_bytes
 from ofa_pipeline.cli.hints import command
 from ofa_pipeline.devices.elsewhere import ElsewhereStore, card_of, check_result, read_result
-from ofa_pipeline.documents import Awaited, ClassNames, MeasuringResult, read_document
+from ofa_pipeline.documents import (
+    Awaited,
+    ClassNames,
+    MeasuringResult,
+    WaitingRun,
+    read_document,
+)
 from ofa_pipeline.errors import DeviceError, ManifestMismatchError
 from ofa_pipeline.latency import ElsewhereBench, plan_latency_tasks
 from ofa_pipeline.params import load_params, set_card
@@ -111,7 +117,13 @@ def import_result(workspace: Path, name: str, path: Path) -> Iterator[str]:
         write_bytes(params_path, text.encode())
         yield f"{params_path}: the profile of {name} is made of measurements {digest[:_DIGITS]} now"
     store.arrived()
-    yield f"Next: {command('run', '--device', name)}"
+
+
+def is_waited_for(workspace: Path, name: str) -> bool:
+    """Return whether a run of a deployment is suspended until a device was measured."""
+    notes = Layout(workspace).waiting_runs.glob("*.json")
+    remake = f"ofa-pipeline run --device {name}"
+    return any(name in read_document(path, WaitingRun, remake=remake).devices for path in notes)
 
 
 def _check_is_away(params: "Params", name: str) -> None:

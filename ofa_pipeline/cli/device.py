@@ -128,11 +128,18 @@ def import_(
     *,
     workspace: WorkspaceOption = Path(),
 ) -> None:
-    """Check what was measured on a device elsewhere, and keep it; `run` goes on with it."""
-    from ofa_pipeline.cli.carrying import import_result
+    """Check what was measured on a device elsewhere, and keep it.
 
+    A run that waits for it goes on, if there is one; otherwise `run` does.
+    """
+    from ofa_pipeline.cli.carrying import import_result, is_waited_for
+
+    waits = is_waited_for(workspace, name)
     for line in import_result(workspace, name, file):
         stdout.print(line, **PLAIN)
+    if waits:
+        become("flows.resume", "--workspace", str(workspace))
+    stdout.print(f"Next: {command('run', '--device', name)}", **PLAIN)
 
 
 def remove(name: NameArgument, *, workspace: WorkspaceOption = Path()) -> None:

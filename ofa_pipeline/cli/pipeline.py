@@ -44,13 +44,21 @@ def run(
             help="Only search and specialise for this device (repeatable); never trains.",
         ),
     ] = None,
+    wait: Annotated[
+        bool,
+        typer.Option(
+            "--wait", help="Go on by itself when what is awaited of devices elsewhere is imported."
+        ),
+    ] = False,
     workspace: WorkspaceOption = Path(),
 ) -> None:
     """Run the whole pipeline: train once, then search, specialise and register per device.
 
-    What is up to date is skipped; what was interrupted goes on where it stopped.
+    What is up to date is skipped; what was interrupted goes on where it stopped. Where devices
+    elsewhere have to be measured first, it ends with exit code 5, or waits.
     """
     words = [word for name in device or () for word in ("--device", name)]
+    words += ["--wait"] if wait else []
     become("flows.run", "--workspace", str(workspace), *words)
 
 

@@ -33,7 +33,8 @@ def uncropped_pixels(content: bytes, shorter_side_px: int) -> Pixels:
     """
     pixels = rgb_pixels(shrink(decode_image(content), shorter_side_px))
     rows, columns = (_middle(side, min(pixels.shape[:2])) for side in pixels.shape[:2])
-    return pixels[rows, columns]
+    middle = pixels[rows, columns]
+    return middle if middle.shape == pixels.shape else middle.copy()  # lets go of the rest
 
 
 def on_canvas(images: Sequence[Pixels]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -159,15 +159,16 @@ class _Child:
 
     def __init__(self, card: DeviceCard) -> None:
         self._connection, theirs = Pipe()
-        with theirs:
+        watched, lifeline = os.pipe()  # closed once the process has ended, or with this one
+        with theirs, os.fdopen(watched):
             self._process = subprocess.Popen(
-                [sys.executable, *_CHILD, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
+                [sys.executable, *_CHILD, str(theirs.fileno()), str(watched)],
+                pass_fds=[theirs.fileno(), watched],
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, "OMP_NUM_THREADS": str(card.threads)},
             )
-        # Also at the end of this program; whatever kills it closes the connection, too.
-        self._end = weakref.finalize(self, _end, self._connection, self._process)
+        # Also at the end of this program; whatever kills it closes both pipes, too.
+        self._end = weakref.finalize(self, _end, self._connection, self._process, lifeline)
         self._connection.send(card)
         self._has_started = False
 
@@ -188,10 +189,11 @@ class _Child:
         return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
-def _end(connection: Connection, process: subprocess.Popen[bytes]) -> None:
+def _end(connection: Connection, process: subprocess.Popen[bytes], lifeline: int) -> None:
     connection.close()
     try:
         process.wait(_GRACE_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    os.close(lifeline)

@@ -61,6 +61,7 @@ from ofa_pipeline.documents.elsewhere import (
     NetworkElsewhere,
     Session,
     Visit,
+    WaitingRun,
 )
 from ofa_pipeline.documents.latency import (
     DeviceCard,
@@ -159,6 +160,7 @@ __all__ = [
     "Verdict",
     "VerificationReport",
     "Visit",
+    "WaitingRun",
     "budget_alias",
     "read_document",
 ]

@@ -134,3 +134,18 @@ class Awaited(Document):
     round: MeasuringRound
     archs: tuple[Arch, ...] = ()
     files: tuple[AwaitedFile, ...] = ()
+
+
+class WaitingRun(Document):
+    """A run of a deployment that is suspended until a device elsewhere was measured."""
+
+    model_config = ConfigDict(title="a run that waits for a device elsewhere")
+
+    flow_run: str
+    """Identifier on Prefect's server."""
+    name: str
+    """As Prefect's pages show it."""
+    server: str
+    """Address of the server, without secrets."""
+    devices: tuple[str, ...]
+    """What it waits for: any of them."""

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from ofa_pipeline.artifacts import digest_json
-from ofa_pipeline.documents import Awaited, AwaitedFile, MeasuringResult, MeasuringTask
+from ofa_pipeline.documents import (
+    Awaited,
+    AwaitedFile,
+    MeasuringResult,
+    MeasuringTask,
+    WaitingRun,
+)
 from tests.support.synthetic import tiny_space
 
 MACHINE: dict[str, Any] = {
@@ -110,3 +116,13 @@ def sample_awaited() -> Awaited:
     arch = tiny_space().smallest
     file = AwaitedFile(path="scratch/model.onnx", sha256="0" * 64, arch=arch)
     return Awaited(round="ship", archs=(arch,), files=(file,))
+
+
+def sample_waiting_run() -> WaitingRun:
+    """Return a run that waits for two devices."""
+    return WaitingRun(
+        flow_run="01a21b68-2448-7879-8597-9faec3733d30",
+        name="flowers: phone, board",
+        server="http://127.0.0.1:4200/api",
+        devices=("phone", "board"),
+    )

@@ -1,7 +1,8 @@
 """`ofa-pipeline` with stages that do next to nothing: what the drivers are tested with.
 
 A stage writes its inputs' digests, reports progress and takes as long as ``OFA_TOY_SECONDS`` says;
-``OFA_TOY_FAIL`` names a stage that fails, ``OFA_TOY_AWAIT`` one that waits for a device elsewhere.
+``OFA_TOY_FAIL`` names a stage that fails, ``OFA_TOY_AWAIT`` one that waits for a device elsewhere
+until a result of it was imported.
 """
 
 import os
@@ -11,7 +12,8 @@ import types
 
 from ofa_pipeline.artifacts import Layout, write_json
 from ofa_pipeline.cli import main
-from ofa_pipeline.documents import Receipts
+from ofa_pipeline.devices.elsewhere import ElsewhereStore
+from ofa_pipeline.documents import Awaited, Receipts
 from ofa_pipeline.errors import AwaitedError, DatasetError
 from ofa_pipeline.stages import STAGES, Stage, StageRun
 
@@ -26,7 +28,10 @@ def fake(stage: Stage) -> types.ModuleType:
         if os.environ.get("OFA_TOY_FAIL") == address:
             raise DatasetError(f"{address} was told to fail. Do not tell it so.")
         if os.environ.get("OFA_TOY_AWAIT") == address:
-            raise AwaitedError(f"{address} waits for somebody who measures elsewhere")
+            store = ElsewhereStore(toy.layout, toy.item)
+            if not store.results():
+                store.wait_for(Awaited(round="profile"))
+                raise AwaitedError(f"{address} waits for somebody who measures elsewhere")
         with toy.writing() as writer:
             seconds = float(os.environ.get("OFA_TOY_SECONDS", "0"))
             toy.reporter.message("a message", loss=1.5)

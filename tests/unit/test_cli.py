@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,14 @@ def test_help_imports_nothing_heavy():
     command = [sys.executable, "-c", probe]
     shown = subprocess.run(command, capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="PyTorch came without Triton")
+def test_what_training_imports_ends_without_a_word():
+    program = "import sys, triton._C.libtriton; from ofa_pipeline.cli import main; main()"
+    words = [sys.executable, "-c", program, "--version"]
+    ended = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert ended.stderr == ""
 
 
 def test_version_is_shown(cli):

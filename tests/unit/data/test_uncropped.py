@@ -43,6 +43,12 @@ def square(tmp_path_factory):
     return dataset(tmp_path_factory.mktemp("square"), [(16, 16)] * 80)
 
 
+def test_the_ends_of_a_panorama_do_not_stay_in_memory():
+    pixels = uncropped_pixels(picture(16, 16 * 40, seed=0), SIDE)
+    assert pixels.shape == (16, 16 * LONGEST_SIDE, 3)
+    assert pixels.base is None
+
+
 def test_batches_hold_all_of_each_image(oblong):
     split = open_dataset(oblong).split("train")
     whole = split.uncropped()

@@ -32,6 +32,7 @@ DOCUMENTS = {
     Layout.AWAITED: elsewhere.sample_awaited(),
     "measuring_task.json": elsewhere.sample_task(),
     "measuring_result.json": elsewhere.sample_result(),
+    "waiting_run.json": elsewhere.sample_waiting_run(),
 }
 REMAKE = "ofa-pipeline stage NAME --item ITEM"
 

@@ -7,16 +7,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from prefect.states import Completed
 
 from flows import recertify, research
 from flows.dvc_client import StageFailedError
+from flows.waiting import Waiting
 from ofa_pipeline.artifacts import Layout, write_json
 from ofa_pipeline.exit_codes import EXIT_ERROR, EXIT_RESTLESS
 from tests.support.documents import bundle_index, recertification
 
 PARAMS = (Path(__file__).parents[3] / "params.yaml").read_text()
-AWAITED = Completed(name="Awaited", data="measure it there")
+WAITING = Waiting(("cpu-pytorch",), "measure it there")
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def done(tmp_path, monkeypatch):
         "bring_up_to_date": lambda _, stage, device=None, again=False: (
             found.append(f"{stage} {device}") if again else None
         ),
-        "serve_devices": lambda *_: AWAITED,
+        "serve_devices": lambda *_: WAITING,
         "finish": lambda *_: found.append("report"),
         "get_run_logger": lambda: SimpleNamespace(warning=found.append),
     }.items():
@@ -59,7 +59,8 @@ def test_report_is_made_where_no_device_has_changed(done, tmp_path):
 
 
 def test_a_device_that_is_awaited_is_the_end_of_the_run(done, tmp_path):
-    assert recertify.re_certify.fn(str(tmp_path), ["cpu-pytorch"]) is AWAITED
+    ended = recertify.re_certify.fn(str(tmp_path), ["cpu-pytorch"])
+    assert (ended.name, ended.message) == ("Awaited", "measure it there")
     assert done == ["measure cpu-pytorch", "profile_latency cpu-pytorch"]
 
 
@@ -76,8 +77,9 @@ def test_devices_elsewhere_are_left_out_and_named(done, tmp_path):
 
 
 def test_other_budgets_end_as_the_search_does(done, tmp_path, monkeypatch):
-    monkeypatch.setattr(research, "serve", lambda *_: AWAITED)
-    assert research.re_search.fn(str(tmp_path), "cpu-pytorch", [0.5]) is AWAITED
+    monkeypatch.setattr(research, "serve", lambda *_: WAITING)
+    ended = research.re_search.fn(str(tmp_path), "cpu-pytorch", [0.5])
+    assert (ended.name, ended.message) == ("Awaited", "measure it there")
 
 
 @pytest.fixture

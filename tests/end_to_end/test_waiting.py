@@ -1,0 +1,103 @@
+"""A served run that waits for a device elsewhere is suspended until its result comes."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from ofa_pipeline.documents import MeasuringTask, read_document
+from tests.support.elsewhere import result_of, write_result
+from tests.support.mlflow_server import free_port
+from tests.support.workspace import read_params, run_command, toy_workspace, write_params
+
+SETTLED = ("PAUSED", "COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A workspace with one device, which is elsewhere."""
+    root = toy_workspace(tmp_path / "toy")
+    params = read_params(root)
+    card = {"runtime": "pytorch", "accelerator": "cpu", "precision": "fp32", "threads": 1}
+    card |= {"batch_size": 1, "location": "away"}
+    params["devices"] = {"phone": {"card": card, "budget_fractions": [0.5]}}
+    write_params(root, params)
+    return root
+
+
+def measured_elsewhere(root):
+    """Return what the device brings back."""
+    run_command("ofa-pipeline", "device", "export", "phone", "--to", "folder", workspace=root)
+    task = read_document(root / "folder" / "manifest.json", MeasuringTask, remake="")
+    macs = {network.key: network.macs for network in task.networks}
+    return write_result(root / "result.json", result_of(task, lambda key: 0.1 + macs[key] / 1e7))
+
+
+def ask(server, path, body):
+    request = urllib.request.Request(
+        f"{server}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def settled(server, *, count):
+    """Return the name and message of the state of each run of the pipeline.
+
+    Waits until there are so many, and none is about to change.
+    """
+    chosen = {"flows": {"name": {"any_": ["once-for-all"]}}, "sort": "EXPECTED_START_TIME_ASC"}
+    deadline = time.monotonic() + 240
+    while True:
+        runs = ask(server, "flow_runs/filter", chosen)
+        found = [run["state"] for run in runs if not run["auto_scheduled"]]
+        if len(found) == count and all(state["type"] in SETTLED for state in found):
+            return [(state["name"], state["message"] or "") for state in found]
+        assert time.monotonic() < deadline, found
+        time.sleep(0.2)
+
+
+def test_a_served_run_is_suspended_and_goes_on_when_the_result_is_imported(root, tmp_path):
+    port, shown = free_port(), tmp_path / "shown.txt"
+    server = f"http://127.0.0.1:{port}/api"
+    program = Path(sys.executable).with_name("ofa-pipeline")
+    with shown.open("w") as file:
+        served = subprocess.Popen(
+            [program, "serve", "--port", str(port)],
+            cwd=root,
+            env={
+                **os.environ,
+                "OFA_TOY_AWAIT": "profile_latency@phone",
+                "PREFECT_RUNNER_POLL_FREQUENCY": "1",
+            },
+            stdout=file,
+            stderr=file,
+        )
+    try:
+        while "serving" not in shown.read_text():
+            assert served.poll() is None, shown.read_text()
+            time.sleep(0.2)
+        words = ("deployment", "run", "once-for-all/scheduled")
+        for count in (1, 2):
+            run_command("prefect", *words, workspace=root, PREFECT_API_URL=server)
+            found = settled(server, count=count)
+        (waits, what_to_do), (ended, why) = found
+        assert (waits, ended) == ("Suspended", "Awaited"), found
+        assert "waits for somebody who measures elsewhere" in what_to_do
+        assert "waits for the same already" in why
+        imported = run_command(
+            "ofa-pipeline", "device", "import", "phone", measured_elsewhere(root), workspace=root
+        )
+        assert "Next:" not in imported.stdout
+        assert settled(server, count=2)[0][0] == "Completed"
+    finally:
+        served.terminate()
+        served.wait(timeout=120)
+    assert "register@phone" in (root / "calls.txt").read_text().split()
+    assert list((root / "scratch" / "waiting").iterdir()) == []
