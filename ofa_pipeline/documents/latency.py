@@ -90,14 +90,19 @@ class LatencyMeasurement(LatencyFigures):
     """Median latency of the reference network meanwhile, over `reference_ms`."""
     is_contended: bool
     """Whether the machine was never quiet for long enough: the figures are rough then."""
+    is_warm: bool | None = Field(default=None, exclude_if=lambda v: v is None)
+    """Whether calls became no faster before they were timed; False: the figures are rough. None of
+    what was measured before it was noted, as in the figures below."""
     load_ms: Milliseconds | None = Field(default=None, exclude_if=lambda v: v is None)
-    """What opening the file took, the fastest of its fresh loads, as the clock says; None of what
-    was measured before it was noted."""
+    """What the runtime, imported before, took to open the file, as the clock says: the fastest of
+    the fresh loads."""
     first_call_ms: Milliseconds | None = Field(default=None, exclude_if=lambda v: v is None)
-    """What the first call after loading took, the fastest of them, as the clock says."""
+    """What the first call after that took, as the clock says; the fastest of them."""
     peak_memory_mb: Megabytes | None = Field(default=None, exclude_if=lambda v: v is None)
-    """Most memory of the process that was resident from loading to the end of the first call, the
-    runtime included, a GPU's not; the least of the fresh loads. None where the system does not say."""
+    """Most memory that was resident until the first call was done: Python, the runtime and the
+    network, the memory of a GPU not. None where the system does not say (Linux does)."""
+    network_memory_mb: Megabytes | None = Field(default=None, exclude_if=lambda v: v is None)
+    """Of it, what opening the file and the first call added."""
     kind: Literal["measured"] = "measured"
 
     def rescaled(self, reference_ms: float) -> "LatencyMeasurement":

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from ofa_pipeline.artifacts import Layout, digest_file, digest_json, write_bytes, write_json
 from ofa_pipeline.devices import machine
 from ofa_pipeline.devices.machine import DeviceSettings
-from ofa_pipeline.devices.peak_memory import forget_peak_memory, peak_memory_bytes
 from ofa_pipeline.devices.runtime import CODE_FOLDER, Runtime, noise_images
 from ofa_pipeline.devices.runtimes import find_runtime
 from ofa_pipeline.documents import (
@@ -30,6 +29,8 @@ SCRIPT = "measure.py"
 RUNTIME_FILE = "runtime.py"
 NETWORKS = "networks"
 GUIDE = "README.txt"
+_CODE_OF_SCRIPT = ("fresh_load.py", "warm_up.py")
+"""Files in `CODE_FOLDER` that the script imports."""
 
 _BEFORE = '''"""What runs the networks, the class that bundles carry; and what this machine is."""
 
@@ -169,7 +170,7 @@ def _write_script(folder: Path, task: MeasuringTask) -> None:
     """Write the script and all that it needs besides the runtime."""
     runtime, card = find_runtime(task.card.runtime), task.card
     shutil.copyfile(Path(__file__).with_name(SCRIPT), folder / SCRIPT)
-    for name in runtime.network.code_names:
+    for name in (*_CODE_OF_SCRIPT, *runtime.network.code_names):
         shutil.copyfile(CODE_FOLDER / name, folder / name)
     write_bytes(folder / RUNTIME_FILE, runtime_source(runtime, card.accelerator).encode())
     guide = _GUIDE.format(
@@ -189,8 +190,6 @@ def runtime_source(runtime: type[Runtime], accelerator: str) -> str:
         machine.gpu_driver,
         machine.gpu_model,
         machine.installed_version,
-        forget_peak_memory,
-        peak_memory_bytes,
         noise_images,
         runtime.network,
     )

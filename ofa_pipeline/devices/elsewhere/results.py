@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from ofa_pipeline.artifacts import digest_json
+from ofa_pipeline.devices.fresh_load import FreshLoad
 from ofa_pipeline.devices.meter import (
     Comparison,
-    FreshLoad,
     Visit,
     comparisons_of,
     quiet_reference_ms,
@@ -127,7 +127,8 @@ def measured(
             [one.before.latency_ms for one in comparisons_of(each)] for each in sessions.values()
         ]
         reference_ms = quiet_reference_ms([float(np.quantile(each, 0.1)) for each in before_ms])
-    return {key: summarize(each, reference_ms) for key, each in sessions.items()}
+    loads = {row.key: _loads(row) for row in result.rows}
+    return {key: summarize(each, loads[key], reference_ms) for key, each in sessions.items()}
 
 
 def _check_whole(rows: Mapping[str, MeasuredRow], task: MeasuringTask, path: Path) -> None:
@@ -178,18 +179,20 @@ def _check_times(session: Session, macs: int, where: str) -> None:
             raise ManifestMismatchError(f"{where}: impossible times: {fault}. Measure again.")
 
 
+def _loads(row: MeasuredRow) -> list[FreshLoad]:
+    """Return the load alone; those of the sessions where an earlier version noted no other."""
+    if row.alone is None:
+        return [FreshLoad(one.load_ns, one.first_call_ns, None, None) for one in row.sessions]
+    return [FreshLoad(**dict(row.alone))]
+
+
 def _session(session: Session) -> Measured:
-    load = FreshLoad(
-        load_ms=session.load_ns / 1e6,
-        first_call_ms=session.first_call_ns / 1e6,
-        peak_memory_bytes=session.peak_memory_bytes,
-    )
     turns = zip(session.reference[:-1], session.network, session.reference[1:], strict=True)
     comparisons = [
         Comparison(_visit(before), _visit(network), _visit(after))
         for before, network, after in turns
     ]
-    return Measured(load, comparisons)
+    return Measured(is_warm=session.is_warm, comparisons=comparisons)
 
 
 def _visit(visit: VisitElsewhere) -> Visit:
