@@ -38,7 +38,8 @@ def certificate(
     ],
     *,
     valid_days: Annotated[
-        float, typer.Option("--valid-days", min=0, help="Days from registration to expiry.")
+        float,
+        typer.Option("--valid-days", min=0, max=36500, help="Days from registration to expiry."),
     ] = 365,
     trust: TrustOption = None,
     as_json: JsonOption = False,

@@ -1,5 +1,6 @@
 """The contract of a `Runtime`, and a runtime whose time is made up."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -77,6 +78,14 @@ class RuntimeContract:
 
     def test_run_classifies_a_batch(self, runtime: Runtime, subnet: Subnet) -> None:
         runtime.load(runtime.prepare(subnet, resolution_px=20)).run()
+
+    def test_a_prepared_call_needs_nobody_else_to_hold_the_network(
+        self, runtime: Runtime, subnet: Subnet, images: Images
+    ) -> None:
+        content = runtime.content_of(subnet, resolution_px=20)
+        call = runtime.open(content, accelerator="cpu", threads=1).prepared_call(images)
+        gc.collect()
+        call()
 
     def test_preparing_leaves_the_network_alone(self, runtime: Runtime, subnet: Subnet) -> None:
         before = {name: value.clone() for name, value in subnet.state_dict().items()}

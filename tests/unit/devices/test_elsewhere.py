@@ -152,7 +152,12 @@ class TestScript:
 
     @pytest.mark.parametrize(
         ("runtime", "package"),
-        [("litert", "ai-edge-litert"), ("ncnn", "ncnn"), ("openvino", "openvino")],
+        [
+            ("executorch", "executorch torch"),
+            ("litert", "ai-edge-litert"),
+            ("ncnn", "ncnn"),
+            ("openvino", "openvino"),
+        ],
     )
     def test_what_is_installed_there_is_the_runtime_alone(self, tmp_path, runtime, package):
         export(tmp_path / "folder", runtime=runtime)
