@@ -6,6 +6,7 @@ from ofa_pipeline.arch import SearchSpace
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.compute import SERIAL
 from ofa_pipeline.devices import DeviceCard, describe_device
+from ofa_pipeline.devices.elsewhere import ElsewhereStore
 from ofa_pipeline.documents import ClassNames, read_document
 from ofa_pipeline.latency import (
     ElsewhereBench,
@@ -22,7 +23,6 @@ from ofa_pipeline.latency import (
 )
 from ofa_pipeline.measuring import Row, measure_all
 from ofa_pipeline.params import Params
-from ofa_pipeline.stages.elsewhere import store_of
 from ofa_pipeline.stages.run import StageRun
 from ofa_pipeline.tables import LATENCY_SCHEMA, write_table
 
@@ -71,7 +71,7 @@ def _measure(
     device, settings = stage.params.devices[stage.item].card, stage.params.latency
     runs = {"warmup_runs": settings.warmup_runs, "timed_runs": settings.timed_runs}
     if device.location is not None:
-        store = store_of(stage)
+        store = ElsewhereStore(stage.layout, stage.item, cluster=stage.cluster)
         return ElsewhereBench(
             store=store,
             settings=device,

@@ -5,6 +5,7 @@ from threadpoolctl import threadpool_limits
 from ofa_pipeline.artifacts import Layout, write_json
 from ofa_pipeline.data import open_dataset
 from ofa_pipeline.devices import Device, require_calibration_images
+from ofa_pipeline.devices.elsewhere import ElsewhereStore
 from ofa_pipeline.evaluation import AccuracyBench
 from ofa_pipeline.latency import LatencyProfile, load_latency_profile
 from ofa_pipeline.predictor import load_label_noise
@@ -20,7 +21,6 @@ from ofa_pipeline.search import (
     verify_settings,
 )
 from ofa_pipeline.search.ledger import Ledger, NotedWorld
-from ofa_pipeline.stages.elsewhere import store_of
 from ofa_pipeline.stages.run import StageRun
 from ofa_pipeline.tables import EVALUATIONS_SCHEMA, FRONT_SCHEMA, write_table
 from ofa_pipeline.training import deterministic
@@ -96,7 +96,7 @@ def _world(
             bench.evaluator.supernet.space,
             warmup_runs=latency.warmup_runs,
             timed_runs=latency.timed_runs,
-            store=store_of(stage),
+            store=ElsewhereStore(stage.layout, stage.item, cluster=stage.cluster),
             reporter=stage.reporter,
         )
 

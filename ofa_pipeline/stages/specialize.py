@@ -7,6 +7,7 @@ from typing import Any
 from ofa_pipeline.artifacts import Layout, Manifest, write_json
 from ofa_pipeline.data import Dataset, open_dataset
 from ofa_pipeline.devices import require_calibration_images
+from ofa_pipeline.devices.elsewhere import ElsewhereStore
 from ofa_pipeline.documents import Picks, read_document
 from ofa_pipeline.evaluation import (
     LargestSubnet,
@@ -24,7 +25,6 @@ from ofa_pipeline.specialize.choice import candidates_of, choose
 from ofa_pipeline.specialize.fine_tuning import PickTuner, TunedPick, TuningTask
 from ofa_pipeline.specialize.tuning import Tuner, tuning_plan
 from ofa_pipeline.specialize.workshop import Workshop, quantization_messages
-from ofa_pipeline.stages.elsewhere import store_of
 from ofa_pipeline.stages.ranks import stage_arguments, stage_of_rank
 from ofa_pipeline.stages.run import StageRun
 from ofa_pipeline.supernet import check_supernet, load_supernet
@@ -78,7 +78,7 @@ def _workshop(stage: StageRun, dataset: Dataset, trained: Mapping[str, Any]) -> 
         space,
         warmup_runs=params.latency.warmup_runs,
         timed_runs=params.latency.timed_runs,
-        store=store_of(stage),
+        store=ElsewhereStore(layout, stage.item, cluster=stage.cluster),
         reporter=stage.reporter,
     )
     if card.precision == "int8":
