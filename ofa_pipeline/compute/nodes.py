@@ -2,6 +2,7 @@
 
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ CHECK_S = 120.0
 _MAX_NAMED = 3
 _OF_EVERY_NODE = ("ray",)
 """Packages that all nodes have in the same version."""
+
+_CARRYING = threading.Lock()
 
 ResultT = TypeVar("ResultT")
 
@@ -181,13 +184,17 @@ def ask_nodes(
 
 @contextmanager
 def carried(ray: ModuleType, function: Callable[..., object]) -> Iterator[None]:
-    """Have pickle carry a function's module to nodes as a value while the body runs."""
+    """Have pickle carry a function's module to nodes as a value while the body runs, for moments.
+
+    What is carried so is of the whole process: threads take turns.
+    """
     module = sys.modules[function.__module__]
-    ray.cloudpickle.register_pickle_by_value(module)
-    try:
-        yield
-    finally:
-        ray.cloudpickle.unregister_pickle_by_value(module)
+    with _CARRYING:
+        ray.cloudpickle.register_pickle_by_value(module)
+        try:
+            yield
+        finally:
+            ray.cloudpickle.unregister_pickle_by_value(module)
 
 
 @contextmanager
