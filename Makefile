@@ -67,7 +67,7 @@ format: setup ## Format the code and fix what the linter can fix
 
 lock: $(BIN)/uv ## Resolve requirements.lock again (newer versions: UPGRADE=--upgrade)
 	UV_CUSTOM_COMPILE_COMMAND='make lock' $(UV_PIP) compile pyproject.toml --extra dev \
-		--extra docs --extra reference --extra heif --extra postgres --extra s3 --extra openvino --extra litert --extra ncnn --extra cluster \
+		--extra docs --extra reference --extra heif --extra postgres --extra s3 --extra openvino --extra litert --extra executorch --extra ncnn --extra cluster \
 		--universal --python-version 3.11 --no-annotate --quiet $(UPGRADE) --output-file requirements.lock
 
 clean: ## Remove caches and builds; .venv, artifacts, scratch and the registry stay

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -95,10 +96,22 @@ def _show(found: ReproductionAnswer) -> None:
         recorded, kept = step.recorded[:_SHOWN_DIGITS], _WORDS[step.kept]
         table.add_row(step.what, step.stage, recorded, kept, _WORDS[step.replayed], step.note)
     print_table(table, stdout)
-    num_equal = sum("equal" in (step.kept, step.replayed) for step in found.steps)
-    verdict = "reproduced" if found.is_reproduced else "NOT reproduced"
-    stdout.print(f"{verdict}: {num_equal} of {len(found.steps)} digests are equal", **PLAIN)
+    stdout.print(summary_of(found), **PLAIN)
     stdout.print(f"the clone is {found.folder}", **PLAIN)
+
+
+def summary_of(found: ReproductionAnswer) -> str:
+    """Return in a line how many digests are equal: of what was made again, and of what is kept."""
+    again = [step.replayed for step in found.steps if step.replayed not in (None, "measured")]
+    kept = [step.kept for step in found.steps if step.replayed in (None, "measured")]
+    word = "reproduced" if again else "kept"
+    verdict = word if found.is_reproduced else f"NOT {word}"
+    parts = [f"{_num_equal(again)} made again", f"{_num_equal(kept)} compared as kept"]
+    return f"{verdict}: {_num_equal([*again, *kept])} digests are equal ({', '.join(parts)})"
+
+
+def _num_equal(verdicts: Sequence[ReplayVerdict | None]) -> str:
+    return f"{verdicts.count('equal')} of {len(verdicts)}"
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:

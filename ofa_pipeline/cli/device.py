@@ -289,6 +289,11 @@ def _show_noise(noise: "MachineNoise") -> None:
         f"noise: {count} measurements of the largest subnet repeat to {noise.cv:.1%}; the machine "
         f"was hardly ever quiet during {noise.num_contended} of them",
     ]
+    if noise.num_cold:
+        lines.append(
+            f"warm-up: calls still became faster when they were timed in {noise.num_cold} of them; "
+            "let more of them pass: latency.warmup_runs in params.yaml"
+        )
     for line in lines:
         stdout.print(line, **PLAIN)
     if noise.is_fit:

@@ -28,7 +28,7 @@ def sign(
     *,
     key: Annotated[Path, typer.Option("--key", help="Private Ed25519 key, PEM.")],
     valid_days: Annotated[
-        float, typer.Option("--valid-days", min=0, max=36500, help="Until it expires.")
+        float, typer.Option("--valid-days", min=1, max=36500, help="Until it expires.")
     ] = 365,
     workspace: WorkspaceOption = Path(),
 ) -> None:

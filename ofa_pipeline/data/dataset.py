@@ -19,7 +19,7 @@ from ofa_pipeline.data.loading import REMEMBERED_ROW_GROUPS, PrefetchingLoader
 from ofa_pipeline.data.normalization import Normalization
 from ofa_pipeline.data.shards import RowGroupReader, ShardIndex
 from ofa_pipeline.data.splits import SPLIT_NAMES
-from ofa_pipeline.data.uncropped import are_squares
+from ofa_pipeline.data.uncropped import are_squares, size_of
 from ofa_pipeline.errors import DatasetError, suggest
 
 if TYPE_CHECKING:
@@ -94,12 +94,17 @@ class Split:
         needed = self.num_images * 3 * self._image_size_px**2
         return not self._is_uncropped and needed <= self._memory_limit_bytes
 
+    @property
+    def is_uncropped(self) -> bool:
+        """Whether batches hold all of each image, on canvases."""
+        return self._is_uncropped
+
     def uncropped(self) -> "Split":
         """Return the split with all of each image, ends included; itself where all are squares.
 
         What fits the memory limit is looked through; of what is streamed anyway, nothing is read.
         """
-        if self._is_uncropped or (self.fits_memory and self._has_squares()):
+        if self._is_uncropped or (self.fits_memory and self._has_squares):
             return self
         return Split(
             self._index,
@@ -108,6 +113,15 @@ class Split:
             is_uncropped=True,
         )
 
+    def stored_sizes(self, count: int) -> list[tuple[int, int]]:
+        """Return width and height of some stored images: the first, which lie in random order."""
+        reader = RowGroupReader(self._index, remembered_row_groups=1)
+        try:
+            return [size_of(c) for c in reader.read(np.arange(min(count, self.num_images)))]
+        finally:
+            reader.close()
+
+    @cached_property
     def _has_squares(self) -> bool:
         """Return whether every image is stored as a square of the split's size."""
         reader = RowGroupReader(self._index, remembered_row_groups=1)

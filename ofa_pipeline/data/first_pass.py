@@ -24,6 +24,7 @@ from ofa_pipeline.data.sources import DatasetSource, SourceImage
 from ofa_pipeline.data.splits import DIGEST_BYTES, DRAWN, SPLIT_NAMES
 from ofa_pipeline.data.staging import CHANNELS, PixelSums, PreparedImage, Staging
 from ofa_pipeline.data.survey import Survey
+from ofa_pipeline.data.uncropped import loses_ends
 from ofa_pipeline.errors import DatasetError
 from ofa_pipeline.progress import Reporter
 
@@ -34,13 +35,14 @@ SHOWN = 5
 LEVELS = np.arange(256, dtype=np.int64)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Decoded:
     image: PreparedImage
     digest: bytes
     shorter_side_px: int
     file: FileFacts
     is_gray_as_color: bool
+    is_panorama: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,11 @@ def stage_images(
             fixed = DRAWN if image.split is None else SPLIT_NAMES.index(image.split)
             staging.append(found.image, digest=found.digest, fixed=fixed)
             largest_px = max(largest_px, found.shorter_side_px)
-            survey.add(found.file, is_gray_as_color=found.is_gray_as_color)
+            survey.add(
+                found.file,
+                is_gray_as_color=found.is_gray_as_color,
+                is_panorama=found.is_panorama,
+            )
         tracker.advance()
     return FirstPass(bad, largest_px, survey)
 
@@ -150,7 +156,14 @@ def _decode(image: SourceImage, options: DatasetOptions) -> _Decoded | Excluded:
         image.path, image.label, stored, _pixel_sums(histogram, square.size[0] ** 2)
     )
     is_gray = kept.mode == "RGB" and _is_gray(histogram, pixels)
-    return _Decoded(prepared, digest.digest(), min(kept.size), decoded.file, is_gray)
+    return _Decoded(
+        image=prepared,
+        digest=digest.digest(),
+        shorter_side_px=min(kept.size),
+        file=decoded.file,
+        is_gray_as_color=is_gray,
+        is_panorama=loses_ends(kept.size),
+    )
 
 
 def _is_gray(histogram: list[int], pixels: Pixels) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ofa_pipeline.compute import copied_to
 from ofa_pipeline.data.dataset import ALL_ROWS, Batch, Split
+from ofa_pipeline.data.uncropped import VERSION
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +46,16 @@ def room_for_images(device: "torch.device") -> int:
 
     free, _ = torch.cuda.mem_get_info(device)
     return int(SHARE_OF_FREE_MEMORY * free)
+
+
+def augmentation_version(split: Split, augmentation: "Augmentation") -> str | None:
+    """Return in which way views of a split are drawn; None for the one that never was another.
+
+    Networks that were trained in two ways are two networks.
+    """
+    if augmentation != "random_resized_crop" or not isinstance(split, Split):
+        return None
+    return f"{VERSION} (boxes of whole images)" if split.uncropped().is_uncropped else None
 
 
 def near_device(

@@ -13,6 +13,7 @@ from ofa_pipeline.data.sources import lookalikes
 from ofa_pipeline.data.sources.walk import shown
 from ofa_pipeline.data.splits import SPLIT_NAMES, Assignment, SplitName
 from ofa_pipeline.data.survey import LARGE, SMALL, Survey
+from ofa_pipeline.data.uncropped import LONGEST_SIDE
 from ofa_pipeline.dataset_summary import (
     ALL_CLASSES,
     SHOWN_CLASSES,
@@ -174,7 +175,7 @@ def class_warnings(classes: Sequence[ClassSummary]) -> list[str]:
 
 
 def image_warnings(survey: Survey, *, stored_px: int) -> list[str]:
-    """Return what looks wrong about sizes and colours."""
+    """Return what looks wrong about sizes, proportions and colours."""
     found, total, asked = [], survey.num_images, survey.image_size_px
     if survey.num_large > total / 2:
         found.append(
@@ -191,6 +192,13 @@ def image_warnings(survey: Survey, *, stored_px: int) -> list[str]:
         found.append(
             f"{survey.num_small:,} of {total:,} images have a shorter side below half of "
             f"dataset.image_size_px ({asked}): they are enlarged, and look blurred"
+        )
+    if survey.num_panoramas:
+        found.append(
+            f"{survey.num_panoramas:,} of {total:,} images are panoramas, more than "
+            f"{LONGEST_SIDE} times as long as wide: their ends are cut off, also where training "
+            "draws boxes of whole images (training.augmentation: random_resized_crop). Cut them "
+            "into several images to keep what is there"
         )
     if survey.num_gray_as_color > MANY_GRAY * total:
         found.append(

@@ -27,6 +27,8 @@ class Survey:
     num_gray_as_color: int = 0
     num_large: int = 0
     num_small: int = 0
+    num_panoramas: int = 0
+    """Images so long that training sees their middle alone."""
     modes: Counter[str] = field(default_factory=Counter)
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     smallest: tuple[int, int] = (0, 0)
@@ -37,13 +39,14 @@ class Survey:
     highest: float = float("-inf")
     """Highest value of a deep image."""
 
-    def add(self, facts: FileFacts, *, is_gray_as_color: bool) -> None:
+    def add(self, facts: FileFacts, *, is_gray_as_color: bool, is_panorama: bool) -> None:
         """Count an image."""
         size = (facts.width, facts.height)
         if not self.num_images:
             self.smallest = self.largest = size
         self.num_images += 1
         self.num_gray_as_color += is_gray_as_color
+        self.num_panoramas += is_panorama
         self.modes[facts.mode] += 1
         if size in self.sizes or len(self.sizes) < MAX_SIZES:
             self.sizes[size] += 1

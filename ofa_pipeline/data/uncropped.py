@@ -16,6 +16,9 @@ from ofa_pipeline.data.decode import Pixels, decode_image, rgb_pixels, shrink
 LONGEST_SIDE = 3
 """How many times the shorter side the longer one may have: of a longer image, the middle counts.
 A single panorama would otherwise make the canvas of its whole batch large."""
+VERSION = 2
+"""Of how views of such images are drawn; checkpoints note it. Those without a version are of boxes
+of the middle square."""
 
 
 def uncropped_pixels(content: bytes, shorter_side_px: int) -> Pixels:
@@ -37,6 +40,11 @@ def uncropped_pixels(content: bytes, shorter_side_px: int) -> Pixels:
     return middle if middle.shape == pixels.shape else middle.copy()  # lets go of the rest
 
 
+def loses_ends(size: tuple[int, int]) -> bool:
+    """Return whether an image of some width and height is so long that only its middle counts."""
+    return max(size) > LONGEST_SIDE * min(size)
+
+
 def on_canvas(images: Sequence[Pixels]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Lay images of any sizes on canvases of one size.
 
@@ -54,13 +62,15 @@ def on_canvas(images: Sequence[Pixels]) -> tuple[NDArray[np.uint8], NDArray[np.i
     return pixels, sizes
 
 
+def size_of(content: bytes) -> tuple[int, int]:
+    """Return width and height of an image file; no pixel is decoded."""
+    with Image.open(BytesIO(content)) as image:
+        return image.size
+
+
 def are_squares(contents: Sequence[bytes], side_px: int) -> bool:
     """Return whether all image files are squares of a side; no pixel is decoded."""
-    for content in contents:
-        with Image.open(BytesIO(content)) as image:
-            if image.size != (side_px, side_px):
-                return False
-    return True
+    return all(size_of(content) == (side_px, side_px) for content in contents)
 
 
 def _middle(side: int, shorter: int) -> slice:

@@ -21,11 +21,14 @@ from ofa_pipeline.stages import find_stage, param_sections
 from ofa_pipeline.temporary import temporary_folder
 
 if TYPE_CHECKING:
+    from ofa_pipeline.data import Proportions
     from ofa_pipeline.params import Params
 
 _LISTED_BY = "list_source"
 _MADE_BY = "ofa-pipeline stage prepare_dataset"
 _DECODE_S = 0.004
+_LOOKED_AT = 128
+"""Stored images whose proportions are looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +39,7 @@ class ImagesAtHand:
     sizes: SplitSizes
     image_size_px: int
     """Side of the stored images."""
+    proportions: "Proportions"
     stored_bytes: float
     decode_s: float
     """CPU seconds to decode a file."""
@@ -72,10 +76,21 @@ def prepared_images(layout: Layout) -> ImagesAtHand | None:
         num_classes=summary["num_classes"],
         sizes=sizes,
         image_size_px=summary["image_size_px"],
+        proportions=_stored_proportions(layout),
         stored_bytes=sum(path.stat().st_size for path in layout.dataset.iterdir()),
         decode_s=_DECODE_S,
         note=f"{sizes.total:,} prepared images of {summary['num_classes']} classes",
     )
+
+
+def _stored_proportions(layout: Layout) -> "Proportions":
+    """Return those of the first stored images; of photographs where they cannot be read."""
+    from ofa_pipeline.data import PHOTOS, Proportions, open_dataset
+
+    try:
+        return Proportions.of(open_dataset(layout.dataset).split("train").stored_sizes(_LOOKED_AT))
+    except (MissingArtifactError, ManifestMismatchError):
+        return PHOTOS
 
 
 def surveyed_images(params: "Params", root: Path) -> ImagesAtHand:
@@ -91,6 +106,7 @@ def surveyed_images(params: "Params", root: Path) -> ImagesAtHand:
         num_classes=survey.num_classes,
         sizes=sizes,
         image_size_px=min(side, survey.shorter_sides_px[-1]),
+        proportions=survey.proportions,
         stored_bytes=dataset_bytes(survey, image_size_px=side, num_images=sizes.total),
         decode_s=survey.decode_s,
         note="the images are not prepared yet; of the source: " + "; ".join(survey.lines),

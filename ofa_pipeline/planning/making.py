@@ -25,7 +25,7 @@ from ofa_pipeline.planning.plan import (
     states_of,
 )
 from ofa_pipeline.planning.rates import Rates, rates_of_thumb
-from ofa_pipeline.planning.resources import disk_bytes, images_in_memory_bytes
+from ofa_pipeline.planning.resources import disk_bytes, footprint_of, images_in_memory_bytes
 from ofa_pipeline.planning.work import WorkOfRun
 from ofa_pipeline.preflight import look
 from ofa_pipeline.progress import SILENT, Reporter
@@ -86,7 +86,7 @@ def make_plan(
         rates = measured.rates
     basis: Basis = "measured" if measured else "rule of thumb"
     stages = _planned(states, work, rates, recorded=recorded, basis=basis)
-    in_memory = images_in_memory_bytes(work, image_size_px=images.image_size_px)
+    in_memory = images_in_memory_bytes(work, images)
     budgets = sum(work.num_budgets(device) for device in params.devices)
     return Plan(
         stages=stages,
@@ -94,7 +94,7 @@ def make_plan(
         memory_bytes=measured.memory_bytes + in_memory if measured else None,
         gpu_memory_bytes=measured.gpu_memory_bytes if measured and machine.gpu else None,
         disk_bytes=round(disk_bytes(work, dataset=images.stored_bytes, num_budgets=budgets)),
-        notes=(images.note, *_notes(stages, params, machine.cores)),
+        notes=(images.note, *_image_notes(work, images), *_notes(stages, params, machine.cores)),
         warnings=tuple(
             f"{found.what}: {found.found}" for found in look(params, root) if found.state == "wrong"
         ),
@@ -121,7 +121,7 @@ def _measure(
     return measure_machine(
         work,
         thumb,
-        image_size_px=images.image_size_px,
+        canvas_px=footprint_of(work, images, "train").proportions.canvas_px(images.image_size_px),
         phases=in_order,
         devices=tuple(devices),
         reporter=reporter,
@@ -148,6 +148,20 @@ def _planned(
             why = basis if amounts[address].is_measurable else "rule of thumb"
         found.append(PlannedStage(address=address, state=state, seconds=seconds, basis=why))
     return tuple(found)
+
+
+def _image_notes(work: WorkOfRun, images: ImagesAtHand) -> list[str]:
+    """Return what is to be known of how training reads the images."""
+    train = footprint_of(work, images, "train")
+    if train.is_kept:
+        return []
+    why = "are more than fit 1 GiB decoded"
+    if not train.proportions.are_squares:
+        why = "keep their proportions (training.augmentation: random_resized_crop)"
+    return [
+        f"the images to train on {why}: each epoch decodes them anew, which is not counted here "
+        "and goes on beside the training where cores are free"
+    ]
 
 
 def _notes(stages: tuple[PlannedStage, ...], params: "Params", cores: int) -> list[str]:

@@ -56,8 +56,10 @@ class _RandomImages:
     fits_memory = False
     """Batches come to the device one by one."""
 
-    def __init__(self, *, side_px: int, num_classes: int, batches: int, batch_size: int) -> None:
-        self._side_px = side_px
+    def __init__(
+        self, *, canvas_px: tuple[int, int], num_classes: int, batches: int, batch_size: int
+    ) -> None:
+        self._canvas_px = canvas_px
         self._num_classes = num_classes
         self.num_images = batches * batch_size
 
@@ -68,7 +70,7 @@ class _RandomImages:
         from ofa_pipeline.data import Batch
 
         generator = torch.Generator().manual_seed(0)
-        shape = (batch_size, 3, self._side_px, self._side_px)
+        shape = (batch_size, 3, *self._canvas_px)
         images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
         labels = torch.randint(0, self._num_classes, (batch_size,), generator=generator)
         for _number in range(self.num_images // batch_size):
@@ -79,7 +81,7 @@ def measure_machine(
     work: WorkOfRun,
     thumb: Rates,
     *,
-    image_size_px: int,
+    canvas_px: tuple[int, int],
     phases: tuple[str, ...],
     devices: tuple[str, ...],
     reporter: Reporter,
@@ -89,7 +91,7 @@ def measure_machine(
     Args:
         work: The work of the run.
         thumb: What is not measured.
-        image_size_px: Side of the stored images.
+        canvas_px: Rows and columns of a batch's images, as training reads them.
         phases: Those whose steps are measured.
         devices: Those on which latency is measured.
         reporter: Told of what is measured.
@@ -107,7 +109,7 @@ def measure_machine(
         reporter.message(f"latency on {device}")
         measurement_s[device] = _measurement_s(work, device)
     keep_freed_memory()
-    bench = _Bench(work, image_size_px=image_size_px)
+    bench = _Bench(work, canvas_px=canvas_px)
     rates = replace(thumb, start_s=start_s, measurement_s=measurement_s)
     rates = replace(rates, forward_gmacs_per_s=bench.forward_gmacs_per_s())
     for phase in phases:
@@ -153,13 +155,13 @@ def _measurement_s(work: WorkOfRun, device: str) -> float:
 class _Bench:
     """A supernet with random weights, trained and evaluated for some seconds."""
 
-    def __init__(self, work: WorkOfRun, *, image_size_px: int) -> None:
+    def __init__(self, work: WorkOfRun, *, canvas_px: tuple[int, int]) -> None:
         from ofa_pipeline.compute import compute_device
         from ofa_pipeline.supernet import build_supernet
 
         self._params = work.params
         self._work = work
-        self._image_size_px = image_size_px
+        self._canvas_px = canvas_px
         self._device = compute_device()
         supernet = build_supernet(work.space, num_classes=work.num_classes, dropout=0.0, seed=0)
         self._supernet: Supernet = supernet.to(self._device)
@@ -178,7 +180,7 @@ class _Bench:
 
         training, phase = self._params.training, self._work.phase(name)
         images = _RandomImages(
-            side_px=self._image_size_px,
+            canvas_px=self._canvas_px,
             num_classes=self._work.num_classes,
             batches=_MOST_STEPS,
             batch_size=training.batch_size,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ofa_pipeline.errors import DatasetError
 
 if TYPE_CHECKING:
+    from ofa_pipeline.data import Proportions
     from ofa_pipeline.data.sources import SourceImage
 
 SAMPLE_IMAGES = 200
@@ -38,6 +39,7 @@ class SourceSurvey:
     """Images that were decoded; what follows is of them."""
     shorter_sides_px: tuple[int, ...]
     """Ascending."""
+    proportions: "Proportions"
     num_gray: int
     """Images whose channels are all equal, whatever their mode."""
     unreadable: tuple[str, ...]
@@ -120,13 +122,14 @@ def survey_source(
     Raises:
         DatasetError: If the source cannot be used, or no image of the sample can be decoded.
     """
+    from ofa_pipeline.data import Proportions
     from ofa_pipeline.data.sources import open_source
 
     source = open_source(spec, base=base)
     sample = list(islice(source.sample(num_images), 2 * num_images))
     random.Random(0).shuffle(sample)  # where time ends, every class has been seen
     seen = _look_at(sample, seconds)
-    if not seen.sides:
+    if not seen.sizes:
         shown = "; ".join(seen.unreadable[:_SHOWN])
         raise DatasetError(
             f"the images of {spec} must be readable, but none of {len(seen.unreadable)} that were "
@@ -139,12 +142,13 @@ def survey_source(
         num_images=source.num_images,
         fixed_splits=frozenset(source.fixed_splits),
         split_shares=_shares(Counter(image.split or "train" for image in sample)),
-        num_sampled=len(seen.sides),
-        shorter_sides_px=tuple(sorted(seen.sides)),
+        num_sampled=len(seen.sizes),
+        shorter_sides_px=tuple(sorted(min(size) for size in seen.sizes)),
+        proportions=Proportions.of(seen.sizes),
         num_gray=seen.num_gray,
         unreadable=tuple(seen.unreadable),
-        file_bytes=seen.num_bytes / len(seen.sides),
-        decode_s=seen.cpu_s / len(seen.sides),
+        file_bytes=seen.num_bytes / len(seen.sizes),
+        decode_s=seen.cpu_s / len(seen.sizes),
     )
 
 
@@ -156,7 +160,8 @@ class _Seen:
     """What the sample came to so far."""
 
     def __init__(self) -> None:
-        self.sides: list[int] = []
+        self.sizes: list[tuple[int, int]] = []
+        """Width and height of each, as it is seen."""
         self.num_gray = 0
         self.num_bytes = 0
         self.cpu_s = 0.0
@@ -181,8 +186,10 @@ def _look_at(images: "Sequence[SourceImage]", seconds: float) -> _Seen:
         pixels = rgb_pixels(center_square(shrink(decoded.image, _DRAFT_PX)))
         seen.cpu_s += time.process_time() - begin
         seen.num_gray += bool((pixels == pixels[..., :1]).all())
-        seen.sides.append(min(decoded.file.width, decoded.file.height))
+        width, height = decoded.file.width, decoded.file.height
+        is_turned = (width < height) != (decoded.image.width < decoded.image.height)
+        seen.sizes.append((height, width) if is_turned else (width, height))
         seen.num_bytes += len(content)
-        if time.monotonic() > deadline and len(seen.sides) >= _SHOWN:
+        if time.monotonic() > deadline and len(seen.sizes) >= _SHOWN:
             break
     return seen

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ofa_pipeline.errors import RegistryError, suggest
+from ofa_pipeline.errors import RegistryError, shown, suggest
 from ofa_pipeline.params import ANY_DATASET
 from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord
 
@@ -82,7 +82,9 @@ def comparable(
         # The beginning of a digest means one digest, whatever several are called.
         names = {digest: f"{name} {digest[:_SHOWN_DIGITS]}" for digest, name in names.items()}
     if len(set(names.values())) > 1:
-        what = "several are registered" if dataset is None else f"several begin with {dataset!r}"
+        what = (
+            "several are registered" if dataset is None else f"several begin with {shown(dataset)}"
+        )
         raise RegistryError(
             f"which dataset is meant? Accuracies on different ones do not compare, and {what}: "
             f"{', '.join(sorted(set(names.values())))}. Name one (--dataset NAME, or dataset= in "
@@ -127,7 +129,7 @@ def unknown_dataset(
     on_device = f" measured on {device}" if device else ""
     own = " (this workspace's)" if dataset is None else ""
     return RegistryError(
-        f"no subnet{on_device} of the dataset {wanted!r}{own} is registered on {where}."
+        f"no subnet{on_device} of the dataset {shown(wanted)}{own} is registered on {where}."
         f"{suggest(wanted, known) or ' Registered: ' + ', '.join(known) + '.'} "
         f"Choose another with --dataset NAME, or --dataset {ANY_DATASET}; or register some with: "
         "ofa-pipeline run"

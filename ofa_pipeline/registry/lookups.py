@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 
 from ofa_pipeline.documents import Quantile
-from ofa_pipeline.errors import RegistryError, suggest
+from ofa_pipeline.errors import RegistryError, shorten, shown, suggest
 from ofa_pipeline.registry.choosing import (
     HomeDataset,
     comparable,
@@ -22,6 +22,8 @@ from ofa_pipeline.registry.record import RegisteredSubnet
 
 MAX_COMPARED = 20
 """More do not fit a page, and a list of all is `SubnetRegistry.list_subnets`."""
+MAX_URI = 300
+"""Characters of an address of a version in a message: names in MLflow may have 256."""
 
 
 class Snapshot:
@@ -75,16 +77,32 @@ class Snapshot:
             self._comparable[key] = ComparableSubnets(answers, device=device)
         return self._comparable[key]
 
+    def listed(self, device: str | None, *, where: str) -> tuple[RegisteredSubnet, ...]:
+        """Return what was measured on a device; None: everything.
+
+        Args:
+            device: As `Question.device`.
+            where: The registry, for messages.
+
+        Raises:
+            RegistryError: If subnets are registered, but none for the device.
+        """
+        found = self.on_device(device)
+        if self.subnets and not found:
+            raise self._nothing_on(device, where)
+        return found
+
     def _nothing_on(self, device: str | None, where: str) -> RegistryError:
         """Return the error for a device on which nothing registered was measured; None: for any."""
         if not self.subnets or device is None:
             return RegistryError(
-                f"no subnet{f' measured on {device!r}' if device else ''} is registered on "
+                f"no subnet{f' measured on {shown(device)}' if device else ''} is registered on "
                 f"{where}. The registry is empty: run ofa-pipeline run."
             )
         known = sorted({name for item in self.subnets for name in item.record.latency})
         return RegistryError(
-            f"no subnet measured on {device!r} is registered on {where}.{suggest(device, known)}"
+            f"no subnet measured on {shown(device)} is registered on {where}."
+            f"{suggest(device, known)}"
         )
 
 
@@ -163,18 +181,19 @@ class Lookups:
             is_uri = uri.startswith("models:/") and name and "/" not in name and number.isdecimal()
             form = "" if is_uri else " It should read models:/NAME/VERSION."
             raise RegistryError(
-                f"the registry has no {uri}.{form}{suggest(uri, known)} See what there is: "
-                "ofa-pipeline subnets --dataset any"
+                f"the registry has no {shorten(uri, MAX_URI)}.{form}{suggest(uri, known)} See what "
+                "there is: ofa-pipeline subnets --dataset any"
             )
         return known[uri]
 
     def list_subnets(
         self, *, device: str | None = None, dataset: str | None = None
     ) -> tuple[RegisteredSubnet, ...]:
-        """Return what is registered, ordered by device, then latency."""
+        """Return what is registered; see `SubnetRegistry.list_subnets`."""
         question = Question(device=device, dataset=dataset)
         home = self._home() if dataset is None else None
-        kept = visible(self._snapshot().on_device(question.device), dataset=dataset, home=home)
+        listed = self._snapshot().listed(question.device, where=self._where)
+        kept = visible(listed, dataset=dataset, home=home)
         return tuple(
             sorted(
                 kept, key=lambda item: (item.record.device, item.record.latency_ms, item.version)

@@ -158,7 +158,7 @@ class MlflowRegistry:
     def list_subnets(
         self, *, device: str | None = None, dataset: str | None = None
     ) -> tuple[RegisteredSubnet, ...]:
-        """Return what is registered, ordered by device, then latency."""
+        """Return what is registered; see `SubnetRegistry.list_subnets`."""
         return self._lookups.list_subnets(device=device, dataset=dataset)
 
     def snapshot(self) -> Snapshot:

@@ -233,6 +233,9 @@ class SubnetRegistry(Protocol):
         Args:
             device: Only what was measured on it.
             dataset: As for `choose`; without it and without a workspace, every dataset.
+
+        Raises:
+            RegistryError: If subnets are registered, but none of the device.
         """
         ...
 

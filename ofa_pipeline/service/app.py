@@ -1,4 +1,4 @@
-"""The application: routes, who may ask, and errors that say why."""
+"""The application: routes, and who may ask."""
 
 import base64
 import binascii
@@ -10,19 +10,15 @@ from importlib import resources
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from fastapi.security.utils import get_authorization_scheme_param
 from fastapi.staticfiles import StaticFiles
-from starlette.exceptions import HTTPException
 
-from ofa_pipeline.errors import InfeasibleConstraintError, RegistryError
-from ofa_pipeline.masking import mask_secrets
 from ofa_pipeline.registry import Lookups, SubnetRegistry
-from ofa_pipeline.service.current import CurrentSnapshot, UnreadableRegistryError
+from ofa_pipeline.service.current import CurrentSnapshot
+from ofa_pipeline.service.errors import error_response, explain_errors
 from ofa_pipeline.service.health import Meters, health_routes
 from ofa_pipeline.service.lookups import lookup_routes
-from ofa_pipeline.service.pages import page_routes
+from ofa_pipeline.service.pages import Pages, page_routes
 from ofa_pipeline.service.shelf import Shelf
 from ofa_pipeline.service.versions import version_routes
 from ofa_pipeline.temporary import temporary_folder
@@ -71,14 +67,14 @@ def build_app(
         redoc_url=None,
         lifespan=lifespan,
     )
-    meters = Meters()
+    meters, pages = Meters(), Pages()
     app.include_router(lookup_routes(lookups))
     app.include_router(version_routes(lookups, shelf))
-    app.include_router(page_routes(lookups, current, shelf))
+    app.include_router(page_routes(pages, lookups, current, shelf))
     app.include_router(health_routes(current, meters))
     static = resources.files("ofa_pipeline.service") / "static"
     app.mount("/static", StaticFiles(directory=str(static)), name="static")
-    _explain_errors(app)
+    explain_errors(app, pages)
     _guard(app, meters, token=token, hosts=hosts)
     return app
 
@@ -101,14 +97,14 @@ def _refusal(request: Request, *, token: str, hosts: tuple[str, ...]) -> Respons
     """Return why a request is not answered; None when it is."""
     host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
     if hosts and host not in hosts:
-        return _error(
+        return error_response(
             403,
             "unknown_host",
             f"this service does not answer to the name {host[:100]!r}. Call it by one of "
             f"{', '.join(hosts)}, or start it with --allow-host.",
         )
     if token and request.url.path not in OPEN_PATHS and not _shows(request, token):
-        answer = _error(
+        answer = error_response(
             401,
             "no_token",
             "this service asks for a token: send it as `Authorization: Bearer TOKEN`, or as the "
@@ -128,35 +124,3 @@ def _shows(request: Request, token: str) -> bool:
         except (binascii.Error, UnicodeDecodeError):
             return False
     return secrets.compare_digest(given.encode(), token.encode())
-
-
-def _explain_errors(app: FastAPI) -> None:
-    """Give every error one form: its kind, and a reason that helps."""
-
-    @app.exception_handler(InfeasibleConstraintError)
-    async def infeasible(_: Request, error: InfeasibleConstraintError) -> Response:
-        return _error(404, "infeasible", str(error))
-
-    @app.exception_handler(RegistryError)
-    async def not_found(_: Request, error: RegistryError) -> Response:
-        return _error(404, "not_found", str(error))
-
-    @app.exception_handler(UnreadableRegistryError)
-    async def unreadable(_: Request, error: UnreadableRegistryError) -> Response:
-        return _error(503, "registry_unreadable", str(error))
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
-        reasons = [
-            f"{'.'.join(str(part) for part in item['loc'][1:]) or 'the request'}: {item['msg']}"
-            for item in error.errors()
-        ]
-        return _error(422, "invalid", "; ".join(reasons))
-
-    @app.exception_handler(HTTPException)
-    async def refused(_: Request, error: HTTPException) -> Response:
-        return _error(error.status_code, "refused", str(error.detail))
-
-
-def _error(status: int, kind: str, message: str) -> JSONResponse:
-    return JSONResponse({"kind": kind, "message": mask_secrets(message)}, status_code=status)

@@ -61,6 +61,7 @@ def health_routes(current: CurrentSnapshot, meters: Meters) -> APIRouter:
     """Return the routes."""
     router = APIRouter(tags=["health"])
 
+    @router.head("/healthz", include_in_schema=False)
     @router.get("/healthz")
     def health() -> JSONResponse:
         """Tell whether look-ups are answered, and how old the answers are."""

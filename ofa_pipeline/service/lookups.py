@@ -6,7 +6,7 @@ They answer from memory, so they run on the loop itself: a thread would cost mor
 from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 
 from ofa_pipeline.documents import Document
 from ofa_pipeline.documents.answers import (
@@ -16,7 +16,7 @@ from ofa_pipeline.documents.answers import (
     SubnetAnswer,
     SubnetPage,
 )
-from ofa_pipeline.registry import Lookups, RegisteredSubnet
+from ofa_pipeline.registry import ANY_DATASET, Lookups, Question, RegisteredSubnet
 from ofa_pipeline.registry.answers import (
     comparison_answer,
     explanation_answer,
@@ -24,7 +24,13 @@ from ofa_pipeline.registry.answers import (
     page_answer,
     subnet_answer,
 )
-from ofa_pipeline.service.queries import BestQuery, CompareQuery, FrontQuery, ListQuery
+from ofa_pipeline.service.queries import (
+    BestQuery,
+    CompareQuery,
+    FrontQuery,
+    ListQuery,
+    given_once,
+)
 
 MAX_KNOWN = 4096
 
@@ -48,7 +54,7 @@ class KnownAnswers:
 
 def lookup_routes(lookups: Lookups) -> APIRouter:
     """Return the routes of all look-ups."""
-    router = APIRouter(prefix="/v1", tags=["look-ups"])
+    router = APIRouter(prefix="/v1", tags=["look-ups"], dependencies=[Depends(given_once)])
     known = KnownAnswers()
 
     @router.get("/best", response_model=SubnetAnswer)
@@ -77,6 +83,9 @@ def lookup_routes(lookups: Lookups) -> APIRouter:
     def subnets(query: Annotated[ListQuery, Query()]) -> Response:
         """Return a page of what is registered, ordered by device, then latency."""
         found = lookups.list_subnets(device=query.device, dataset=query.dataset)
+        if not found and query.dataset not in (None, ANY_DATASET):
+            # It refuses, and says which datasets there are.
+            lookups.choose(Question(device=query.device, dataset=query.dataset))
         return document(page_answer(found, limit=query.limit, offset=query.offset))
 
     return router

@@ -3,19 +3,28 @@
 from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 from ofa_pipeline.errors import InfeasibleConstraintError, RegistryError
-from ofa_pipeline.registry import Lookups, RegisteredSubnet, Snapshot, accuracy_noise, dataset_label
+from ofa_pipeline.registry import (
+    Lookups,
+    RegisteredSubnet,
+    Snapshot,
+    accuracy_noise,
+    dataset_label,
+    first_run_rows,
+)
 from ofa_pipeline.report import style_sheet
 from ofa_pipeline.service.current import CurrentSnapshot
 from ofa_pipeline.service.operations import operations_of
 from ofa_pipeline.service.plot import front_plot
-from ofa_pipeline.service.queries import BestQuery
+from ofa_pipeline.service.queries import BestQuery, given_once
 from ofa_pipeline.service.shelf import Shelf
 
+PAGES = ("/browse", "/models/", "/docs")
+"""Beginnings of their addresses, beside /."""
 MAX_SHOWN = 200
 """Rows of a table; the rest is in the list of the interface."""
 VERDICTS = {
@@ -42,6 +51,7 @@ class Pages:
             page_of=page_of,
             dataset_label=dataset_label,
             browse=browse,
+            first_run=first_run_rows,
         )
 
     def page(self, name: str, *, status: int = 200, **values: object) -> HTMLResponse:
@@ -61,10 +71,15 @@ def page_of(subnet: RegisteredSubnet) -> str:
     return f"/models/{subnet.record.model_name}/{subnet.version}"
 
 
-def page_routes(lookups: Lookups, current: CurrentSnapshot, shelf: Shelf) -> APIRouter:
+def page_routes(
+    pages: Pages, lookups: Lookups, current: CurrentSnapshot, shelf: Shelf
+) -> APIRouter:
     """Return the routes of the pages."""
-    router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
-    pages = Pages()
+    router = APIRouter(
+        include_in_schema=False,
+        default_response_class=HTMLResponse,
+        dependencies=[Depends(given_once)],
+    )
 
     @router.get("/")
     def index() -> Response:
@@ -76,10 +91,7 @@ def page_routes(lookups: Lookups, current: CurrentSnapshot, shelf: Shelf) -> API
 
     @router.get("/models/{model}/{version}")
     def version(model: str, version: int) -> Response:
-        try:
-            subnet = lookups.version(f"models:/{model}/{version}")
-        except RegistryError as error:
-            return pages.page("refused", status=404, reason=str(error))
+        subnet = lookups.version(f"models:/{model}/{version}")
         certificate, fault = None, ""
         try:
             certificate = shelf.certificate(subnet)
@@ -106,12 +118,9 @@ def page_routes(lookups: Lookups, current: CurrentSnapshot, shelf: Shelf) -> API
 
 def _group_page(pages: Pages, lookups: Lookups, query: BestQuery) -> Response:
     """Return the page of a dataset and a device; with a latency, its best subnet on top."""
-    try:
-        question = query.question()
-        front = lookups.front(device=query.device, quantile=query.quantile, dataset=query.dataset)
-        listed = lookups.list_subnets(device=query.device, dataset=query.dataset or "any")
-    except RegistryError as error:
-        return pages.page("refused", status=404, reason=str(error))
+    question = query.question()
+    front = lookups.front(device=query.device, quantile=query.quantile, dataset=query.dataset)
+    listed = lookups.list_subnets(device=query.device, dataset=query.dataset or "any")
     found, reason = None, ""
     if query.max_latency_ms is not None:
         try:

@@ -1,23 +1,38 @@
 """What a request may ask: parameters that nothing reads are refused, not passed over."""
 
+from collections import Counter
 from typing import Annotated
 
-from fastapi import HTTPException
+from fastapi import HTTPException, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from ofa_pipeline.documents import Quantile
-from ofa_pipeline.errors import RegistryError
+from ofa_pipeline.errors import RegistryError, shown
 from ofa_pipeline.registry import Proof, Question
 
 MAX_ROWS = 1000
 """Subnets of a page of the list."""
 MAX_COMPARED = 20
+SEVERAL = "version"
+"""The one parameter that is a list."""
 
 Name = Annotated[str, Field(max_length=300)]
 
 
 class _Query(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+def given_once(request: Request) -> None:
+    """Refuse a parameter that is given several times: which one is meant nobody could tell.
+
+    Raises:
+        HTTPException: 422 with its name.
+    """
+    given = Counter(key for key, _ in request.query_params.multi_items())
+    for name, count in given.items():
+        if count > 1 and name != SEVERAL:
+            raise HTTPException(422, f"{shown(name)} must be given once, got it {count} times.")
 
 
 class FrontQuery(_Query):

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from ofa_pipeline.documents import SubnetCertificate
 from ofa_pipeline.documents.answers import SubnetAnswer
-from ofa_pipeline.errors import DatasetError, RegistryError
+from ofa_pipeline.errors import DatasetError, RegistryError, shown
 from ofa_pipeline.registry import Lookups, RegisteredSubnet
 from ofa_pipeline.registry.answers import subnet_answer
 from ofa_pipeline.service.lookups import document
@@ -62,6 +62,7 @@ def version_routes(lookups: Lookups, shelf: Shelf) -> APIRouter:
         """Return the certificate of a version, after its files were compared with their digests."""
         return document(intact(lambda: shelf.certificate(found(model, version))))
 
+    @router.head("/files/{name}", include_in_schema=False)
     @router.get("/files/{name}", response_class=FileResponse)
     def file(
         model: Model, version: Version, name: Annotated[str, Path(max_length=200)]
@@ -69,7 +70,7 @@ def version_routes(lookups: Lookups, shelf: Shelf) -> APIRouter:
         """Return a file of a version; its ETag is its SHA-256, and ranges are served."""
         subnet = found(model, version)
         if name not in intact(lambda: shelf.certificate(subnet)).files:
-            raise HTTPException(404, f"{subnet.model_uri} has no file {name!r}.")
+            raise HTTPException(404, f"{subnet.model_uri} has no file {shown(name)}.")
         path, digest = intact(lambda: shelf.file(subnet, name))
         return FileResponse(
             path,

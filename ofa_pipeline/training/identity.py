@@ -5,6 +5,7 @@ from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING
 
 from ofa_pipeline.arch import Arch, SearchSpace
+from ofa_pipeline.data import Split, augmentation_version
 from ofa_pipeline.training.phases import Phase
 from ofa_pipeline.training.recipe import Recipe
 
@@ -15,14 +16,19 @@ _NOT_ITS_OWN = frozenset({"workers"})
 """Fields that the weights do not depend on."""
 
 
-def recipe_facts(phase: Phase, recipe: Recipe) -> dict[str, str]:
+def recipe_facts(phase: Phase, recipe: Recipe, *, split: Split) -> dict[str, str]:
     """Return what a training is made of, by name: ``schedule.learning_rate`` to ``0.4``.
 
     Args:
         phase: What is drawn in each step, and the learning rates.
         recipe: What all phases share.
+        split: The images: of some, views are drawn in another way than they once were.
     """
-    return dict(sorted({**_facts(phase, ""), **_facts(recipe, "")}.items()))
+    found = {**_facts(phase, ""), **_facts(recipe, "")}
+    version = augmentation_version(split, recipe.augmentation)
+    if version is not None:
+        found["augmentation.version"] = version
+    return dict(sorted(found.items()))
 
 
 def differences(saved: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:

@@ -79,7 +79,7 @@ def train_phase(
     checkpoints = hooks.checkpoints if hooks.ranks.is_first else Checkpoints(None)
     with deferred_stop() as stop:
         together = Together(network, recipe, ranks=hooks.ranks, checkpoints=checkpoints, stop=stop)
-        facts = recipe_facts(phase, recipe)
+        facts = recipe_facts(phase, recipe, split=images.split)
         at = checkpoints.restore(network, optimizer, recipe=facts, reporter=hooks.reporter)
         at = together.begin(at, network, optimizer)
         if at.epoch or at.batch:

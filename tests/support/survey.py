@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ofa_pipeline.data import PHOTOS
 from ofa_pipeline.planning import Machine, SourceSurvey
 
 GIB = 2**30
@@ -19,6 +20,7 @@ def a_survey(**options: Any) -> SourceSurvey:
         "split_shares": {"train": 1.0},
         "num_sampled": 200,
         "shorter_sides_px": (300, 480, 600, 3000),
+        "proportions": PHOTOS,
         "num_gray": 0,
         "unreadable": (),
         "file_bytes": 5e5,

@@ -332,7 +332,24 @@ def test_best_on_an_unknown_device_is_an_error(cli, registry):
 def test_subnets_lists_what_is_registered(cli, registry):
     assert [item["device"] for item in json.loads(cli("subnets", "--json")[1])] == ["cpu"]
     assert "ofa-tiny-cpu v1" in cli("subnets")[1]
-    assert "nothing is registered" in cli("subnets", "-d", "tpu")[1]
+
+
+def test_subnets_of_an_unknown_device_are_an_error_that_names_the_known(cli, registry):
+    code, out, err = cli("subnets", "-d", "tpu")
+    assert (code, out) == (1, "")
+    assert "no subnet measured on 'tpu'" in err
+    assert "cpu" in err
+
+
+def test_errors_do_not_repeat_ten_thousand_characters(cli, registry):
+    for words in (
+        ("best", "-t", "1", "-d", "x" * 10_000),
+        ("best", "-t", "1", "-d", "cpu", "--dataset", "x" * 10_000),
+        ("certificate", f"models:/{'x' * 10_000}/1"),
+    ):
+        code, _, err = cli(*words)
+        assert code == 1
+        assert len(err) < 1000
 
 
 @pytest.fixture

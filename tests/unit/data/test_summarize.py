@@ -108,6 +108,15 @@ def test_small_images_among_large_ones_are_warned_about(tmp_path):
     assert message in warnings_of(tmp_path, image_size_px=32)
 
 
+def test_panoramas_whose_ends_are_cut_off_are_counted(tmp_path):
+    root = write_image_folder(tmp_path / "images")
+    for index, (height, width) in enumerate([(8, 24), (24, 8), (8, 25), (25, 8), (30, 100)]):
+        pixels = noise(9000 + index, height=height, width=width)
+        (root / "cat" / f"long{index}.png").write_bytes(encoded(pixels))
+    text = warnings_of(tmp_path)
+    assert "3 of 25 images are panoramas, more than 3 times as long as wide" in text
+
+
 def test_gray_images_stored_as_colour_are_warned_about(tmp_path):
     root = write_image_folder(tmp_path / "images")
     for index in range(3):
@@ -201,6 +210,7 @@ def test_many_reasons_are_counted_together():
 def test_sizes_that_are_counted_are_bounded():
     survey = Survey(8)
     for side in range(1, 2 * MAX_SIZES):
-        survey.add(FileFacts("RGB", side, 1, None), is_gray_as_color=False)
+        facts = FileFacts("RGB", side, 1, None)
+        survey.add(facts, is_gray_as_color=False, is_panorama=False)
     assert len(survey.sizes) == MAX_SIZES
     assert survey.largest == (2 * MAX_SIZES - 1, 1)

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from ofa_pipeline.data import open_dataset, prepare_dataset
+from ofa_pipeline.data import augmentation_version, open_dataset, prepare_dataset
 from ofa_pipeline.data.resident import near_device
-from ofa_pipeline.data.uncropped import LONGEST_SIDE, are_squares, uncropped_pixels
+from ofa_pipeline.data.uncropped import LONGEST_SIDE, VERSION, are_squares, uncropped_pixels
+from ofa_pipeline.errors import CheckpointError
 from ofa_pipeline.supernet import build_supernet
-from ofa_pipeline.training import TrainingImages, train_phase
+from ofa_pipeline.training import Checkpoints, Hooks, TrainingImages, train_phase
 from tests.support.images import dataset_options, encoded, noise, write_image_parquet
 from tests.support.training import NORMALIZATION, tiny_phase, tiny_recipe, tiny_space
 
@@ -106,6 +107,35 @@ def test_streamed_squares_give_the_same_batches(square):
     for one, other in pairs:
         assert torch.equal(one.images, other.images)
         assert (other.sizes == SIDE).all()
+
+
+def test_only_whole_images_have_a_version_of_their_augmentation(square, oblong):
+    boxed = open_dataset(oblong).split("train")
+    assert augmentation_version(boxed, BOXES) == f"{VERSION} (boxes of whole images)"
+    assert augmentation_version(boxed, "crop_flip") is None
+    assert augmentation_version(open_dataset(square).split("train"), BOXES) is None
+
+
+def test_a_training_is_not_continued_with_another_augmentation(oblong, square, tmp_path):
+    def train(folder, *, root, epochs=1):
+        supernet = build_supernet(tiny_space(), num_classes=3, seed=0)
+        checkpoints = Checkpoints(tmp_path / folder, interval_s=0)
+        return train_phase(
+            supernet,
+            tiny_phase(epochs=epochs),
+            images=TrainingImages(
+                split=open_dataset(root).split("train"), normalization=NORMALIZATION
+            ),
+            recipe=dataclasses.replace(tiny_recipe(), augmentation=BOXES, workers=1),
+            hooks=Hooks(checkpoints=checkpoints),
+        )
+
+    train("squares", root=square)
+    with pytest.raises(CheckpointError, match=r"version is not set there and 2 \(boxes of whole"):
+        train("squares", root=oblong)
+    assert len(train("squares", root=square)) == 1
+    train("whole", root=oblong)
+    assert len(train("whole", root=oblong)) == 1
 
 
 def test_of_a_panorama_the_middle_counts():

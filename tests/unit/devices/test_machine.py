@@ -80,6 +80,7 @@ def test_cuda_without_a_gpu_says_what_to_install_and_what_works(runtime):
     ("runtime", "command"),
     [
         ("onnxruntime", "pip install onnxruntime"),
+        ("executorch", r"pip install 'ofa-pipeline\[executorch\]'"),
         ("litert", r"pip install 'ofa-pipeline\[litert\]'"),
         ("ncnn", r"pip install 'ofa-pipeline\[ncnn\]'"),
         ("openvino", r"pip install 'ofa-pipeline\[openvino\]'"),
@@ -106,6 +107,7 @@ def test_every_runtime_is_probed():
         "onnxruntime cpu",
         "onnxruntime cuda",
         "openvino cpu",
+        "executorch cpu",
         "litert cpu",
         "ncnn cpu",
     }

@@ -27,7 +27,7 @@ def test_real_steps_evaluations_and_latencies_are_measured(work, monkeypatch):
     measured = measure_machine(
         work,
         rates_of_thumb(a_machine()),
-        image_size_px=28,
+        canvas_px=(28, 28),
         phases=(phase,),
         devices=(device,),
         reporter=Reporter(lambda event: told.append(event.label)),

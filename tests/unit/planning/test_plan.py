@@ -5,6 +5,7 @@ import pytest
 
 from ofa_pipeline.artifacts import Layout, write_artifact
 from ofa_pipeline.cli.planned import plan_lines, plan_table
+from ofa_pipeline.data import PHOTOS, SQUARES
 from ofa_pipeline.params import load_params
 from ofa_pipeline.planning import (
     Judgement,
@@ -21,11 +22,18 @@ from ofa_pipeline.planning import (
     run_addresses,
     states_of,
 )
-from ofa_pipeline.planning.images import is_source_changed
+from ofa_pipeline.planning.images import (
+    ImagesAtHand,
+    is_source_changed,
+    prepared_images,
+    surveyed_images,
+)
+from ofa_pipeline.planning.making import _image_notes
+from ofa_pipeline.planning.resources import images_in_memory_bytes
 from ofa_pipeline.stages import StageContext, find_stage, param_sections, run_stage
 from ofa_pipeline.stopwatch import Seconds
 from ofa_pipeline.workspace import checkout_folder, create_workspace
-from tests.support.images import write_image_folder
+from tests.support.images import encoded, noise, write_image_folder
 from tests.support.survey import GIB, a_machine
 
 SIZES = {"train": 7560, "calibration": 600, "selection": 2040, "test": 1800}
@@ -116,6 +124,52 @@ def test_a_plan_for_images_that_are_not_prepared_looks_at_the_source(tmp_path, p
     plan = make_plan(tmp_path, params, judgement, is_measured=False)
     assert "not prepared yet" in plan.notes[0]
     assert plan.num_running == len(plan.stages) - 1  # all but the check
+
+
+def test_whole_images_are_streamed_and_the_plan_says_so(params):
+    def memory(source, **training):
+        options = params.training.model_copy(update=training)
+        work = WorkOfRun(
+            params.model_copy(update={"training": options}), SplitSizes(**SIZES), num_classes=10
+        )
+        images = ImagesAtHand(
+            num_classes=10,
+            sizes=work.sizes,
+            image_size_px=224,
+            proportions=source,
+            stored_bytes=40_000.0 * work.sizes.total,
+            decode_s=0.01,
+            note="",
+        )
+        return images_in_memory_bytes(work, images), _image_notes(work, images)
+
+    held_out = 3 * 224**2 * (SIZES["calibration"] + SIZES["selection"])
+    squares, notes = memory(SQUARES, augmentation="random_resized_crop")
+    assert notes != []  # 7,560 of them take more than 1 GiB
+    whole, told = memory(PHOTOS, augmentation="random_resized_crop")
+    assert "keep their proportions" in told[0]
+    assert whole - squares == 4 * 64 * 3 * (336**2 - 224**2)
+    assert whole > held_out + 6144 * 40_000
+    assert memory(PHOTOS, augmentation="crop_flip") == (squares, notes)
+
+
+def test_a_plan_for_photographs_counts_their_ends(tmp_path, params):
+    for label, name in enumerate(("cat", "dog")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for index in range(60):
+            pixels = noise(100 * label + index, height=96, width=64 if index % 2 else 192)
+            (tmp_path / f"photos/{name}/{index}.png").write_bytes(encoded(pixels))
+    dataset = params.dataset.model_copy(
+        update={"source": "image_folder:photos", "image_size_px": 32}
+    )
+    params = params.model_copy(update={"dataset": dataset})
+    found = surveyed_images(params, tmp_path)
+    assert (found.proportions.highest, found.proportions.widest) == (1.5, 2)
+    assert found.proportions.area == pytest.approx(1.75)
+    assert found.stored_bytes == pytest.approx(120 * 1.8 * 1.75 * 32**2)
+    run_stage("prepare_dataset", StageContext(layout=Layout(tmp_path), params=params))
+    there = prepared_images(Layout(tmp_path)).proportions
+    assert (there.highest, there.widest) == (1.5, 2)
 
 
 def test_a_download_is_told_and_what_would_stop_the_run_is_a_warning(tmp_path, monkeypatch):

@@ -84,9 +84,16 @@ def test_list_is_paged(client):
         ("/v1/compare?version=models:/x/1&version=models:/x/2", 404, "no models:/x/1"),
         ("/v1/subnets?limit=1000000000", 422, "limit"),
         ("/v1/subnets?offset=-1", 422, "offset"),
+        ("/v1/subnets?device=gpu", 404, "Did you mean 'cpu'?"),
+        ("/v1/subnets?dataset=cars", 404, "pets"),
+        ("/v1/best?device=cpu&max_latency_ms=1&max_latency_ms=9", 422, "once, got it 2 times"),
+        (f"/v1/best?device=cpu&dataset={'x' * 300}", 404, "..."),
+        (f"/v1/best?device={'x' * 10_000}", 422, "at most 300"),
+        (f"/v1/models/{'x' * 10_000}/versions/1", 422, "at most 300"),
+        (f"/{'x' * 10_000}", 404, "nothing is at"),
         ("/v1/models/ofa-tiny-cpu/versions/9", 404, "Did you mean"),
         ("/v1/models/it's%20%22mine%22/versions/1", 404, "no models:/it's"),
-        (f"{VERSION}/files/..%2Fcard.json", 404, ""),
+        (f"{VERSION}/files/..%2Fcard.json", 404, "nothing is at"),
         (f"{VERSION}/files/secret", 404, "no file 'secret'"),
     ],
 )
@@ -94,6 +101,7 @@ def test_bad_query_has_a_status_and_a_reason(client, address, status, told):
     found = refusal(client.get(address))
     assert found[0] == status
     assert told in found[2]
+    assert len(found[2]) < 600
 
 
 def test_certificate_comes_with_verified_files_only(client, registry):
@@ -130,7 +138,9 @@ def test_image_can_be_tried(client):
 
 def test_nothing_can_be_written(client):
     for method in ("POST", "PUT", "DELETE", "PATCH"):
-        assert client.request(method, "/v1/best?device=cpu").status_code == 405
+        answer = client.request(method, "/v1/best?device=cpu")
+        assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+        assert "only reads" in answer.json()["message"]
 
 
 def test_pages_show_what_the_answers_say_and_load_nothing_from_elsewhere(client):
@@ -148,10 +158,44 @@ def test_pages_show_what_the_answers_say_and_load_nothing_from_elsewhere(client)
         assert text in answer.text, address
         assert "//" not in answer.text.replace("http://www.w3.org", "").replace("models:/", "")
         assert "default-src 'self'" in answer.headers["content-security-policy"]
-    for address in ("/browse?device=gpu", "/models/other/1"):
-        answer = client.get(address)
-        assert answer.status_code == 404
-        assert "<h1>Not found</h1>" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "heading"),
+    [
+        ("/browse?device=gpu", 404, "Not found"),
+        ("/browse?device=cpu&max_latency_ms=-1", 422, "Refused"),
+        ("/browse?device=cpu&max_latency_ms=1&max_latency_ms=2", 422, "Refused"),
+        ("/models/other/1", 404, "Not found"),
+        ("/models/other/one", 422, "Refused"),
+        ("/nowhere", 404, "Not found"),
+    ],
+)
+def test_browser_is_told_on_a_page(client, address, status, heading):
+    answer = client.get(address, headers={"Accept": "text/html,*/*"})
+    assert answer.status_code == status
+    assert f"<h1>{heading}</h1>" in answer.text
+    assert "what is registered" in answer.text.lower()
+
+
+def test_program_is_told_in_json_whatever_it_accepts(client):
+    answer = client.get("/v1/best?device=gpu", headers={"Accept": "text/html"})
+    assert answer.json()["kind"] == "not_found"
+
+
+def test_head_says_what_a_download_would_be(client):
+    whole = client.get(f"{VERSION}/files/model.onnx")
+    head = client.head(f"{VERSION}/files/model.onnx")
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["etag"] == whole.headers["etag"]
+    assert head.headers["content-length"] == str(len(whole.content))
+    assert client.head("/healthz").status_code == 200
+
+
+def test_page_of_an_earlier_version_says_that_loading_was_not_measured(client):
+    found = client.get("/models/ofa-tiny-cpu/1").text
+    for what in ("opening the file", "first call", "peak memory"):
+        assert f"<tr><th>{what}</th><td>not measured</td></tr>" in found
 
 
 def test_names_are_text_on_pages(registry, tmp_path):

@@ -1,0 +1,79 @@
+"""Errors that say why: for programs as JSON, for people as a page."""
+
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from ofa_pipeline.errors import InfeasibleConstraintError, RegistryError, shown
+from ofa_pipeline.masking import mask_secrets
+from ofa_pipeline.service.current import UnreadableRegistryError
+from ofa_pipeline.service.pages import PAGES, Pages
+
+_FOR_PROGRAMS = ("/v1/", "/static/", "/healthz", "/metrics", "/openapi.json")
+"""Beginnings of the addresses that are never asked for a page."""
+
+
+def explain_errors(app: FastAPI, pages: Pages) -> None:
+    """Give every error one form: its kind, and a reason that helps."""
+
+    def answer(request: Request, status: int, kind: str, message: str) -> Response:
+        if _wants_a_page(request):
+            return pages.page(
+                "refused",
+                status=status,
+                title="Not found" if status == HTTPStatus.NOT_FOUND else "Refused",
+                reason=mask_secrets(message),
+            )
+        return error_response(status, kind, message)
+
+    @app.exception_handler(InfeasibleConstraintError)
+    async def infeasible(request: Request, error: InfeasibleConstraintError) -> Response:
+        return answer(request, 404, "infeasible", str(error))
+
+    @app.exception_handler(RegistryError)
+    async def not_found(request: Request, error: RegistryError) -> Response:
+        return answer(request, 404, "not_found", str(error))
+
+    @app.exception_handler(UnreadableRegistryError)
+    async def unreadable(request: Request, error: UnreadableRegistryError) -> Response:
+        return answer(request, 503, "registry_unreadable", str(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        reasons = [
+            f"{'.'.join(str(part) for part in item['loc'][1:]) or 'the request'}: {item['msg']}"
+            for item in error.errors()
+        ]
+        return answer(request, 422, "invalid", "; ".join(reasons))
+
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> Response:
+        response = answer(request, error.status_code, "refused", _reason(request, error))
+        response.headers.update(error.headers or {})
+        return response
+
+
+def error_response(status: int, kind: str, message: str) -> JSONResponse:
+    """Return an error as programs read it, without secrets."""
+    return JSONResponse({"kind": kind, "message": mask_secrets(message)}, status_code=status)
+
+
+def _wants_a_page(request: Request) -> bool:
+    """Whether a page was asked for; of an unknown address, whether a browser asks."""
+    path = request.url.path
+    if path == "/" or path.startswith(PAGES):
+        return True
+    return not path.startswith(_FOR_PROGRAMS) and "text/html" in request.headers.get("accept", "")
+
+
+def _reason(request: Request, error: HTTPException) -> str:
+    """Return why; where no route of ours was met, the framework gives no reason."""
+    if error.detail != HTTPStatus(error.status_code).phrase:
+        return error.detail
+    path = shown(request.url.path)
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        return f"{request.method} does nothing at {path}: this service only reads. See /docs."
+    return f"nothing is at {path}. See /docs."
