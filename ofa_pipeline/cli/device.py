@@ -62,12 +62,14 @@ def add(  # noqa: PLR0913 - options of a command
     location: Annotated[
         str | None,
         typer.Option(
-            help="ssh://USER@HOST:PORT, or away: a folder is carried there and back.",
+            help="ssh://USER@HOST:PORT, ray://RESOURCE of a cluster's node, or away: a folder is "
+            "carried there and back.",
             show_default="this machine",
         ),
     ] = None,
     python: Annotated[
-        str | None, typer.Option(help="What measures over ssh.", show_default="python3")
+        str | None,
+        typer.Option(help="What measures over ssh or on a node.", show_default="python3"),
     ] = None,
     budgets_ms: Annotated[
         str | None, typer.Option(help="Milliseconds a call, ascending, such as 0.4,0.8.")
@@ -289,6 +291,11 @@ def _show_noise(noise: "MachineNoise") -> None:
         f"noise: {count} measurements of the largest subnet repeat to {noise.cv:.1%}; the machine "
         f"was hardly ever quiet during {noise.num_contended} of them",
     ]
+    if noise.num_cold:
+        lines.append(
+            f"warm-up: calls still became faster when they were timed in {noise.num_cold} of them; "
+            "let more of them pass: latency.warmup_runs in params.yaml"
+        )
     for line in lines:
         stdout.print(line, **PLAIN)
     if noise.is_fit:

@@ -114,7 +114,7 @@ class LoadedNetwork:
     """A network in a runtime, ready to be called."""
 
     run: Callable[[], None]
-    """Classifies one batch of fixed noise; returns when it is done."""
+    """Classifies one batch of fixed images; returns when it is done."""
     predict: Callable[[Images], Images]
     """Returns the logits (N, classes) of images (N, 3, H, W)."""
 
@@ -243,14 +243,19 @@ class Runtime(ABC):
         for name in self.network.code_names:
             _import_code(name)
 
-    def load(self, prepared: PreparedNetwork) -> LoadedNetwork:
+    def load(self, prepared: PreparedNetwork, *, images: Images | None = None) -> LoadedNetwork:
         """Load a prepared network afresh, with memory of its own.
+
+        Args:
+            prepared: What to load.
+            images: What its call classifies; made here unless given.
 
         Raises:
             DeviceError: If the runtime cannot run such a file.
         """
         card = self._card
-        images = noise_images(card.batch_size, prepared.resolution_px)
+        if images is None:
+            images = noise_images(card.batch_size, prepared.resolution_px)
         try:
             network = self.open(
                 prepared.content, accelerator=card.accelerator, threads=card.threads

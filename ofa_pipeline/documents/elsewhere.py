@@ -87,6 +87,20 @@ class Session(Part):
     """One more than of the network: before the first, between, and after the last."""
     load_ns: Nanoseconds
     first_call_ns: Nanoseconds
+    is_warm: bool | None = None
+    """Whether both became no faster before they were timed; None where an earlier version of the
+    script measured."""
+
+
+class LoadAlone(Part):
+    """A fresh load of a network with no other one in memory."""
+
+    load_ns: Nanoseconds
+    first_call_ns: Nanoseconds
+    resident_bytes: Count | None
+    """Memory of the process before; None where the system there does not say."""
+    peak_bytes: Count | None
+    """The most until the first call was done."""
 
 
 class MeasuredRow(Part):
@@ -98,6 +112,8 @@ class MeasuredRow(Part):
     task: str
     """Identifier of the task that it was measured for."""
     card: MachineElsewhere
+    alone: LoadAlone | None = None
+    """None where an earlier version of the script measured."""
     sessions: tuple[Session, ...] = ()
     error: str | None = None
     """What the runtime said of a network that it cannot run."""

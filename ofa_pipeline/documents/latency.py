@@ -8,7 +8,14 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from ofa_pipeline.arch import Arch
-from ofa_pipeline.documents.base import Count, Document, Fraction, Milliseconds, Part
+from ofa_pipeline.documents.base import (
+    Count,
+    Document,
+    Fraction,
+    Megabytes,
+    Milliseconds,
+    Part,
+)
 
 Quantile = Literal["p50", "p95"]
 """The median, or what 95 of 100 calls take at most."""
@@ -83,10 +90,26 @@ class LatencyMeasurement(LatencyFigures):
     """Median latency of the reference network meanwhile, over `reference_ms`."""
     is_contended: bool
     """Whether the machine was never quiet for long enough: the figures are rough then."""
+    is_warm: bool | None = Field(default=None, exclude_if=lambda v: v is None)
+    """Whether calls became no faster before they were timed; False: the figures are rough. None of
+    what was measured before it was noted, as in the figures below."""
+    load_ms: Milliseconds | None = Field(default=None, exclude_if=lambda v: v is None)
+    """What the runtime, imported before, took to open the file, as the clock says: the fastest of
+    the fresh loads."""
+    first_call_ms: Milliseconds | None = Field(default=None, exclude_if=lambda v: v is None)
+    """What the first call after that took, as the clock says; the fastest of them."""
+    peak_memory_mb: Megabytes | None = Field(default=None, exclude_if=lambda v: v is None)
+    """Most memory that was resident until the first call was done: Python, the runtime and the
+    network, the memory of a GPU not. None where the system does not say (Linux does)."""
+    network_memory_mb: Megabytes | None = Field(default=None, exclude_if=lambda v: v is None)
+    """Of it, what opening the file and the first call added."""
     kind: Literal["measured"] = "measured"
 
     def rescaled(self, reference_ms: float) -> "LatencyMeasurement":
-        """Return the same ratios with another latency of the reference network."""
+        """Return the same ratios with another latency of the reference network.
+
+        What loading and the first call took is no ratio, and stays.
+        """
         factor = reference_ms / self.reference_ms
         return self.model_copy(
             update={

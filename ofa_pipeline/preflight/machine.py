@@ -45,14 +45,21 @@ def check_disk(root: Path) -> None:
 
 
 def look_at_device(subject: Subject, name: str) -> Iterator[Finding]:
-    """Look whether this machine can serve a device.
+    """Look whether this machine, or the node of a cluster that it is, can serve a device.
 
     Raises:
+        ClusterError: If no such node can be used.
         DeviceError: If not.
     """
     from ofa_pipeline.devices import describe_device, require_calibration_images
 
     settings = subject.params.device(name).card
+    if (settings.location or "").startswith("ray://"):
+        from ofa_pipeline.devices.elsewhere import check_node
+
+        host = check_node(settings, subject.params.compute.fan_out.address)
+        yield Finding(f"device {name}", f"{settings.runtime} on {host} ({settings.location})")
+        return
     if settings.location is not None:
         yield Finding(
             f"device {name}",

@@ -210,6 +210,10 @@ class QuantizedContract:
         assert runtime.file_name != runtime.network.file_name
 
 
+LOAD_MS = 2.0
+"""What loading a made-up network takes."""
+
+
 @dataclass
 class MadeUpTime:
     """A clock that only networks of `MadeUpRuntime` move."""
@@ -222,6 +226,8 @@ class MadeUpTime:
     preempted_every: int = 0
     """Every so many calls another process takes the core for 10 ms; 0: never."""
     num_calls: int = 0
+    import_ms: float = 0.0
+    """What the first network that is loaded takes besides."""
 
     def work(self, latency_ms: float) -> None:
         """Let a call of so many milliseconds pass."""
@@ -270,13 +276,16 @@ class MadeUpRuntime(Runtime):
         assert isinstance(network, MadeUpNetwork)
         return str(network.latency_ms).encode()
 
-    def load(self, prepared: PreparedNetwork) -> LoadedNetwork:
+    def load(self, prepared: PreparedNetwork, *, images: Images | None = None) -> LoadedNetwork:
         """Return something that takes as long."""
         latency_ms = float(prepared.content)
+        self._time.wall_ms += LOAD_MS + self._time.import_ms
+        self._time.import_ms = 0.0
         return LoadedNetwork(run=lambda: self._time.work(latency_ms), predict=lambda images: images)
 
 
 __all__ = [
+    "LOAD_MS",
     "MadeUpNetwork",
     "MadeUpRuntime",
     "MadeUpTime",

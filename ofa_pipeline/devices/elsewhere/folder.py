@@ -29,6 +29,8 @@ SCRIPT = "measure.py"
 RUNTIME_FILE = "runtime.py"
 NETWORKS = "networks"
 GUIDE = "README.txt"
+_CODE_OF_SCRIPT = ("fresh_load.py", "warm_up.py")
+"""Files in `CODE_FOLDER` that the script imports."""
 
 _BEFORE = '''"""What runs the networks, the class that bundles carry; and what this machine is."""
 
@@ -168,7 +170,7 @@ def _write_script(folder: Path, task: MeasuringTask) -> None:
     """Write the script and all that it needs besides the runtime."""
     runtime, card = find_runtime(task.card.runtime), task.card
     shutil.copyfile(Path(__file__).with_name(SCRIPT), folder / SCRIPT)
-    for name in runtime.network.code_names:
+    for name in (*_CODE_OF_SCRIPT, *runtime.network.code_names):
         shutil.copyfile(CODE_FOLDER / name, folder / name)
     write_bytes(folder / RUNTIME_FILE, runtime_source(runtime, card.accelerator).encode())
     guide = _GUIDE.format(
