@@ -40,6 +40,10 @@ class RuntimeSettings(Section):
     )
     """Cores that a measurement may use, ascending; None: the idlest one for one thread, and for
     several whichever the system gives."""
+    options: Annotated[dict[str, bool | str], Few] | None = Field(
+        default=None, exclude_if=lambda v: v is None
+    )
+    """Of the runtime, by its own names; which it knows, it says itself. None: its defaults here."""
     location: Location | None = Field(default=None, exclude_if=lambda v: v is None)
     """``away``, or ``ssh://USER@HOST:PORT``; None: this machine."""
     measured: Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")] | None = Field(

@@ -48,12 +48,13 @@ def look_at_device(subject: Subject, name: str) -> Iterator[Finding]:
     """Look whether this machine can serve a device.
 
     Raises:
-        DeviceError: If not.
+        DeviceError: If not, or if its runtime does not know an option, wherever it is.
     """
-    from ofa_pipeline.devices import describe_device, require_calibration_images
+    from ofa_pipeline.devices import check_options, describe_device, require_calibration_images
 
     settings = subject.params.device(name).card
     if settings.location is not None:
+        check_options(settings)
         yield Finding(
             f"device {name}",
             f"{settings.runtime}, elsewhere ({settings.location}): nothing to see from here",
