@@ -68,12 +68,14 @@ def add(  # noqa: PLR0913 - options of a command
     location: Annotated[
         str | None,
         typer.Option(
-            help="ssh://USER@HOST:PORT, or away: a folder is carried there and back.",
+            help="ssh://USER@HOST:PORT, ray://RESOURCE of a cluster's node, or away: a folder is "
+            "carried there and back.",
             show_default="this machine",
         ),
     ] = None,
     python: Annotated[
-        str | None, typer.Option(help="What measures over ssh.", show_default="python3")
+        str | None,
+        typer.Option(help="What measures over ssh or on a node.", show_default="python3"),
     ] = None,
     budgets_ms: Annotated[
         str | None, typer.Option(help="Milliseconds a call, ascending, such as 0.4,0.8.")

@@ -49,11 +49,11 @@ class DeviceSettings(Protocol):
 
     @property
     def location(self) -> str | None:
-        """``away``, or ``ssh://USER@HOST:PORT``; None: this machine."""
+        """``away``, ``ssh://USER@HOST:PORT`` or ``ray://RESOURCE``; None: this machine."""
 
     @property
     def python(self) -> str | None:
-        """What runs the measuring script over ssh; None: ``python3``."""
+        """What runs the measuring script elsewhere; None: ``python3``, or that of Ray."""
 
     @property
     def measured(self) -> str | None:
