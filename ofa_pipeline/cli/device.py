@@ -29,6 +29,12 @@ DEFAULT_FRACTIONS = (0.2, 0.5, 0.8)
 _NUM_CLASSES = 10
 """Of the network that the noise is measured with, where no dataset is there yet."""
 
+RuntimeOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Of the runtime, such as allow_spinning=false; any number.", metavar="NAME=VALUE"
+    ),
+]
 NameArgument = Annotated[str, typer.Argument(help="Name of the device.", metavar="DEVICE")]
 
 
@@ -59,12 +65,7 @@ def add(  # noqa: PLR0913 - options of a command
             help="Cores that measurements may use, such as 2,3.", show_default="the idlest"
         ),
     ] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Of the runtime, such as allow_spinning=false; any number.", metavar="NAME=VALUE"
-        ),
-    ] = None,
+    option: RuntimeOptions = None,
     location: Annotated[
         str | None,
         typer.Option(
