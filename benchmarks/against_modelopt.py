@@ -17,7 +17,8 @@ calibrated and candidates are compared on the same 600 images, picks on the test
 of the CPU. Model Optimizer is the extra ``peers`` of this package, and does not install beside all
 of the others, so it has an environment of its own:
 
-    uv venv build/peers && VIRTUAL_ENV=build/peers uv pip install -e '.[peers]'
+    uv venv build/peers
+    uv pip install --python build/peers/bin/python -e '.[peers]'
     build/peers/bin/python benchmarks/against_modelopt.py
 """
 
@@ -58,7 +59,7 @@ NEAR = 0.75
 POPULATION, CANDIDATES = 10, 5
 NEEDS = ("modelopt.torch.nas", "modelopt.torch.prune", "torchprofile")
 INSTALL = (
-    "uv venv build/peers && VIRTUAL_ENV=build/peers uv pip install -e '.[peers]' ; then: "
+    "uv venv build/peers ; uv pip install --python build/peers/bin/python -e '.[peers]' ; "
     "build/peers/bin/python benchmarks/against_modelopt.py"
 )
 
