@@ -29,6 +29,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -86,9 +87,10 @@ def main() -> int:
     }
     with deterministic(threads=1):
         for name in options.ways:
-            for record in ways[name]():
-                facts = {"way": name, "seed": options.seed, "images": "fashion_mnist_sample"}
-                print(json.dumps(facts | record), flush=True)
+            facts = {"way": name, "seed": options.seed, "images": "fashion_mnist_sample"}
+            with redirect_stdout(sys.stderr):  # Model Optimizer tells what it does there
+                for record in ways[name]():
+                    print(json.dumps(facts | record), file=sys.__stdout__, flush=True)
     return 0
 
 
