@@ -38,7 +38,8 @@ class Catalog:
         self._lock = RLock()
         self._snapshot: Snapshot | None = None
         """Of the entries, made when it is asked for."""
-        self._forget()
+        self._is_read = self._is_expired = False
+        self._keep({})
 
     def snapshot(self) -> Snapshot:
         """Return what is registered now.
