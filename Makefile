@@ -43,9 +43,13 @@ check: setup ## Formatting, lint, types, import contracts, installed versions
 	$(BIN)/lint-imports
 	$(UV_PIP) check --quiet
 
-test: setup check ## The checks, then every test, the end-to-end ones last
-	$(BIN)/pytest --ignore=tests/end_to_end
-	if [ -d tests/end_to_end ]; then $(BIN)/pytest tests/end_to_end; fi
+# Each process keeps up to 4 GB; the tests of a file stay together, with what they share.
+JOBS ?= 2
+PYTEST := $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile
+
+test: setup check ## The checks, then every test, the end-to-end ones last, in JOBS=2 processes
+	$(PYTEST) --ignore=tests/end_to_end
+	if [ -d tests/end_to_end ]; then $(PYTEST) tests/end_to_end; fi
 
 coverage: setup ## The tests without the end-to-end ones, with line and branch coverage
 	$(BIN)/pytest --ignore=tests/end_to_end --cov
@@ -63,7 +67,7 @@ format: setup ## Format the code and fix what the linter can fix
 
 lock: $(BIN)/uv ## Resolve requirements.lock again (newer versions: UPGRADE=--upgrade)
 	UV_CUSTOM_COMPILE_COMMAND='make lock' $(UV_PIP) compile pyproject.toml --extra dev \
-		--extra docs --extra reference --extra heif --extra postgres --extra s3 --extra openvino --extra litert --extra ncnn --extra cluster \
+		--extra docs --extra reference --extra heif --extra postgres --extra s3 --extra openvino --extra litert --extra executorch --extra ncnn --extra cluster \
 		--universal --python-version 3.11 --no-annotate --quiet $(UPGRADE) --output-file requirements.lock
 
 clean: ## Remove caches and builds; .venv, artifacts, scratch and the registry stay

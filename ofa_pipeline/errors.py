@@ -92,6 +92,10 @@ class ClusterError(OfaPipelineError):
     """A Ray cluster does not answer, does not fit this machine, or has lost a worker too often."""
 
 
+class NodeLostError(ClusterError):
+    """A node of a cluster died while it worked."""
+
+
 class ExportError(OfaPipelineError):
     """An exported file does not answer as the network that it was made from."""
 

@@ -102,10 +102,15 @@ LATENCY_SCHEMA = pa.schema(
         column("num_runs", pa.int64(), unit="timed calls", kind="given"),
         column("latency_ms_estimated", pa.float64(), unit="milliseconds a call", kind="estimated"),
         column("role", pa.string()),
+        column("load_ms", pa.float64(), unit="milliseconds", kind="measured", nullable=True),
+        column("first_call_ms", pa.float64(), unit="milliseconds", kind="measured", nullable=True),
+        column("peak_memory_mb", pa.float64(), unit="megabytes", kind="measured", nullable=True),
+        column("network_memory_mb", pa.float64(), unit="megabytes", kind="measured", nullable=True),
     ]
 )
 """One row a measurement of a subnet: what the model is fitted to (fit), what it is checked on
-(holdout), the reference network (reference), the same subnets once more (repeat)."""
+(holdout), the reference network (reference), the same subnets once more (repeat). See
+`LatencyMeasurement` for the last four, which tables of earlier versions lack."""
 
 _ESTIMATED_ACCURACY = (
     column("accuracy_top1_estimated", pa.float64(), unit="fraction", kind="estimated"),
@@ -211,6 +216,8 @@ def write_table(path: Path, schema: pa.Schema, columns: Mapping[str, Any]) -> No
 def read_table(path: Path, schema: pa.Schema) -> pa.Table:
     """Read a Parquet file that `write_table` wrote.
 
+    A last column whose values may be missing came later: in a table that lacks it, they are.
+
     Raises:
         MissingArtifactError: If the file is not there.
         ManifestMismatchError: If it is no Parquet file, or its columns, types, units or kinds
@@ -223,6 +230,9 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
         raise MissingArtifactError(f"{path} is missing. {remedy}") from error
     except pa.ArrowInvalid as error:
         raise ManifestMismatchError(f"{path} is not a Parquet table: {error}. {remedy}") from error
+    for field in schema:
+        if field.nullable and field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
     difference = _first_difference(schema, table.schema)
     if difference:
         raise ManifestMismatchError(f"{path} must fit its schema: {difference}. {remedy}")

@@ -115,6 +115,8 @@ def _show(found: "SubnetCertificate") -> None:
 
 
 def _device_table(item: "DeviceCertificate") -> Table:
+    from ofa_pipeline.registry import first_run_rows
+
     card = item.card
     table = Table(title=f"Latency on {item.device}", title_justify="left", show_header=False)
     table.add_column("what", overflow="fold")
@@ -123,7 +125,8 @@ def _device_table(item: "DeviceCertificate") -> Table:
     table.add_row("runtime", f"{card.runtime} {card.runtime_version}")
     table.add_row(
         "settings",
-        f"{card.accelerator}, {card.precision}, threads {card.threads}, batch {card.batch_size}",
+        f"{card.accelerator}, {card.precision}, threads {card.threads}, batch {card.batch_size}"
+        f"{card.told}",
     )
     table.add_row("device card", item.fingerprint)
     table.add_row(
@@ -135,7 +138,10 @@ def _device_table(item: "DeviceCertificate") -> Table:
     dropped = f", {item.num_dropped_runs} dropped" if item.num_dropped_runs else ""
     table.add_row("runs", f"{item.num_runs}{dropped}, attempts {len(item.attempts_p50_ms)}")
     note = " (the machine was never quiet: rough)" if item.is_contended else ""
+    note += " (calls still became faster: rough)" if item.is_warm is False else ""
     table.add_row("stability", f"{item.stability:.2f}{note}")
+    for what, value in first_run_rows(item):
+        table.add_row(what, value)
     table.add_row("file", f"{item.file} {item.file_digest[:12]}")
     for budget in item.budgets:
         table.add_row(

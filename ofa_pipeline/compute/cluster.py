@@ -55,8 +55,9 @@ def import_ray() -> ModuleType:
     """
     if importlib.util.find_spec("ray") is None:
         raise ClusterError(
-            "compute.fan_out.executor: ray needs the package ray, which is not installed here. "
-            "Install it (pip install 'ofa-pipeline[cluster]'), or set executor: local."
+            "work on a Ray cluster needs the package ray, which is not installed here. Install it "
+            "(pip install 'ofa-pipeline[cluster]'), or do without: compute.fan_out.executor: "
+            "local, and no device with location: ray://RESOURCE."
         )
     keep_quiet(os.environ)
     import ray

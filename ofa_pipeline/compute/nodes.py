@@ -1,12 +1,14 @@
 """The nodes of a Ray cluster: whether they have what this machine has, and room for workers."""
 
+import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TypeVar
 
 from ofa_pipeline.compute import software
 from ofa_pipeline.errors import ClusterError, shorten
@@ -15,6 +17,12 @@ CHECK_S = 120.0
 """How long the nodes may take to say what is installed on them."""
 
 _MAX_NAMED = 3
+_OF_EVERY_NODE = ("ray",)
+"""Packages that all nodes have in the same version."""
+
+_CARRYING = threading.Lock()
+
+ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,14 +106,11 @@ def require_same_software(ray: ModuleType, nodes: Sequence[Node], *, folder: Pat
         ClusterError: If a node does not; it names both versions, or the folder.
     """
     here = software.find_software(software.PACKAGES, software.PACKAGE)
+    asked = (software.PACKAGES, software.PACKAGE)
     with _seen_file(folder) as path:
-        for node, (there, sees) in zip(nodes, _ask(ray, nodes, path), strict=True):
-            if found := software.differences(here, there):
-                raise ClusterError(
-                    f"the node {node.host} of the Ray cluster must have what this machine has: "
-                    f"{'; '.join(found)}. Install the same there, for example requirements.lock "
-                    "and this version of ofa_pipeline, and start Ray again."
-                )
+        answers = ask_nodes(ray, nodes, software.look_around, *asked, str(path))
+        for node, (there, sees) in zip(nodes, answers, strict=True):
+            _require_same(node, here, there)
             if not sees:
                 raise ClusterError(
                     f"the workspace must lie on a file system that all nodes share, but "
@@ -114,30 +119,82 @@ def require_same_software(ray: ModuleType, nodes: Sequence[Node], *, folder: Pat
                 )
 
 
-def _ask(ray: ModuleType, nodes: Sequence[Node], path: Path) -> list[tuple[dict[str, str], bool]]:
-    """Return, for each node, its software and whether it sees a file."""
+def require_same_python(ray: ModuleType, node: Node, *, packages: Sequence[str]) -> list[str]:
+    """Require that a node has our Python and our Ray; return which packages it lacks.
+
+    It need have nothing else of ours, and see none of our files.
+
+    Args:
+        ray: Joined to the cluster.
+        node: The node.
+        packages: Names of distributions, in whatever version.
+
+    Raises:
+        ClusterError: If it has another Python or Ray; it names both versions.
+    """
+    here = software.find_software(_OF_EVERY_NODE)
+    [there] = ask_nodes(ray, [node], software.find_software, (*_OF_EVERY_NODE, *packages))
+    _require_same(node, here, there)
+    return [name for name in packages if there[name] == software.NOT_INSTALLED]
+
+
+def _require_same(node: Node, here: Mapping[str, str], there: Mapping[str, str]) -> None:
+    if found := software.differences(here, there):
+        raise ClusterError(
+            f"the node {node.host} of the Ray cluster must have what this machine has: "
+            f"{'; '.join(found)}. Install the same there, for example requirements.lock "
+            "and this version of ofa_pipeline, and start Ray again."
+        )
+
+
+def ask_nodes(
+    ray: ModuleType, nodes: Sequence[Node], function: Callable[..., ResultT], *arguments: object
+) -> list[ResultT]:
+    """Return what a function returns on each node; it takes moments, and nothing of the node.
+
+    Args:
+        ray: Joined to the cluster.
+        nodes: Where it runs.
+        function: Of a module that is carried there as a value: a node may lack our package.
+        arguments: What pickle carries there.
+
+    Raises:
+        ClusterError: If they do not answer in time.
+    """
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    # As values: a node may lack our package.
-    ray.cloudpickle.register_pickle_by_value(software)
     try:
-        ask = ray.remote(num_cpus=0, max_retries=0)(software.look_around)
-        asked = [
-            ask.options(
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node.node_id, soft=False)
-            ).remote(software.PACKAGES, software.PACKAGE, str(path))
-            for node in nodes
-        ]
-        answers: list[Any] = ray.get(asked, timeout=CHECK_S)
+        with carried(ray, function):
+            ask = ray.remote(num_cpus=0, max_retries=0)(function)
+            asked = [
+                ask.options(
+                    scheduling_strategy=NodeAffinitySchedulingStrategy(node.node_id, soft=False)
+                ).remote(*arguments)
+                for node in nodes
+            ]
+        answers: list[ResultT] = ray.get(asked, timeout=CHECK_S)
     except ray.exceptions.RayError as error:
         raise ClusterError(
-            f"the nodes of the Ray cluster ({_names([node.host for node in nodes])}) must say what "
-            f"is installed on them within {CHECK_S:g} seconds, but: {shorten(str(error), 300)}. "
+            f"the nodes of the Ray cluster ({_names([node.host for node in nodes])}) must answer "
+            f"within {CHECK_S:g} seconds, but: {shorten(str(error), 300)}. "
             "Look at `ray status`, and start Ray again."
         ) from error
-    finally:
-        ray.cloudpickle.unregister_pickle_by_value(software)
     return answers
+
+
+@contextmanager
+def carried(ray: ModuleType, function: Callable[..., object]) -> Iterator[None]:
+    """Have pickle carry a function's module to nodes as a value while the body runs, for moments.
+
+    What is carried so is of the whole process: threads take turns.
+    """
+    module = sys.modules[function.__module__]
+    with _CARRYING:
+        ray.cloudpickle.register_pickle_by_value(module)
+        try:
+            yield
+        finally:
+            ray.cloudpickle.unregister_pickle_by_value(module)
 
 
 @contextmanager

@@ -15,12 +15,12 @@ PACKAGES = ("torch", "torchvision", "numpy", "pyarrow", "pillow", "safetensors",
 NOT_INSTALLED = "not installed"
 
 
-def find_software(packages: Sequence[str], own: str) -> dict[str, str]:
+def find_software(packages: Sequence[str], own: str | None = None) -> dict[str, str]:
     """Return the versions of Python and of packages here, and the digest of our own code.
 
     Args:
         packages: Names of distributions.
-        own: The package whose code is digested.
+        own: The package whose code is digested; None: of no one's.
     """
     found = {"Python": platform.python_version()}
     for name in packages:
@@ -28,6 +28,8 @@ def find_software(packages: Sequence[str], own: str) -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = NOT_INSTALLED
+    if own is None:
+        return found
     spec = importlib.util.find_spec(own)
     places = list(spec.submodule_search_locations or ()) if spec else []
     found[own] = f"code {_digest(Path(places[0]))}" if places else NOT_INSTALLED

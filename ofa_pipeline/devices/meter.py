@@ -9,15 +9,18 @@ decision and its figures: ``docs/adr/0030-latency-is-a-ratio.md``.
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ofa_pipeline.arch import FloatArray
+from ofa_pipeline.devices.fresh_load import FreshLoad, load_afresh
 from ofa_pipeline.devices.measurement import Ratio, estimate_ratio
 from ofa_pipeline.devices.quiet import quiet_process
-from ofa_pipeline.devices.runtime import LoadedNetwork, PreparedNetwork, Runtime
+from ofa_pipeline.devices.runtime import LoadedNetwork, PreparedNetwork, Runtime, noise_images
+from ofa_pipeline.devices.warm_up import WarmUp, warm_up
 from ofa_pipeline.documents import LatencyMeasurement
 
 if TYPE_CHECKING:
@@ -93,6 +96,15 @@ class Comparison:
     after: Visit
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """What was measured of a network that was loaded afresh."""
+
+    is_warm: bool | None
+    """Whether it and the reference became no faster before they were timed; None: not known."""
+    comparisons: Sequence[Comparison]
+
+
 class LatencyMeter:
     """Measures networks on one device."""
 
@@ -111,7 +123,7 @@ class LatencyMeter:
             runtime: The runtime of the device.
             reference: A network of about the size of those to measure; the same for each meter of
                 a device.
-            warmup_runs: Calls after loading that do not count.
+            warmup_runs: Calls after loading that do not count, at least; more while it gets faster.
             timed_runs: Visits to the network, at least; more while the interval is too wide.
             clock: The machine's, unless given.
         """
@@ -122,6 +134,7 @@ class LatencyMeter:
         self._reference = runtime.prepare(reference.network, resolution_px=reference.resolution_px)
         self._given_ms = reference.latency_ms
         self._seen_ms: list[float] = []
+        self._has_imported = False
 
     @property
     def reference_ms(self) -> float:
@@ -133,8 +146,11 @@ class LatencyMeter:
         if self._given_ms is not None:
             return self._given_ms
         if not self._seen_ms:
-            seen = self._compare(self._reference, is_done=lambda _: False, patience_s=CALIBRATION_S)
-            self._seen_ms.append(_reference_p10_ms(seen))
+            with self._quiet():
+                seen = self._compare(
+                    self._reference, is_done=lambda _: False, patience_s=CALIBRATION_S
+                )
+            self._seen_ms.append(_reference_p10_ms(comparisons_of(seen)))
         return quiet_reference_ms(self._seen_ms)
 
     def measure(
@@ -152,14 +168,41 @@ class LatencyMeter:
         """
         reference_ms = self.reference_ms
         prepared = self._runtime.prepare(network, resolution_px=resolution_px)
-        comparisons = self._compare(
-            prepared,
-            is_done=lambda found: _estimate(found, reference_ms).half_width <= PRECISION,
-            patience_s=PATIENCE_S,
-        )
-        measurement = summarize(comparisons, reference_ms)
+        with self._quiet():
+            load = self._load_alone(prepared)
+            sessions = self._compare(
+                prepared,
+                is_done=lambda found: _estimate(found, reference_ms).half_width <= PRECISION,
+                patience_s=PATIENCE_S,
+            )
+        measurement = summarize(sessions, [load], reference_ms)
         self._seen_ms.append(measurement.reference_p10_ms)
         return measurement
+
+    @contextmanager
+    def _quiet(self) -> Iterator[None]:
+        """Hold away what disturbs, with the threads of the card."""
+        card = self._runtime.card
+        quiet = quiet_process(threads=card.threads, pinning=card.pinning)
+        with quiet, self._runtime.threads_claimed():
+            yield
+
+    def _load_alone(self, prepared: PreparedNetwork) -> FreshLoad:
+        """Load a network, call it once and let go of it: no other one is in memory meanwhile.
+
+        The sessions load the reference first. With the network first, latencies were 1 to 2 %
+        higher: where in memory a network lies is part of its latency (ADR 0220).
+        """
+        if not self._has_imported:  # what the runtime imports for its first file is no network's
+            self._runtime.load(self._reference).run()
+            self._has_imported = True
+        images = noise_images(self._runtime.card.batch_size, prepared.resolution_px)
+        _, load = load_afresh(
+            lambda: self._runtime.load(prepared, images=images),
+            lambda loaded: loaded.run(),
+            wall_ns=self._clock.wall_ns,
+        )
+        return load
 
     def _compare(
         self,
@@ -167,38 +210,37 @@ class LatencyMeter:
         *,
         is_done: Callable[[list[Comparison]], bool],
         patience_s: float,
-    ) -> list[Comparison]:
+    ) -> list[Session]:
         """Alternate network and reference in fresh sessions until it is enough."""
-        comparisons: list[Comparison] = []
-        card = self._runtime.card
-        quiet = quiet_process(threads=card.threads, pinning=card.pinning)
-        with quiet, self._runtime.threads_claimed():
-            wall_ns, cpu_s = self._clock.wall_ns(), self._clock.cpu_s()
-            for session in itertools.count(1):
-                comparisons += self._session(prepared)
-                is_late = (
-                    self._clock.cpu_s() - cpu_s > patience_s
-                    or self._clock.wall_ns() - wall_ns > MAX_WAIT * patience_s * 1e9
-                )
-                if session >= NUM_SESSIONS and (is_late or is_done(comparisons)):
-                    return comparisons
+        sessions: list[Session] = []
+        wall_ns, cpu_s = self._clock.wall_ns(), self._clock.cpu_s()
+        for number in itertools.count(1):
+            sessions.append(self._session(prepared))
+            is_late = (
+                self._clock.cpu_s() - cpu_s > patience_s
+                or self._clock.wall_ns() - wall_ns > MAX_WAIT * patience_s * 1e9
+            )
+            if number >= NUM_SESSIONS and (is_late or is_done(comparisons_of(sessions))):
+                return sessions
         raise AssertionError  # pragma: no cover - the loop above has no other end
 
-    def _session(self, prepared: PreparedNetwork) -> Iterator[Comparison]:
+    def _session(self, prepared: PreparedNetwork) -> Session:
         reference = self._runtime.load(self._reference)
         network = self._runtime.load(prepared)
-        calls_of_reference, calls_of_network = self._warm_up(reference), self._warm_up(network)
+        warm_ups = self._warm_up(reference), self._warm_up(network)
+        calls_of_reference, calls_of_network = (_calls_a_visit(one.fastest_ms) for one in warm_ups)
+        comparisons: list[Comparison] = []
         before = self._visit(reference, calls_of_reference)
         for _ in range(self._visits_a_session):
             visit = self._visit(network, calls_of_network)
             after = self._visit(reference, calls_of_reference)
-            yield Comparison(before, visit, after)
+            comparisons.append(Comparison(before, visit, after))
             before = after
+        is_warm = all(one.is_warm for one in warm_ups)
+        return Session(is_warm=is_warm, comparisons=comparisons)
 
-    def _warm_up(self, loaded: LoadedNetwork) -> int:
-        """Call a network some times; return how many calls a visit should make."""
-        latency_ms = min(self._visit(loaded, 1).latency_ms for _ in range(self._warmup_runs))
-        return int(np.clip(VISIT_MS / latency_ms, 1, MAX_CALLS_A_VISIT))
+    def _warm_up(self, loaded: LoadedNetwork) -> WarmUp:
+        return warm_up(loaded.run, calls=self._warmup_runs, wall_ns=self._clock.wall_ns)
 
     def _visit(self, loaded: LoadedNetwork, calls: int) -> Visit:
         """Call a network once to fill the caches, then `calls` times with the clock."""
@@ -213,6 +255,10 @@ class LatencyMeter:
         card = self._runtime.card
         counts_cpu = card.threads == 1 and card.accelerator == "cpu"
         return Visit(np.diff(stamps) / 1e6, cpu_ms if counts_cpu else None)
+
+
+def _calls_a_visit(latency_ms: float) -> int:
+    return int(np.clip(VISIT_MS / latency_ms, 1, MAX_CALLS_A_VISIT))
 
 
 def quiet_reference_ms(reference_p10_ms: Sequence[float]) -> float:
@@ -233,19 +279,29 @@ def _estimate(comparisons: list[Comparison], reference_ms: float) -> Ratio:
     )
 
 
-def summarize(comparisons: list[Comparison], reference_ms: float) -> LatencyMeasurement:
-    """Return the latency that visits in turn say.
+def comparisons_of(sessions: Sequence[Session]) -> list[Comparison]:
+    """Return what was measured in all sessions, in order."""
+    return [one for session in sessions for one in session.comparisons]
+
+
+def summarize(
+    sessions: Sequence[Session], loads: Sequence[FreshLoad], reference_ms: float
+) -> LatencyMeasurement:
+    """Return the latency that visits in turn say, and what loading took.
 
     Args:
-        comparisons: At least one.
+        sessions: At least one, with at least one comparison.
+        loads: At least one; the least figures count, as disturbances only add to them.
         reference_ms: Latency of the reference network on the quiet machine.
     """
+    comparisons = comparisons_of(sessions)
     ratio = _estimate(comparisons, reference_ms)
     calls = _representative_calls(comparisons, ratio)
     before_ms = np.array([c.before.latency_ms for c in comparisons])
     # Of all calls that count, as a multiple of the median.
     spread = max(float(np.quantile(calls, 0.95) / np.median(calls)), 1.0)
     num_calls = sum(len(c.network.times_ms) for c in comparisons)
+    memory = _least_memory(loads)
     return LatencyMeasurement(
         p50_ms=ratio.value * reference_ms,
         p95_ms=max(ratio.value * spread, ratio.high) * reference_ms,
@@ -257,7 +313,31 @@ def summarize(comparisons: list[Comparison], reference_ms: float) -> LatencyMeas
         reference_p10_ms=_reference_p10_ms(comparisons),
         slowdown=float(np.median(before_ms)) / reference_ms,
         is_contended=ratio.is_contended,
+        is_warm=_is_warm(sessions),
+        load_ms=min(load.load_ns for load in loads) / 1e6,
+        first_call_ms=min(load.first_call_ns for load in loads) / 1e6,
+        peak_memory_mb=memory[0] / 1e6 if memory else None,
+        network_memory_mb=memory[1] / 1e6 if memory else None,
     )
+
+
+def _is_warm(sessions: Sequence[Session]) -> bool | None:
+    """Tell whether all sessions were warm; None if that is not known of one."""
+    states = {session.is_warm for session in sessions}
+    return None if None in states else states == {True}
+
+
+def _least_memory(loads: Sequence[FreshLoad]) -> tuple[int, int] | None:
+    """Return the least peak in bytes, and what of it came while the network was loaded and called.
+
+    What networks of earlier loads left behind is in the other peaks.
+    """
+    known = [
+        (load.peak_bytes, load.peak_bytes - load.resident_bytes)
+        for load in loads
+        if load.peak_bytes is not None and load.resident_bytes is not None
+    ]
+    return min(known, default=None)
 
 
 def _representative_calls(comparisons: list[Comparison], ratio: Ratio) -> FloatArray:

@@ -1,6 +1,6 @@
 """A network as steps and weights, for those who write it in the format of a runtime."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +78,37 @@ def pair(number: "int | Sequence[int]") -> tuple[int, int]:
         return number, number
     rows, columns = number
     return rows, columns
+
+
+def nhwc(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Return (1, C, H, W) as (1, H, W, C), and (1, C) as (1, 1, 1, C)."""
+    _, channels, *pixels = shape
+    height, width = pixels or (1, 1)
+    return 1, height, width, channels
+
+
+def fused_activations(
+    steps: Sequence[Step], *, activations: Collection[str], before: Collection[str]
+) -> Mapping[int, int]:
+    """Return the value after its activation, by value, where one operator computes both.
+
+    Args:
+        steps: Of a network.
+        activations: Operations that the operator before them can compute, too.
+        before: Operations of such operators.
+    """
+    uses: dict[int, list[int]] = {}
+    for index, step in enumerate(steps):
+        for source in step["inputs"]:
+            uses.setdefault(source, []).append(index)
+    fused = {}
+    for index, step in enumerate(steps):
+        users = uses.get(index + 1, [])
+        if step["operation"] in before and len(users) == 1:
+            [user] = users
+            if steps[user]["operation"] in activations:
+                fused[index + 1] = user + 1
+    return fused
 
 
 def _values(network: LoweredNetwork, images: Images) -> "Iterator[Tensor]":

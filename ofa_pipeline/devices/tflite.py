@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ofa_pipeline.devices.steps import LoweredNetwork, Step, pair
-from ofa_pipeline.devices.tflite_builder import Builder, Quantization
+from ofa_pipeline.devices.rounding import Quantization, round_weights
+from ofa_pipeline.devices.steps import LoweredNetwork, Step, fused_activations, nhwc, pair
+from ofa_pipeline.devices.tflite_builder import Builder
 from ofa_pipeline.errors import ExportError
 
 Range = tuple[float, float]
@@ -32,8 +33,6 @@ _OPERATORS = {
 _RANGE_OF_INPUT = ("max_pool2d", "avg_pool2d", "as_pixel", "relu", "relu6")
 """Operators whose results are rounded as what they take."""
 _RELU6_RANGE, _UNIT_RANGE = (0.0, 6.0), (0.0, 1.0)
-_LARGEST_BIAS = 2.0**28
-"""In units of its scale: 32 bits have room for the products, too."""
 _LOWEST = float(np.finfo(np.float32).min)
 
 
@@ -80,12 +79,12 @@ class _Writer:
     ) -> None:
         self._network, self._shapes, self._ranges = network, shapes, ranges
         self._builder = Builder()
-        self._fused = _fused_activations(network.steps)
+        self._fused = fused_activations(network.steps, activations=_FUSED, before=_FUSING)
         self._tensors: dict[int, int] = {}
         _, channels, height, width = shapes[0]
         images = self._builder.tensor("images", (1, channels, height, width))
         self._images = images
-        pixels = self._builder.tensor("pixels", _nhwc(shapes[0]))
+        pixels = self._builder.tensor("pixels", nhwc(shapes[0]))
         order = self._builder.constant("order", np.array([0, 2, 3, 1], np.int32))
         self._builder.operator("TRANSPOSE", [images, order], pixels)
         self._tensors[0] = pixels
@@ -136,7 +135,7 @@ class _Writer:
         last = len(self._network.steps)
         logits = self._tensors[last]
         if self._ranges is not None:
-            dequantized = self._builder.tensor("dequantized", _nhwc(self._shapes[last]))
+            dequantized = self._builder.tensor("dequantized", nhwc(self._shapes[last]))
             self._builder.operator("DEQUANTIZE", [logits], dequantized)
             logits = dequantized
         shape = np.array([-1, self._shapes[last][1]], np.int32)
@@ -154,12 +153,12 @@ class _Writer:
                 quantization = self._builder.quantization_of(self._tensors[step["inputs"][0]])
             else:
                 quantization = Quantization.of_range(self._ranges[value])
-        return self._builder.tensor(f"value {value}", _nhwc(self._shapes[value]), quantization)
+        return self._builder.tensor(f"value {value}", nhwc(self._shapes[value]), quantization)
 
     def _quantized_copy(self, tensor: int, value: int) -> int:
         assert self._ranges is not None
         quantization = Quantization.of_range(self._ranges[value])
-        copy = self._builder.tensor("quantized", _nhwc(self._shapes[value]), quantization)
+        copy = self._builder.tensor("quantized", nhwc(self._shapes[value]), quantization)
         self._builder.operator("QUANTIZE", [tensor], copy)
         return copy
 
@@ -217,26 +216,17 @@ class _Writer:
                 builder.constant(name, np.ascontiguousarray(weight)),
                 builder.constant(f"{name} bias", bias),
             ]
-        others = tuple(other for other in range(weight.ndim) if other != axis)
-        of_source = float(builder.quantization_of(source).scale[0])
-        scale = np.abs(weight).max(axis=others).astype(np.float64) / 127
-        # Of a channel that is about zero, the bias is what counts: it must fit into 32 bits.
-        scale = np.maximum(scale, np.abs(bias) / (of_source * _LARGEST_BIAS))
-        scale[scale == 0] = 1.0
-        rounded = np.rint(weight / np.expand_dims(scale, others)).astype(np.int8)
-        bias_scale = scale * of_source
-        whole = np.rint(bias / bias_scale).astype(np.int32)
+        of_source = builder.quantization_of(source)
+        rounded, whole = round_weights(weight, bias, axis=axis, of_source=of_source)
         return [
-            builder.constant(
-                name, np.ascontiguousarray(rounded), Quantization.per_channel(scale, axis)
-            ),
-            builder.constant(f"{name} bias", whole, Quantization.per_channel(bias_scale, 0)),
+            builder.constant(name, *rounded),
+            builder.constant(f"{name} bias", *whole),
         ]
 
     def _hard_sigmoid(self, source: int, result: int, value: int) -> None:
         """Add min(max(x + 3, 0), 6) / 6, which LiteRT has no operator for."""
         middle = self._builder.tensor(
-            f"value {value} times 6", _nhwc(self._shapes[value]), self._quantization(_RELU6_RANGE)
+            f"value {value} times 6", nhwc(self._shapes[value]), self._quantization(_RELU6_RANGE)
         )
         three, sixth = self._scalar("three", 3.0), self._scalar("sixth", 1 / 6)
         self._builder.operator("ADD", [source, three], middle, fusedActivationFunction="RELU6")
@@ -245,7 +235,7 @@ class _Writer:
     def _hard_swish(self, source: int, result: int, value: int) -> None:
         """Add x times the hard sigmoid of x: XNNPACK has hard swish in float32 only."""
         gate = self._builder.tensor(
-            f"gate of value {value}", _nhwc(self._shapes[value]), self._quantization(_UNIT_RANGE)
+            f"gate of value {value}", nhwc(self._shapes[value]), self._quantization(_UNIT_RANGE)
         )
         self._hard_sigmoid(source, gate, value)
         self._builder.operator("MUL", [source, gate], result, fusedActivationFunction="NONE")
@@ -292,7 +282,7 @@ class _Writer:
         if padding.explicit is None:
             return source
         rows, columns = padding.explicit
-        _, height, width, channels = _nhwc(shape)
+        _, height, width, channels = nhwc(shape)
         quantization = self._builder.quantization_of(source) if self._ranges is not None else None
         padded = self._builder.tensor(
             f"padded {source}",
@@ -308,29 +298,6 @@ class _Writer:
             inputs.append(self._builder.constant("lowest", lowest, quantization))
         self._builder.operator("PADV2" if with_lowest else "PAD", inputs, padded)
         return padded
-
-
-def _fused_activations(steps: Sequence[Step]) -> Mapping[int, int]:
-    """Return the value after its activation, by value, where one operator computes both."""
-    uses: dict[int, list[int]] = {}
-    for index, step in enumerate(steps):
-        for source in step["inputs"]:
-            uses.setdefault(source, []).append(index)
-    fused = {}
-    for index, step in enumerate(steps):
-        users = uses.get(index + 1, [])
-        if step["operation"] in _FUSING and len(users) == 1:
-            [user] = users
-            if steps[user]["operation"] in _FUSED:
-                fused[index + 1] = user + 1
-    return fused
-
-
-def _nhwc(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """Return (1, C, H, W) as (1, H, W, C), and (1, C) as (1, 1, 1, C)."""
-    _, channels, *pixels = shape
-    height, width = pixels or (1, 1)
-    return 1, height, width, channels
 
 
 def _require_mean(padding: _Padding, options: Mapping[str, Any]) -> None:

@@ -1,11 +1,12 @@
 """Tensors and operators of a ``.tflite`` file, put together with LiteRT's own schema."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ofa_pipeline.devices.rounding import Quantization
 
 _OPTIONS = {
     "CONV_2D": "Conv2DOptions",
@@ -31,30 +32,6 @@ _INT8_VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 5, "H
 _ENUMS = {"padding": "Padding", "fusedActivationFunction": "ActivationFunctionType"}
 _SCHEMA_VERSION = 3
 _IDENTIFIER = b"TFL3"
-_LEVELS, _LOWEST = 255, -128
-
-
-@dataclass(frozen=True, slots=True)
-class Quantization:
-    """What number an integer stands for: scale times (integer minus zero point)."""
-
-    scale: NDArray[np.float32]
-    """One, or one for each index of an axis."""
-    zero_point: int = 0
-    axis: int = 0
-
-    @classmethod
-    def of_range(cls, limits: tuple[float, float]) -> "Quantization":
-        """Return what lets an int8 reach from a lowest to a highest number, and be zero."""
-        low, high = min(limits[0], 0.0), max(limits[1], 0.0)
-        scale = (high - low) / _LEVELS or 1.0
-        zero_point = round(_LOWEST - low / scale)
-        return cls(np.array([scale], np.float32), zero_point)
-
-    @classmethod
-    def per_channel(cls, scale: NDArray[np.float64], axis: int) -> "Quantization":
-        """Return symmetric ones, with a scale for each index of an axis."""
-        return cls(scale.astype(np.float32), axis=axis)
 
 
 class Builder:

@@ -4,7 +4,15 @@ from datetime import datetime
 
 from pydantic import ConfigDict
 
-from ofa_pipeline.documents.base import Count, Digest, Document, Fraction, Milliseconds, Part
+from ofa_pipeline.documents.base import (
+    Count,
+    Digest,
+    Document,
+    Fraction,
+    Megabytes,
+    Milliseconds,
+    Part,
+)
 from ofa_pipeline.documents.latency import DeviceCard, Verdict
 
 
@@ -44,6 +52,18 @@ class DeviceCertificate(Part):
     took the same."""
     is_contended: bool
     """Whether the machine was never quiet for long enough: the figures are rough then."""
+    is_warm: bool | None = None
+    """Whether calls became no faster before they were timed; null of what was measured before it
+    was noted, as in the figures below."""
+    load_ms: Milliseconds | None = None
+    """What the runtime, imported before, took to open the file."""
+    first_call_ms: Milliseconds | None = None
+    """What the first call after that took."""
+    peak_memory_mb: Megabytes | None = None
+    """Most memory that was resident until then: Python, the runtime and the network, the memory of
+    a GPU not. Null where the system does not say, too."""
+    network_memory_mb: Megabytes | None = None
+    """Of it, what opening the file and the first call added."""
     file: str
     """The file that was measured."""
     file_digest: Digest

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from ofa_pipeline.arch import Arch
-from ofa_pipeline.documents.base import Count, Digest, Document, Part
+from ofa_pipeline.documents.base import Count, Digest, Document, Part, RuntimeOptions
 
 Nanoseconds = Annotated[int, Field(gt=0)]
 MeasuringRound = Literal["profile", "search", "ship"]
@@ -22,6 +22,8 @@ class CardElsewhere(Part):
     batch_size: int
     pinning: tuple[int, ...] | None = Field(default=None, exclude_if=lambda v: v is None)
     """Cores there that measurements are pinned to."""
+    options: RuntimeOptions | None = Field(default=None, exclude_if=lambda v: v is None)
+    """Of the runtime, by its own names; None where params.yaml names none."""
 
 
 class NetworkElsewhere(Part):
@@ -87,6 +89,20 @@ class Session(Part):
     """One more than of the network: before the first, between, and after the last."""
     load_ns: Nanoseconds
     first_call_ns: Nanoseconds
+    is_warm: bool | None = None
+    """Whether both became no faster before they were timed; None where an earlier version of the
+    script measured."""
+
+
+class LoadAlone(Part):
+    """A fresh load of a network with no other one in memory."""
+
+    load_ns: Nanoseconds
+    first_call_ns: Nanoseconds
+    resident_bytes: Count | None
+    """Memory of the process before; None where the system there does not say."""
+    peak_bytes: Count | None
+    """The most until the first call was done."""
 
 
 class MeasuredRow(Part):
@@ -98,6 +114,8 @@ class MeasuredRow(Part):
     task: str
     """Identifier of the task that it was measured for."""
     card: MachineElsewhere
+    alone: LoadAlone | None = None
+    """None where an earlier version of the script measured."""
     sessions: tuple[Session, ...] = ()
     error: str | None = None
     """What the runtime said of a network that it cannot run."""

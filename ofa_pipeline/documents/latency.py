@@ -8,7 +8,15 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from ofa_pipeline.arch import Arch
-from ofa_pipeline.documents.base import Count, Document, Fraction, Milliseconds, Part
+from ofa_pipeline.documents.base import (
+    Count,
+    Document,
+    Fraction,
+    Megabytes,
+    Milliseconds,
+    Part,
+    RuntimeOptions,
+)
 
 Quantile = Literal["p50", "p95"]
 """The median, or what 95 of 100 calls take at most."""
@@ -83,10 +91,26 @@ class LatencyMeasurement(LatencyFigures):
     """Median latency of the reference network meanwhile, over `reference_ms`."""
     is_contended: bool
     """Whether the machine was never quiet for long enough: the figures are rough then."""
+    is_warm: bool | None = Field(default=None, exclude_if=lambda v: v is None)
+    """Whether calls became no faster before they were timed; False: the figures are rough. None of
+    what was measured before it was noted, as in the figures below."""
+    load_ms: Milliseconds | None = Field(default=None, exclude_if=lambda v: v is None)
+    """What the runtime, imported before, took to open the file, as the clock says: the fastest of
+    the fresh loads."""
+    first_call_ms: Milliseconds | None = Field(default=None, exclude_if=lambda v: v is None)
+    """What the first call after that took, as the clock says; the fastest of them."""
+    peak_memory_mb: Megabytes | None = Field(default=None, exclude_if=lambda v: v is None)
+    """Most memory that was resident until the first call was done: Python, the runtime and the
+    network, the memory of a GPU not. None where the system does not say (Linux does)."""
+    network_memory_mb: Megabytes | None = Field(default=None, exclude_if=lambda v: v is None)
+    """Of it, what opening the file and the first call added."""
     kind: Literal["measured"] = "measured"
 
     def rescaled(self, reference_ms: float) -> "LatencyMeasurement":
-        """Return the same ratios with another latency of the reference network."""
+        """Return the same ratios with another latency of the reference network.
+
+        What loading and the first call took is no ratio, and stays.
+        """
         factor = reference_ms / self.reference_ms
         return self.model_copy(
             update={
@@ -129,10 +153,20 @@ class DeviceCard(Part):
     batch_size: int
     pinning: tuple[int, ...] | None = Field(default=None, exclude_if=lambda v: v is None)
     """Cores that measurements were pinned to; None where params.yaml names none."""
+    options: RuntimeOptions | None = Field(default=None, exclude_if=lambda v: v is None)
+    """Of the runtime, by its own names; None where params.yaml names none."""
     governor: str | None = Field(default=None, exclude_if=lambda v: v is None)
     """What sets the clock of the CPU, such as ``performance``; None where it cannot be seen."""
     driver: str | None = Field(default=None, exclude_if=lambda v: v is None)
     """Version of the GPU's driver; None for a CPU."""
+
+    @property
+    def told(self) -> str:
+        """What the runtime is told besides, after a comma each; empty where nothing."""
+        return "".join(
+            f", {name} {str(value).lower() if isinstance(value, bool) else value}"
+            for name, value in (self.options or {}).items()
+        )
 
     @property
     def fingerprint(self) -> str:

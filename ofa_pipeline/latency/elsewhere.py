@@ -13,7 +13,9 @@ from ofa_pipeline.devices.elsewhere import (
     ElsewhereStore,
     NetworkToMeasure,
     card_of,
+    check_node,
     check_result,
+    measure_on_node,
     measure_over_ssh,
     measured,
     read_result,
@@ -36,7 +38,7 @@ _WHAT = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ElsewhereBench:
-    """Has subnets measured on a device elsewhere: over ssh, or by somebody who goes there."""
+    """Has subnets measured on a device elsewhere: on a node, over ssh, or by who goes there."""
 
     store: ElsewhereStore
     settings: DeviceSettings
@@ -86,25 +88,32 @@ class ElsewhereBench:
 
         Raises:
             AwaitedError: If somebody has to go there.
+            ClusterError: If the cluster that it is a node of cannot be used.
             DeviceError: If the host cannot be measured on.
         """
-        location = self.settings.location
-        if location is None or not location.startswith("ssh://"):
+        scheme = (self.settings.location or "").partition("://")[0]
+        if scheme not in ("ssh", "ray"):
             self.store.wait_for(awaited)
             raise AwaitedError(self._what_to_do(awaited, len(tasks)))
+        if scheme == "ray":  # before minutes go into the networks
+            check_node(self.settings, self.store.cluster)
         with temporary_folder("elsewhere") as folder:
             task = self.export(folder, awaited, tasks)
-            path = measure_over_ssh(
-                location,
-                folder,
-                task,
-                python=self.settings.python or "python3",
-                reporter=self.reporter,
-            )
+            path = self._measure(folder, task)
             check_result(read_result(path), task, path=path)
             digest = digest_file(path)
             self.store.keep_result(path.read_bytes(), digest=digest)
         return digest
+
+    def _measure(self, folder: Path, task: MeasuringTask) -> Path:
+        """Have a folder measured where the device is; return the path of its result."""
+        location = self.settings.location or ""
+        if location.startswith("ray://"):
+            return measure_on_node(
+                self.settings, folder, task, cluster=self.store.cluster, reporter=self.reporter
+            )
+        python = self.settings.python or "python3"
+        return measure_over_ssh(location, folder, task, python=python, reporter=self.reporter)
 
     def export(
         self, folder: Path, awaited: Awaited, tasks: Sequence[LatencyTask] = ()

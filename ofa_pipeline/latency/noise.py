@@ -41,6 +41,11 @@ class MachineNoise:
         return sum(measurement.is_contended for measurement in self.measurements)
 
     @property
+    def num_cold(self) -> int:
+        """Measurements in which calls still became faster when they were timed."""
+        return sum(measurement.is_warm is False for measurement in self.measurements)
+
+    @property
     def is_loaded(self) -> bool:
         """Whether other programs leave too few cores for the threads of the device."""
         return self.busy_cores + self.threads > self.num_cores + _SPARE_CORES

@@ -1,6 +1,6 @@
 """What the measured subnets of a device say: its latency model, and how far to trust it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -120,6 +120,10 @@ def sample_columns(
         "num_runs": [m.num_runs for m in measured],
         "latency_ms_estimated": model.predict(space, genes),
         "role": [sample.task.role for sample in samples],
+        "load_ms": [m.load_ms for m in measured],
+        "first_call_ms": [m.first_call_ms for m in measured],
+        "peak_memory_mb": [m.peak_memory_mb for m in measured],
+        "network_memory_mb": [m.network_memory_mb for m in measured],
     }
 
 
@@ -140,7 +144,8 @@ def profile_messages(
         f"subnets within 10 %, mean error {holdout.mape:.1%}; measurements repeat to "
         f"{noise.cv:.1%}"
     )
-    lines = (found,) if selection is None else (found, _trust(device, report, selection))
+    trust = () if selection is None else (_trust(device, report, selection),)
+    lines = (found, *trust, *(f"{device}: {text}" for text in _first_run(samples)))
     if noise.num_contended * 2 <= len(samples):
         return lines
     return (
@@ -148,6 +153,27 @@ def profile_messages(
         f"{device}: the machine was busy during {noise.num_contended} of {len(samples)} "
         "measurements; profile it again when it is quiet for sharper figures",
     )
+
+
+def _first_run(samples: Sequence[Sample]) -> Iterator[str]:
+    """Say what the subnets take before they answer, and whether calls still became faster."""
+    measured = [sample.measurement for sample in samples]
+    spans = [
+        ("opening the file of a subnet takes", [m.load_ms for m in measured], "ms"),
+        ("its first call", [m.first_call_ms for m in measured], "ms"),
+        ("its memory", [m.network_memory_mb for m in measured], "MB"),
+    ]
+    parts = []
+    for what, values, unit in spans:
+        known = [value for value in values if value is not None]
+        span = f"{min(known):.3g} to {max(known):.3g} {unit}" if known else "not measured"
+        parts.append(f"{what} {span}")
+    yield ", ".join(parts)
+    if num_cold := sum(m.is_warm is False for m in measured):
+        yield (
+            f"calls still became faster when they were timed in {num_cold} of {len(measured)} "
+            "measurements: let more of them pass (latency.warmup_runs), or find out what else runs"
+        )
 
 
 def _trust(device: str, report: LatencyReport, selection: LatencySelection) -> str:

@@ -11,13 +11,22 @@ from ofa_pipeline.params.values import Count, Few, Positive, Section, Share, par
 AWAY = "away"
 """The location of a device that somebody carries folders to."""
 _SSH = re.compile(r"ssh://(\w[\w.-]*@)?\w[\w.-]*(:\d{1,5})?")
+_RAY = re.compile(r"ray://[A-Za-z][\w-]*", re.ASCII)
+_BUILT_IN_RESOURCES = ("cpu", "gpu", "tpu", "memory", "object_store_memory")
 
 
 def _is_location(value: str) -> str:
-    if value != AWAY and not _SSH.fullmatch(value):
+    if value != AWAY and not _SSH.fullmatch(value) and not _RAY.fullmatch(value):
         raise ValueError(
-            f"must be {AWAY} or ssh://USER@HOST:PORT (USER and PORT may be left out), got "
-            f"{shown(value)}. Leave it out for a device of this machine."
+            f"must be {AWAY}, ssh://USER@HOST:PORT (USER and PORT may be left out), or "
+            f"ray://RESOURCE (letters, digits, _ and -), got {shown(value)}. Leave it out for a "
+            "device of this machine."
+        )
+    resource = value.removeprefix("ray://")
+    if resource.lower() in _BUILT_IN_RESOURCES:
+        raise ValueError(
+            f"must name a resource of the device's own, such as ray://phone, but many nodes have "
+            f"{resource}, which is Ray's"
         )
     return value
 
@@ -40,8 +49,13 @@ class RuntimeSettings(Section):
     )
     """Cores that a measurement may use, ascending; None: the idlest one for one thread, and for
     several whichever the system gives."""
+    options: Annotated[dict[str, bool | str], Few] | None = Field(
+        default=None, exclude_if=lambda v: v is None
+    )
+    """Of the runtime, by its own names; which it knows, it says itself. None: its defaults here."""
     location: Location | None = Field(default=None, exclude_if=lambda v: v is None)
-    """``away``, or ``ssh://USER@HOST:PORT``; None: this machine."""
+    """``away``, ``ssh://USER@HOST:PORT``, or ``ray://RESOURCE``, the node of the Ray cluster of
+    ``compute.fan_out.address`` that offers one of it; None: this machine."""
     measured: Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")] | None = Field(
         default=None, exclude_if=lambda v: v is None
     )
@@ -50,7 +64,8 @@ class RuntimeSettings(Section):
     python: Annotated[str, Field(pattern=r"^[\w./~+-]+$")] | None = Field(
         default=None, exclude_if=lambda v: v is None
     )
-    """What runs the measuring script over ssh, where it is not ``python3``."""
+    """What runs the measuring script over ssh or on a node, where it is not ``python3`` or the
+    Python of Ray there."""
 
     @model_validator(mode="after")
     def _enough_cores(self) -> "RuntimeSettings":
@@ -75,9 +90,9 @@ class RuntimeSettings(Section):
                 f"measured names what came from a device with location: {AWAY}, but location is "
                 f"{self.location or 'this machine'}. Remove measured, or set the location."
             )
-        if self.python is not None and not (self.location or "").startswith("ssh://"):
+        if self.python is not None and "://" not in (self.location or ""):
             raise ValueError(
-                "python names what measures over ssh, but location is "
+                "python names what measures over ssh or on a node, but location is "
                 f"{self.location or 'this machine'}. Remove python, or set the location."
             )
         return self

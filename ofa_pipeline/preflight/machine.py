@@ -45,14 +45,22 @@ def check_disk(root: Path) -> None:
 
 
 def look_at_device(subject: Subject, name: str) -> Iterator[Finding]:
-    """Look whether this machine can serve a device.
+    """Look whether this machine, or the node of a cluster that it is, can serve a device.
 
     Raises:
-        DeviceError: If not.
+        ClusterError: If no such node can be used.
+        DeviceError: If not, or if its runtime does not know an option, wherever it is.
     """
-    from ofa_pipeline.devices import describe_device, require_calibration_images
+    from ofa_pipeline.devices import check_options, describe_device, require_calibration_images
 
     settings = subject.params.device(name).card
+    check_options(settings)
+    if (settings.location or "").startswith("ray://"):
+        from ofa_pipeline.devices.elsewhere import check_node
+
+        host = check_node(settings, subject.params.compute.fan_out.address)
+        yield Finding(f"device {name}", f"{settings.runtime} on {host} ({settings.location})")
+        return
     if settings.location is not None:
         yield Finding(
             f"device {name}",

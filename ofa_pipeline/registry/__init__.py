@@ -8,6 +8,7 @@ from ofa_pipeline.registry.choosing import HomeDataset, dataset_label
 from ofa_pipeline.registry.comparison import ComparableSubnets, Explanation, accuracy_noise
 from ofa_pipeline.registry.entries import ModelNames, read_entries
 from ofa_pipeline.registry.fields import STALE_TAG
+from ofa_pipeline.registry.first_run import first_run_rows
 from ofa_pipeline.registry.lookups import Lookups, Snapshot
 from ofa_pipeline.registry.mlflow_registry import MlflowRegistry
 from ofa_pipeline.registry.notes import report_notes, run_notes
@@ -66,6 +67,7 @@ __all__ = [
     "check_signature",
     "dataset_label",
     "default_address",
+    "first_run_rows",
     "is_database",
     "is_plain_name",
     "missing_from",

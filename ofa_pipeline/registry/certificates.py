@@ -142,6 +142,11 @@ def _of_device(
         attempts_p50_ms=latency.attempts_p50_ms,
         stability=latency.stability,
         is_contended=latency.is_contended,
+        is_warm=latency.is_warm,
+        load_ms=latency.load_ms,
+        first_call_ms=latency.first_call_ms,
+        peak_memory_mb=latency.peak_memory_mb,
+        network_memory_mb=latency.network_memory_mb,
         file=latency.file,
         file_digest=latency.file_digest,
         budgets=tuple(

@@ -10,6 +10,7 @@ from statistics import NormalDist
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.documents import LatencyFigures
 from ofa_pipeline.registry.choosing import dataset_label
+from ofa_pipeline.registry.first_run import first_run_rows
 from ofa_pipeline.registry.protocol import Entry
 from ofa_pipeline.registry.record import SubnetRecord
 
@@ -92,10 +93,13 @@ def _rows(entry: Entry) -> Iterator[str]:
         threads = f"{card.threads} thread" + ("s" if card.threads > 1 else "")
         yield (
             f"| measured on | {card.hardware}, {card.runtime} {card.runtime_version}, "
-            f"{card.precision}, {threads}, batch {card.batch_size} |"
+            f"{card.precision}, {threads}, batch {card.batch_size}{card.told} |"
         )
         if certificate.is_contended:
             yield "| noise | the machine was never quiet for long: these latencies are rough |"
+        if certificate.is_warm is False:
+            yield "| warm-up | calls still became faster when they were timed: these are rough |"
+        yield from (f"| {what} | {value} |" for what, value in first_run_rows(certificate))
     yield f"| size | {record.macs / 1e6:,.3g} M MACs, {record.num_params:,} parameters |"
     yield f"| architecture | `{record.arch.arch_id}`: {record.arch} |"
 

@@ -229,6 +229,13 @@ class SubnetFacts:
     file: str
     verdicts: Mapping[float, str] = field(default_factory=dict)
     """By budget; empty where only the worst is known."""
+    load_ms: float | None = None
+    """What opening the file takes; None of certificates that do not say it, as those below."""
+    first_call_ms: float | None = None
+    peak_memory_mb: float | None = None
+    """Of a process until the first call is done: Python, the runtime and the network."""
+    network_memory_mb: float | None = None
+    """Of it, what the network added."""
 
     def verdict_of(self, budget_ms: float) -> str:
         """Return the verdict against one of the budgets, or what another one would have."""

@@ -223,4 +223,8 @@ def _subnet(source: Source, entry: BundleEntry, *, device: str) -> SubnetFacts:
         digest=entry.bundle_digest,
         file=source.name(entry.name, Layout.CARD),
         verdicts={item.budget_ms: item.verdict for item in latency.verdicts},
+        load_ms=latency.load_ms,
+        first_call_ms=latency.first_call_ms,
+        peak_memory_mb=latency.peak_memory_mb,
+        network_memory_mb=latency.network_memory_mb,
     )

@@ -26,6 +26,11 @@ def show_ms(value: float) -> str:
     return f"{value:.{decimals}f}"
 
 
+def show_measured(value: float | None) -> str:
+    """Return a figure with three digits that matter, or that nobody measured it."""
+    return "not measured" if value is None else f"{value:.3g}"
+
+
 def show_duration(seconds: float) -> str:
     """Return a duration with two digits that matter: ``4.2 s``, ``12 min``, ``3.4 h``."""
     value, unit = next(
@@ -105,6 +110,7 @@ FILTERS: Mapping[str, Callable[..., object]] = {
     "count": show_count,
     "counted": show_counted,
     "duration": show_duration,
+    "measured": show_measured,
     "median": statistics.median,
     "millions": show_millions,
     "moment": show_moment,

@@ -8,7 +8,14 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 from ofa_pipeline.errors import InfeasibleConstraintError, RegistryError
-from ofa_pipeline.registry import Lookups, RegisteredSubnet, Snapshot, accuracy_noise, dataset_label
+from ofa_pipeline.registry import (
+    Lookups,
+    RegisteredSubnet,
+    Snapshot,
+    accuracy_noise,
+    dataset_label,
+    first_run_rows,
+)
 from ofa_pipeline.report import style_sheet
 from ofa_pipeline.service.current import CurrentSnapshot
 from ofa_pipeline.service.operations import operations_of
@@ -44,6 +51,7 @@ class Pages:
             page_of=page_of,
             dataset_label=dataset_label,
             browse=browse,
+            first_run=first_run_rows,
         )
 
     def page(self, name: str, *, status: int = 200, **values: object) -> HTMLResponse:

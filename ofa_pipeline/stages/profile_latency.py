@@ -71,7 +71,7 @@ def _measure(
     device, settings = stage.params.devices[stage.item].card, stage.params.latency
     runs = {"warmup_runs": settings.warmup_runs, "timed_runs": settings.timed_runs}
     if device.location is not None:
-        store = ElsewhereStore(stage.layout, stage.item)
+        store = ElsewhereStore(stage.layout, stage.item, cluster=stage.cluster)
         return ElsewhereBench(
             store=store,
             settings=device,

@@ -97,6 +97,11 @@ class StageRun:
         return self.layout.root / self.stage.writes.format(item=self.item)
 
     @property
+    def cluster(self) -> str:
+        """Address of the Ray cluster that a device may be a node of; no result depends on it."""
+        return self.context.params.compute.fan_out.address
+
+    @property
     def input_names(self) -> tuple[str, ...]:
         """What the artifact is made from, relative to the workspace."""
         return tuple(self.layout.relative(path) for path in self.inputs["inputs"])

@@ -96,7 +96,7 @@ def _world(
             bench.evaluator.supernet.space,
             warmup_runs=latency.warmup_runs,
             timed_runs=latency.timed_runs,
-            store=ElsewhereStore(stage.layout, stage.item),
+            store=ElsewhereStore(stage.layout, stage.item, cluster=stage.cluster),
             reporter=stage.reporter,
         )
 

@@ -78,7 +78,7 @@ def _workshop(stage: StageRun, dataset: Dataset, trained: Mapping[str, Any]) -> 
         space,
         warmup_runs=params.latency.warmup_runs,
         timed_runs=params.latency.timed_runs,
-        store=ElsewhereStore(layout, stage.item),
+        store=ElsewhereStore(layout, stage.item, cluster=stage.cluster),
         reporter=stage.reporter,
     )
     if card.precision == "int8":

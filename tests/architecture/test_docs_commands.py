@@ -20,7 +20,8 @@ ROOT = Path(__file__).parents[2]
 WALK = runpy.run_path(str(ROOT / "scripts" / "walk_docs.py"))
 PAGES = (*WALK["PAGES"], "CONTRIBUTING.md", "docs/recipes.md")
 INLINE = re.compile(r"(?<!`)`(ofa-pipeline [a-z][^`]*)`(?!`)")
-OTHER_PROGRAMS = {"curl", "docker", "git", "mkdir", "openssl", "optuna-dashboard", "source", "uv"}
+OTHER_PROGRAMS = {"curl", "docker", "git", "mkdir", "openssl", "optuna-dashboard", "ray"}
+OTHER_PROGRAMS |= {"source", "uv"}
 """Programs whose command lines are not looked into."""
 
 

@@ -75,6 +75,17 @@ def measurement(p50_ms: float = 1.0) -> LatencyMeasurement:
     )
 
 
+def first_run_figures() -> dict[str, Any]:
+    """Return what a measurement notes of warm-up, loading and memory; earlier ones lack it."""
+    return {
+        "is_warm": True,
+        "load_ms": 12.3,
+        "first_call_ms": 1.5,
+        "peak_memory_mb": 85.6,
+        "network_memory_mb": 2.25,
+    }
+
+
 def device_profile(arch: Arch | None = None) -> DeviceProfile:
     """Return the profile of a device.
 

@@ -214,6 +214,10 @@ def _write_latency(layout: Layout, device: str) -> None:
         **_latencies(np.linspace(1.0, 2.0, 6)),
         "latency_ms_estimated": np.linspace(1.05, 1.9, 6),
         "role": ["reference", "fit", "fit", "holdout", "holdout", "repeat"],
+        "load_ms": [12.0] * 6,
+        "first_call_ms": [1.5] * 6,
+        "peak_memory_mb": [None] * 6,
+        "network_memory_mb": [None] * 6,
     }
     _write(
         layout,

@@ -1,5 +1,6 @@
 """The contract of a `Runtime`, and a runtime whose time is made up."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -40,6 +41,7 @@ class Settings:
     threads: int = 1
     batch_size: int = 1
     pinning: tuple[int, ...] | None = None
+    options: dict[str, bool | str] | None = None
     location: str | None = None
     measured: str | None = None
     python: str | None = None
@@ -77,6 +79,14 @@ class RuntimeContract:
 
     def test_run_classifies_a_batch(self, runtime: Runtime, subnet: Subnet) -> None:
         runtime.load(runtime.prepare(subnet, resolution_px=20)).run()
+
+    def test_a_prepared_call_needs_nobody_else_to_hold_the_network(
+        self, runtime: Runtime, subnet: Subnet, images: Images
+    ) -> None:
+        content = runtime.content_of(subnet, resolution_px=20)
+        call = runtime.open(content, accelerator="cpu", threads=1).prepared_call(images)
+        gc.collect()
+        call()
 
     def test_preparing_leaves_the_network_alone(self, runtime: Runtime, subnet: Subnet) -> None:
         before = {name: value.clone() for name, value in subnet.state_dict().items()}
@@ -135,6 +145,25 @@ class RuntimeContract:
         )
         assert finished.returncode == 0, finished.stderr
         assert finished.stdout.split("\t")[1] == CLASS_NAMES[2]
+
+    def test_every_value_of_every_option_computes_the_same(
+        self, runtime: Runtime, subnet: Subnet, images: Images
+    ) -> None:
+        content = runtime.content_of(subnet, resolution_px=20)
+        expected = runtime.open(content, accelerator="cpu", threads=1)(images)
+        for name, values in runtime.options.items():
+            assert len(values) > 1
+            for value in values:
+                try:
+                    network = runtime.open(
+                        content, accelerator="cpu", threads=1, options={name: value}
+                    )
+                    found = network(images)
+                except ValueError as error:  # this processor lacks it
+                    assert f"{name} cannot be {value} on this machine" in str(error)  # noqa: PT017
+                    assert value != values[0]
+                else:
+                    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
     def test_a_file_of_another_kind_is_refused(self, runtime: Runtime, tmp_path: Path) -> None:
         path = tmp_path / "notes.txt"
@@ -201,6 +230,10 @@ class QuantizedContract:
         assert runtime.file_name != runtime.network.file_name
 
 
+LOAD_MS = 2.0
+"""What loading a made-up network takes."""
+
+
 @dataclass
 class MadeUpTime:
     """A clock that only networks of `MadeUpRuntime` move."""
@@ -213,6 +246,8 @@ class MadeUpTime:
     preempted_every: int = 0
     """Every so many calls another process takes the core for 10 ms; 0: never."""
     num_calls: int = 0
+    import_ms: float = 0.0
+    """What the first network that is loaded takes besides."""
 
     def work(self, latency_ms: float) -> None:
         """Let a call of so many milliseconds pass."""
@@ -261,13 +296,16 @@ class MadeUpRuntime(Runtime):
         assert isinstance(network, MadeUpNetwork)
         return str(network.latency_ms).encode()
 
-    def load(self, prepared: PreparedNetwork) -> LoadedNetwork:
+    def load(self, prepared: PreparedNetwork, *, images: Images | None = None) -> LoadedNetwork:
         """Return something that takes as long."""
         latency_ms = float(prepared.content)
+        self._time.wall_ms += LOAD_MS + self._time.import_ms
+        self._time.import_ms = 0.0
         return LoadedNetwork(run=lambda: self._time.work(latency_ms), predict=lambda images: images)
 
 
 __all__ = [
+    "LOAD_MS",
     "MadeUpNetwork",
     "MadeUpRuntime",
     "MadeUpTime",

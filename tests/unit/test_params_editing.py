@@ -81,9 +81,11 @@ def test_a_card_in_one_line_keeps_the_lines_around_it():
         (
             "phone",
             {**DEVICE, "card": {**CARD, "location": "awy"}},
-            "must be away or ssh://USER@HOST",
+            "must be away, ssh://USER@HOST",
         ),
-        ("phone", {**DEVICE, "card": {**CARD, "location": "ssh://-oX=y"}}, "must be away or ssh"),
+        ("phone", {**DEVICE, "card": {**CARD, "location": "ssh://-oX=y"}}, "must be away, ssh"),
+        ("phone", {**DEVICE, "card": {**CARD, "location": "ray://a b"}}, "or ray://RESOURCE"),
+        ("phone", {**DEVICE, "card": {**CARD, "location": "ray://GPU"}}, "have GPU, which is Ray"),
         ("phone", {**DEVICE, "card": {**CARD, "measured": "0" * 12}}, "location: away"),
         ("phone", {**DEVICE, "card": {**CARD, "python": "py"}}, "measures over ssh"),
         ("phone", {"card": CARD}, "budgets_ms or budget_fractions"),

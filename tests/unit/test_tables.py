@@ -79,6 +79,15 @@ def test_failed_write_leaves_the_older_table(tmp_path, monkeypatch):
     assert read_table(tmp_path / "t.parquet", SCHEMA).num_rows == 2
 
 
+def test_columns_that_came_later_are_empty_in_an_older_table(tmp_path):
+    write_table(tmp_path / "t.parquet", SCHEMA, ROWS)
+    later = SCHEMA.append(column("load_ms", pa.float64(), unit="milliseconds", nullable=True))
+    assert read_table(tmp_path / "t.parquet", later)["load_ms"].to_pylist() == [None, None]
+    required = SCHEMA.append(column("load_ms", pa.float64(), unit="milliseconds"))
+    with pytest.raises(ManifestMismatchError, match="its columns should be"):
+        read_table(tmp_path / "t.parquet", required)
+
+
 def test_missing_table_is_an_error(tmp_path):
     with pytest.raises(MissingArtifactError, match=r"t\.parquet is missing"):
         read_table(tmp_path / "t.parquet", SCHEMA)

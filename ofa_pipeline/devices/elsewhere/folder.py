@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ofa_pipeline.artifacts import Layout, digest_file, digest_json, write_bytes, write_json
 from ofa_pipeline.devices import machine
-from ofa_pipeline.devices.machine import DeviceSettings
+from ofa_pipeline.devices.machine import DeviceSettings, check_options
 from ofa_pipeline.devices.runtime import CODE_FOLDER, Runtime, noise_images
 from ofa_pipeline.devices.runtimes import find_runtime
 from ofa_pipeline.documents import (
@@ -29,6 +29,8 @@ SCRIPT = "measure.py"
 RUNTIME_FILE = "runtime.py"
 NETWORKS = "networks"
 GUIDE = "README.txt"
+_CODE_OF_SCRIPT = ("fresh_load.py", "warm_up.py")
+"""Files in `CODE_FOLDER` that the script imports."""
 
 _BEFORE = '''"""What runs the networks, the class that bundles carry; and what this machine is."""
 
@@ -92,9 +94,10 @@ def write_folder(
         measurement: How often each is called.
 
     Raises:
-        DeviceError: If the folder is not empty.
+        DeviceError: If the folder is not empty, or the runtime does not know an option.
         ExportError: If the runtime cannot say what a network does.
     """
+    check_options(settings)
     if folder.exists() and any(folder.iterdir()):
         raise DeviceError(
             f"the folder to export to must be new or empty, but {folder} holds "
@@ -107,6 +110,7 @@ def write_folder(
         threads=settings.threads,
         batch_size=settings.batch_size,
         pinning=settings.pinning,
+        options=settings.options,
     )
     reference, *others = (_write_network(folder, one, settings) for one in networks)
     contents = {
@@ -161,6 +165,7 @@ def _unknown_card(settings: DeviceSettings) -> DeviceCard:
         threads=settings.threads,
         batch_size=settings.batch_size,
         pinning=settings.pinning,
+        options=settings.options,
     )
 
 
@@ -168,7 +173,7 @@ def _write_script(folder: Path, task: MeasuringTask) -> None:
     """Write the script and all that it needs besides the runtime."""
     runtime, card = find_runtime(task.card.runtime), task.card
     shutil.copyfile(Path(__file__).with_name(SCRIPT), folder / SCRIPT)
-    for name in runtime.network.code_names:
+    for name in (*_CODE_OF_SCRIPT, *runtime.network.code_names):
         shutil.copyfile(CODE_FOLDER / name, folder / name)
     write_bytes(folder / RUNTIME_FILE, runtime_source(runtime, card.accelerator).encode())
     guide = _GUIDE.format(

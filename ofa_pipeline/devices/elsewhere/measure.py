@@ -9,6 +9,8 @@ into one result file: what it is brought home to computes latencies from them.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
 import gc
 import hashlib
 import importlib.util
@@ -33,7 +35,7 @@ FOLDER = Path(__file__).resolve().parent
 MANIFEST, NOTES, LOCK = "manifest.json", "measured.jsonl", "measuring.lock"
 PATIENCE_S = 30
 """How long to wait for another run in this folder, such as one whose connection was lost."""
-VISIT_NS = 800_000
+VISIT_MS = 0.8
 """A visit to a network makes as many calls as fit."""
 MAX_CALLS = 8
 MIN_SESSIONS, MAX_SESSIONS = 2, 6
@@ -115,6 +117,7 @@ def pin(cores: list[int] | None) -> None:
     os.sched_setaffinity(0, cores)
 
 
+@functools.cache
 def import_file(name: str) -> ModuleType:
     """Return the module of a file beside this one."""
     spec = importlib.util.spec_from_file_location(Path(name).stem, FOLDER / name)
@@ -171,6 +174,8 @@ def measure_all(manifest: dict[str, Any], runtime: ModuleType, card: dict[str, A
     total, started = len(manifest["networks"]), time.monotonic()
     if rows:
         say(f"{len(rows)} of {total} networks were measured before")
+    with contextlib.suppress(Exception):  # once: what the runtime imports then is no network's
+        opener(runtime, manifest["card"], manifest["reference"])()
     for done, network in enumerate(missing):
         row = {"card": card, "task": manifest["id"], **measure(manifest, runtime, network)}
         rows[network["key"]] = row
@@ -235,16 +240,18 @@ def measure(
     manifest: dict[str, Any], runtime: ModuleType, network: dict[str, Any]
 ) -> dict[str, Any]:
     """Return the times of all calls of a network and of the reference, by session."""
-    row = {"key": network["key"], "sha256": network["sha256"]}
-    reference = manifest["reference"]
+    row: dict[str, Any] = {"key": network["key"], "sha256": network["sha256"]}
     sessions: list[dict[str, Any]] = []
     begin_ns = time.perf_counter_ns()
     try:
         with Quiet(manifest["card"]["threads"]):
+            open_network = opener(runtime, manifest["card"], network)
+            _, alone = import_file("fresh_load.py").load_afresh(open_network, lambda call: call())
+            row["alone"] = alone._asdict()
             while len(sessions) < MIN_SESSIONS or (
                 len(sessions) < MAX_SESSIONS and spread(sessions) > MAX_SPREAD
             ):
-                sessions.append(session(manifest, runtime, network, reference))
+                sessions.append(session(manifest, runtime, network))
     except WrongError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever the runtime says is the result
@@ -253,22 +260,23 @@ def measure(
 
 
 def session(
-    manifest: dict[str, Any],
-    runtime: ModuleType,
-    network: dict[str, Any],
-    reference: dict[str, Any],
+    manifest: dict[str, Any], runtime: ModuleType, network: dict[str, Any]
 ) -> dict[str, Any]:
-    """Load both networks afresh and call them in turn, the reference first and last."""
+    """Load a network and the reference afresh; call them in turn, the reference first and last."""
     settings, card = manifest["measurement"], manifest["card"]
+    warm_up = import_file("warm_up.py").warm_up
+    open_network = opener(runtime, card, network)
     begin_ns = time.perf_counter_ns()
-    call = load(runtime, card, network)
+    call = open_network()
     loaded_ns = time.perf_counter_ns()
     call()
     first_ns = time.perf_counter_ns()
-    call_reference = load(runtime, card, reference)
+    call_reference = opener(runtime, card, manifest["reference"])()
     counts_cpu = card["threads"] == 1 and card["accelerator"] == "cpu"
-    calls = num_calls(call, settings["warmup_runs"])
-    calls_of_reference = num_calls(call_reference, settings["warmup_runs"])
+    warm = [warm_up(each, calls=settings["warmup_runs"]) for each in (call_reference, call)]
+    calls_of_reference, calls = (
+        int(min(max(VISIT_MS / max(one.fastest_ms, 1e-6), 1), MAX_CALLS)) for one in warm
+    )
     of_reference = [visit(call_reference, calls_of_reference, counts_cpu)]
     of_network = []
     for _ in range(max(settings["timed_runs"] // MIN_SESSIONS, 1)):
@@ -279,26 +287,19 @@ def session(
         "reference": of_reference,
         "load_ns": loaded_ns - begin_ns,
         "first_call_ns": first_ns - loaded_ns,
+        "is_warm": all(one.is_warm for one in warm),
     }
 
 
-def load(runtime: ModuleType, card: dict[str, Any], network: dict[str, Any]) -> Callable[[], None]:
-    """Return a call of a network on fixed noise."""
-    opened = runtime.NETWORK(
-        (FOLDER / network["file"]).read_bytes(),
-        accelerator=card["accelerator"],
-        threads=card["threads"],
-        import_code=import_file,
-    )
+def opener(
+    runtime: ModuleType, card: dict[str, Any], network: dict[str, Any]
+) -> Callable[[], Callable[[], None]]:
+    """Return what opens a network afresh and returns a call of it on fixed noise."""
+    content = (FOLDER / network["file"]).read_bytes()
     images = runtime.noise_images(card["batch_size"], network["resolution_px"])
-    call: Callable[[], None] = opened.prepared_call(images)
-    return call
-
-
-def num_calls(call: Callable[[], None], warmup_runs: int) -> int:
-    """Call a network some times; return how many calls a visit should make."""
-    fastest_ns = min(visit(call, 1, False)["ns"][0] for _ in range(warmup_runs))
-    return int(min(max(VISIT_NS // max(fastest_ns, 1), 1), MAX_CALLS))
+    given = {key: card[key] for key in ("accelerator", "threads", "options") if key in card}
+    opened = functools.partial(runtime.NETWORK, content, import_code=import_file, **given)
+    return lambda: opened().prepared_call(images)
 
 
 def visit(call: Callable[[], None], calls: int, counts_cpu: bool) -> dict[str, Any]:

@@ -7,7 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from ofa_pipeline.artifacts import digest_json
-from ofa_pipeline.devices.meter import Comparison, Visit, quiet_reference_ms, summarize
+from ofa_pipeline.devices.fresh_load import FreshLoad
+from ofa_pipeline.devices.meter import (
+    Comparison,
+    Visit,
+    comparisons_of,
+    quiet_reference_ms,
+    summarize,
+)
+from ofa_pipeline.devices.meter import Session as Measured
 from ofa_pipeline.documents import (
     DeviceCard,
     LatencyMeasurement,
@@ -113,11 +121,14 @@ def measured(
         reference_ms: Latency of the reference network on the quiet machine, from the profile;
             None: what the result itself says of it.
     """
-    comparisons = {row.key: _comparisons(row) for row in result.rows}
+    sessions = {row.key: [_session(one) for one in row.sessions] for row in result.rows}
     if reference_ms is None:
-        before_ms = [[one.before.latency_ms for one in each] for each in comparisons.values()]
+        before_ms = [
+            [one.before.latency_ms for one in comparisons_of(each)] for each in sessions.values()
+        ]
         reference_ms = quiet_reference_ms([float(np.quantile(each, 0.1)) for each in before_ms])
-    return {key: summarize(each, reference_ms) for key, each in comparisons.items()}
+    loads = {row.key: _loads(row) for row in result.rows}
+    return {key: summarize(each, loads[key], reference_ms) for key, each in sessions.items()}
 
 
 def _check_whole(rows: Mapping[str, MeasuredRow], task: MeasuringTask, path: Path) -> None:
@@ -168,14 +179,20 @@ def _check_times(session: Session, macs: int, where: str) -> None:
             raise ManifestMismatchError(f"{where}: impossible times: {fault}. Measure again.")
 
 
-def _comparisons(row: MeasuredRow) -> list[Comparison]:
-    return [
+def _loads(row: MeasuredRow) -> list[FreshLoad]:
+    """Return the load alone; those of the sessions where an earlier version noted no other."""
+    if row.alone is None:
+        return [FreshLoad(one.load_ns, one.first_call_ns, None, None) for one in row.sessions]
+    return [FreshLoad(**dict(row.alone))]
+
+
+def _session(session: Session) -> Measured:
+    turns = zip(session.reference[:-1], session.network, session.reference[1:], strict=True)
+    comparisons = [
         Comparison(_visit(before), _visit(network), _visit(after))
-        for session in row.sessions
-        for before, network, after in zip(
-            session.reference[:-1], session.network, session.reference[1:], strict=True
-        )
+        for before, network, after in turns
     ]
+    return Measured(is_warm=session.is_warm, comparisons=comparisons)
 
 
 def _visit(visit: VisitElsewhere) -> Visit:

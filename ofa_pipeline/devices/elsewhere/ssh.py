@@ -3,21 +3,17 @@
 The system's ``ssh`` and ``scp`` do it, with the user's keys, hosts and configuration.
 """
 
-import re
 import subprocess
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ofa_pipeline.devices.elsewhere.following import Following, LostError, keep_trying
 from ofa_pipeline.documents import MeasuringTask
 from ofa_pipeline.errors import DeviceError, shorten
 from ofa_pipeline.progress import SILENT, Reporter
 
-ATTEMPTS = 3
-"""Connections that may be lost in a row without anything measured in between."""
-WAIT_S = 3.0
 _LOST = 255
 """What ssh ends with when the connection, and not the program there, failed."""
 _SAID = "stderr.txt"
@@ -29,7 +25,6 @@ _OPTIONS = {
     "ServerAliveInterval": "15",
     "ServerAliveCountMax": "4",
 }
-_PROGRESS = re.compile(r"(\d+) of \d+(?:: | networks were measured before)")
 
 
 def measure_over_ssh(
@@ -56,13 +51,12 @@ def measure_over_ssh(
         DeviceError: If the host cannot be reached or measured on; says what to do.
     """
     host = _Host.of(location)
+    connection = f"the connection to {host.name}"
     there = f".cache/ofa-pipeline/{task.id[:12]}"
-    _keep_trying(host, lambda: _copy(host, folder, there))
-    progress = reporter.track(f"on {host.name}", total=len(task.networks), unit="networks")
-    done = 0
+    keep_trying(connection, lambda: _copy(host, folder, there))
+    following = Following(reporter, host.name, total=len(task.networks))
 
     def measure() -> None:
-        nonlocal done
         words = f"cd {there} && exec {python} measure.py"
         # What it complains of goes to a file: a pipe that nobody reads yet would stop it when full.
         with (
@@ -77,25 +71,17 @@ def measure_over_ssh(
         ):
             assert process.stdout is not None
             for line in process.stdout:
-                found = _PROGRESS.match(line)
-                if found and int(found[1]) > done:
-                    progress.skip(int(found[1]) - 1 - done)
-                    progress.advance()
-                    done = int(found[1])
+                following.note(line)
             returncode = process.wait()
             complaints.seek(0)
             said = complaints.read()[-_MOST_SAID:]
         host.check(returncode, said)
 
-    _keep_trying(host, measure, progress_of=lambda: done)
+    keep_trying(connection, measure, progress_of=lambda: following.done)
     name = f"result-{task.device}-{task.id[:8]}.json"
-    _keep_trying(host, lambda: host.run(host.scp(host.there(f"{there}/{name}"), str(folder))))
+    keep_trying(connection, lambda: host.run(host.scp(host.there(f"{there}/{name}"), str(folder))))
     _remove(host, there, reporter)
     return folder / name
-
-
-class _LostError(Exception):
-    """The connection was lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +114,7 @@ class _Host:
 
         Raises:
             DeviceError: If it fails.
-            _LostError: If the connection does.
+            LostError: If the connection does.
         """
         try:
             finished = subprocess.run(
@@ -160,7 +146,7 @@ class _Host:
                 "Copy your key there: ssh-copy-id, or add it to an agent: ssh-add"
             )
         if returncode in (_LOST, -13):
-            raise _LostError(shorten(said, 300) or "the connection was closed")
+            raise LostError(shorten(said, 300) or "the connection was closed")
         raise DeviceError(f"{self.name}: {shorten(said, 1000) or f'exit code {returncode}'}")
 
 
@@ -181,30 +167,5 @@ def _remove(host: _Host, there: str, reporter: Reporter) -> None:
     """Remove a folder whose result is here; where that fails, only say so."""
     try:
         host.run(host.ssh(f"rm -rf {there}"))
-    except (_LostError, DeviceError) as error:
+    except (LostError, DeviceError) as error:
         reporter.message(f"{there} stays on {host.name}, where it could not be removed: {error}")
-
-
-def _keep_trying(
-    host: _Host, work: Callable[[], object], *, progress_of: Callable[[], int] = lambda: 0
-) -> None:
-    """Do something again when the connection was lost, as long as it gets further.
-
-    Raises:
-        DeviceError: If it is lost time and again.
-    """
-    failures, before = 0, progress_of()
-    while True:
-        try:
-            work()
-        except _LostError as error:
-            failures = 1 if progress_of() > before else failures + 1
-            before = progress_of()
-            if failures >= ATTEMPTS:
-                raise DeviceError(
-                    f"the connection to {host.name} was lost {ATTEMPTS} times: {error}. What was "
-                    "measured is kept there: run again to go on."
-                ) from error
-            time.sleep(WAIT_S)
-        else:
-            return

@@ -21,6 +21,8 @@ class ElsewhereStore:
 
     layout: Layout
     device: str
+    cluster: str = "auto"
+    """Address of the Ray cluster that the device is a node of, where it is one."""
 
     @property
     def folder(self) -> Path:

@@ -46,7 +46,7 @@ def test_networks_without_images_are_a_verdict_of_their_own():
     [
         (
             ["--runtime", "pytorch"],
-            "of those with int8, litert, onnxruntime, openvino; got pytorch",
+            "of those with int8, executorch, litert, onnxruntime, openvino; got pytorch",
         ),
         (["--workspace", "{empty}"], "params.yaml"),
     ],

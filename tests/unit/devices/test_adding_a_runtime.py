@@ -87,7 +87,7 @@ class TestEvaluator(RuntimeContract):
 
 
 def test_params_name_it_where_another_is_unknown():
-    known = "evaluator, litert, ncnn, onnxruntime, openvino, pytorch"
+    known = "evaluator, executorch, litert, ncnn, onnxruntime, openvino, pytorch"
     with pytest.raises(ValueError, match=f"one of {known}, got 'evaluater'"):
         RuntimeSettings(runtime="evaluater", **SETTINGS)
 

@@ -20,6 +20,7 @@ from ofa_pipeline.devices.elsewhere import (
     search_key,
     write_folder,
 )
+from ofa_pipeline.devices.fresh_load import CLEAR_REFS
 from ofa_pipeline.documents import MeasurementSettings, MeasuringTask
 from ofa_pipeline.errors import AwaitedError, DeviceError, ManifestMismatchError
 from ofa_pipeline.latency import reference_arch
@@ -91,8 +92,30 @@ class TestScript:
         found = measured(result)
         assert list(found) == [search_key(arch, num_classes=3) for arch in ARCHS]
         assert all(0 < latency.p50_ms < 1000 for latency in found.values())
+        assert all(0 < latency.load_ms < 1000 for latency in found.values())
+        assert all(0 < latency.first_call_ms < 1000 for latency in found.values())
+        assert all(latency.is_warm is not None for latency in found.values())
+        if CLEAR_REFS.exists():  # of a process without torch, and little of it the network's
+            assert all(
+                0.01 < latency.network_memory_mb < 20 < latency.peak_memory_mb < 300
+                for latency in found.values()
+            )
         assert str(path) in shown
         assert "2 of 2" in shown
+
+    def test_options_of_the_runtime_go_there_and_come_back(self, tmp_path, python):
+        options = {"graph_optimization_level": "ORT_DISABLE_ALL"}
+        task = export(tmp_path / "phone", options=options)
+        assert script(tmp_path / "phone", python).returncode == 0
+        (path,) = (tmp_path / "phone").glob("result-*.json")
+        result = read_result(path)
+        check_result(result, task, path=path)
+        assert card_of(result).options == options
+
+    def test_an_option_that_the_runtime_does_not_know_is_not_exported(self, tmp_path):
+        with pytest.raises(DeviceError, match="got 'turbo'"):
+            export(tmp_path / "phone", options={"turbo": True})
+        assert not (tmp_path / "phone").exists()
 
     def test_goes_on_where_it_was_stopped(self, tmp_path, measured_folder, python):
         folder = copied(measured_folder[0], tmp_path)
@@ -143,7 +166,12 @@ class TestScript:
 
     @pytest.mark.parametrize(
         ("runtime", "package"),
-        [("litert", "ai-edge-litert"), ("ncnn", "ncnn"), ("openvino", "openvino")],
+        [
+            ("executorch", "executorch torch"),
+            ("litert", "ai-edge-litert"),
+            ("ncnn", "ncnn"),
+            ("openvino", "openvino"),
+        ],
     )
     def test_what_is_installed_there_is_the_runtime_alone(self, tmp_path, runtime, package):
         export(tmp_path / "folder", runtime=runtime)
@@ -220,6 +248,27 @@ class TestResult:
         assert [one.p50_ms for one in latency.values()] == pytest.approx([2.0, 2.0])
         assert card_of(found).hardware == MACHINE["hardware"]
         assert card_of(found).governor == "performance"
+
+    def test_of_an_earlier_script_memory_and_warm_up_are_not_known(self, result, tmp_path):
+        (first, _) = measured(read_result(write_result(tmp_path / "r.json", result))).values()
+        assert (first.load_ms, first.first_call_ms) == (10.0, 1.0)
+        assert (first.is_warm, first.peak_memory_mb, first.network_memory_mb) == (None, None, None)
+
+    def test_what_was_loaded_alone_counts(self, result, tmp_path):
+        for row in result["rows"]:
+            row["alone"] = {
+                "load_ns": 5 * 10**6,
+                "first_call_ns": 2 * 10**6,
+                "resident_bytes": 40 * 10**6,
+                "peak_bytes": 50 * 10**6,
+            }
+            row["sessions"] = [{**one, "is_warm": True} for one in row["sessions"]]
+        result["rows"][1]["sessions"][1]["is_warm"] = False
+        path = write_result(tmp_path / "r.json", result)
+        first, second = measured(read_result(path)).values()
+        assert (first.load_ms, first.first_call_ms) == (5.0, 2.0)
+        assert (first.peak_memory_mb, first.network_memory_mb) == (50.0, 10.0)
+        assert (first.is_warm, second.is_warm) == (True, False)
 
     def test_an_edited_file_is_refused(self, tmp_path, result):
         path = write_result(tmp_path / "r.json", result)

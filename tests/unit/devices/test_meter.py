@@ -12,8 +12,10 @@ from ofa_pipeline.devices import (
     build_runtime,
     export_onnx,
 )
+from ofa_pipeline.devices.fresh_load import CLEAR_REFS
 from ofa_pipeline.devices.quiet import can_pin, quiet_process
 from tests.support.runtimes import (
+    LOAD_MS,
     MadeUpNetwork,
     MadeUpRuntime,
     MadeUpTime,
@@ -36,6 +38,28 @@ def test_latency_of_a_quiet_machine_is_exact():
     assert found.ci_low_ms <= found.p50_ms <= found.ci_high_ms <= found.p95_ms
     assert not found.is_contended
     assert found.num_dropped_runs == 0
+
+
+def test_loading_and_the_first_call_are_timed_apart():
+    found = made_up_meter(MadeUpTime()).measure(MadeUpNetwork(0.25), resolution_px=16)
+    assert found.load_ms == pytest.approx(LOAD_MS)
+    assert found.first_call_ms == pytest.approx(0.25, rel=1e-4)
+    assert found.is_warm
+
+
+def test_a_network_that_never_becomes_as_fast_as_it_gets_is_said():
+    ever_faster = MadeUpTime(speeds=[0.95**call for call in range(120)], calls_a_phase=1)
+    found = made_up_meter(ever_faster).measure(MadeUpNetwork(2.0), resolution_px=16)
+    assert found.is_warm is False
+
+
+def test_what_the_runtime_imports_is_not_of_the_first_network():
+    """A known reference is not measured, so the first file could be that of the network."""
+    time = MadeUpTime(import_ms=500.0)
+    meter = made_up_meter(time, reference_ms=1.0)
+    found = meter.measure(MadeUpNetwork(0.25), resolution_px=16)
+    assert found.load_ms == pytest.approx(LOAD_MS)
+    assert time.wall_ms > 500
 
 
 def test_slow_phases_of_the_machine_do_not_change_the_latency():
@@ -94,6 +118,9 @@ def test_a_real_network_and_its_exported_file_are_measured(tmp_path):
     ]
     assert all(np.isfinite(list(m.to_dict().values())[:4]).all() for m in found)
     assert all(0 < m.p50_ms <= m.p95_ms for m in found)
+    assert all(0 < m.load_ms < 1000 and 0 < m.first_call_ms < 1000 for m in found)
+    if CLEAR_REFS.exists():
+        assert all(m.network_memory_mb < m.peak_memory_mb for m in found)
 
 
 def test_garbage_collection_and_affinity_are_as_before_afterwards():

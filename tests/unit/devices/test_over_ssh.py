@@ -93,7 +93,7 @@ def running(tmp_path_factory):
 @pytest.fixture
 def server(running, monkeypatch):
     monkeypatch.setenv("PATH", f"{running.bin}:{os.environ['PATH']}")
-    monkeypatch.setattr("ofa_pipeline.devices.elsewhere.ssh.WAIT_S", 0.1)
+    monkeypatch.setattr("ofa_pipeline.devices.elsewhere.following.WAIT_S", 0.1)
     return running
 
 

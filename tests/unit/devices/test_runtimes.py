@@ -4,7 +4,6 @@ import subprocess
 import sys
 import time
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +11,9 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto
-from torch import nn
 
 from ofa_pipeline.devices import build_runtime, export_onnx, find_runtime
-from ofa_pipeline.errors import DeviceError, ExportError
+from ofa_pipeline.errors import DeviceError
 from ofa_pipeline.supernet import save_subnet
 from tests.support.runtimes import (
     QuantizedContract,
@@ -124,95 +122,6 @@ class TestOpenVino(RuntimeContract):
         assert not (tmp_path / "intel").exists()
 
 
-class TestLiteRt(RuntimeContract):
-    @pytest.fixture
-    def runtime(self):
-        return build_runtime(Settings(runtime="litert"))
-
-    def test_a_truncated_file_is_refused(self, runtime, subnet, tmp_path):
-        path = tmp_path / "model.tflite"
-        path.write_bytes(runtime.content_of(subnet, resolution_px=20)[:10_000])
-        with pytest.raises(DeviceError, match=r"litert cannot load .*model\.tflite"):
-            runtime.load(runtime.prepare(path, resolution_px=20))
-
-    def test_a_batch_is_as_long_as_the_caller_wants(self, runtime, subnet):
-        network = runtime.open(
-            runtime.content_of(subnet, resolution_px=20), accelerator="cpu", threads=1
-        )
-        images = np.random.default_rng(0).standard_normal((5, 3, 20, 20), dtype=np.float32)
-        alone = np.concatenate([network(images[i : i + 1]) for i in range(5)])
-        np.testing.assert_allclose(network(images), alone, rtol=1e-5, atol=1e-6)
-
-    def test_the_calling_thread_does_the_work(self, runtime):
-        """The meter takes its CPU time for that of the network."""
-        subnet = tiny_subnet(tiny_space().largest)
-        loaded = runtime.load(runtime.prepare(subnet, resolution_px=20))
-        loaded.run()
-        of_thread, of_process = time.thread_time(), time.process_time()
-        for _ in range(200):
-            loaded.run()
-        assert time.thread_time() - of_thread > 0.8 * (time.process_time() - of_process)
-
-    @pytest.mark.parametrize("count", [1, 2])
-    def test_images_of_another_size_are_refused(self, runtime, subnet, count):
-        """The pixels that a file adds at the edges are those of its own size."""
-        network = runtime.open(
-            runtime.content_of(subnet, resolution_px=20), accelerator="cpu", threads=1
-        )
-        with pytest.raises(ValueError, match="Dimension mismatch"):
-            network(np.zeros((count, 3, 21, 21), np.float32))
-
-    def test_threads_that_call_at_once_get_their_own_answers(self, runtime):
-        """As those of a server that runs a registered model."""
-        content = runtime.content_of(tiny_subnet(tiny_space().largest), resolution_px=20)
-        network = runtime.open(content, accelerator="cpu", threads=1)
-        rng = np.random.default_rng(0)
-        asked = [rng.standard_normal((1, 3, 20, 20), dtype=np.float32) for _ in range(8)]
-        alone = [network(images) for images in asked]
-        with ThreadPoolExecutor(8) as threads:
-            found = list(threads.map(network, asked * 100))
-        for number, logits in enumerate(found):
-            np.testing.assert_array_equal(logits, alone[number % 8])
-
-    def test_a_file_cannot_be_written_without_the_package(self, runtime, subnet, monkeypatch):
-        monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
-        with pytest.raises(DeviceError, match=r"pip install 'ofa-pipeline\[litert\]'"):
-            runtime.content_of(subnet, resolution_px=20)
-
-    def test_an_operator_that_it_lacks_is_named_with_the_subnet(self, runtime):
-        network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.MaxPool2d(2, dilation=2))
-        network.arch = tiny_space().smallest
-        expected = rf"subnet {network.arch.arch_id} must .*no pool with gaps.*runtime pytorch"
-        with pytest.raises(ExportError, match=expected):
-            runtime.content_of(network, resolution_px=20)
-
-
-class TestLiteRtInInt8(QuantizedContract):
-    @pytest.fixture
-    def runtime(self):
-        return build_runtime(Settings(runtime="litert", precision="int8"))
-
-    def test_all_but_images_and_logits_is_computed_in_int8(self, runtime, subnet, images):
-        from ai_edge_litert.schema_py_generated import ModelT, TensorType
-
-        content = runtime.quantized_content_of(subnet, resolution_px=20, calibration=[images])
-        [graph] = ModelT.InitFromPackedBuf(content).subgraphs
-        in_float32 = [t.name.decode() for t in graph.tensors if t.type == TensorType.FLOAT32]
-        assert sorted(in_float32) == ["dequantized", "images", "logits", "pixels"]
-
-    def test_weights_have_a_scale_for_each_channel(self, runtime, subnet, images):
-        from ai_edge_litert.schema_py_generated import ModelT
-
-        content = runtime.quantized_content_of(subnet, resolution_px=20, calibration=[images])
-        [graph] = ModelT.InitFromPackedBuf(content).subgraphs
-        kernels = [t for t in graph.tensors if t.name.endswith(b".weight")]
-        assert kernels
-        for kernel in kernels:
-            quantization = kernel.quantization
-            assert len(quantization.scale) == kernel.shape[quantization.quantizedDimension]
-            assert not any(quantization.zeroPoint)
-
-
 class TestNcnn(RuntimeContract):
     @pytest.fixture
     def runtime(self):
@@ -282,7 +191,7 @@ class TestOpenVinoInInt8(QuantizedContract):
 
 
 def test_int8_where_a_runtime_has_none_names_those_that_have_it():
-    expected = "pytorch must be one of fp32, got 'int8'.*int8 on cpu: litert, onnxruntime, openvino"
+    expected = "must be one of fp32, got 'int8'.*on cpu: executorch, litert, onnxruntime, openvino"
     with pytest.raises(DeviceError, match=expected):
         build_runtime(Settings(runtime="pytorch", precision="int8"))
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ofa_pipeline.devices import build_runtime
-from ofa_pipeline.devices.tflite_builder import Quantization
+from ofa_pipeline.devices.rounding import Quantization
 from ofa_pipeline.errors import ExportError
 from ofa_pipeline.latency import build_measured_subnet
 from ofa_pipeline.spaces import proxyless, resnet50
@@ -75,6 +75,8 @@ def test_layers_compute_what_they_compute_in_pytorch(name):
     assert difference(network, runtime="ncnn") < 1e-5
     assert difference(network, runtime="onnxruntime") < 1e-5
     assert difference(network, precision="int8") < 0.05
+    assert difference(network, runtime="executorch") < 1e-5
+    assert difference(network, runtime="executorch", precision="int8") < 0.05
 
 
 @pytest.mark.parametrize("space", [resnet50, partial(proxyless, width_multiplier=1.0)])
@@ -84,6 +86,7 @@ def test_other_families_compute_what_they_compute_in_pytorch(space):
     images = np.random.default_rng(0).standard_normal((2, 3, 64, 64), dtype=np.float32)
     assert difference(subnet, images=images) < 1e-4
     assert difference(subnet, runtime="ncnn", images=images) < 1e-4
+    assert difference(subnet, runtime="executorch", images=images) < 1e-4
     assert difference(subnet, runtime="onnxruntime", images=images) < 1e-4
 
 
@@ -155,7 +158,9 @@ def test_onnx_says_what_other_formats_lack(name):
     assert difference(pixels_mean(*ONNX_ONLY[name]), runtime="onnxruntime") < 1e-5
 
 
-@pytest.mark.parametrize(("runtime", "name"), [("ncnn", "ncnn"), ("litert", "LiteRT")])
+@pytest.mark.parametrize(
+    ("runtime", "name"), [("ncnn", "ncnn"), ("litert", "LiteRT"), ("executorch", "XNNPACK")]
+)
 def test_a_linear_layer_of_each_pixel_is_refused(runtime, name):
     network = nn.Sequential(nn.Linear(20, 3))
     with pytest.raises(ExportError, match=f"{name} has no linear layer of each pixel"):

@@ -1,4 +1,5 @@
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -173,7 +174,11 @@ def test_ranks_share_the_calibration_and_come_to_the_same_bits(
     alone = dataclasses.replace(
         evaluator, batch_size=size, calibration_images=images or evaluator.calibration_images
     )
-    expected = alone.calibrated_subnet(arch, calibration_draw=1).state_dict()
+    # In a thread of its own, too: how many threads OpenMP uses is a matter of each thread, and what
+    # other tests used may have set it for this one.
+    with ThreadPoolExecutor(1) as pool:
+        subnet = pool.submit(alone.calibrated_subnet, arch, calibration_draw=1).result()
+    expected = subnet.state_dict()
     seen = []
     calibrate = evaluation.calibrate_batch_norm
 

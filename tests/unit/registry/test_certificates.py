@@ -10,7 +10,7 @@ from ofa_pipeline.documents import DeviceCertificate
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError, RegistryError
 from ofa_pipeline.registry import certify_bundle, certify_version
 from tests.support.certified import register_certified, write_card, write_certified_bundle
-from tests.support.documents import card
+from tests.support.documents import card, first_run_figures
 from tests.support.registry import InMemoryRegistry, latency_figures
 
 
@@ -40,6 +40,17 @@ def test_certificate_says_what_was_measured_on_what(bundle):
     assert found.files["card.json"] == digest_file(bundle / "card.json")
     assert found.expires - found.issued == timedelta(days=365)
     assert not found.is_expired
+
+
+def test_certificate_says_what_opening_took_and_null_where_nobody_measured_it(bundle):
+    latency = card().latency["cpu"].to_dict()
+    latency["file_digest"] = digest_file(bundle / "model.onnx")
+    [earlier] = certify_bundle(write_card(bundle, latency={"cpu": latency})).devices
+    assert set(first_run_figures()).isdisjoint(latency)
+    assert all(earlier.to_dict()[name] is None for name in first_run_figures())
+    noted = latency | first_run_figures()
+    [later] = certify_bundle(write_card(bundle, latency={"cpu": noted})).devices
+    assert later.to_dict().items() >= first_run_figures().items()
 
 
 def test_p95_has_a_verdict_of_its_own(bundle):

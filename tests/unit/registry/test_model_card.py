@@ -53,6 +53,18 @@ def test_device_and_its_noise_are_said(tmp_path):
     assert "never quiet" in card_of(subnet_record(), tmp_path, certificate=rough)
 
 
+def test_what_opening_takes_is_said_or_that_nobody_measured_it(tmp_path):
+    earlier = samples.card("a", device="cpu", p50_ms=1.0).latency["cpu"]
+    assert card_of(subnet_record(), tmp_path, certificate=earlier).count("not measured") == 3
+    noted = earlier.model_copy(update=samples.first_run_figures())
+    card = card_of(subnet_record(), tmp_path, certificate=noted)
+    assert "| opening the file | 12.3 ms |\n| first call | 1.5 ms |" in card
+    assert "85.6 MB with Python and the runtime, of it 2.25 MB for the network" in card
+    assert "became faster" not in card
+    cold = noted.model_copy(update={"is_warm": False})
+    assert "became faster" in card_of(subnet_record(), tmp_path, certificate=cold)
+
+
 def test_names_cannot_break_the_page(tmp_path):
     record = subnet_record(latency={"cpu": latency_figures(1.0)})
     bundle = write_bundle(tmp_path / "bundle")

@@ -200,6 +200,12 @@ def test_head_says_what_a_download_would_be(client):
     assert client.head("/healthz").status_code == 200
 
 
+def test_page_of_an_earlier_version_says_that_loading_was_not_measured(client):
+    found = client.get("/models/ofa-tiny-cpu/1").text
+    for what in ("opening the file", "first call", "peak memory"):
+        assert f"<tr><th>{what}</th><td>not measured</td></tr>" in found
+
+
 def test_names_are_text_on_pages(registry, tmp_path):
     registry.register(
         subnet_record(dataset="<script>x</script>", bundle_digest="1"), tmp_path / "bundle"
