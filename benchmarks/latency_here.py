@@ -59,6 +59,7 @@ class Settings:
     threads: int = 1
     batch_size: int = 1
     pinning: tuple[int, ...] | None = None
+    options: dict[str, bool | str] | None = None
     location: str | None = None
     python: str | None = None
     measured: str | None = None

@@ -125,7 +125,8 @@ def _device_table(item: "DeviceCertificate") -> Table:
     table.add_row("runtime", f"{card.runtime} {card.runtime_version}")
     table.add_row(
         "settings",
-        f"{card.accelerator}, {card.precision}, threads {card.threads}, batch {card.batch_size}",
+        f"{card.accelerator}, {card.precision}, threads {card.threads}, batch {card.batch_size}"
+        f"{card.told}",
     )
     table.add_row("device card", item.fingerprint)
     table.add_row(

@@ -29,6 +29,12 @@ DEFAULT_FRACTIONS = (0.2, 0.5, 0.8)
 _NUM_CLASSES = 10
 """Of the network that the noise is measured with, where no dataset is there yet."""
 
+RuntimeOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Of the runtime, such as allow_spinning=false; any number.", metavar="NAME=VALUE"
+    ),
+]
 NameArgument = Annotated[str, typer.Argument(help="Name of the device.", metavar="DEVICE")]
 
 
@@ -59,6 +65,7 @@ def add(  # noqa: PLR0913 - options of a command
             help="Cores that measurements may use, such as 2,3.", show_default="the idlest"
         ),
     ] = None,
+    option: RuntimeOptions = None,
     location: Annotated[
         str | None,
         typer.Option(
@@ -95,6 +102,7 @@ def add(  # noqa: PLR0913 - options of a command
         "threads": threads,
         "batch_size": batch_size,
         **({} if pinning is None else {"pinning": _cores(pinning)}),
+        **({} if not option else {"options": _options(option)}),
         **{k: v for k, v in {"location": location, "python": python}.items() if v is not None},
     }
     device = {"card": card, **_budgets(budgets_ms, budget_fractions)}
@@ -244,7 +252,7 @@ def profile(
 
 def _write_device(path: Path, name: str, device: dict[str, Any]) -> Iterator[str]:
     """Check a device and write it to params.yaml; yield lines for people."""
-    from ofa_pipeline.devices import describe_device
+    from ofa_pipeline.devices import check_options, describe_device
     from ofa_pipeline.params import add_device, load_params, parse_params
     from ofa_pipeline.yaml_reader import parse_yaml
 
@@ -252,6 +260,7 @@ def _write_device(path: Path, name: str, device: dict[str, Any]) -> Iterator[str
     text = add_device(_read(path), name, device, origin=str(path))
     params = parse_params(parse_yaml(text, origin=str(path)), origin=str(path))
     settings = params.device(name).card
+    check_options(settings)
     what = f"{settings.runtime} elsewhere ({settings.location})"
     next_ones = [command("run", "--device", name)]
     if settings.location is None:
@@ -354,6 +363,21 @@ def _cores(text: str) -> list[int]:
             f"--pinning must be numbers of cores with commas between them, such as 2,3, got "
             f"{text!r}"
         ) from error
+
+
+def _options(texts: list[str]) -> dict[str, bool | str]:
+    words: dict[str, bool | str] = {"true": True, "false": False}
+    found: dict[str, bool | str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise ParamsError(
+                f"--option must be NAME=VALUE, such as allow_spinning=false, got {text!r}"
+            )
+        if name in found:
+            raise ParamsError(f"--option {name} is given twice. Leave one out.")
+        found[name] = words.get(value, value)
+    return found
 
 
 def _numbers(text: str, option: str) -> list[float]:

@@ -9,6 +9,7 @@ from ofa_pipeline.devices.machine import (
     DeviceSettings,
     RuntimeProbe,
     build_runtime,
+    check_options,
     describe_device,
     probe_runtimes,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "RuntimeProbe",
     "Tolerance",
     "build_runtime",
+    "check_options",
     "describe_device",
     "export_onnx",
     "file_in",

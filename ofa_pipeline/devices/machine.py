@@ -13,7 +13,7 @@ from ofa_pipeline.devices.quiet import allowed_cores
 from ofa_pipeline.devices.runtime import Runtime
 from ofa_pipeline.devices.runtimes import find_runtime, runtime_names
 from ofa_pipeline.documents import DeviceCard
-from ofa_pipeline.errors import DeviceError, suggest
+from ofa_pipeline.errors import DeviceError, shorten, suggest
 
 
 class DeviceSettings(Protocol):
@@ -42,6 +42,10 @@ class DeviceSettings(Protocol):
     @property
     def pinning(self) -> tuple[int, ...] | None:
         """Cores that a measurement may use; None: the idlest one, or any for several threads."""
+
+    @property
+    def options(self) -> dict[str, bool | str] | None:
+        """Of the runtime, by its own names; None: those that it has without being told."""
 
     @property
     def location(self) -> str | None:
@@ -120,9 +124,43 @@ def describe_device(settings: DeviceSettings) -> DeviceCard:
         threads=settings.threads,
         batch_size=settings.batch_size,
         pinning=settings.pinning,
+        options=settings.options,
         governor=clock_governor(),
         driver=gpu_driver() if settings.accelerator != "cpu" else None,
     )
+
+
+def check_options(settings: DeviceSettings) -> None:
+    """Check that the runtime of a device knows its options, and the values of each.
+
+    Raises:
+        DeviceError: If not; the message lists those that it knows.
+    """
+    known = find_runtime(settings.runtime).options
+    listed = "; ".join(f"{name}: {_listed(values)}" for name, values in known.items())
+    if settings.options is not None and not settings.options:
+        raise DeviceError("options of a device must hold one at least. Leave it out.")
+    for name, value in (settings.options or {}).items():
+        if name not in known:
+            raise DeviceError(
+                f"options of a device with the runtime {settings.runtime} must be among those "
+                f"that it knows ({listed or 'none'}), got {shorten(name)!r}."
+                f"{suggest(name, tuple(known))}"
+            )
+        if value not in known[name]:
+            raise DeviceError(
+                f"option {name} of a device with the runtime {settings.runtime} must be one of "
+                f"{_listed(known[name])}, got {shorten(_written(value))}."
+            )
+
+
+def _listed(values: tuple[bool | str, ...]) -> str:
+    return ", ".join(map(_written, values))
+
+
+def _written(value: bool | str) -> str:
+    """Return a value as params.yaml has it."""
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def processor_model() -> str:
@@ -178,6 +216,7 @@ def _check(settings: DeviceSettings, runtime: type[Runtime]) -> None:
                 f"{name} of a device with the runtime {settings.runtime} must be one of "
                 f"{', '.join(known)}, got {found!r}.{suggest(found, known)}{_others(found)}"
             )
+    check_options(settings)
     cores = usable_cores()
     if not 1 <= settings.threads <= cores:
         raise DeviceError(

@@ -75,7 +75,7 @@ class RunningNetwork(Protocol):
         threads: int,
         import_code: Callable[[str], Any],
     ) -> None:
-        """Open a file.
+        """Open a file; where the runtime has options, ``options`` come, too, if some are set.
 
         Args:
             content: What the file holds.
@@ -130,6 +130,9 @@ class Runtime(ABC):
     """What to do where an accelerator does not work, by each that the runtime can compute on."""
     tolerances: ClassVar[Mapping[str, Tolerance]]
     """How exact it must be, by each precision that it can compute in."""
+    options: ClassVar[Mapping[str, tuple[bool | str, ...]]] = {}
+    """What it can be told besides, by its own names: the values of each, what it does untold first.
+    Where there are some, its network takes ``options``: those of a card, or None."""
     network: ClassVar[type[RunningNetwork]]
     """Opens its files, here and in bundles."""
 
@@ -258,7 +261,10 @@ class Runtime(ABC):
             images = noise_images(card.batch_size, prepared.resolution_px)
         try:
             network = self.open(
-                prepared.content, accelerator=card.accelerator, threads=card.threads
+                prepared.content,
+                accelerator=card.accelerator,
+                threads=card.threads,
+                options=card.options,
             )
             run = network.prepared_call(images)
         except ValueError as error:
@@ -266,14 +272,22 @@ class Runtime(ABC):
         return LoadedNetwork(run=run, predict=network)
 
     @classmethod
-    def open(cls, content: bytes, *, accelerator: str, threads: int) -> RunningNetwork:
+    def open(
+        cls,
+        content: bytes,
+        *,
+        accelerator: str,
+        threads: int,
+        options: Mapping[str, bool | str] | None = None,
+    ) -> RunningNetwork:
         """Open the content of a file; see `RunningNetwork`.
 
         Raises:
             ValueError: If the runtime cannot run such a file.
         """
+        given: dict[str, Any] = {"options": options} if options else {}
         return cls.network(
-            content, accelerator=accelerator, threads=threads, import_code=_import_code
+            content, accelerator=accelerator, threads=threads, import_code=_import_code, **given
         )
 
 

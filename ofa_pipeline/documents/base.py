@@ -13,6 +13,8 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Megabytes = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 """Of a million bytes."""
+RuntimeOptions = dict[str, bool | str]
+"""What a runtime is told, by its own names."""
 Count = Annotated[int, Field(ge=0)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """SHA-256 in hex."""

@@ -9,7 +9,15 @@ from pydantic import (
 )
 
 from ofa_pipeline.arch import Arch
-from ofa_pipeline.documents.base import Count, Digest, Document, Fraction, Milliseconds, Part
+from ofa_pipeline.documents.base import (
+    Count,
+    Digest,
+    Document,
+    Fraction,
+    Milliseconds,
+    Part,
+    RuntimeOptions,
+)
 from ofa_pipeline.documents.latency import DeviceCard, LatencyMeasurement, Verdict
 from ofa_pipeline.documents.space import Space
 from ofa_pipeline.errors import ArchError
@@ -33,6 +41,8 @@ class Runs(Part):
     accelerator: str
     threads: int
     precision: str = Field(default="fp32", exclude_if=lambda value: value == "fp32")
+    options: RuntimeOptions | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Of the runtime, as it was measured."""
 
 
 class SubnetDescription(Document):

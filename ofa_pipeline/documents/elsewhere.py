@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from ofa_pipeline.arch import Arch
-from ofa_pipeline.documents.base import Count, Digest, Document, Part
+from ofa_pipeline.documents.base import Count, Digest, Document, Part, RuntimeOptions
 
 Nanoseconds = Annotated[int, Field(gt=0)]
 MeasuringRound = Literal["profile", "search", "ship"]
@@ -22,6 +22,8 @@ class CardElsewhere(Part):
     batch_size: int
     pinning: tuple[int, ...] | None = Field(default=None, exclude_if=lambda v: v is None)
     """Cores there that measurements are pinned to."""
+    options: RuntimeOptions | None = Field(default=None, exclude_if=lambda v: v is None)
+    """Of the runtime, by its own names; None where params.yaml names none."""
 
 
 class NetworkElsewhere(Part):

@@ -15,6 +15,7 @@ from ofa_pipeline.documents.base import (
     Megabytes,
     Milliseconds,
     Part,
+    RuntimeOptions,
 )
 
 Quantile = Literal["p50", "p95"]
@@ -152,10 +153,20 @@ class DeviceCard(Part):
     batch_size: int
     pinning: tuple[int, ...] | None = Field(default=None, exclude_if=lambda v: v is None)
     """Cores that measurements were pinned to; None where params.yaml names none."""
+    options: RuntimeOptions | None = Field(default=None, exclude_if=lambda v: v is None)
+    """Of the runtime, by its own names; None where params.yaml names none."""
     governor: str | None = Field(default=None, exclude_if=lambda v: v is None)
     """What sets the clock of the CPU, such as ``performance``; None where it cannot be seen."""
     driver: str | None = Field(default=None, exclude_if=lambda v: v is None)
     """Version of the GPU's driver; None for a CPU."""
+
+    @property
+    def told(self) -> str:
+        """What the runtime is told besides, after a comma each; empty where nothing."""
+        return "".join(
+            f", {name} {str(value).lower() if isinstance(value, bool) else value}"
+            for name, value in (self.options or {}).items()
+        )
 
     @property
     def fingerprint(self) -> str:

@@ -49,6 +49,10 @@ class RuntimeSettings(Section):
     )
     """Cores that a measurement may use, ascending; None: the idlest one for one thread, and for
     several whichever the system gives."""
+    options: Annotated[dict[str, bool | str], Few] | None = Field(
+        default=None, exclude_if=lambda v: v is None
+    )
+    """Of the runtime, by its own names; which it knows, it says itself. None: its defaults here."""
     location: Location | None = Field(default=None, exclude_if=lambda v: v is None)
     """``away``, ``ssh://USER@HOST:PORT``, or ``ray://RESOURCE``, the node of the Ray cluster of
     ``compute.fan_out.address`` that offers one of it; None: this machine."""

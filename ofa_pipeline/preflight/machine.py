@@ -49,11 +49,12 @@ def look_at_device(subject: Subject, name: str) -> Iterator[Finding]:
 
     Raises:
         ClusterError: If no such node can be used.
-        DeviceError: If not.
+        DeviceError: If not, or if its runtime does not know an option, wherever it is.
     """
-    from ofa_pipeline.devices import describe_device, require_calibration_images
+    from ofa_pipeline.devices import check_options, describe_device, require_calibration_images
 
     settings = subject.params.device(name).card
+    check_options(settings)
     if (settings.location or "").startswith("ray://"):
         from ofa_pipeline.devices.elsewhere import check_node
 

@@ -93,7 +93,7 @@ def _rows(entry: Entry) -> Iterator[str]:
         threads = f"{card.threads} thread" + ("s" if card.threads > 1 else "")
         yield (
             f"| measured on | {card.hardware}, {card.runtime} {card.runtime_version}, "
-            f"{card.precision}, {threads}, batch {card.batch_size} |"
+            f"{card.precision}, {threads}, batch {card.batch_size}{card.told} |"
         )
         if certificate.is_contended:
             yield "| noise | the machine was never quiet for long: these latencies are rough |"

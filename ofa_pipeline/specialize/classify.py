@@ -77,7 +77,7 @@ class Classifier:
         onnx_file: str = ONNX_ON_ONE_THREAD["file"]
         is_plain = (runs["accelerator"], runs["precision"]) == ("cpu", "fp32")
         if prefer_onnx and is_plain and (folder / onnx_file).is_file():
-            runs |= {"runtime": ONNX_ON_ONE_THREAD["runtime"], "file": onnx_file}
+            runs |= {"runtime": ONNX_ON_ONE_THREAD["runtime"], "file": onnx_file, "options": None}
         runtime: str = runs["runtime"]
         code_names = network_classes()[runtime].code_names
         check_digests(folder, ("subnet.json", runs["file"], *code_names))
@@ -88,8 +88,13 @@ class Classifier:
         self._mean = np.array(description["mean"], dtype=np.float32)[:, None, None] * 255
         self._std = np.array(description["std"], dtype=np.float32)[:, None, None] * 255
         self.file: Path = folder / runs["file"]
+        given = {"options": runs["options"]} if runs.get("options") else {}
         self._network = _open_network(
-            self.file, runtime, accelerator=runs["accelerator"], threads=threads or runs["threads"]
+            self.file,
+            runtime,
+            accelerator=runs["accelerator"],
+            threads=threads or runs["threads"],
+            **given,
         )
 
     def predict_files(self, paths: Iterable[Path | str]) -> FloatArray:
@@ -202,14 +207,20 @@ class Classifier:
         return logits
 
 
-def _open_network(file: Path, runtime: str, *, accelerator: str, threads: int) -> RunningNetwork:
+def _open_network(
+    file: Path, runtime: str, *, accelerator: str, threads: int, **given: dict[str, Any]
+) -> RunningNetwork:
     network_class = network_classes()[runtime]
     if not network_class.supports(accelerator):
         _warn_of_the_cpu(file)
         accelerator = "cpu"
     try:
         return network_class(
-            file.read_bytes(), accelerator=accelerator, threads=threads, import_code=_import_code
+            file.read_bytes(),
+            accelerator=accelerator,
+            threads=threads,
+            import_code=_import_code,
+            **given,
         )
     except ImportError:
         raise

@@ -215,6 +215,7 @@ class Workshop:
                 accelerator=self.settings.accelerator,
                 threads=self.settings.threads,
                 precision=self.settings.precision,
+                options=self.settings.options,
             ),
         )
 

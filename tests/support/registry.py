@@ -2,7 +2,7 @@
 
 import math
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -105,6 +105,7 @@ def write_bundle(
     image_size_px: int = 16,
     value_range: tuple[float, float] | None = None,
     runtime: str = "",
+    options: Mapping[str, bool | str] | None = None,
 ) -> Path:
     """Write a bundle whose network says which color is strongest.
 
@@ -129,7 +130,11 @@ def write_bundle(
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, folder / "model.onnx")
-    runs = {"runtime": runtime, "file": shipped_file(runtime or "onnxruntime")}
+    runs: dict[str, Any] = {
+        "runtime": runtime,
+        "file": shipped_file(runtime or "onnxruntime"),
+        **({"options": dict(options)} if options else {}),
+    }
     write_json(
         folder / "subnet.json",
         {

@@ -41,6 +41,7 @@ class Settings:
     threads: int = 1
     batch_size: int = 1
     pinning: tuple[int, ...] | None = None
+    options: dict[str, bool | str] | None = None
     location: str | None = None
     measured: str | None = None
     python: str | None = None
@@ -144,6 +145,25 @@ class RuntimeContract:
         )
         assert finished.returncode == 0, finished.stderr
         assert finished.stdout.split("\t")[1] == CLASS_NAMES[2]
+
+    def test_every_value_of_every_option_computes_the_same(
+        self, runtime: Runtime, subnet: Subnet, images: Images
+    ) -> None:
+        content = runtime.content_of(subnet, resolution_px=20)
+        expected = runtime.open(content, accelerator="cpu", threads=1)(images)
+        for name, values in runtime.options.items():
+            assert len(values) > 1
+            for value in values:
+                try:
+                    network = runtime.open(
+                        content, accelerator="cpu", threads=1, options={name: value}
+                    )
+                    found = network(images)
+                except ValueError as error:  # this processor lacks it
+                    assert f"{name} cannot be {value} on this machine" in str(error)  # noqa: PT017
+                    assert value != values[0]
+                else:
+                    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
     def test_a_file_of_another_kind_is_refused(self, runtime: Runtime, tmp_path: Path) -> None:
         path = tmp_path / "notes.txt"

@@ -125,7 +125,9 @@ class ElsewhereDevice:
                 f"the accuracy of what ships to {self._store.device} is computed here, and "
                 f"{self.card.runtime} is not installed here: {self._runtime.how_to_get['cpu']}"
             )
-        network = self._runtime.open(file.read_bytes(), accelerator="cpu", threads=1)
+        network = self._runtime.open(
+            file.read_bytes(), accelerator="cpu", threads=1, options=self.card.options
+        )
         return np.concatenate([network(batch) for batch in images])
 
     def _look(self) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ofa_pipeline.artifacts import Layout, digest_file, digest_json, write_bytes, write_json
 from ofa_pipeline.devices import machine
-from ofa_pipeline.devices.machine import DeviceSettings
+from ofa_pipeline.devices.machine import DeviceSettings, check_options
 from ofa_pipeline.devices.runtime import CODE_FOLDER, Runtime, noise_images
 from ofa_pipeline.devices.runtimes import find_runtime
 from ofa_pipeline.documents import (
@@ -94,9 +94,10 @@ def write_folder(
         measurement: How often each is called.
 
     Raises:
-        DeviceError: If the folder is not empty.
+        DeviceError: If the folder is not empty, or the runtime does not know an option.
         ExportError: If the runtime cannot say what a network does.
     """
+    check_options(settings)
     if folder.exists() and any(folder.iterdir()):
         raise DeviceError(
             f"the folder to export to must be new or empty, but {folder} holds "
@@ -109,6 +110,7 @@ def write_folder(
         threads=settings.threads,
         batch_size=settings.batch_size,
         pinning=settings.pinning,
+        options=settings.options,
     )
     reference, *others = (_write_network(folder, one, settings) for one in networks)
     contents = {
@@ -163,6 +165,7 @@ def _unknown_card(settings: DeviceSettings) -> DeviceCard:
         threads=settings.threads,
         batch_size=settings.batch_size,
         pinning=settings.pinning,
+        options=settings.options,
     )
 
 

@@ -297,8 +297,8 @@ def opener(
     """Return what opens a network afresh and returns a call of it on fixed noise."""
     content = (FOLDER / network["file"]).read_bytes()
     images = runtime.noise_images(card["batch_size"], network["resolution_px"])
-    options = {"accelerator": card["accelerator"], "threads": card["threads"]}
-    opened = functools.partial(runtime.NETWORK, content, import_code=import_file, **options)
+    given = {key: card[key] for key in ("accelerator", "threads", "options") if key in card}
+    opened = functools.partial(runtime.NETWORK, content, import_code=import_file, **given)
     return lambda: opened().prepared_call(images)
 
 

@@ -42,28 +42,26 @@ class ExecuTorchNetwork:
         """Load the program.
 
         Raises:
-            ValueError: If the content is not such a file, or not as it was written; or networks
-                with another number of threads are open in this process.
+            ValueError: If the content is not such a file, or not as it was written; if networks
+                with another number of threads are open in this process; or if ExecuTorch is for
+                another PyTorch.
         """
         import os
         import weakref
         from threading import Lock
 
-        import torch  # before the runtime, which finds the libraries of torch that it needs in it
-
-        # Not `executorch.runtime`: it imports the exporter, ten seconds, and sets variables of the
-        # environment.
-        from executorch.extension.pybindings import _C
+        import torch
 
         self._require_whole(content)
+        bindings = self._bindings()
         self._torch, self._content = torch, content  # the program does not copy it
         # It writes lines about the processor to the standard error, which nothing else keeps back.
         stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 2)
         try:
-            self._claim_threads(_C, threads)
-            self._program = _C._load_program_from_buffer(
-                content, program_verification=_C.Verification.InternalConsistency
+            self._claim_threads(bindings, threads)
+            self._program = bindings._load_program_from_buffer(
+                content, program_verification=bindings.Verification.InternalConsistency
             )
             self._method = self._program.load_method("forward")
             sizes = self._method.method_meta().input_tensor_meta(0).sizes()
@@ -120,6 +118,29 @@ class ExecuTorchNetwork:
                 "a program must end with the SHA-256 of all before it, as it is written here, but "
                 "does not: it was cut off or changed, or another program wrote it. Write it again"
             )
+
+    @staticmethod
+    def _bindings() -> Any:  # noqa: ANN401 - a module
+        """Import what runs programs.
+
+        Not `executorch.runtime`: it imports the exporter, ten seconds, and sets variables of the
+        environment.
+
+        Raises:
+            ValueError: If it was built for another PyTorch than the one that is installed.
+        """
+        import torch  # before it: it needs the libraries of torch
+
+        try:
+            from executorch.extension.pybindings import _C
+        except ModuleNotFoundError:
+            raise
+        except ImportError as error:
+            raise ValueError(
+                f"ExecuTorch must be one for torch {torch.__version__}, but cannot be imported "
+                f"beside it: {error}. Install a pair of versions that were released together"
+            ) from error
+        return _C
 
     @classmethod
     def _claim_threads(cls, bindings: Any, threads: int) -> None:  # noqa: ANN401 - a module

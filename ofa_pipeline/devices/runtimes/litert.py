@@ -36,6 +36,7 @@ class LiteRtNetwork:
         accelerator: str,  # noqa: ARG002 - it supports one
         threads: int,
         import_code: Callable[[str], Any],  # noqa: ARG002 - it needs no other file
+        options: dict[str, Any] | None = None,
     ) -> None:
         """Open the file.
 
@@ -45,14 +46,19 @@ class LiteRtNetwork:
         import os
         from threading import Lock
 
-        from ai_edge_litert.interpreter import Interpreter
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+        resolver = (options or {}).get("op_resolver_type", "AUTO")
         self._content = content  # the interpreter does not copy it
         # It writes a line about XNNPACK to the standard error, which nothing else keeps back.
         stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 2)
         try:
-            self._interpreter = Interpreter(model_content=content, num_threads=threads)
+            self._interpreter = Interpreter(
+                model_content=content,
+                num_threads=threads,
+                experimental_op_resolver_type=OpResolverType[resolver],
+            )
             self._interpreter.allocate_tensors()
         except RuntimeError as error:
             raise ValueError(str(error)) from error
@@ -109,6 +115,9 @@ class LiteRtRuntime(Runtime):
     tolerances: ClassVar[Mapping[str, Tolerance]] = {
         "fp32": FP32_TOLERANCE,
         "int8": INT8_TOLERANCE,
+    }
+    options: ClassVar[Mapping[str, tuple[bool | str, ...]]] = {
+        "op_resolver_type": ("AUTO", "BUILTIN_WITHOUT_DEFAULT_DELEGATES")  # the latter: no XNNPACK
     }
     network = LiteRtNetwork
 

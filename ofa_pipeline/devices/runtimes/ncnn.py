@@ -29,6 +29,7 @@ class NcnnNetwork:
         accelerator: str,  # noqa: ARG002 - it supports one
         threads: int,
         import_code: Callable[[str], Any],  # noqa: ARG002 - it needs no other file
+        options: dict[str, Any] | None = None,
     ) -> None:
         """Read layers and weights.
 
@@ -42,12 +43,16 @@ class NcnnNetwork:
         import ncnn
 
         self._ncnn, self._net = ncnn, ncnn.Net()
-        options = self._net.opt
-        options.num_threads = threads
-        options.use_vulkan_compute = False
+        given, settings = options or {}, self._net.opt
+        settings.num_threads = threads
+        settings.use_vulkan_compute = False
+        settings.use_winograd_convolution = given.get("use_winograd_convolution", True)
+        settings.use_sgemm_convolution = given.get("use_sgemm_convolution", True)
+        settings.use_packing_layout = given.get("use_packing_layout", True)
         # Float32, as the card says: by itself it computes in half the digits where it can.
-        options.use_fp16_packed = options.use_fp16_storage = options.use_fp16_arithmetic = False
-        options.use_bf16_packed = options.use_bf16_storage = False
+        settings.use_fp16_packed = settings.use_fp16_storage = False
+        settings.use_fp16_arithmetic = False
+        settings.use_bf16_packed = settings.use_bf16_storage = False
         # From files: from memory, ncnn would keep pointers to what Python frees.
         with tempfile.TemporaryDirectory() as folder:
             try:
@@ -100,6 +105,11 @@ class NcnnRuntime(Runtime):
     requirements = ("ncnn",)
     how_to_get: ClassVar[Mapping[str, str]] = {"cpu": "pip install 'ofa-pipeline[ncnn]'"}
     tolerances: ClassVar[Mapping[str, Tolerance]] = {"fp32": FP32_TOLERANCE}
+    options: ClassVar[Mapping[str, tuple[bool | str, ...]]] = {
+        "use_winograd_convolution": (True, False),
+        "use_sgemm_convolution": (True, False),
+        "use_packing_layout": (True, False),
+    }
     network = NcnnNetwork
 
     def content_of(self, network: "nn.Module", *, resolution_px: int) -> bytes:  # noqa: ARG002

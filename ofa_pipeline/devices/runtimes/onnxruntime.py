@@ -32,6 +32,7 @@ class OnnxNetwork:
         accelerator: str,
         threads: int,
         import_code: Callable[[str], Any],  # noqa: ARG002 - it needs no other file
+        options: dict[str, Any] | None = None,
     ) -> None:
         """Open a session.
 
@@ -41,17 +42,23 @@ class OnnxNetwork:
         import onnxruntime
         from onnxruntime.capi import onnxruntime_pybind11_state as states
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        options.log_severity_level = 4  # what it would print is in the error
+        given = {"graph_optimization_level": "ORT_ENABLE_ALL", "allow_spinning": True}
+        given |= options or {}
+        session = onnxruntime.SessionOptions()
+        session.intra_op_num_threads = threads
+        session.inter_op_num_threads = 1
+        session.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        levels = onnxruntime.GraphOptimizationLevel.__members__
+        session.graph_optimization_level = levels[given["graph_optimization_level"]]
+        if not given["allow_spinning"]:
+            session.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        session.log_severity_level = 4  # what it would print is in the error
         provider = "CUDAExecutionProvider" if accelerator == "cuda" else "CPUExecutionProvider"
         # Float32 as the card says: TF32 keeps 10 of 23 bits.
         settings: dict[str, str] = {"use_tf32": "0"} if accelerator == "cuda" else {}
         try:
             self._session = onnxruntime.InferenceSession(
-                content, options, providers=[(provider, settings)]
+                content, session, providers=[(provider, settings)]
             )
         except (
             states.Fail,
@@ -106,6 +113,15 @@ class OnnxRuntime(Runtime):
     tolerances: ClassVar[Mapping[str, Tolerance]] = {
         "fp32": FP32_TOLERANCE,
         "int8": INT8_TOLERANCE,
+    }
+    options: ClassVar[Mapping[str, tuple[bool | str, ...]]] = {
+        "graph_optimization_level": (
+            "ORT_ENABLE_ALL",
+            "ORT_ENABLE_EXTENDED",
+            "ORT_ENABLE_BASIC",
+            "ORT_DISABLE_ALL",
+        ),
+        "allow_spinning": (True, False),
     }
     network = OnnxNetwork
 

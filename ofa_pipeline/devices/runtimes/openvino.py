@@ -32,6 +32,7 @@ class OpenVinoNetwork:
         accelerator: str,  # noqa: ARG002 - it supports one
         threads: int,
         import_code: Callable[[str], Any],  # noqa: ARG002 - it needs no other file
+        options: dict[str, Any] | None = None,
     ) -> None:
         """Read the file; it is compiled for the images that come.
 
@@ -53,7 +54,9 @@ class OpenVinoNetwork:
             "NUM_STREAMS": 1,
             "PERFORMANCE_HINT": "LATENCY",
             "ENABLE_CPU_PINNING": False,  # threads stay on the cores that the caller may use
+            **(options or {}),
         }
+        self._options = options or {}
         try:
             self._model = self._core.read_model(BytesIO(content))
         except RuntimeError as error:
@@ -86,9 +89,14 @@ class OpenVinoNetwork:
             try:
                 if images is not None:
                     model.reshape(list(images.shape))
-                self._compiled[size] = self._core.compile_model(model, "CPU", self._settings)
+                compiled = self._core.compile_model(model, "CPU", self._settings)
             except RuntimeError as error:
                 raise ValueError(str(error)) from error
+            for name, value in self._options.items():
+                # What a processor lacks, such as cores of two kinds, it passes over in silence.
+                if (found := str(compiled.get_property(name)).rpartition(".")[2]) != str(value):
+                    raise ValueError(f"{name} cannot be {value} on this machine, it is {found}")
+            self._compiled[size] = compiled
         return self._compiled[size]
 
     @staticmethod
@@ -106,6 +114,11 @@ class OpenVinoRuntime(Runtime):
     tolerances: ClassVar[Mapping[str, Tolerance]] = {
         "fp32": FP32_TOLERANCE,
         "int8": INT8_TOLERANCE,
+    }
+    options: ClassVar[Mapping[str, tuple[bool | str, ...]]] = {
+        "SCHEDULING_CORE_TYPE": ("ANY_CORE", "PCORE_ONLY", "ECORE_ONLY"),
+        "ENABLE_HYPER_THREADING": (False, True),
+        "CPU_DENORMALS_OPTIMIZATION": (False, True),
     }
     network = OpenVinoNetwork
 

@@ -80,6 +80,34 @@ def test_the_cores_of_a_card_are_written(workspace):
     assert load_params(workspace / "params.yaml").device("pinned").card.pinning == (core,)
 
 
+def test_the_options_of_a_card_are_written(workspace):
+    words = ["--option", "allow_spinning=false"]
+    words += ["--option", "graph_optimization_level=ORT_ENABLE_BASIC"]
+    run("add", "told", "--runtime", "onnxruntime", *words)
+    assert load_params(workspace / "params.yaml").device("told").card.options == {
+        "allow_spinning": False,
+        "graph_optimization_level": "ORT_ENABLE_BASIC",
+    }
+
+
+@pytest.mark.parametrize("location", [(), ("--location", "away")])
+@pytest.mark.parametrize(
+    ("words", "error", "message"),
+    [
+        (["turbo=true"], DeviceError, "those that it knows .*, got 'turbo'"),
+        (["allow_spinning=maybe"], DeviceError, "must be one of true, false, got maybe"),
+        (["allow_spinning"], ParamsError, "--option must be NAME=VALUE"),
+        (["allow_spinning=true", "allow_spinning=false"], ParamsError, "is given twice"),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused(workspace, location, words, error, message):
+    before = (workspace / "params.yaml").read_bytes()
+    given = [word for option in words for word in ("--option", option)]
+    with pytest.raises(error, match=message):
+        run("add", "told", "--runtime", "onnxruntime", *location, *given)
+    assert (workspace / "params.yaml").read_bytes() == before
+
+
 def profile_of(workspace, **changes):
     params = load_params(workspace / "params.yaml")
     card = describe_device(params.device(DEVICE).card).model_copy(update=changes)

@@ -103,6 +103,20 @@ class TestScript:
         assert str(path) in shown
         assert "2 of 2" in shown
 
+    def test_options_of_the_runtime_go_there_and_come_back(self, tmp_path, python):
+        options = {"graph_optimization_level": "ORT_DISABLE_ALL"}
+        task = export(tmp_path / "phone", options=options)
+        assert script(tmp_path / "phone", python).returncode == 0
+        (path,) = (tmp_path / "phone").glob("result-*.json")
+        result = read_result(path)
+        check_result(result, task, path=path)
+        assert card_of(result).options == options
+
+    def test_an_option_that_the_runtime_does_not_know_is_not_exported(self, tmp_path):
+        with pytest.raises(DeviceError, match="got 'turbo'"):
+            export(tmp_path / "phone", options={"turbo": True})
+        assert not (tmp_path / "phone").exists()
+
     def test_goes_on_where_it_was_stopped(self, tmp_path, measured_folder, python):
         folder = copied(measured_folder[0], tmp_path)
         notes = folder / "measured.jsonl"

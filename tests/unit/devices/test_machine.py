@@ -68,6 +68,36 @@ def test_a_device_that_cannot_be_says_why_before_any_work(settings, message):
         build_runtime(settings)
 
 
+@pytest.mark.parametrize(
+    ("runtime", "options", "message"),
+    [
+        (
+            "onnxruntime",
+            {"allow_spining": True},
+            r"those that it knows \(graph_optimization_level: ORT_ENABLE_ALL, .*; allow_spinning: "
+            r"true, false\), got 'allow_spining'.*Did you mean 'allow_spinning'",
+        ),
+        ("onnxruntime", {"allow_spinning": "no"}, "must be one of true, false, got no"),
+        ("openvino", {"SCHEDULING_CORE_TYPE": "BIG"}, "must be one of ANY_CORE, .*, got BIG"),
+        ("pytorch", {"channels_last": True}, r"those that it knows \(none\), got 'channels_last'"),
+        ("ncnn", {}, "must hold one at least. Leave it out"),
+    ],
+)
+def test_an_option_that_the_runtime_does_not_know_is_refused(runtime, options, message):
+    with pytest.raises(DeviceError, match=message):
+        describe_device(Settings(runtime=runtime, options=options))
+
+
+def test_options_are_part_of_the_fingerprint_and_a_card_without_is_as_it_was():
+    plain = describe_device(Settings())
+    told = describe_device(Settings(options={"allow_spinning": False}))
+    assert "options" not in plain.to_dict()
+    assert told.fingerprint != plain.fingerprint
+    assert told.differences(plain) == ("options {'allow_spinning': False} against unknown",)
+    assert (plain.told, told.told) == ("", ", allow_spinning false")
+    assert DeviceCard.from_dict(told.to_dict()) == told
+
+
 @pytest.mark.parametrize("runtime", ["pytorch", "onnxruntime"])
 def test_cuda_without_a_gpu_says_what_to_install_and_what_works(runtime):
     if any(p.name == f"{runtime} cuda" and p.is_available for p in probe_runtimes()):

@@ -6,10 +6,12 @@ import json
 import subprocess
 import sys
 import time
+import types
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from ofa_pipeline.devices import build_runtime
@@ -101,7 +103,7 @@ class TestExecuTorch(OnXnnpack):
 
     @pytest.mark.parametrize("part", [0.0, 0.01, 0.3, 0.9999])
     def test_a_truncated_or_changed_file_is_refused(self, runtime, subnet, tmp_path, part):
-        """Some of these would end the process."""
+        """ExecuTorch would hang with some of these."""
         path, content = tmp_path / "model.pte", runtime.content_of(subnet, resolution_px=20)
         place = int(part * len(content))
         changed = bytearray(content)
@@ -112,6 +114,15 @@ class TestExecuTorch(OnXnnpack):
                 DeviceError, match=r"executorch cannot load .*model\.pte: .*cut off"
             ):
                 runtime.load(runtime.prepare(path, resolution_px=20))
+
+    def test_an_installation_for_another_torch_is_said(self, runtime, subnet, monkeypatch):
+        prepared = runtime.prepare(subnet, resolution_px=20)
+        without = types.ModuleType("executorch.extension.pybindings")
+        monkeypatch.setitem(sys.modules, without.__name__, without)
+        monkeypatch.delitem(sys.modules, f"{without.__name__}._C", raising=False)
+        expected = rf"must be one for torch {torch.__version__}, but .*cannot import name '_C'"
+        with pytest.raises(DeviceError, match=expected.replace("+", r"\+")):
+            runtime.load(prepared)
 
     def test_more_images_than_a_call_takes_are_called_in_parts(self, network):
         images = np.random.default_rng(0).standard_normal((300, 3, 20, 20), dtype=np.float32)

@@ -9,7 +9,7 @@ import torch
 from ofa_pipeline.data import Normalization
 from ofa_pipeline.data.decode import square_pixels
 from ofa_pipeline.data.transforms import resize_normalize
-from ofa_pipeline.devices import runtime_names
+from ofa_pipeline.devices import find_runtime, runtime_names
 from ofa_pipeline.errors import ManifestMismatchError
 from ofa_pipeline.specialize import Classifier
 from ofa_pipeline.specialize.bundle import shipped_file
@@ -49,6 +49,26 @@ def test_images_are_prepared_as_in_the_evaluation(
     prepared = classifier.prepare(pixels)
     assert prepared.dtype == np.float32
     torch.testing.assert_close(torch.from_numpy(prepared), expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("runtime", [n for n in runtime_names() if find_runtime(n).options])
+def test_the_file_runs_with_the_options_that_it_was_measured_with(tmp_path, runtime):
+    image = np.full((1, 9, 9, 3), (40, 40, 200), dtype=np.uint8)
+    name, values = next(iter(find_runtime(runtime).options.items()))
+    folder = write_bundle(tmp_path / "told", runtime=runtime, options={name: values[0]})
+    assert Classifier(folder).predict(image).argmax() == 2
+    odd = write_bundle(tmp_path / "odd", runtime=runtime, options={name: "NOT_ONE_OF_THEM"})
+    if isinstance(values[0], str):
+        with pytest.raises(ManifestMismatchError, match=", but: "):
+            Classifier(odd).predict(image)
+
+
+def test_onnx_runtime_is_not_told_what_another_runtime_was(tmp_path):
+    folder = write_bundle(
+        tmp_path / "told", runtime="openvino", options={"SCHEDULING_CORE_TYPE": "ANY_CORE"}
+    )
+    image = np.full((1, 9, 9, 3), (40, 40, 200), dtype=np.uint8)
+    assert Classifier(folder, prefer_onnx=True).predict(image).argmax() == 2
 
 
 def test_probabilities_sum_to_one_and_favor_the_strongest_color(make_classifier):
