@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.logging import get_run_logger
 
 from flows.checks import check_run
 from flows.dvc_client import DvcClient, Watcher
@@ -12,7 +11,7 @@ from flows.names import name_of_flow_run
 from flows.outlook import followed
 from flows.pipeline import open_workspace, serve_devices
 from flows.results import show_results
-from flows.stages import bring_up_to_date
+from flows.stages import bring_up_to_date, say
 from flows.waiting import Waiting, until_measured
 from ofa_pipeline.errors import ManifestMismatchError
 from ofa_pipeline.params import Params, load_params
@@ -102,7 +101,7 @@ def finish(dvc: DvcClient, params: Params) -> None:
     registered = [address_of("register", device) for device in params.devices]
     stale = dvc.ask("status", registered, Watcher())
     if stale:
-        get_run_logger().info(
+        say(
             f"the report is not made again: {', '.join(stale)} would have to run first. Run the "
             "whole pipeline: ofa-pipeline run"
         )

@@ -192,14 +192,13 @@ def _show_results(root: Path, params: Params, *, duration_s: float) -> None:
     from ofa_pipeline.stages import warnings_of_run
 
     layout = Layout(root)
-    found = [
-        subnet for device in params.devices for subnet in registered_subnets(layout, params, device)
-    ]
+    served = [name for name in params.devices if (layout.registry(name) / Layout.RECEIPTS).exists()]
+    found = [subnet for name in served for subnet in registered_subnets(layout, params, name)]
     print_table(subnet_table(found), stdout)
     _show_warnings(warnings_of_run(layout, params))
     missing = [
         f"{device}: {bundle}"
-        for device in params.devices
+        for device in served
         for bundle in missing_receipts(layout, params, device)
     ]
     if missing:
@@ -208,7 +207,10 @@ def _show_results(root: Path, params: Params, *, duration_s: float) -> None:
             f"but {len(missing)} of those that were registered are not ({missing[0]}, ...). Look "
             "whether another registry was written (MLFLOW_TRACKING_URI), and run again."
         )
-    report = layout.report / Layout.REPORT_PAGE
+    others = [name for name in params.devices if name not in served]
+    report = str(layout.report / Layout.REPORT_PAGE)
+    if others:  # this run served some devices alone, and the report is of all
+        report = f"not made yet of {', '.join(others)}: serve them, too, with ofa-pipeline run"
     stdout.print(f"report: {report}", highlight=False, soft_wrap=True)
     stdout.print(f"done in {duration_text(duration_s)}", highlight=False)
 

@@ -115,7 +115,7 @@ def bring_up_to_date(
     if outcome.kind != "skipped":
         _show_summary(dvc.root / row.writes.format(item=item))
     if row.makes_outside and (missing := _missing(row, item, dvc.root)):
-        _say(f"{address}: made again, because it is stale or gone: {', '.join(missing)}")
+        say(f"{address}: made again, because it is stale or gone: {', '.join(missing)}")
         return _ask_for(dvc, address, force=True)
     return outcome
 
@@ -135,7 +135,7 @@ def _show_summary(artifact: Path) -> None:
         display.summarize(summary)
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     """Say a line in Prefect's log and on the terminal."""
     get_run_logger().info(text)
     if display := DISPLAY.get():

@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 
 from flows.results import summary_markdown, warnings_markdown
-from flows.run import _show_warnings
+from flows.run import _show_results, _show_warnings
+from ofa_pipeline.artifacts import Layout, write_json
+from ofa_pipeline.documents import Receipts
+from ofa_pipeline.params import load_params
 from ofa_pipeline.registry import RegisteredSubnet
 from ofa_pipeline.run_warnings import RunWarning
 from tests.support.registry import subnet_record
 
+ROOT = Path(__file__).parents[3]
 WARNING = RunWarning(
     stage="train_supernet", item="kernel", message="It got [worse].", advice="Lower the rate."
 )
@@ -35,6 +39,24 @@ def test_run_ends_with_its_warnings(capsys):
 def test_run_without_warnings_says_nothing_of_them(capsys):
     _show_warnings([])
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("served", [["cpu-onnxruntime"], ["cpu-onnxruntime", "cpu-pytorch"]])
+def test_a_run_of_one_device_ends_well_where_others_were_never_served(tmp_path, capsys, served):
+    params, layout = load_params(ROOT / "params.yaml"), Layout(tmp_path)
+    for device in served:
+        receipts = Receipts(device=device, receipts=())
+        write_json(layout.registry(device) / Layout.RECEIPTS, receipts.to_dict())
+    _show_results(tmp_path, params, duration_s=70)
+    shown = capsys.readouterr().out.splitlines()
+    of_report, done = shown[-2:]
+    assert done == "done in 70 s"
+    if len(served) == len(params.devices):
+        assert of_report == f"report: {layout.report / Layout.REPORT_PAGE}"
+    else:
+        assert of_report == (
+            "report: not made yet of cpu-pytorch: serve them, too, with ofa-pipeline run"
+        )
 
 
 @pytest.fixture
