@@ -202,7 +202,7 @@ def test_page_begins_with_the_verdict_and_what_to_deploy(page):
 
 def test_values_of_wide_tables_name_their_column_for_small_screens(page):
     tables = re.findall(r'<table class="(?:rules )?stack">(.*?)</table>', page, re.DOTALL)
-    assert len(tables) == 7
+    assert len(tables) == 8
     cells = [cell for table in tables for cell in re.findall(r"<td\b[^>]*>", table)]
     assert all('data-label="' in cell for cell in cells)
 
