@@ -7,8 +7,9 @@ median of the CPU seconds of a subnet, which other work on the machine changes l
     python benchmarks/registry.py --backend sqlite --subnets 1000 10000 [--full] [--requests 2000]
 
 Without --full, one subnet is registered whole and its rows are copied: records and runs, no files.
---backend also takes the address of a database, such as postgresql://USER:PASSWORD@HOST/NAME, which
-must be empty.
+--backend postgres starts Debian's PostgreSQL, server an MLflow server on a SQLite file; both end
+with the measurement. It also takes the address of a database, such as
+postgresql://USER:PASSWORD@HOST/NAME, which must be empty.
 """
 
 import argparse
@@ -21,7 +22,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,8 @@ from registry_rows import copy_rows
 
 from ofa_pipeline.registry import Entry, MlflowRegistry, Question, RunNotes
 from ofa_pipeline.registry.database import ensure_database
+from tests.support.mlflow_server import mlflow_server
+from tests.support.postgres import postgres
 from tests.support.registry import digest_of, subnet_record, write_bundle
 
 DEVICE = "cpu"
@@ -45,7 +48,9 @@ NUM_ALONE = 10
 def main() -> None:
     """Measure each size."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--backend", default="sqlite", help="sqlite, or the address of a database")
+    parser.add_argument(
+        "--backend", default="sqlite", help="sqlite, postgres, server or an address"
+    )
     parser.add_argument("--subnets", type=int, nargs="+", default=[1000, 10_000])
     parser.add_argument("--full", action="store_true", help="register every subnet with its files")
     parser.add_argument("--requests", type=int, default=2000, help="over HTTP; 0: none")
@@ -57,13 +62,37 @@ def main() -> None:
 
 def measure(folder: Path, num_subnets: int, options: argparse.Namespace) -> None:
     """Fill a registry and measure it."""
-    uri = options.backend
-    if uri == "sqlite":
-        uri = f"sqlite:///{folder / 'mlflow.db'}"
-        ensure_database(folder / "mlflow.db")
+    with ExitStack() as stack:
+        uri, database = backend(options.backend, folder, stack)
+        measure_backend(uri, database, folder, num_subnets, options)
 
-    show = partial(print_line, options.backend.partition(":")[0], num_subnets)
-    registry = MlflowRegistry(uri, artifacts=(folder / "mlruns").as_uri())
+
+def backend(name: str, folder: Path, stack: ExitStack) -> tuple[str, str]:
+    """Start what is named; return the address of the registry, and that of its database."""
+    if name == "postgres":
+        address = stack.enter_context(postgres()) + "mlflow"
+        return address, address
+    if name == "server":
+        port = stack.enter_context(mlflow_server(folder / "server"))
+        return f"http://127.0.0.1:{port}", f"sqlite:///{folder / 'server' / 'mlflow.db'}"
+    if name == "sqlite":
+        ensure_database(folder / "mlflow.db")
+        name = f"sqlite:///{folder / 'mlflow.db'}"
+    return name, name
+
+
+def measure_backend(
+    uri: str, database: str, folder: Path, num_subnets: int, options: argparse.Namespace
+) -> None:
+    """Fill a registry and measure it."""
+    names = {"postgres": "postgresql"}
+    show = partial(
+        print_line,
+        names.get(options.backend, options.backend.partition(":")[0]),
+        num_subnets,
+    )
+    artifacts = None if uri.startswith("http") else (folder / "mlruns").as_uri()
+    registry = MlflowRegistry(uri, artifacts=artifacts)
     bundle = write_bundle(folder / "bundle")
     (bundle / "weights.safetensors").write_bytes(random.Random(0).randbytes(BUNDLE_BYTES))
 
@@ -76,7 +105,7 @@ def measure(folder: Path, num_subnets: int, options: argparse.Namespace) -> None
         register(range(num_subnets), batch=BATCH)
     else:
         registry.register(record(0, digest_of(bundle)), bundle)
-        copy_rows(uri, MODEL, (record(number) for number in range(1, num_subnets)))
+        copy_rows(database, MODEL, (record(number) for number in range(1, num_subnets)))
         register(range(num_subnets, num_subnets + BATCH), batch=BATCH)
     start = num_subnets + BATCH
     register(range(start, start + NUM_ALONE), batch=1)
@@ -85,6 +114,8 @@ def measure(folder: Path, num_subnets: int, options: argparse.Namespace) -> None
     show("front", timed(lambda _: registry.front(device=DEVICE)))
     show("explain", timed(lambda number: registry.explain(question(number))))
     show("aliases", timed(lambda _: registry.move_aliases(MODEL), repeats=20))
+    two = registry.list_subnets(device=DEVICE)[:2]
+    show("alias_move", timed(lambda n: registry.set_alias(two[n % 2], "benchmark"), repeats=20))
     if options.requests:
         with writing(registry, bundle, start=2 * num_subnets + BATCH + NUM_ALONE):
             seconds, rate, num_faults = asyncio.run(ask_over_http(uri, options.requests))

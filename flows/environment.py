@@ -11,6 +11,10 @@ from ofa_pipeline.proxies import LOCAL_HOSTS, unusable_proxies
 
 API_VARIABLE = "PREFECT_API_URL"
 
+HEARTBEAT = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
+"""Seconds between two reports of a run; one that stops to report was killed. Prefect's own are too
+many for `flows.crashes`. `prefect.yaml` gives it to the runs of workers."""
+
 _KEPT_PROXIES = "OFA_KEPT_PROXIES"
 """Environment variable with proxies that Prefect's client fails on, kept for the stages."""
 
@@ -43,8 +47,7 @@ def set_up_prefect(root: Path, environment: MutableMapping[str, str]) -> Setting
         "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
         # People read the display; the log goes to Prefect's records.
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
-        # A run that stops to report this often was killed.
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+        **HEARTBEAT,
         "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
     }.items():
         environment.setdefault(name, value)

@@ -62,6 +62,7 @@ class Split:
         image_size_px: int,
         memory_limit_bytes: int,
         is_uncropped: bool = False,
+        lanes_from: int | None = None,
     ) -> None:
         """Read no image yet.
 
@@ -70,11 +71,13 @@ class Split:
             image_size_px: Side of the decoded images.
             memory_limit_bytes: Decoded images are kept when they need no more than this.
             is_uncropped: Whether batches hold all of each image; these are streamed always.
+            lanes_from: Images from which on the split is read in lanes; None: `lanes.MIN_ROWS`.
         """
         self._index = index
         self._image_size_px = image_size_px
         self._memory_limit_bytes = memory_limit_bytes
         self._is_uncropped = is_uncropped
+        self._lanes_from = lanes_from
 
     @property
     def num_images(self) -> int:
@@ -111,6 +114,7 @@ class Split:
             image_size_px=self._image_size_px,
             memory_limit_bytes=self._memory_limit_bytes,
             is_uncropped=True,
+            lanes_from=self._lanes_from,
         )
 
     def stored_sizes(self, count: int) -> list[tuple[int, int]]:
@@ -248,7 +252,7 @@ class Split:
     @property
     def has_lanes(self) -> bool:
         """Whether each place in a batch is fed from row groups of its own; see `lanes`."""
-        return self.num_images >= lanes.MIN_ROWS
+        return self.num_images >= (lanes.MIN_ROWS if self._lanes_from is None else self._lanes_from)
 
     def epoch_order(self, *, seed: int, epoch: int, batch_size: int) -> NDArray[np.int64]:
         """Return the positions in the order of an epoch, shape (N,).

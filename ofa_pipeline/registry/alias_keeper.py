@@ -52,6 +52,8 @@ class AliasKeeper:
             ):
                 self._named[model_name] = replace(before, versions=versions)
                 return
+            self._catalog.snapshot()  # nothing that was deleted may be named
+            versions = self._catalog.versions(model_name)
             stale: list[RegisteredSubnet] = []
 
             def is_stale(item: RegisteredSubnet) -> bool:

@@ -37,7 +37,8 @@ class Catalog:
         )
         self._lock = RLock()
         self._snapshot: Snapshot | None = None
-        self._is_expired = False
+        """Of the entries, made when it is asked for."""
+        self._is_read = self._is_expired = False
         self._keep({})
 
     def snapshot(self) -> Snapshot:
@@ -49,22 +50,45 @@ class Catalog:
         if not may_hold_anything(self._uri):
             return Snapshot(())
         with self._lock:
-            if self._snapshot is None or self._is_expired or self._reader.has_changed():
-                added = self._reader.added(self._entries) if self._snapshot is not None else None
-                if added is None:
-                    self._keep(self._reader.read(self._entries))
-                    self._snapshot = None
-                elif added:
-                    self._add(added)
-                    self._snapshot = None
-                self._is_expired = False
+            self._renew()
             if self._snapshot is None:
-                self._snapshot = Snapshot(tuple(self._entries.values()))
+                self._snapshot = Snapshot(tuple(reversed(self._entries.values())))
             return self._snapshot
+
+    def _renew(self) -> None:
+        """See every change that anybody has made."""
+        if self._is_read and not self._is_expired and not self._reader.has_changed():
+            return
+        added = self._reader.added(self._entries) if self._is_read else None
+        if added is None:
+            self._keep(self._reader.read(self._entries))
+        else:
+            self._add(added)
+        self._is_read, self._is_expired = True, False
+
+    def _catch_up(self, model_name: str) -> None:
+        """See what has come to a registered model: what registering needs, however much there is.
+
+        What somebody deleted meanwhile may still be held.
+        """
+        if not may_hold_anything(self._uri):
+            return
+        added = self._reader.came(self._entries, model_name) if self._is_read else None
+        if added is None:
+            self._renew()
+        else:
+            self._add(added)
+
+    def _forget(self) -> None:
+        """Read everything anew when it is next asked for."""
+        self._keep({})
+        self._is_read = self._is_expired = False
 
     def _keep(self, entries: Entries) -> None:
         """Hold these entries, and nothing else."""
-        self._entries: Entries = entries
+        self._snapshot = None
+        self._entries: dict[str, RegisteredSubnet] = dict(reversed(list(entries.items())))
+        """The oldest first: what comes is put at the end."""
         self._copies: dict[tuple[str, str], dict[str, RegisteredSubnet]] = {}
         versions: dict[str, list[RegisteredSubnet]] = {}
         for model_id, item in entries.items():
@@ -73,25 +97,31 @@ class Catalog:
         self._versions = {name: _newest_first(items) for name, items in versions.items()}
 
     def _add(self, added: Entries) -> None:
-        """Put what is newer before the entries."""
-        self._entries = {**added, **self._entries}
+        """Put what is newer to the entries."""
+        if not added:
+            return
+        self._snapshot = None
         for model_id, item in reversed(list(added.items())):
+            self._entries[model_id] = item
             self._copies.setdefault(_content(item), {})[model_id] = item
             name = item.record.model_name
-            self._versions[name] = _newest_first((item, *self._versions.get(name, ())))
+            self._versions[name] = _with_newest(item, self._versions.get(name, ()))
 
     def versions(self, model_name: str) -> tuple[RegisteredSubnet, ...]:
-        """Return the versions of a registered model, the newest first."""
+        """Return the versions of a registered model, the newest first; see `_catch_up`."""
         with self._lock:
-            self.snapshot()
+            self._catch_up(model_name)
             return self._versions.get(model_name, ())
 
     def copies(
         self, model_name: str, bundle_digest: str
     ) -> tuple[tuple[str, RegisteredSubnet], ...]:
-        """Return the versions of one content with the ids of their LoggedModels, lowest first."""
+        """Return the versions of one content with the ids of their LoggedModels, lowest first.
+
+        See `_catch_up`.
+        """
         with self._lock:
-            self.snapshot()
+            self._catch_up(model_name)
             found = self._copies.get((model_name, bundle_digest), {}).items()
         return tuple(sorted(found, key=lambda copy: copy[1].version))
 
@@ -120,9 +150,20 @@ class Catalog:
         if self._reader.is_there(subnet):
             return True
         with self._lock:
-            self._keep({})
-            self._snapshot = None
+            self._forget()
         return False
+
+    def still_counts(self, model_id: str, subnet: RegisteredSubnet) -> bool:
+        """Ask the registry itself whether a version counts; if not, everything is read again."""
+        if self._reader.still_counts(model_id, subnet):
+            return True
+        with self._lock:
+            self._forget()
+        return False
+
+    def may_hold(self, title: str) -> bool:
+        """Tell whether there may be a LoggedModel of this name, complete or not."""
+        return self._reader.may_hold(title)
 
     def expire(self, written: Iterable[RegisteredSubnet]) -> None:
         """Look for what is new before the next answer: this process has written.
@@ -130,17 +171,25 @@ class Catalog:
         Where something is missing then, a clock is behind, and everything is read again.
         """
         with self._lock:
-            self._is_expired = True
-            if any(
-                item not in (copy for _, copy in self.copies(*_content(item))) for item in written
-            ):
-                self._keep({})
-                self._snapshot = None
+            items, self._is_expired = tuple(written), True
+            for name in {item.record.model_name for item in items}:
+                self._catch_up(name)
+            if any(item not in self._copies.get(_content(item), {}).values() for item in items):
+                self._forget()
 
 
 def _newest_first(versions: Iterable[RegisteredSubnet]) -> tuple[RegisteredSubnet, ...]:
     """Return versions of one model by their numbers: clocks can be set back."""
     return tuple(sorted(versions, key=lambda item: item.version, reverse=True))
+
+
+def _with_newest(
+    item: RegisteredSubnet, versions: tuple[RegisteredSubnet, ...]
+) -> tuple[RegisteredSubnet, ...]:
+    """Return versions of one model, the newest first, with one more."""
+    if versions and versions[0].version > item.version:
+        return _newest_first((item, *versions))
+    return (item, *versions)
 
 
 def _content(subnet: RegisteredSubnet) -> tuple[str, str]:

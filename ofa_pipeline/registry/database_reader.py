@@ -2,87 +2,44 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from sys import intern
 from typing import TYPE_CHECKING, Any
 
 from ofa_pipeline.registry.addresses import is_sqlite, sqlite_path
 from ofa_pipeline.registry.connection import Connection
 from ofa_pipeline.registry.database import ensure_database
-from ofa_pipeline.registry.fields import (
-    MODEL_TAG,
-    OWNER,
-    OWNER_TAG,
-    RECORD_TAG,
-    VERSION_TAG,
-    read_record,
-)
+from ofa_pipeline.registry.fields import read_record
 from ofa_pipeline.registry.pool import Pool
 from ofa_pipeline.registry.reading import CHECK_EVERY_S, WALK_EVERY_S, Entries
 from ofa_pipeline.registry.record import RegisteredSubnet
 from ofa_pipeline.registry.server import check_reachable
+from ofa_pipeline.registry.statements import (
+    AMONG,
+    BESIDE,
+    CAME,
+    COUNT,
+    DELETED,
+    FROM_NUMBER,
+    MARK,
+    MARKED,
+    NAMED,
+    ORDER,
+    OWNED,
+    RECORDS,
+    TALLY,
+    VERSIONS,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-_DELETED = "Deleted_Internal"
-"""Stage that MLflow gives a deleted version."""
 _FROM_MODEL = "models:/"
 """What the source of a version begins with that was made from a LoggedModel."""
 _FEW = 100
 """Versions after the last that is settled; with more, what is settled says little."""
 _CHUNK = 500
 """Records that are read at once."""
-
-# Constants of this package, and in one place a number.
-# ruff: noqa: S608
-_OF_OURS = f"""
-FROM logged_models m
-JOIN experiments e ON e.experiment_id = m.experiment_id AND e.lifecycle_stage = 'active'
-JOIN experiment_tags t ON t.experiment_id = m.experiment_id
-    AND t.key = '{OWNER_TAG}' AND t.value = '{OWNER}'
-"""
-_MARKED = f"""
-SELECT m.model_id, version.tag_value, name.tag_value
-{_OF_OURS}
-JOIN logged_model_tags version ON version.model_id = m.model_id
-    AND version.tag_key = '{VERSION_TAG}'
-JOIN logged_model_tags name ON name.model_id = m.model_id AND name.tag_key = '{MODEL_TAG}'
-WHERE m.lifecycle_stage = 'active'
-"""
-_ORDER = "ORDER BY m.creation_timestamp_ms DESC, m.model_id"
-_OWNED = f"""
-SELECT m.model_id
-{_OF_OURS}
-JOIN logged_model_tags owner ON owner.model_id = m.model_id
-    AND owner.tag_key = '{OWNER_TAG}' AND owner.tag_value = '{OWNER}'
-WHERE m.lifecycle_stage = 'active'
-"""
-_AMONG = "AND m.model_id IN :ids"
-_RECORDS = f"""
-SELECT m.model_id, m.tag_value FROM logged_model_tags m WHERE m.tag_key = '{RECORD_TAG}'
-"""
-_VERSIONS = "SELECT name, version, source, current_stage FROM model_versions"
-_CAME = f"""
-SELECT name, version, source, current_stage, last_updated_time FROM model_versions
-WHERE current_stage = '{_DELETED}' OR last_updated_time >=
-"""
-_COUNT = "SELECT count(*) FROM model_versions"
-_TALLY = f"""
-SELECT count(*), coalesce(sum(CASE WHEN current_stage = '{_DELETED}' THEN 1 ELSE 0 END), 0),
-    coalesce(max(last_updated_time), 0)
-FROM model_versions
-"""
-_BESIDE = f"""
-SELECT e.experiment_id,
-    (SELECT count(*) FROM logged_models WHERE lifecycle_stage != 'active')
-FROM experiments e
-JOIN experiment_tags t ON t.experiment_id = e.experiment_id
-    AND t.key = '{OWNER_TAG}' AND t.value = '{OWNER}'
-WHERE e.lifecycle_stage = 'active'
-ORDER BY e.experiment_id
-"""
-_MARK = "SELECT count(*), max(last_updated_time) FROM model_versions"
 
 Version = tuple[str, int]
 """Registered model and number."""
@@ -98,6 +55,14 @@ class _Tally:
     """The newest change of one, by the clock of its writer."""
     beside: tuple[tuple[int, int], ...]
     """Experiments of ours, each with the number of all deleted LoggedModels."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Newest:
+    """The newest version of a registered model that was seen."""
+
+    version: int
+    source: str
 
 
 class DatabaseReader:
@@ -117,7 +82,7 @@ class DatabaseReader:
         self._counted_at = self._walked_at = -float("inf")
         self._tally: _Tally | None = None
         self._is_whole = True
-        self._newest: dict[str, int] = {}
+        self._newest: dict[str, _Newest] = {}
         self._in_flight: dict[Version, str] = {}
         """Versions that do not count yet, with the ids of their LoggedModels."""
 
@@ -151,11 +116,12 @@ class DatabaseReader:
         with self._mlflow.explained("read the records"):
             mark, tally = self._read_mark(), self._read_tally()
             walked_at = time.monotonic()
-            newest, models = _numbers(self._rows(_VERSIONS))
-            marked = [_marked(row) for row in self._rows(f"{_MARKED} {_ORDER}")]
+            newest, models = _numbers(self._rows(VERSIONS))
+            marked = [_marked(row) for row in self._rows(f"{MARKED} {ORDER}")]
         there = {key: version for key, version in marked if version in models}
         new = self._records({key: at for key, at in there.items() if key not in known})
-        self._await(models, there.values(), mark)
+        self._await(models, there.values())
+        self._mark = None if self._in_flight else mark
         self._newest, self._tally, self._walked_at = newest, tally, walked_at
         self._is_whole = True
         entries = {key: known.get(key) or new.get(key) for key in there}
@@ -172,15 +138,15 @@ class DatabaseReader:
             if before is None or self._is_walk_due:
                 return None
             # In one pass: no index of MLflow's has either column.
-            rows = self._rows(f"{_CAME} {before.latest_ms}")
-            fresh = [row[:4] for row in rows if int(row[1]) > self._newest.get(row[0], 0)]
+            rows = self._rows(f"{CAME} {before.latest_ms}")
+            fresh = [row[:4] for row in rows if int(row[1]) > self._seen(row[0]).version]
             tally = _Tally(
-                num_versions=int(self._rows(_COUNT)[0][0]),
-                num_deleted=sum(row[3] == _DELETED for row in rows),
+                num_versions=int(self._rows(COUNT)[0][0]),
+                num_deleted=sum(row[3] == DELETED for row in rows),
                 latest_ms=max([before.latest_ms, *(int(row[4] or 0) for row in rows)]),
                 beside=self._read_beside(),
             )
-            num_deleted = before.num_deleted + sum(row[3] == _DELETED for row in fresh)
+            num_deleted = before.num_deleted + sum(row[3] == DELETED for row in fresh)
             if (tally.num_versions, tally.num_deleted, tally.beside) != (
                 before.num_versions + len(fresh),
                 num_deleted,
@@ -189,13 +155,54 @@ class DatabaseReader:
                 return None
             newest, models = _numbers(fresh)
             models |= self._in_flight
-            ids = list(models.values())
-            marked = [_marked(row) for row in self._among(f"{_MARKED} {_AMONG} {_ORDER}", ids)]
-        there = {key: version for key, version in marked if version in models}
-        new = self._records(there)
-        self._await(models, there.values(), mark)
+        found = self._completed(models, known)
+        self._mark = None if self._in_flight else mark
         self._newest |= newest
         self._tally, self._is_whole = tally, False
+        return found
+
+    def came(self, known: Entries, model_name: str) -> Entries | None:
+        """Read the versions of a registered model that are new or were not complete, by keys.
+
+        None where that does not tell: nothing was read yet, everything is due, or the newest
+        version that was seen is gone or another.
+        """
+        with self._mlflow.explained("read what is new"):
+            self._read_mark()
+            before, seen = self._tally, self._seen(model_name)
+            if before is None or self._is_walk_due:
+                return None
+            rows = self._rows(FROM_NUMBER, name=model_name, version=seen.version)
+            if seen.version:
+                first, rows = rows[:1], rows[1:]
+                if [(int(row[1]), row[2]) for row in first] != [(seen.version, seen.source)]:
+                    return None
+            if not rows and not self._in_flight:
+                return {}
+            newest, models = _numbers(rows)
+        self._tally = None  # an error on the way hides nothing
+        found = self._completed(models | self._in_flight, known)
+        self._newest |= newest
+        self._tally = replace(
+            before,
+            num_versions=before.num_versions + len(rows),
+            num_deleted=before.num_deleted + sum(row[3] == DELETED for row in rows),
+        )
+        if self._in_flight:
+            self._mark = None
+        return found
+
+    def _seen(self, model_name: str) -> _Newest:
+        return self._newest.get(model_name, _Newest(0, ""))
+
+    def _completed(self, models: Mapping[Version, str], known: Entries) -> Entries:
+        """Return those of some versions that count now, and keep which ones do not yet."""
+        with self._mlflow.explained("read what is new"):
+            ids = list(models.values())
+            marked = [_marked(row) for row in self._among(f"{MARKED} {AMONG} {ORDER}", ids)]
+        there = {key: version for key, version in marked if version in models}
+        new = self._records(there)
+        self._await(models, there.values())
         return {key: new[key] for key in there if key in new and key not in known}
 
     @property
@@ -213,26 +220,37 @@ class DatabaseReader:
 
     def settled(self, model_name: str) -> int:
         """Return the version before the first that does not count yet, if that is a new one."""
-        newest = self._newest.get(model_name, 0)
+        newest = self._seen(model_name).version
         first = min(
             (version for name, version in self._in_flight if name == model_name),
             default=newest + 1,
         )
         return first - 1 if newest - first < _FEW else 0
 
-    def _await(
-        self, models: Mapping[Version, str], complete: Iterable[Version], mark: object
-    ) -> None:
+    def _await(self, models: Mapping[Version, str], complete: Iterable[Version]) -> None:
         """Keep which versions do not count yet: nothing tells when they do, so it is looked for."""
         left = {version: models[version] for version in models.keys() - set(complete)}
         with self._mlflow.explained("look for what is being registered"):
-            ours = {row[0] for row in self._among(f"{_OWNED} {_AMONG}", list(left.values()))}
+            ours = {row[0] for row in self._among(f"{OWNED} {AMONG}", list(left.values()))}
         self._in_flight = {version: key for version, key in left.items() if key in ours}
-        self._mark = None if self._in_flight else mark
 
     def is_there(self, subnet: RegisteredSubnet) -> bool:  # noqa: ARG002 - of the protocol
         """Tell that it is: a deleted version is a change."""
         return True
+
+    def still_counts(self, model_id: str, subnet: RegisteredSubnet) -> bool:
+        """Ask for the version and its LoggedModel by their keys."""
+        version = subnet.record.model_name, subnet.version
+        with self._mlflow.explained(f"look up {subnet.model_uri}"):
+            rows = self._rows(FROM_NUMBER + " LIMIT 1", name=version[0], version=version[1])
+            models = _numbers(rows)[1]
+            marked = [_marked(row) for row in self._among(f"{MARKED} {AMONG}", [model_id])]
+        return models.get(version) == model_id and (model_id, version) in marked
+
+    def may_hold(self, title: str) -> bool:
+        """Look for a LoggedModel of this name: one pass over narrow rows."""
+        with self._mlflow.explained("search"):
+            return bool(self._rows(NAMED, name=title))
 
     def aliases(self, model_name: str) -> dict[str, int]:
         """Read the table: MLflow would read every version of the model, too."""
@@ -248,7 +266,7 @@ class DatabaseReader:
         with self._mlflow.explained("read the records"):
             return {
                 str(key): self._pool.share(read_record(str(text), *there[str(key)]))
-                for key, text in self._among(f"{_RECORDS} {_AMONG}", list(there))
+                for key, text in self._among(f"{RECORDS} {AMONG}", list(there))
             }
 
     def _among(self, statement: str, ids: Sequence[str]) -> Iterator[Any]:
@@ -262,7 +280,7 @@ class DatabaseReader:
             yield from found
 
     def _read_tally(self) -> _Tally:
-        [(num_versions, num_deleted, latest_ms)] = self._rows(_TALLY)
+        [(num_versions, num_deleted, latest_ms)] = self._rows(TALLY)
         return _Tally(
             num_versions=int(num_versions),
             num_deleted=int(num_deleted),
@@ -271,7 +289,7 @@ class DatabaseReader:
         )
 
     def _read_beside(self) -> tuple[tuple[int, int], ...]:
-        return tuple((int(number), int(count)) for number, count in self._rows(_BESIDE))
+        return tuple((int(number), int(count)) for number, count in self._rows(BESIDE))
 
     def _read_transactions(self) -> object:
         """Return which transactions have ended; None where only PostgreSQL could say."""
@@ -281,7 +299,7 @@ class DatabaseReader:
 
     def _read_mark(self) -> object:
         if not is_sqlite(self._mlflow.tracking_uri):
-            return tuple(self._rows(_MARK)[0])
+            return tuple(self._rows(MARK)[0])
         path = sqlite_path(self._mlflow.tracking_uri)
         number = path.stat().st_ino
         if number != self._file and self._opened is not None:  # another file took its place
@@ -290,9 +308,11 @@ class DatabaseReader:
         self._file = number
         return number, self._rows("PRAGMA data_version")[0][0]
 
-    def _rows(self, statement: str) -> Sequence[Any]:
+    def _rows(self, statement: str, **values: object) -> Sequence[Any]:
+        from sqlalchemy import text
+
         with self._engine.connect() as connection:
-            return connection.exec_driver_sql(statement).fetchall()
+            return connection.execute(text(statement), values).fetchall()
 
     @property
     def _engine(self) -> "Engine":
@@ -307,14 +327,15 @@ def _marked(row: Any) -> tuple[str, Version]:  # noqa: ANN401 - as SQLAlchemy gi
     return str(model_id), (intern(name), int(version))
 
 
-def _numbers(rows: Iterable[Any]) -> tuple[dict[str, int], dict[Version, str]]:
+def _numbers(rows: Iterable[Any]) -> tuple[dict[str, _Newest], dict[Version, str]]:
     """Return the newest version of each registered model, and the LoggedModels of those alive."""
-    newest: dict[str, int] = {}
+    newest: dict[str, _Newest] = {}
     models: dict[Version, str] = {}
     for given, number, source, stage in rows:
         name, version = intern(given), int(number)
-        newest[name] = max(version, newest.get(name, 0))
-        if stage != _DELETED and source.startswith(_FROM_MODEL):
+        if name not in newest or newest[name].version < version:
+            newest[name] = _Newest(version, source)
+        if stage != DELETED and source.startswith(_FROM_MODEL):
             models[name, version] = source.removeprefix(_FROM_MODEL)
     return newest, models
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.documents import Quantile
@@ -23,7 +23,7 @@ from ofa_pipeline.registry.comparison import Explanation
 from ofa_pipeline.registry.connection import Connection
 from ofa_pipeline.registry.database import make_in_background
 from ofa_pipeline.registry.ensuring import ensure_experiment, ensure_model, is_ours
-from ofa_pipeline.registry.fields import STALE_TAG
+from ofa_pipeline.registry.fields import STALE_TAG, of_bundle, title_of
 from ofa_pipeline.registry.holdings import Holdings
 from ofa_pipeline.registry.lookups import Lookups, Snapshot
 from ofa_pipeline.registry.origin import read_origin
@@ -39,6 +39,9 @@ from ofa_pipeline.registry.server import (
     may_hold_anything,
 )
 from ofa_pipeline.registry.verify import check_files
+
+if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel
 
 SWEEP_EVERY_S = 60.0
 """So often the runs that killed processes left are looked for."""
@@ -168,7 +171,8 @@ class MlflowRegistry:
     def find(self, *, model_name: str, bundle_digest: str) -> RegisteredSubnet | None:
         """Return the subnet with this content, or None; its files must be there, too."""
         for model_id, subnet in self._catalog.copies(model_name, bundle_digest):
-            if self._catalog.is_there(subnet) and self._holdings.has_files(model_id):
+            counts = self._catalog.still_counts(model_id, subnet)
+            if counts and self._holdings.has_files(model_id):
                 return subnet
         return None
 
@@ -276,7 +280,7 @@ class MlflowRegistry:
                 client=self._mlflow.client,
                 tracking_uri=self.tracking_uri,
                 experiment_id=self._experiment_id,
-                models=lambda conditions: list(self._holdings.models(conditions, complete=False)),
+                models_of=self._models_of,
                 lowest=self._holdings.lowest,
                 settled=self._catalog.settled,
             )
@@ -284,6 +288,12 @@ class MlflowRegistry:
                 subnet or register_one(entry, run, shelf)
                 for subnet, entry in zip(found, entries, strict=True)
             )
+
+    def _models_of(self, record: SubnetRecord) -> "list[LoggedModel]":
+        """Return the LoggedModels with the content of a record, complete or not."""
+        if not self._catalog.may_hold(title_of(record)):
+            return []
+        return list(self._holdings.models(of_bundle(record), complete=False))
 
     def log_work(self, work: WorkNotes) -> None:
         """Write the run of some finished work, once.

@@ -30,11 +30,27 @@ class Reader(Protocol):
         """Return what has come to what was read; None where more may have changed than that."""
         ...
 
+    def came(self, known: Entries, model_name: str) -> Entries | None:
+        """Return what has come to one registered model, found by keys alone.
+
+        None where that does not tell. That something was deleted does not show here, so what is
+        found is asked for with `still_counts`.
+        """
+        ...
+
     def settled(self, model_name: str) -> int:
         """Return the version of a registered model up to which all were read, or are gone.
 
         0 where that is not known: none of those after it is missing from `read`.
         """
+        ...
+
+    def still_counts(self, model_id: str, subnet: RegisteredSubnet) -> bool:
+        """Ask the registry itself whether a version and its LoggedModel are still there."""
+        ...
+
+    def may_hold(self, title: str) -> bool:
+        """Tell whether there may be a LoggedModel of this name, complete or not."""
         ...
 
     def is_there(self, subnet: RegisteredSubnet) -> bool:

@@ -18,7 +18,7 @@ import json
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,6 @@ from ofa_pipeline.registry.fields import (
     RECORD_TAG,
     VERSION_TAG,
     metrics_of,
-    of_bundle,
     params_of,
     tags_of,
     title_of,
@@ -71,16 +70,12 @@ class Shelf:
     client: "MlflowClient"
     tracking_uri: str
     experiment_id: str
-    models: "Callable[[Sequence[str]], list[LoggedModel]]"
-    """By filters; those that are not complete, too."""
+    models_of: "Callable[[SubnetRecord], list[LoggedModel]]"
+    """Returns those with the content of a record, complete or not."""
     lowest: "Callable[[Iterable[LoggedModel]], RegisteredSubnet | None]"
     """The lowest version among complete LoggedModels whose version and files exist."""
     settled: Callable[[str], int] = lambda _: 0
     """By registered model: the version up to which each was seen complete, or gone."""
-
-    def models_of(self, record: SubnetRecord) -> "list[LoggedModel]":
-        """Return the LoggedModels with the content of a record, complete or not."""
-        return self.models(of_bundle(record))
 
 
 def register_one(entry: Entry, run: OpenRun, shelf: Shelf) -> RegisteredSubnet:

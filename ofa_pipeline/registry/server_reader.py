@@ -63,6 +63,18 @@ class ServerReader:
         # The newest version may be one whose registration is not complete yet.
         self._mark = mark if any(version == newest for version in named) else None
 
+    def came(self, known: Entries, model_name: str) -> Entries | None:  # noqa: ARG002
+        """Tell nothing: the newest LoggedModels of all are read."""
+        return None
+
+    def still_counts(self, model_id: str, subnet: RegisteredSubnet) -> bool:  # noqa: ARG002
+        """Ask for the version."""
+        return self._holdings.version_exists(subnet)
+
+    def may_hold(self, title: str) -> bool:  # noqa: ARG002 - of the protocol
+        """Tell that there may be: MLflow's own search is all that a server gives."""
+        return True
+
     def is_there(self, subnet: RegisteredSubnet) -> bool:
         """Ask for the version: people delete versions in MLflow's UI."""
         return self._holdings.version_exists(subnet)

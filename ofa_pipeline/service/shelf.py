@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ofa_pipeline.documents import SubnetCertificate
 from ofa_pipeline.errors import RegistryError
-from ofa_pipeline.registry import RegisteredSubnet, SubnetRegistry, certify_version
+from ofa_pipeline.registry import STALE_TAG, RegisteredSubnet, SubnetRegistry, certify_version
 
 if TYPE_CHECKING:
     from ofa_pipeline.specialize import Classifier
@@ -37,7 +37,9 @@ class Shelf:
             self._classifiers.clear()
 
     def certificate(self, subnet: RegisteredSubnet) -> SubnetCertificate:
-        """Return the certificate of a version; its files were compared.
+        """Return the certificate of a version; its files were compared once.
+
+        Whether it has expired or its device has changed since is told anew each time.
 
         Raises:
             RegistryError: If a file is gone or changed.
@@ -48,7 +50,8 @@ class Shelf:
                 self._certificates[digest] = certify_version(self._registry, subnet)
             found = self._certificates[digest]
         is_expired = found.expires is not None and found.expires < datetime.now(UTC)
-        return found.model_copy(update={"source": subnet.model_uri, "is_expired": is_expired})
+        told = {"source": subnet.model_uri, "is_expired": is_expired}
+        return found.model_copy(update={**told, "stale": self._registry.mark(subnet, STALE_TAG)})
 
     def file(self, subnet: RegisteredSubnet, name: str) -> tuple[Path, str]:
         """Return a file of a version and its SHA-256.

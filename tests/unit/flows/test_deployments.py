@@ -8,7 +8,9 @@ import jsonschema
 import pytest
 import yaml
 
+from flows.crashes import SILENCE_S
 from flows.deployments import DEPLOYMENTS, RUNS_AT_A_TIME, WHEN_ONE_RUNS
+from flows.environment import HEARTBEAT
 from ofa_pipeline.params import load_params
 
 ROOT = Path(__file__).parents[3]
@@ -30,10 +32,15 @@ def test_file_says_what_the_table_says():
             "parameters": {"workspace": ".", **row.parameters},
             **({"schedules": when(row)} if when(row) else {}),
             "concurrency_limit": {"limit": RUNS_AT_A_TIME, "collision_strategy": WHEN_ONE_RUNS},
-            "work_pool": {"name": FILE["name"]},
+            "work_pool": {"name": FILE["name"], "job_variables": {"env": HEARTBEAT}},
         }
         for row in DEPLOYMENTS
     ]
+
+
+def test_run_may_miss_a_report_before_it_is_taken_for_killed():
+    [seconds] = HEARTBEAT.values()
+    assert 2 * int(seconds) < SILENCE_S
 
 
 @pytest.mark.parametrize("row", DEPLOYMENTS, ids=lambda row: row.name)

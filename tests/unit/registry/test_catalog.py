@@ -1,11 +1,15 @@
 """Records are read once, and every change by anybody is seen, on real MLflow."""
 
+import re
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
+from dataclasses import replace
 
 import pytest
 from mlflow import MlflowClient
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.registry import database_reader, open_registry, server_reader
@@ -13,6 +17,7 @@ from ofa_pipeline.registry.connection import Connection
 from ofa_pipeline.registry.database_reader import DatabaseReader
 from ofa_pipeline.registry.holdings import Holdings
 from ofa_pipeline.registry.server_reader import ServerReader
+from ofa_pipeline.registry.statements import NAMED
 from tests.support.registry import MODEL, subnet_record, write_bundle
 
 
@@ -66,6 +71,97 @@ def test_version_that_is_not_complete_appears_when_it_is(reader, registry, clien
     assert reader.has_changed()
     assert versions(reader.added(entries)) == [2]
     assert not reader.has_changed()
+
+
+def test_what_comes_to_a_model_is_read_by_keys_and_counted(registry, client, bundle):
+    reader = DatabaseReader(Connection(registry.tracking_uri))
+    assert reader.came({}, MODEL) is None  # nothing was read yet
+    registry.register(subnet_record(accuracy=0.7), bundle)
+    entries = reader.read({})
+    assert reader.came(entries, MODEL) == {}
+    other = registry.register(subnet_record(device="gpu"), bundle)
+    registry.register(subnet_record(accuracy=0.8), bundle)
+    registry.register(subnet_record(accuracy=0.9), bundle)
+    model_id = client.get_model_version(MODEL, "2").source.removeprefix("models:/")
+    client.delete_logged_model_tag(model_id, "ofa.version")
+    came = reader.came(entries, MODEL)
+    assert versions(came) == [3]
+    assert reader.settled(MODEL) == 1
+    client.set_logged_model_tags(model_id, {"ofa.version": "2"})
+    entries = {**came, **entries}
+    came = reader.came(entries, MODEL)
+    assert versions(came) == [2]
+    # Of what came, nothing is taken for a change of something else, and nothing else is missed.
+    assert list(reader.added({**came, **entries}).values()) == [other]
+
+
+def test_newest_version_that_is_gone_has_everything_read(registry, client, bundle, monkeypatch):
+    reader = DatabaseReader(Connection(registry.tracking_uri))
+    for accuracy in (0.7, 0.8):
+        registry.register(subnet_record(accuracy=accuracy), bundle)
+    entries = reader.read({})
+    client.delete_model_version(MODEL, "2")
+    assert reader.came(entries, MODEL) is None
+    entries = reader.read(entries)
+    assert reader.came(entries, MODEL) == {}
+    client.delete_registered_model(MODEL)
+    assert reader.came(entries, MODEL) is None
+    reader.read(entries)
+    monkeypatch.setattr(database_reader, "WALK_EVERY_S", -1.0)
+    assert reader.came(entries, MODEL) is None
+
+
+@pytest.mark.parametrize(
+    "delete",
+    [
+        lambda client, _: client.delete_model_version(MODEL, "1"),
+        lambda client, model_id: client.delete_logged_model(model_id),
+        lambda client, model_id: client.delete_logged_model_tag(model_id, "ofa.version"),
+    ],
+)
+def test_what_somebody_deletes_is_registered_again_at_once(registry, client, bundle, delete):
+    first = registry.register(subnet_record(accuracy=0.7), bundle)
+    registry.register(subnet_record(accuracy=0.8), bundle)
+    model_id = client.get_model_version(MODEL, "1").source.removeprefix("models:/")
+    delete(client, model_id)
+    again = registry.register(first.record, bundle)
+    assert again.record == first.record
+    assert [item.version for item in registry.list_subnets()] in ([again.version, 2], [2, 3])
+
+
+SMALL = {"experiments", "experiment_tags", "registered_models", "registered_model_tags"}
+SMALL |= {"registered_model_aliases", "e", "t", "anon_1"}
+"""Tables that hold a row an experiment or a registered model, and their names in statements."""
+
+
+def test_registering_goes_through_no_table_but_for_the_names_of_models(registry, bundle, workspace):
+    registry.register(subnet_record(accuracy=0.8), bundle)
+    arch = replace(subnet_record().arch, resolution_px=16)
+    with statements_of_sqlalchemy() as seen:
+        registry.register(subnet_record(accuracy=0.7, arch=arch), bundle)  # no alias may move
+    with closing(sqlite3.connect(workspace / "mlflow.db")) as connection:
+        passes = {
+            (found[1], statement)
+            for statement, values in seen
+            for *_, step in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)
+            if (found := re.match(r"SCAN (\w+)(?! USING INTEGER)", step)) and found[1] not in SMALL
+        }
+    assert {table for table, _ in passes} <= {"logged_models"}, passes
+    assert {statement for _, statement in passes} == {NAMED.replace(":name", "?")}
+
+
+@contextmanager
+def statements_of_sqlalchemy():
+    """Yield the SELECT statements of all engines, with their values."""
+    seen = []
+
+    def note(_connection, _cursor, statement, values, *_):
+        if statement.lstrip().startswith("SELECT"):
+            seen.append((statement, values))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    yield seen
+    event.remove(Engine, "before_cursor_execute", note)
 
 
 def test_everything_is_read_again_where_more_than_an_addition_happened(

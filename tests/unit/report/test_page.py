@@ -202,7 +202,7 @@ def test_page_begins_with_the_verdict_and_what_to_deploy(page):
 
 def test_values_of_wide_tables_name_their_column_for_small_screens(page):
     tables = re.findall(r'<table class="(?:rules )?stack">(.*?)</table>', page, re.DOTALL)
-    assert len(tables) == 7
+    assert len(tables) == 8
     cells = [cell for table in tables for cell in re.findall(r"<td\b[^>]*>", table)]
     assert all('data-label="' in cell for cell in cells)
 
@@ -223,3 +223,14 @@ def test_page_says_when_subnets_were_made_and_what_all_of_it_took():
     assert html.count("2026-01-31 12:59 UTC") == 1 + 6
     assert "all of it took 10\N{NO-BREAK SPACE}min" in html
     assert "when, nobody noted" in page_of(contents)
+
+
+def test_what_comes_before_the_first_answer_is_said_or_that_nobody_measured_it(page):
+    contents = sample_contents()
+    assert page.count("not measured") == 4 * len(contents.subnets)
+    device = contents.devices[0]
+    first = replace(device.subnets[0], load_ms=12.34, network_memory_mb=2.25)
+    changed = replace(device, subnets=(first, *device.subnets[1:]))
+    noted = page_of(replace(contents, devices=(changed, *contents.devices[1:])))
+    assert noted.count("not measured") == page.count("not measured") - 2
+    assert '(ms)" class="number">12.3</td>' in noted

@@ -12,7 +12,7 @@ from PIL import Image
 from ofa_pipeline.documents import SubnetCertificate
 from ofa_pipeline.documents.answers import FrontAnswer, SubnetAnswer, SubnetPage
 from ofa_pipeline.errors import ParamsError, RegistryError
-from ofa_pipeline.registry import Snapshot
+from ofa_pipeline.registry import STALE_TAG, Snapshot
 from ofa_pipeline.service import CurrentSnapshot, ServiceSettings, build_app
 from tests.support.certified import register_certified, write_certified_bundle
 from tests.support.registry import InMemoryRegistry, subnet_record
@@ -111,6 +111,14 @@ def test_certificate_comes_with_verified_files_only(client, registry):
     found = client.get("/v1/models/ofa-tiny-cpu/versions/2/certificate")
     assert found.status_code == 409
     assert "registry tells 2 ms" in found.json()["message"]
+
+
+def test_device_that_changes_makes_a_certificate_stale_that_was_asked_for_before(client, registry):
+    assert client.get(f"{VERSION}/certificate").json()["stale"] == ""
+    why = "on 2026-11-27 cpu was another device than was certified"
+    registry.set_mark(registry.version("models:/ofa-tiny-cpu/1"), STALE_TAG, why)
+    assert client.get(f"{VERSION}/certificate").json()["stale"] == why
+    assert f"<strong>Stale.</strong> {why}" in client.get("/models/ofa-tiny-cpu/1").text
 
 
 def test_download_has_a_digest_and_ranges(client):
