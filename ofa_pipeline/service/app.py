@@ -32,6 +32,8 @@ HEADERS = {
     "img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
+    # A browser asks again: files with the ETag that it has, everything else anew.
+    "Cache-Control": "no-cache",
 }
 
 

@@ -26,7 +26,7 @@ class Shelf:
         self._folder = Path()
         self._lock = Lock()
         self._bundles: OrderedDict[str, Path] = OrderedDict()
-        self._certificates: dict[str, SubnetCertificate] = {}
+        self._certificates: dict[str, dict[str, SubnetCertificate]] = {}  # by bundle, then version
         self._classifiers: dict[str, Classifier] = {}
 
     def keep_in(self, folder: Path) -> None:
@@ -46,12 +46,13 @@ class Shelf:
         """
         digest = subnet.record.bundle_digest
         with self._lock:
-            if digest not in self._certificates:
-                self._certificates[digest] = certify_version(self._registry, subnet)
-            found = self._certificates[digest]
+            of_bundle = self._certificates.setdefault(digest, {})
+            if subnet.model_uri not in of_bundle:
+                of_bundle[subnet.model_uri] = certify_version(self._registry, subnet)
+            found = of_bundle[subnet.model_uri]
         is_expired = found.expires is not None and found.expires < datetime.now(UTC)
-        told = {"source": subnet.model_uri, "is_expired": is_expired}
-        return found.model_copy(update={**told, "stale": self._registry.mark(subnet, STALE_TAG)})
+        stale = self._registry.mark(subnet, STALE_TAG)
+        return found.model_copy(update={"is_expired": is_expired, "stale": stale})
 
     def file(self, subnet: RegisteredSubnet, name: str) -> tuple[Path, str]:
         """Return a file of a version and its SHA-256.

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import tempfile
+from datetime import timedelta
 from threading import Event
 
 import pytest
@@ -119,6 +120,30 @@ def test_device_that_changes_makes_a_certificate_stale_that_was_asked_for_before
     registry.set_mark(registry.version("models:/ofa-tiny-cpu/1"), STALE_TAG, why)
     assert client.get(f"{VERSION}/certificate").json()["stale"] == why
     assert f"<strong>Stale.</strong> {why}" in client.get("/models/ofa-tiny-cpu/1").text
+
+
+def test_bundle_of_two_models_has_a_certificate_of_each(registry, tmp_path):
+    figures = {"other": 1.0, "third": 2.0}  # the card says 1 ms
+    for name, p50_ms in figures.items():
+        register_certified(
+            registry, tmp_path / "bundle", p50_ms=p50_ms, model_name=name, dataset="pets"
+        )
+    with TestClient(build_app(registry)) as client:
+        first = SubnetCertificate.from_dict(client.get(f"{VERSION}/certificate").json())
+        registry.time += timedelta(days=1)
+        second = client.get("/v1/models/other/versions/1/certificate").json()
+        third = client.get("/v1/models/third/versions/1/certificate")
+    assert second["source"] == "models:/other/1"
+    assert SubnetCertificate.from_dict(second).issued == first.issued + timedelta(days=1)
+    assert (third.status_code, "registry tells 2 ms" in third.json()["message"]) == (409, True)
+
+
+def test_browser_asks_again_for_what_it_has(client):
+    had = client.get("/static/service.css")
+    assert had.headers["cache-control"] == "no-cache"
+    again = client.get("/static/service.css", headers={"If-None-Match": had.headers["etag"]})
+    assert again.status_code == 304
+    assert client.get(VERSION).headers["cache-control"] == "no-cache"
 
 
 def test_download_has_a_digest_and_ranges(client):
