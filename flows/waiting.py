@@ -28,6 +28,8 @@ from ofa_pipeline.documents import WaitingRun, read_document
 from ofa_pipeline.errors import OfaPipelineError
 
 _POLL_S = 15.0
+_MAX_RETRIES = 2
+"""Of a request that a busy server did not answer; one that is away is asked once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,7 @@ def _resume(path: Path, note: WaitingRun) -> Iterator[str]:
     go_on = command("run", "--device", note.devices[0])
     fault = "it is not known there any more."
     for server in dict.fromkeys(filter(None, (PREFECT_API_URL.value(), note.server))):
-        changes = {PREFECT_API_URL: server, PREFECT_CLIENT_MAX_RETRIES: 0}
+        changes = {PREFECT_API_URL: server, PREFECT_CLIENT_MAX_RETRIES: _MAX_RETRIES}
         try:
             with temporary_settings(changes), get_client(sync_client=True) as client:
                 state = _ask_to_resume(client, UUID(note.flow_run))
