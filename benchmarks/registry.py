@@ -113,13 +113,24 @@ def measure_backend(
     show("best", timed(lambda number: best(registry, number)))
     show("front", timed(lambda _: registry.front(device=DEVICE)))
     show("explain", timed(lambda number: registry.explain(question(number))))
-    show("aliases", timed(lambda _: registry.move_aliases(MODEL), repeats=20))
-    two = registry.list_subnets(device=DEVICE)[:2]
-    show("alias_move", timed(lambda n: registry.set_alias(two[n % 2], "benchmark"), repeats=20))
+    measure_changes(show, registry, bundle, folder / "copies")
     if options.requests:
         with writing(registry, bundle, start=2 * num_subnets + BATCH + NUM_ALONE):
             seconds, rate, num_faults = asyncio.run(ask_over_http(uri, options.requests))
         show("http_best", seconds, requests_per_s=round(rate), faults=num_faults)
+
+
+def measure_changes(
+    show: Callable[..., None], registry: MlflowRegistry, bundle: Path, folder: Path
+) -> None:
+    """Measure what is done to registered versions."""
+    show("aliases", timed(lambda _: registry.move_aliases(MODEL), repeats=20))
+    two = registry.list_subnets(device=DEVICE)[:2]
+    show("alias_move", timed(lambda n: registry.set_alias(two[n % 2], "benchmark"), repeats=20))
+    show("mark", timed(lambda n: registry.set_mark(two[n % 2], "benchmark", "seen"), repeats=20))
+    whole = registry.find(model_name=MODEL, bundle_digest=digest_of(bundle))
+    if whole is not None:
+        show("download", timed(lambda n: registry.download(whole, folder / str(n)), repeats=20))
 
 
 def print_line(

@@ -82,7 +82,7 @@ class AliasKeeper:
         for alias, target in targets.items():
             if target is None:
                 if now.pop(alias, None) is not None:
-                    self._mlflow.client.delete_registered_model_alias(model_name, alias)
+                    self._mlflow.models.delete_registered_model_alias(model_name, alias)
             elif now.get(alias) != target.version:
                 self.set(target, alias)
                 now[alias] = target.version
@@ -95,12 +95,12 @@ class AliasKeeper:
             from mlflow.exceptions import MlflowException
 
             try:
-                self._mlflow.client.set_registered_model_alias(name, alias, version)
+                self._mlflow.models.set_registered_model_alias(name, alias, version)
             except MlflowException as error:
                 # MLflow looks whether it is there, then inserts: another writer was in between.
                 if not _MADE_MEANWHILE.search(str(error)):
                     raise
-                self._mlflow.client.set_registered_model_alias(name, alias, version)
+                self._mlflow.models.set_registered_model_alias(name, alias, version)
 
 
 def _distinct(targets: Mapping[str, RegisteredSubnet | None]) -> list[RegisteredSubnet]:

@@ -4,7 +4,7 @@ import gc
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.masking import mask_secrets
@@ -47,6 +47,16 @@ class Connection:
             if is_database(self.tracking_uri) and not is_sqlite(self.tracking_uri):
                 make_tables(self.tracking_uri)
             return MlflowClient(self.tracking_uri, registry_uri=self.tracking_uri)
+
+    @property
+    def models(self) -> Any:  # noqa: ANN401 - of MLflow, which has no public name for it
+        """What the client hands on to where registered models are concerned.
+
+        The client itself reads the whole registered model first, each version of it, to tell it
+        from a prompt; ours are none. Where a later MLflow has no such part, it is the client.
+        """
+        part = getattr(self.client, "_get_registry_client", None)
+        return self.client if part is None else part()
 
     @property
     def where(self) -> str:

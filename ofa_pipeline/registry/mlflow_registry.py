@@ -182,14 +182,16 @@ class MlflowRegistry:
         Raises:
             RegistryError: If its files are gone, or are not those that were registered.
         """
-        from mlflow.artifacts import download_artifacts
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
         folder.mkdir(parents=True, exist_ok=True)
         ambient = ambient_tracking_uri(self.tracking_uri)
         with self._mlflow.explained(f"download {subnet.model_uri}"), ambient:
-            path = download_artifacts(
-                artifact_uri=f"{subnet.model_uri}/artifacts", dst_path=str(folder)
+            # Given the name of a version, MLflow reads every version of the model.
+            location = self._mlflow.models.get_model_version_download_uri(
+                subnet.record.model_name, str(subnet.version)
             )
+            path = get_artifact_repository(location).download_artifacts("artifacts", str(folder))
         bundles = [item.parent for item in Path(path).glob(f"*/{Layout.SUBNET}")]
         if len(bundles) != 1:
             raise RegistryError(
@@ -252,7 +254,7 @@ class MlflowRegistry:
                         ensure_model(self._mlflow, name)
                 registered = self._register_missing(entries, found, notes, works=works)
                 self._catalog.expire(registered)
-            renew_pages(self._mlflow.client, entries, known, works=works)
+            renew_pages(self._mlflow, entries, known, works=works)
             for name in names:
                 self._aliases.move(name)
             return registered
@@ -278,6 +280,7 @@ class MlflowRegistry:
         with open_run(self._mlflow.client, self._experiment_id, notes, works=works) as run:
             shelf = Shelf(
                 client=self._mlflow.client,
+                versions=self._mlflow.models,
                 tracking_uri=self.tracking_uri,
                 experiment_id=self._experiment_id,
                 models_of=self._models_of,

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ofa_pipeline.registry.connection import Connection
 from ofa_pipeline.registry.fields import version_tags_of
 from ofa_pipeline.registry.model_card import Links, model_card
 from ofa_pipeline.registry.protocol import Entry
@@ -11,7 +12,6 @@ from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord
 from ofa_pipeline.registry.runs import NOTE_TAG
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
 
 VERSIONS_TAG = "mlflow.modelVersions"
@@ -36,7 +36,7 @@ def page_tags(record: SubnetRecord, version: int, card: str) -> dict[str, str]:
 
 
 def renew_pages(
-    client: "MlflowClient",
+    connection: Connection,
     entries: Sequence[Entry],
     registered: Mapping[str, RegisteredSubnet],
     *,
@@ -45,7 +45,7 @@ def renew_pages(
     """Write the pages of versions that an earlier version of this package registered.
 
     Args:
-        client: Of MLflow.
+        connection: To MLflow.
         entries: What was given to be registered.
         registered: What was there already, by the id of its LoggedModel.
         works: Runs of what they were made by, by digest.
@@ -53,13 +53,13 @@ def renew_pages(
     by_content = {(entry.record.model_name, entry.record.bundle_digest): entry for entry in entries}
     for model_id, subnet in registered.items():
         entry = by_content[subnet.record.model_name, subnet.record.bundle_digest]
-        model = client.get_logged_model(model_id)
+        model = connection.client.get_logged_model(model_id)
         if VERSIONS_TAG not in model.tags or NOTE_TAG not in model.tags:
-            _renew(client, entry, subnet.version, model, works)
+            _renew(connection, entry, subnet.version, model, works)
 
 
 def _renew(
-    client: "MlflowClient",
+    connection: Connection,
     entry: Entry,
     version: int,
     model: "LoggedModel",
@@ -69,13 +69,14 @@ def _renew(
     name, number = entry.record.model_name, str(version)
     links = Links(model.experiment_id, run_id=model.source_run_id or "", works=works)
     card = model_card(entry, model_id=model.model_id, links=links)
-    client.update_model_version(name, number, description=card)
+    models = connection.models
+    models.update_model_version(name, number, description=card)
     wanted = version_tags_of(entry.record)
-    made = client.get_model_version(name, number)
+    made = models.get_model_version(name, number)
     for key in made.tags.keys() - wanted.keys():
         if key.startswith(("ofa.", "latency_")) or key in _EARLIER_TAGS:
-            client.delete_model_version_tag(name, number, key)
+            models.delete_model_version_tag(name, number, key)
     for key, value in wanted.items():
         if made.tags.get(key) != value:
-            client.set_model_version_tag(name, number, key, value)
-    client.set_logged_model_tags(model.model_id, page_tags(entry.record, version, card))
+            models.set_model_version_tag(name, number, key, value)
+    connection.client.set_logged_model_tags(model.model_id, page_tags(entry.record, version, card))

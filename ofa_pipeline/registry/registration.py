@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ofa_pipeline.registry.claims import CLAIM_TAG, Patience, renewed
 from ofa_pipeline.registry.fields import (
@@ -68,6 +68,8 @@ class Shelf:
     """Where registrations go, and what is looked up there."""
 
     client: "MlflowClient"
+    versions: Any
+    """As `Connection.models`."""
     tracking_uri: str
     experiment_id: str
     models_of: "Callable[[SubnetRecord], list[LoggedModel]]"
@@ -225,7 +227,7 @@ def _version_that_stays(record: SubnetRecord, model_id: str, shelf: Shelf) -> in
     if not numbers:
         return None  # taken for dead, and taken away
     for number in numbers[1:]:
-        shelf.client.delete_model_version(record.model_name, str(number))
+        shelf.versions.delete_model_version(record.model_name, str(number))
     lower = {version.source for version in versions if int(version.version) < numbers[0]}
     for model in shelf.models_of(record) if lower else []:
         if f"models:/{model.model_id}" in lower and (
@@ -245,7 +247,7 @@ def _remove(model_name: str, model_id: str, run_id: str | None, shelf: Shelf) ->
     )
     for version in found:
         with _gone_is_fine():
-            shelf.client.delete_model_version(model_name, version.version)
+            shelf.versions.delete_model_version(model_name, version.version)
     with _gone_is_fine():
         shelf.client.delete_logged_model(model_id)
 

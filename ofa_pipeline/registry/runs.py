@@ -194,8 +194,8 @@ def runs_of(client: "MlflowClient", experiment_ids: list[str], digest: str) -> l
     """Return the finished runs of the work that an artifact shows, by id."""
     runs = client.search_runs(
         experiment_ids,
-        filter_string=f"attributes.status = 'FINISHED' and tags.`{OWNER_TAG}` = '{OWNER}' and "
-        f"tags.`{WORK_TAG}` = '{digest}'",
+        # Who owns them is no condition: MLflow would look for it among the tags of all runs.
+        filter_string=f"attributes.status = 'FINISHED' and tags.`{WORK_TAG}` = '{digest}'",
     )
     return sorted(str(run.info.run_id) for run in runs)
 

@@ -80,10 +80,10 @@ class ServerReader:
         return self._holdings.version_exists(subnet)
 
     def aliases(self, model_name: str) -> dict[str, int]:
-        """Ask for the registered model."""
+        """Search for the registered model: asked for it, the server would read every version."""
         with self._mlflow.explained(f"read the aliases of {model_name}"):
-            aliases = self._mlflow.client.get_registered_model(model_name).aliases
-        return {alias: int(version) for alias, version in aliases.items()}
+            found = self._mlflow.client.search_registered_models(f"name='{model_name}'")
+        return {alias: int(version) for item in found for alias, version in item.aliases.items()}
 
     def _walk(self) -> Entries:
         found = {

@@ -16,9 +16,10 @@ from ofa_pipeline.registry import database_reader, open_registry, server_reader
 from ofa_pipeline.registry.connection import Connection
 from ofa_pipeline.registry.database_reader import DatabaseReader
 from ofa_pipeline.registry.holdings import Holdings
+from ofa_pipeline.registry.pages import VERSIONS_TAG
 from ofa_pipeline.registry.server_reader import ServerReader
 from ofa_pipeline.registry.statements import NAMED
-from tests.support.registry import MODEL, subnet_record, write_bundle
+from tests.support.registry import DATASET, MODEL, digest_of, subnet_record, write_bundle
 
 
 @pytest.fixture
@@ -148,6 +149,42 @@ def test_registering_goes_through_no_table_but_for_the_names_of_models(registry,
         }
     assert {table for table, _ in passes} <= {"logged_models"}, passes
     assert {statement for _, statement in passes} == {NAMED.replace(":name", "?")}
+
+
+READ_BY_MLFLOW = "SELECT model_versions."
+"""How each statement begins by which MLflow reads versions."""
+
+
+def test_mlflow_is_never_made_to_read_every_version_of_a_model(
+    registry, client, bundle, tmp_path, workspace
+):
+    changes = {"latency_ms": 0.1, "budgets_ms": (0.1, 0.3)}
+    first = registry.register(subnet_record(bundle_digest=digest_of(bundle), **changes), bundle)
+    second = registry.register(subnet_record(accuracy=0.7), bundle)
+    registry.register(subnet_record(accuracy=0.6), bundle)
+    with statements_of_sqlalchemy() as seen:
+        registry.set_alias(second, "mine")
+        registry.set_mark(second, "note", "seen")
+        registry.download(first, tmp_path / "copy")
+        # Of newer images and slower: an alias goes.
+        slower = subnet_record(latency_ms=0.3, budgets_ms=(0.3,), lineage={DATASET: "0e" * 32})
+        registry.register(slower, bundle)
+        assert registry.aliases(MODEL) == {"best-300us": 4, "best-1ms": 4, "mine": 2}
+        model_id = client.get_model_version(MODEL, "1").source.removeprefix("models:/")
+        client.delete_logged_model_tag(model_id, VERSIONS_TAG)  # an earlier version wrote its page
+        registry.register(first.record, bundle)
+        [files] = workspace.glob(f"mlruns/**/{model_id}")
+        shutil.rmtree(files)  # the version goes
+        registry.register(first.record, bundle)
+    assert {item.version for item in registry.list_subnets()} == {2, 3, 4, 5}
+    with closing(sqlite3.connect(workspace / "mlflow.db")) as connection:
+        read = {
+            statement: len(connection.execute(statement, values).fetchall())
+            for statement, values in seen
+            if statement.startswith(READ_BY_MLFLOW)
+        }
+    assert read
+    assert max(read.values()) <= 1, read
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.tracking._model_registry.client import ModelRegistryClient
 
 from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.registry import (
@@ -91,14 +92,15 @@ def test_aliases_name_what_best_answers_for_their_budget(registry, client, bundl
 def test_alias_that_another_writer_makes_at_the_same_moment_is_set_all_the_same(
     registry, client, bundle, monkeypatch
 ):
-    set_alias, said = MlflowClient.set_registered_model_alias, ["UNIQUE constraint failed: a.alias"]
+    set_alias = ModelRegistryClient.set_registered_model_alias
+    said = ["UNIQUE constraint failed: a.alias"]
 
     def set_after_another(self, name, alias, version):
         if said:
             raise MlflowException(said.pop())
         set_alias(self, name, alias, version)
 
-    monkeypatch.setattr(MlflowClient, "set_registered_model_alias", set_after_another)
+    monkeypatch.setattr(ModelRegistryClient, "set_registered_model_alias", set_after_another)
     registry.register(subnet_record(budgets_ms=(0.35,), latency_ms=0.3), bundle)
     assert aliases_of(client) == {"best-350us": 1}
     said.append("the disk is full")
