@@ -246,10 +246,13 @@ def _others(precision: str) -> str:
 
 
 def is_usable(runtime: type[Runtime], accelerator: str) -> bool:
-    """Tell whether a runtime is installed and can compute on an accelerator of this machine."""
+    """Tell whether a runtime is installed and can compute on an accelerator of this machine.
+
+    And whether its files can be written here: the network that all are compared with is one.
+    """
     if not installed_version(runtime.package) or (accelerator == "cuda" and not _may_have_gpu()):
         return False
-    return runtime.network.supports(accelerator)
+    return runtime.can_write() and runtime.network.supports(accelerator)
 
 
 def _may_have_gpu() -> bool:

@@ -66,6 +66,8 @@ class RunningNetwork(Protocol):
     """The file of a bundle that it runs in float32; see `file_in`."""
     code_names: ClassVar[tuple[str, ...]]
     """Files in `CODE_FOLDER` that it needs; each stands beside the network in a bundle."""
+    is_code: ClassVar[bool]
+    """Whether opening a file runs what is in it: then it is opened only where that is wanted."""
 
     def __init__(
         self,
@@ -159,6 +161,11 @@ class Runtime(ABC):
     def precisions(cls, accelerator: str) -> tuple[str, ...]:  # noqa: ARG003 - others may differ
         """Return the precisions that it can compute in on an accelerator."""
         return tuple(cls.tolerances)
+
+    @classmethod
+    def can_write(cls) -> bool:
+        """Tell whether its files can be written here, where that needs more than its package."""
+        return True
 
     @abstractmethod
     def content_of(self, network: "nn.Module", *, resolution_px: int) -> bytes:

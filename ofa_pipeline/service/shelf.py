@@ -77,7 +77,7 @@ class Shelf:
         with self._lock:
             bundle = self._bundle(subnet)
             if digest not in self._classifiers:
-                self._classifiers[digest] = Classifier(bundle)
+                self._classifiers[digest] = Classifier(bundle, prefer_onnx=True)
             return self._classifiers[digest]
 
     def _bundle(self, subnet: RegisteredSubnet) -> Path:

@@ -62,7 +62,8 @@ class Classifier:
             threads: CPU threads of a call; None: as many as it was measured with.
             prefer_onnx: Where it was measured in float32 on a CPU, run ``model.onnx`` in ONNX
                 Runtime, whatever its device runs: importing torch takes longer than all else. Its
-                answers were compared with the network's when the bundle was made.
+                answers were compared with the network's when the bundle was made. And in any case
+                where what its device runs is a program, not data: that is not opened then.
 
         Raises:
             MissingArtifactError: If one of its files is not there.
@@ -76,8 +77,9 @@ class Classifier:
         runs = ONNX_ON_ONE_THREAD | description.get("runs", {})
         onnx_file: str = ONNX_ON_ONE_THREAD["file"]
         is_plain = (runs["accelerator"], runs["precision"]) == ("cpu", "fp32")
-        if prefer_onnx and is_plain and (folder / onnx_file).is_file():
-            runs |= {"runtime": ONNX_ON_ONE_THREAD["runtime"], "file": onnx_file, "options": None}
+        is_code = network_classes()[runs["runtime"]].is_code
+        if prefer_onnx and (is_code or (is_plain and (folder / onnx_file).is_file())):
+            runs = {**ONNX_ON_ONE_THREAD, "threads": runs["threads"]}
         runtime: str = runs["runtime"]
         code_names = network_classes()[runtime].code_names
         check_digests(folder, ("subnet.json", runs["file"], *code_names))

@@ -28,6 +28,7 @@ class ExecuTorchNetwork:
 
     file_name: ClassVar[str] = "model.pte"
     code_names: ClassVar[tuple[str, ...]] = ()
+    is_code: ClassVar[bool] = False
     _opened: ClassVar[list[Any]] = []
     """Weak references to those of this process: all compute with its one pool of threads."""
 

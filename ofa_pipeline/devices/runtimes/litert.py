@@ -28,6 +28,7 @@ class LiteRtNetwork:
 
     file_name: ClassVar[str] = "model.tflite"
     code_names: ClassVar[tuple[str, ...]] = ()
+    is_code: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -21,6 +21,7 @@ class NcnnNetwork:
 
     file_name: ClassVar[str] = "model.ncnn.zip"
     code_names: ClassVar[tuple[str, ...]] = ()
+    is_code: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -24,6 +24,7 @@ class OnnxNetwork:
 
     file_name: ClassVar[str] = "model.onnx"
     code_names: ClassVar[tuple[str, ...]] = ()
+    is_code: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -22,6 +22,7 @@ class PyTorchNetwork:
 
     file_name: ClassVar[str] = "network.safetensors"
     code_names: ClassVar[tuple[str, ...]] = ("network.py",)
+    is_code: ClassVar[bool] = False
 
     def __init__(
         self, content: bytes, *, accelerator: str, threads: int, import_code: Callable[[str], Any]

@@ -22,6 +22,7 @@ class EvaluatedNetwork:
 
     file_name = "evaluated.onnx"
     code_names = ()
+    is_code = False
 
     def __init__(self, content, *, accelerator, threads, import_code):
         """Read the file."""
@@ -87,7 +88,7 @@ class TestEvaluator(RuntimeContract):
 
 
 def test_params_name_it_where_another_is_unknown():
-    known = "evaluator, executorch, litert, ncnn, onnxruntime, openvino, pytorch"
+    known = "aotinductor, evaluator, executorch, litert, ncnn, onnxruntime, openvino, pytorch"
     with pytest.raises(ValueError, match=f"one of {known}, got 'evaluater'"):
         RuntimeSettings(runtime="evaluater", **SETTINGS)
 

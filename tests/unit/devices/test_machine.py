@@ -132,6 +132,7 @@ def test_a_missing_package_says_how_to_get_it(monkeypatch, runtime, command):
 def test_every_runtime_is_probed():
     probes = {probe.name: probe for probe in probe_runtimes()}
     assert set(probes) == {
+        "aotinductor cpu",
         "pytorch cpu",
         "pytorch cuda",
         "onnxruntime cpu",

@@ -50,7 +50,8 @@ def edit(bundle, name, **changes):
         ({"mean": None}, "mean"),
         (
             {"runs": {"runtime": "tflite"}},
-            "runs.runtime must be one of executorch, litert, ncnn, onnxruntime, openvino, pytorch",
+            "runs.runtime must be one of aotinductor, executorch, litert, ncnn, onnxruntime, "
+            "openvino, pytorch",
         ),
         ({"runs": []}, "runs"),
         ({"runs": {"file": "../../etc/passwd"}}, "runs must name the file"),
