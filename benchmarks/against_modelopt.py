@@ -170,8 +170,8 @@ def autonas(
     side = bench.space(TRIALS["shipped"]).largest.resolution_px
     network = nas.convert(like_network(bench, options.seed), mode=[("autonas", _rules())])
     trained = train(network, bench, side_px=side, seconds=options.seconds, rate=RATE)
-    for budget in options.budgets:
-        begin, score = bench.clock(), Score(bench, side)
+
+    def search(budget: float, score: Score) -> nn.Module:
         found, _ = nas.search(
             copy.deepcopy(network),
             constraints={"flops": OPERATIONS_A_MAC * budget},
@@ -183,17 +183,9 @@ def autonas(
                 "candidate_size": CANDIDATES,
             },
         )
-        searched_s = bench.clock() - begin
-        yield pick(
-            found.train(),
-            bench,
-            options,
-            side_px=side,
-            budget=budget,
-            trained=trained,
-            searched_s=searched_s,
-            looks=score.calls,
-        )
+        return found
+
+    yield from _found(bench, options, side, trained, search)
 
 
 def fastnas(
@@ -205,8 +197,8 @@ def fastnas(
     side = bench.space(TRIALS["shipped"]).largest.resolution_px
     network = with_fast_depthwise(like_network(bench, options.seed))
     trained = train(network, bench, side_px=side, seconds=options.seconds, rate=RATE)
-    for budget in options.budgets:
-        begin, score = bench.clock(), Score(bench, side)
+
+    def search(budget: float, score: Score) -> nn.Module:
         found, _ = prune.prune(
             with_plain_depthwise(copy.deepcopy(network)),
             mode=[("fastnas", _rules())],
@@ -214,9 +206,25 @@ def fastnas(
             dummy_input=torch.zeros(1, 3, side, side),
             config=_search_config(bench, side, score),
         )
+        return found
+
+    yield from _found(bench, options, side, trained, search)
+
+
+def _found(
+    bench: Bench,
+    options: argparse.Namespace,
+    side: int,
+    trained: Trained,
+    search: Callable[[float, "Score"], nn.Module],
+) -> Iterator[dict[str, Any]]:
+    """Search within each budget, and fine-tune what was found."""
+    for budget in options.budgets:
+        begin, score = bench.clock(), Score(bench, side)
+        network = search(budget, score)
         searched_s = bench.clock() - begin
         yield pick(
-            found.train(),
+            network.train(),
             bench,
             options,
             side_px=side,

@@ -8,19 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ofa_pipeline.devices.export import name_of
-from ofa_pipeline.devices.quantization import require_calibration_images
-from ofa_pipeline.devices.runtime import (
-    FP32_TOLERANCE,
-    INT8_TOLERANCE,
-    Images,
-    Runtime,
-    Tolerance,
-)
-from ofa_pipeline.errors import ExportError
+from ofa_pipeline.devices.from_steps import FromSteps
+from ofa_pipeline.devices.runtime import Images
 
 if TYPE_CHECKING:
-    from torch import nn
+    from ofa_pipeline.devices.steps import LoweredNetwork
 
 
 class ExecuTorchNetwork:
@@ -168,56 +160,30 @@ class ExecuTorchNetwork:
         return accelerator == "cpu"
 
 
-class ExecuTorchRuntime(Runtime):
+class ExecuTorchRuntime(FromSteps):
     """ExecuTorch, whose files are programs."""
 
     package = "executorch"
     requirements = ("executorch", "torch")
     how_to_get: ClassVar[Mapping[str, str]] = {"cpu": "pip install 'ofa-pipeline[executorch]'"}
-    tolerances: ClassVar[Mapping[str, Tolerance]] = {
-        "fp32": FP32_TOLERANCE,
-        "int8": INT8_TOLERANCE,
-    }
+    vocabulary = "what XNNPACK has nodes for"
     network = ExecuTorchNetwork
 
     def import_code(self) -> None:
         """Import PyTorch, which the runtime needs: seconds."""
         import torch  # noqa: F401 - a network finds it imported
 
-    def content_of(self, network: "nn.Module", *, resolution_px: int) -> bytes:
-        """Return a file whose batch is as long as the caller wants.
-
-        Raises:
-            DeviceError: If the package is not installed, which has the format's compiler.
-            ExportError: If XNNPACK has no node for something that the network does.
-        """
-        return self._write(network, resolution_px, ())
-
-    def quantized_content_of(
-        self, network: "nn.Module", *, resolution_px: int, calibration: Sequence[Images]
+    def bytes_of(
+        self,
+        network: "LoweredNetwork",
+        shapes: Sequence[tuple[int, ...]],
+        *,
+        ranges: Sequence[tuple[float, float]] | None,
     ) -> bytes:
-        """Return a file in int8 throughout; images and logits stay in float32."""
-        require_calibration_images(sum(len(batch) for batch in calibration))
-        return self._write(network, resolution_px, calibration)
-
-    def _write(
-        self, network: "nn.Module", resolution_px: int, calibration: Sequence[Images]
-    ) -> bytes:
-        from ofa_pipeline.devices.steps import lower, ranges_of, shapes_of
+        """Return a program; see `FromSteps.bytes_of`."""
         from ofa_pipeline.devices.xnnpack import pte_bytes
 
-        lowered = lower(network)
-        try:
-            return pte_bytes(
-                lowered,
-                shapes_of(lowered, resolution_px=resolution_px),
-                ranges=ranges_of(lowered, calibration) if calibration else None,
-            )
-        except ExportError as error:
-            raise ExportError(
-                f"{name_of(network)} must consist of what XNNPACK has nodes for, but: {error}. "
-                "Use other layers, or give the device the runtime pytorch or onnxruntime."
-            ) from error
+        return pte_bytes(network, shapes, ranges=ranges)
 
 
 RUNTIME = ExecuTorchRuntime

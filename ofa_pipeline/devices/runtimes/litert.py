@@ -8,19 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ofa_pipeline.devices.export import name_of
-from ofa_pipeline.devices.quantization import require_calibration_images
-from ofa_pipeline.devices.runtime import (
-    FP32_TOLERANCE,
-    INT8_TOLERANCE,
-    Images,
-    Runtime,
-    Tolerance,
-)
-from ofa_pipeline.errors import DeviceError, ExportError
+from ofa_pipeline.devices.from_steps import FromSteps
+from ofa_pipeline.devices.runtime import Images
+from ofa_pipeline.errors import DeviceError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from ofa_pipeline.devices.steps import LoweredNetwork
 
 
 class LiteRtNetwork:
@@ -107,59 +100,34 @@ class LiteRtNetwork:
         return accelerator == "cpu"
 
 
-class LiteRtRuntime(Runtime):
+class LiteRtRuntime(FromSteps):
     """LiteRT, whose files are flat buffers."""
 
     package = "ai-edge-litert"
     requirements = ("ai-edge-litert",)
     how_to_get: ClassVar[Mapping[str, str]] = {"cpu": "pip install 'ofa-pipeline[litert]'"}
-    tolerances: ClassVar[Mapping[str, Tolerance]] = {
-        "fp32": FP32_TOLERANCE,
-        "int8": INT8_TOLERANCE,
-    }
+    vocabulary = "what LiteRT has operators for"
     options: ClassVar[Mapping[str, tuple[bool | str, ...]]] = {
         "op_resolver_type": ("AUTO", "BUILTIN_WITHOUT_DEFAULT_DELEGATES")  # the latter: no XNNPACK
     }
     network = LiteRtNetwork
 
-    def content_of(self, network: "nn.Module", *, resolution_px: int) -> bytes:
-        """Return a file whose batch is as long as the caller wants.
-
-        Raises:
-            DeviceError: If the package is not installed, which has the format's schema.
-            ExportError: If LiteRT has no operator for something that the network does.
-        """
-        return self._write(network, resolution_px, ())
-
-    def quantized_content_of(
-        self, network: "nn.Module", *, resolution_px: int, calibration: Sequence[Images]
+    def bytes_of(
+        self,
+        network: "LoweredNetwork",
+        shapes: Sequence[tuple[int, ...]],
+        *,
+        ranges: Sequence[tuple[float, float]] | None,
     ) -> bytes:
-        """Return a file in int8 throughout; images and logits stay in float32."""
-        require_calibration_images(sum(len(batch) for batch in calibration))
-        return self._write(network, resolution_px, calibration)
-
-    def _write(
-        self, network: "nn.Module", resolution_px: int, calibration: Sequence[Images]
-    ) -> bytes:
-        from ofa_pipeline.devices.steps import lower, ranges_of, shapes_of
+        """Return a flat buffer; see `FromSteps.bytes_of`."""
         from ofa_pipeline.devices.tflite import tflite_bytes
 
-        lowered = lower(network)
         try:
-            return tflite_bytes(
-                lowered,
-                shapes_of(lowered, resolution_px=resolution_px),
-                ranges=ranges_of(lowered, calibration) if calibration else None,
-            )
+            return tflite_bytes(network, shapes, ranges=ranges)
         except ImportError as error:
             raise DeviceError(
                 f"a file for LiteRT is written with its package, which is not installed: "
                 f"{self.how_to_get['cpu']}"
-            ) from error
-        except ExportError as error:
-            raise ExportError(
-                f"{name_of(network)} must consist of what LiteRT has operators for, but: {error}. "
-                "Use other layers, or give the device the runtime pytorch or onnxruntime."
             ) from error
 
 
