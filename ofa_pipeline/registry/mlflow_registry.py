@@ -191,7 +191,8 @@ class MlflowRegistry:
             location = self._mlflow.models.get_model_version_download_uri(
                 subnet.record.model_name, str(subnet.version)
             )
-            path = get_artifact_repository(location).download_artifacts("artifacts", str(folder))
+            files = get_artifact_repository(location)
+            path: str = files.download_artifacts("artifacts", str(folder))  # type: ignore[no-untyped-call]
         bundles = [item.parent for item in Path(path).glob(f"*/{Layout.SUBNET}")]
         if len(bundles) != 1:
             raise RegistryError(
