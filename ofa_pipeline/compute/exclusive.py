@@ -7,8 +7,9 @@ whichever run they belong to.
 """
 
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ofa_pipeline.compute.nodes import Node, carried, nodes_of
 from ofa_pipeline.compute.torch_settings import TorchSettings
@@ -16,7 +17,13 @@ from ofa_pipeline.errors import ClusterError, NodeLostError, suggest
 
 ResultT = TypeVar("ResultT")
 
+_POLL_S = 2.0
+
 _BUILT_IN = ("CPU", "GPU", "memory", "object_store_memory", "node:", "accelerator_type:")
+
+
+class _GoneError(Exception):
+    """The node is no longer in the cluster."""
 
 
 def run_on_node(ray: ModuleType, resource: str, work: Callable[[], ResultT]) -> ResultT:
@@ -59,25 +66,53 @@ def follow_on_node(
         NodeLostError: If it dies meanwhile.
         Exception: What the work raised.
     """
-    host = find_device_node(ray, resource).host
+    node = find_device_node(ray, resource)
     options = {"num_cpus": 0, "resources": {resource: 1}, "max_retries": 0}
     with carried(ray, work):
         references = ray.remote(num_returns="streaming", **options)(work).remote(*arguments)
     try:
-        for reference in references:
+        for reference in _as_it_comes(ray, references, node):
             yield ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, Exception):
             raise error.cause from error
         raise
     except ray.exceptions.RayError as error:
-        raise NodeLostError(
-            f"the node {host} with the resource {resource!r} died while it worked: "
-            f"{str(error).splitlines()[0]} Look after the machine, and run the same command again."
-        ) from error
+        raise _lost(node, resource, str(error).splitlines()[0]) from error
+    except _GoneError as error:
+        with suppress(ray.exceptions.RayError):
+            ray.cancel(references, force=True)
+        raise _lost(node, resource, "it is no longer in the cluster.") from error
     except BaseException:
         ray.cancel(references, force=True)  # the device is free again
         raise
+
+
+def _as_it_comes(ray: ModuleType, references: Any, node: Node) -> Iterator[Any]:  # noqa: ANN401
+    """Yield references as they come; look after the node while there is none.
+
+    Where a machine goes down with all that runs on it, Ray marks it as dead, and whoever waits for
+    a generator there waits forever.
+
+    Raises:
+        _GoneError: If the node is dead.
+    """
+    while True:
+        while not ray.wait([references], timeout=_POLL_S)[0]:
+            if node.node_id not in {alive.node_id for alive in nodes_of(ray)}:
+                raise _GoneError
+        try:
+            reference = next(references)
+        except StopIteration:
+            return
+        yield reference
+
+
+def _lost(node: Node, resource: str, reason: str) -> NodeLostError:
+    return NodeLostError(
+        f"the node {node.host} with the resource {resource!r} died while it worked: {reason} Look "
+        "after the machine, and run the same command again."
+    )
 
 
 def _once(work: Callable[[], ResultT], settings: TorchSettings) -> Iterator[ResultT]:

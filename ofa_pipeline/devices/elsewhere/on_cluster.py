@@ -3,6 +3,7 @@
 Whoever measures takes all of the resource, so two measurements never run there at the same time.
 """
 
+import time
 from contextlib import closing
 from pathlib import Path
 from types import ModuleType
@@ -26,6 +27,10 @@ from ofa_pipeline.progress import SILENT, Reporter
 
 SCHEME = "ray://"
 _ARRAYS = "numpy"
+
+REJOIN_S = 600.0
+"""How long a node that was lost may take to join the cluster again: a machine that boots."""
+_POLL_S = 2.0
 
 
 def check_node(settings: DeviceSettings, cluster: str) -> str:
@@ -113,8 +118,10 @@ class _Measuring:
 
         Raises:
             LostError: If the node died.
-            DeviceError: If the script failed there.
+            DeviceError: If the script failed there, or the node does not come back.
         """
+        if self._is_lost:
+            self._await_node()
         self._tell_if_taken()
         try:
             steps = follow_on_node(
@@ -136,7 +143,35 @@ class _Measuring:
         except ClusterError as error:
             if not self._is_lost:
                 raise
-            raise LostError(shorten(str(error), 300)) from error  # it has not come back yet
+            raise LostError(shorten(str(error), 300)) from error  # it went again
+
+    def _await_node(self) -> None:
+        """Wait until the node that was lost is in the cluster again.
+
+        Raises:
+            DeviceError: If that takes too long.
+        """
+        until, is_told = time.monotonic() + REJOIN_S, False
+        while True:
+            try:
+                self._node = find_device_node(self._ray, self._resource)
+            except ClusterError as error:
+                if time.monotonic() > until:
+                    raise DeviceError(
+                        f"the node {self._node.host} was lost while it measured, and did not join "
+                        f"the cluster again within {REJOIN_S:g} seconds: {error} What was measured "
+                        "is kept there: start Ray there, and run again to go on."
+                    ) from error
+            else:
+                return
+            if not is_told:
+                is_told = True
+                self._reporter.warning(
+                    f"the node {self._node.host} with the resource {self._resource!r} is gone: "
+                    f"waiting for up to {REJOIN_S:g} seconds until Ray is started there again. "
+                    "What was measured is kept there."
+                )
+            time.sleep(_POLL_S)
 
     def _take(self, kind: str, content: Any) -> None:  # noqa: ANN401 - text or bytes
         if kind == "line":

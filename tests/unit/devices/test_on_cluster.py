@@ -3,11 +3,15 @@
 import gc
 import os
 import shutil
+import subprocess
+import sys
+import threading
 import time
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from ofa_pipeline.artifacts import Layout
@@ -46,7 +50,14 @@ def address():
     @contextmanager
     def with_device():
         with start() as options:
-            yield options | {"num_cpus": 1, "resources": {"phone": 1}}
+            yield options | {
+                "num_cpus": 1,
+                "resources": {"phone": 1},
+                "_system_config": {
+                    "health_check_initial_delay_ms": 1000,
+                    "health_check_period_ms": 1000,
+                },
+            }
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cluster, "_options_to_start", with_device)
@@ -141,6 +152,114 @@ def test_what_was_measured_before_the_worker_died_is_not_measured_again(
     path = measure_on_node(settings, folder, task, cluster=address)
     check_result(read_result(path), task, path=path)
     assert "networks were measured before" in (tmp_path / "second").read_text()
+
+
+@pytest.fixture
+def joined(address, tmp_path):
+    """Start Ray as a machine of its own that offers a device, as often as it is called."""
+    started = []
+
+    def join(device):
+        for _ in range(4):  # Ray gives up after 30 seconds, which a busy machine may take
+            process = start(device)
+            until(lambda ray=process: offers(device) or ray.poll() is not None)
+            if offers(device):
+                return process
+        raise AssertionError(f"no Ray could be started that offers {device}")
+
+    def start(device):
+        ray = Path(sys.executable).with_name("ray")
+        log = (tmp_path / f"ray-{len(started)}").open("w")
+        options = ["--num-cpus=0", f'--resources={{"{device}": 1}}', "--block"]
+        with log:
+            command = [ray, "start", f"--address={address}", *options]
+            process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        started.append(process)
+        return process
+
+    yield join
+    for process in started:
+        kill_all(process)
+
+
+def kill_all(process):
+    """Kill a process and all below it, as a machine that goes down does."""
+    if process.poll() is None:
+        parent = psutil.Process(process.pid)
+        for child in [*parent.children(recursive=True), parent]:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+        process.wait()
+
+
+def until(happened, *, seconds=60):
+    for _ in range(10 * seconds):
+        if happened():
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"waited {seconds} s")
+
+
+def offers(resource):
+    return cluster.import_ray().cluster_resources().get(resource, 0) > 0
+
+
+def test_a_machine_that_goes_down_and_joins_again_goes_on_where_it_was(
+    joined, address, exported, python, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(on_cluster, "_POLL_S", 0.1)
+    folder, task = exported
+    first, flag, events = joined("tablet"), tmp_path / "flag", []
+
+    def note(event):
+        events.append(event.label or "")
+        if "is gone: waiting" in event.label:
+            joined("tablet")
+
+    def turn_off():
+        until(flag.exists)
+        kill_all(first)
+
+    off = threading.Thread(target=turn_off)
+    off.start()
+    goes_off = script(
+        tmp_path / "python",
+        f"if [ ! -e {flag} ]; then {python} measure.py | head -n 1; touch {flag}; sleep 60; fi\n"
+        f'{python} "$@" | tee {tmp_path}/second',
+    )
+    settings = Settings(location="ray://tablet", python=goes_off)
+    path = measure_on_node(settings, folder, task, cluster=address, reporter=Reporter(note))
+    off.join()
+    check_result(read_result(path), task, path=path)
+    assert "networks were measured before" in (tmp_path / "second").read_text()
+    assert [label for label in events if "is gone: waiting for up to 600 seconds" in label]
+
+
+def test_a_machine_that_does_not_join_again_is_named(
+    joined, address, exported, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(on_cluster, "_POLL_S", 0.1)
+    monkeypatch.setattr(on_cluster, "REJOIN_S", 0.5)
+    folder, task = exported
+    first, flag = joined("watch"), tmp_path / "flag"
+
+    def turn_off():
+        until(flag.exists)
+        kill_all(first)
+
+    off = threading.Thread(target=turn_off)
+    off.start()
+    goes_off = script(tmp_path / "python", f"touch {flag}; sleep 60")
+    settings = Settings(location="ray://watch", python=goes_off)
+    message = r"lost while it measured, and did not join the cluster again within 0.5 seconds: one"
+    with pytest.raises(DeviceError, match=message):
+        measure_on_node(settings, folder, task, cluster=address)
+    off.join()
 
 
 def test_a_node_that_dies_each_time_is_named_after_two_further_tries(address, exported, tmp_path):
