@@ -130,6 +130,8 @@ def _start_server(root: Path, stack: ExitStack) -> ServerWatch:
     """Start a server of the workspace's own, which ends with the stack."""
     server = stack.enter_context(prefect_server(root))
     os.environ[API_VARIABLE] = server.api_url
+    # What goes on after a wait would take the address for one of the user's.
+    stack.callback(os.environ.pop, API_VARIABLE, None)
     # Prefect takes as long to import as its server to start.
     import_prefect()
     import flows.pipeline  # noqa: F401

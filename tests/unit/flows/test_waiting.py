@@ -1,9 +1,14 @@
 """Notes of runs that wait for a device elsewhere, where no server answers."""
 
+import os
 import time
+from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
 
 import pytest
 
+from flows import run
+from flows.environment import API_VARIABLE
 from flows.run import _wait_for_measurements
 from flows.waiting import resume_arrived
 from ofa_pipeline.artifacts import Layout, write_json
@@ -62,3 +67,20 @@ def test_waiting_in_a_terminal_ends_when_one_of_the_devices_was_measured(
     assert "waiting for measurements of phone, board; Ctrl-C ends" in capsys.readouterr().err
     _wait_for_measurements(tmp_path, ["board"])  # what had come before anybody waited
     assert capsys.readouterr().err == ""
+
+
+def test_what_goes_on_after_a_wait_does_not_look_for_the_server_that_has_ended(
+    tmp_path, monkeypatch
+):
+    @contextmanager
+    def server_of(_root):
+        yield SimpleNamespace(
+            api_url="http://127.0.0.1:1/api", wait_until_ready=lambda: None, wait_for_end=None
+        )
+
+    monkeypatch.delenv(API_VARIABLE, raising=False)
+    monkeypatch.setattr(run, "prefect_server", server_of)
+    with ExitStack() as stack:
+        run._start_server(tmp_path, stack)
+        assert os.environ[API_VARIABLE] == "http://127.0.0.1:1/api"
+    assert API_VARIABLE not in os.environ
