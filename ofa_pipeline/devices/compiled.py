@@ -51,7 +51,7 @@ def has_tools() -> bool:
 def pt2_bytes(network: "nn.Module", *, resolution_px: int, batch_size: int, threads: int) -> bytes:
     """Return a compiled network as the content of a ``.pt2`` file.
 
-    The same bytes for the same arguments, on one machine with one compiler. The last few are kept.
+    The same bytes for the same arguments within a process. The last few are kept.
 
     Args:
         network: From images (N, 3, H, W) to logits; not changed.
