@@ -137,6 +137,9 @@ class Runtime(ABC):
     Where there are some, its network takes ``options``: those of a card, or None."""
     network: ClassVar[type[RunningNetwork]]
     """Opens its files, here and in bundles."""
+    phone_script: ClassVar[str | None] = None
+    """File in `ofa_pipeline.devices.elsewhere` that measures on a phone by the runtime's own tool;
+    None: there is none."""
 
     def __init__(self, card: DeviceCard) -> None:
         """Compute as the card says."""

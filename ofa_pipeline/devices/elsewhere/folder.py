@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from torch import nn
 
 SCRIPT = "measure.py"
+PHONE_SCRIPT = "phone.py"
 RUNTIME_FILE = "runtime.py"
 NETWORKS = "networks"
 GUIDE = "README.txt"
-_CODE_OF_SCRIPT = ("fresh_load.py", "warm_up.py")
+_CODE_OF_SCRIPT = ("fresh_load.py", "undisturbed.py", "warm_up.py")
 """Files in `CODE_FOLDER` that the script imports."""
 
 _BEFORE = '''"""What runs the networks, the class that bundles carry; and what this machine is."""
@@ -59,6 +60,11 @@ _GUIDE = """{count} networks to measure for the device {device}: {card.runtime},
    It shows its progress. Stopped, it goes on where it was. All of it must run on one machine.
 4. Bring the file result-*.json back:
    ofa-pipeline device import {device} FILE
+"""
+_GUIDE_PHONE = """
+Or on an Android phone without Python, from a machine that it is connected to by adb:
+   python phone.py --tool benchmark_model
+   with the runtime's own tool for the processor of the phone. The rest is the same.
 """
 
 
@@ -182,6 +188,9 @@ def _write_script(folder: Path, task: MeasuringTask) -> None:
         card=card,
         how_to_get=_how_to_get(runtime, card.accelerator),
     )
+    if runtime.phone_script is not None:
+        shutil.copyfile(Path(__file__).with_name(runtime.phone_script), folder / PHONE_SCRIPT)
+        guide += _GUIDE_PHONE
     write_bytes(folder / GUIDE, guide.encode())
 
 

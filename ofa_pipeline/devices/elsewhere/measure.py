@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
-import gc
 import hashlib
 import importlib.util
 import json
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import ModuleType
 
 FORMAT = 1
@@ -56,25 +55,13 @@ def main() -> int:
     parser.add_argument("--card", action="store_true", help="only say what this machine is")
     parser.add_argument("--again", action="store_true", help="forget what was measured before")
     options = parser.parse_args()
+    return ended(lambda: measured_here(is_again=options.again, is_card_wanted=options.card))
+
+
+def ended(work: Callable[[], str]) -> int:
+    """Say what some work returns, or why it could not be done; return the exit code."""
     try:
-        manifest = read_manifest()
-        os.environ["OMP_NUM_THREADS"] = str(manifest["card"]["threads"])
-        pin(manifest["card"].get("pinning"))
-        try:
-            runtime = import_file("runtime.py")
-        except ImportError as error:
-            raise WrongError(
-                f"{error.name} is not installed. Install what README.txt names."
-            ) from error
-        card = machine_card(manifest, runtime)
-        if options.card:
-            say(json.dumps(card))
-            return 0
-        with (FOLDER / LOCK).open("w", encoding="utf-8") as file:
-            wait_for_turn(file)
-            if options.again:
-                (FOLDER / NOTES).unlink(missing_ok=True)
-            path = measure_all(manifest, runtime, card)
+        say(work())
     except WrongError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
@@ -83,8 +70,31 @@ def main() -> int:
     except KeyboardInterrupt:
         sys.stderr.write("stopped. Run the same command again to go on from here.\n")
         return 130
-    say(f"done. Bring this file back: {path}")
     return 0
+
+
+def measured_here(*, is_again: bool, is_card_wanted: bool) -> str:
+    """Measure on this machine, or only say what it is; return the last words."""
+    manifest = read_manifest()
+    os.environ["OMP_NUM_THREADS"] = str(manifest["card"]["threads"])
+    pin(manifest["card"].get("pinning"))
+    try:
+        runtime = import_file("runtime.py")
+    except ImportError as error:
+        raise WrongError(
+            f"{error.name} is not installed. Install what README.txt names."
+        ) from error
+    card = machine_card(manifest, runtime)
+    if is_card_wanted:
+        return json.dumps(card)
+
+    def measure_one(network: dict[str, Any]) -> dict[str, Any]:
+        return measure(manifest, runtime, network)
+
+    with turn(is_again=is_again):
+        with contextlib.suppress(Exception):  # once: what the runtime imports then is no network's
+            opener(runtime, manifest["card"], manifest["reference"])()
+        return measure_all(manifest, card, measure_one)
 
 
 def read_manifest() -> dict[str, Any]:
@@ -166,24 +176,37 @@ def machine_id() -> str:
     return hashlib.sha256(f"ofa-pipeline {text}".encode()).hexdigest()[:10]
 
 
-def measure_all(manifest: dict[str, Any], runtime: ModuleType, card: dict[str, Any]) -> Path:
-    """Measure what the notes lack, in random order; return the path of the result."""
+def measure_all(
+    manifest: dict[str, Any],
+    card: dict[str, Any],
+    measure_one: Callable[[dict[str, Any]], dict[str, Any]],
+) -> str:
+    """Measure what the notes lack, in random order, and write the result; return the last words."""
     rows = read_notes(manifest, card)
     missing = [one for one in manifest["networks"] if one["key"] not in rows]
     random.Random(manifest["id"]).shuffle(missing)
     total, started = len(manifest["networks"]), time.monotonic()
     if rows:
         say(f"{len(rows)} of {total} networks were measured before")
-    with contextlib.suppress(Exception):  # once: what the runtime imports then is no network's
-        opener(runtime, manifest["card"], manifest["reference"])()
     for done, network in enumerate(missing):
-        row = {"card": card, "task": manifest["id"], **measure(manifest, runtime, network)}
+        row = {"card": card, "task": manifest["id"], **measure_one(network)}
         rows[network["key"]] = row
         with (FOLDER / NOTES).open("a", encoding="utf-8") as file:
             file.write(json.dumps([row, digest(row)]) + "\n")
         left_s = (time.monotonic() - started) / (done + 1) * (len(missing) - done - 1)
         say(f"{total - len(missing) + done + 1} of {total}: {summary(row)}, {left_s:.0f} s left")
-    return write_result(manifest, card, [rows[one["key"]] for one in manifest["networks"]])
+    path = write_result(manifest, card, [rows[one["key"]] for one in manifest["networks"]])
+    return f"done. Bring this file back: {path}"
+
+
+@contextlib.contextmanager
+def turn(*, is_again: bool) -> Iterator[None]:
+    """Be the only one who measures in this folder; forget what was measured before, if asked."""
+    with (FOLDER / LOCK).open("w", encoding="utf-8") as file:
+        wait_for_turn(file)
+        if is_again:
+            (FOLDER / NOTES).unlink(missing_ok=True)
+        yield
 
 
 def wait_for_turn(file: TextIO) -> None:
@@ -244,7 +267,7 @@ def measure(
     sessions: list[dict[str, Any]] = []
     begin_ns = time.perf_counter_ns()
     try:
-        with Quiet(manifest["card"]["threads"]):
+        with import_file("undisturbed.py").Quiet(manifest["card"]["threads"]):
             open_network = opener(runtime, manifest["card"], network)
             _, alone = import_file("fresh_load.py").load_afresh(open_network, lambda call: call())
             row["alone"] = alone._asdict()
@@ -349,44 +372,6 @@ def write_result(manifest: dict[str, Any], card: dict[str, Any], rows: list[Any]
 def digest(value: object) -> str:
     """Return the SHA-256 of a value's canonical JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-class Quiet:
-    """Keeps what disturbs away: no garbage is collected, one thread stays on the idlest core."""
-
-    def __init__(self, threads: int) -> None:
-        """Disturb nothing yet."""
-        self._pins = threads == 1 and hasattr(os, "sched_setaffinity")
-        self._cores: set[int] = set()
-
-    def __enter__(self) -> None:
-        """Pin the thread."""
-        gc.disable()
-        if self._pins:
-            self._cores = os.sched_getaffinity(0)
-            os.sched_setaffinity(0, {idlest_core(self._cores)})
-
-    def __exit__(self, *_: object) -> None:
-        """Put everything back."""
-        gc.enable()
-        if self._pins:
-            os.sched_setaffinity(0, self._cores)
-
-
-def idlest_core(allowed: set[int]) -> int:
-    """Return the core that was idle for most of some milliseconds."""
-    before = idle_times()
-    time.sleep(0.03)
-    after = idle_times()
-    return max(sorted(allowed), key=lambda core: after.get(core, 0) - before.get(core, 0))
-
-
-def idle_times() -> dict[int, int]:
-    """Return how long each core was idle, where the system says it."""
-    path = Path("/proc/stat")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    fields = [line.split() for line in lines if line.startswith("cpu") and line[3:4].isdigit()]
-    return {int(words[0][3:]): int(words[4]) for words in fields}
 
 
 def say(text: str) -> None:

@@ -111,6 +111,7 @@ class LiteRtRuntime(FromSteps):
         "op_resolver_type": ("AUTO", "BUILTIN_WITHOUT_DEFAULT_DELEGATES")  # the latter: no XNNPACK
     }
     network = LiteRtNetwork
+    phone_script = "phone_litert.py"
 
     def bytes_of(
         self,
