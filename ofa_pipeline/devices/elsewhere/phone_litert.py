@@ -50,8 +50,8 @@ class Phone:
         self._manifest = manifest
         self._card = manifest["card"]
 
-    def prepare(self) -> dict[str, Any]:
-        """Bring the tool and the reference network there; return what the phone is.
+    def check(self) -> None:
+        """Look whether it can be measured, before anything is brought there.
 
         Raises:
             WrongError: If there is no such phone or tool, or it cannot be what the card says.
@@ -67,12 +67,26 @@ class Phone:
                 "LiteRT publishes it. Name it: --tool PATH"
             )
         self._require()
-        _, cores, _ = self._shell("nproc")
-        if cores.strip().isdigit() and self._card["threads"] > int(cores):
+        _, said, _ = self._shell("nproc")
+        cores = int(said) if said.strip().isdigit() else None
+        if cores is not None and self._card["threads"] > cores:
             raise there.WrongError(
-                f"the device has {self._card['threads']} threads, but the phone has "
-                f"{cores.strip()} cores. Export it with fewer."
+                f"the device has {self._card['threads']} threads, but the phone has {cores} cores. "
+                "Export it with fewer."
             )
+        pinning = self._card.get("pinning") or [0]
+        if cores is not None and max(pinning) >= cores:
+            raise there.WrongError(
+                f"the device is pinned to the cores {pinning}, but the phone has 0 to {cores - 1}. "
+                "Export it with others (pinning in params.yaml)."
+            )
+
+    def prepare(self) -> dict[str, Any]:
+        """Bring the tool and the reference network there; return what the phone is.
+
+        Raises:
+            WrongError: If the phone is lost meanwhile, or does not say what it is.
+        """
         self._must(self._shell(f"mkdir -p {shlex.quote(self._folder)}"))
         tool = self._push(self._tool, "benchmark_model")
         self._must(self._shell(f"chmod 755 {shlex.quote(tool)}"))
@@ -87,6 +101,8 @@ class Phone:
             raise there.WrongError(
                 f"the phone must say what it is: getprop {PROPERTIES[1]} there says nothing."
             )
+        if not serial:  # not every phone lets adb read it
+            serial = self._call("get-serialno")[1].strip()
         core = (self._card.get("pinning") or [0])[0]
         path = f"/sys/devices/system/cpu/cpu{core}/cpufreq/scaling_governor"
         failed, governor, _ = self._shell(f"cat {path}")
@@ -221,9 +237,9 @@ def measured_there(options: argparse.Namespace) -> str:
     manifest = there.read_manifest()
     phone = Phone(options, manifest)
     with there.turn(is_again=options.again):
-        card = phone.prepare()
+        phone.check()
         try:
-            words: str = there.measure_all(manifest, card, phone.measure)
+            words: str = there.measure_all(manifest, phone.prepare(), phone.measure)
         finally:
             phone.forget()
     return words

@@ -26,6 +26,7 @@ echo "$@" >> "$PHONE/calls"
 [ -e "$PHONE/gone" ] && { echo "error: device 'x' not found" >&2; exit 1; }
 case "$1" in
 get-state) echo device ;;
+get-serialno) echo 456 ;;
 push) cp "$2" "$3" && echo "1 file pushed" ;;
 shell) shift; PATH="$PHONE/bin:$PATH" sh -c "$*" ;;
 esac
@@ -168,6 +169,7 @@ def test_options_and_a_network_that_the_tool_refuses_are_passed_on(tmp_path, pho
         ({"adb": "nothing"}, {}, r"cannot be run: No such file .* apt-get install adb"),
         ({}, {"batch_size": 2}, r"one image at a time, but the device has batch_size 2"),
         ({}, {"threads": 4096}, r"has 4096 threads, but the phone has \d+ cores"),
+        ({}, {"pinning": (4096,)}, r"pinned to the cores \[4096\], but the phone has 0 to \d+\."),
     ],
 )
 def test_what_cannot_be_is_said_before_work(tmp_path, phone, words, settings, message):
@@ -187,6 +189,24 @@ def test_another_tool_is_refused_with_what_it_printed(tmp_path, phone):
     assert done.returncode == 1
     assert "must print 'Inference timings in us'" in done.stderr
     assert "took 5 ms" in done.stderr
+
+
+def test_phones_that_hide_their_number_are_told_apart_and_nothing_stays_on_one(tmp_path, phone):
+    getprop, machines = phone / "bin" / "getprop", set()
+    for index, number in enumerate(("456", "789")):
+        getprop.write_text(GETPROP.replace("echo 123", "echo"))
+        (phone.parent / "adb").write_text(ADB.replace("456", number))
+        folder = tmp_path / f"folder-{index}"
+        export(folder)
+        assert run(folder, phone).returncode == 0
+        (path,) = folder.glob("result-*.json")
+        machines.add(read_result(path).card.machine)
+    assert len(machines) == 2
+    getprop.write_text("#!/bin/sh\n")
+    export(tmp_path / "mute")
+    mute = run(tmp_path / "mute", phone)
+    assert (mute.returncode, "must say what it is" in mute.stderr) == (1, True)
+    assert not list(phone.glob("ofa-pipeline-*"))
 
 
 def test_calls_that_took_the_same_are_read_as_such(tmp_path, phone):
