@@ -4,7 +4,7 @@ from ofa_pipeline.compute.cluster import joined_cluster
 from ofa_pipeline.compute.device import compute_device, copied_to
 from ofa_pipeline.compute.exclusive import find_device_node, follow_on_node, run_on_node
 from ofa_pipeline.compute.executor import Executor, Item
-from ofa_pipeline.compute.local import SERIAL, LocalExecutor, free_workers
+from ofa_pipeline.compute.local import SERIAL, LocalExecutor, free_workers, torch_threads
 from ofa_pipeline.compute.nodes import Node, ask_nodes, require_same_python
 from ofa_pipeline.compute.ranks import ALONE, BatchPart, Ranks
 from ofa_pipeline.compute.ray_executor import RayExecutor, check_cluster, ray_executor
@@ -30,4 +30,5 @@ __all__ = [
     "ray_executor",
     "require_same_python",
     "run_on_node",
+    "torch_threads",
 ]

@@ -35,7 +35,7 @@ class LocalExecutor:
             for item in items:
                 yield item, _computed(compute, item)
             return
-        pool = ThreadPoolExecutor(workers, "worker")
+        pool = torch_threads(workers, "worker")
         try:
             begun = {pool.submit(_computed, compute, item): item for item in items}
             for future in as_completed(begun):
@@ -59,6 +59,23 @@ def free_workers() -> int:
     if compute_device() != "cpu":
         return 1
     return max(1, usable_cores() // torch.get_num_threads())
+
+
+def torch_threads(workers: int, name: str) -> ThreadPoolExecutor:
+    """Return threads that compute as the calling one does, so that results have equal bits.
+
+    How many threads an operation is split over decides how sums are split. OpenMP knows that number
+    for each thread apart: what another library told this one is not told to new threads.
+
+    Args:
+        workers: How many threads.
+        name: What they are called; a number follows.
+    """
+    import torch
+
+    return ThreadPoolExecutor(
+        workers, name, initializer=torch.set_num_threads, initargs=(torch.get_num_threads(),)
+    )
 
 
 def _computed(compute: Callable[[ItemT], ResultT], item: ItemT) -> ResultT:

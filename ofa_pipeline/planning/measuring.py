@@ -4,7 +4,6 @@ import resource
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -218,7 +217,7 @@ class _Bench:
         """Return what evaluations side by side compute in a second."""
         import torch
 
-        from ofa_pipeline.compute import free_workers
+        from ofa_pipeline.compute import free_workers, torch_threads
         from ofa_pipeline.supernet import extract_subnet
         from ofa_pipeline.training import deterministic
 
@@ -237,7 +236,7 @@ class _Bench:
         with deterministic(threads=self._params.evaluation.threads):
             workers = free_workers()
             rounds, begin = 0, 0.0
-            with ThreadPoolExecutor(workers) as pool:
+            with torch_threads(workers, "forward") as pool:
                 list(pool.map(forward, range(workers)))
                 self._wait()
                 begin = time.perf_counter()

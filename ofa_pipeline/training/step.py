@@ -4,7 +4,6 @@ Legend: N images of a batch, K classes, r resolution in pixels.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain, product
 from queue import SimpleQueue
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ofa_pipeline.arch import Arch
-from ofa_pipeline.compute import copied_to, free_workers
+from ofa_pipeline.compute import copied_to, free_workers, torch_threads
 from ofa_pipeline.data import Batch, Normalization, Split
 from ofa_pipeline.data.transforms import augment
 from ofa_pipeline.training.device_memory import too_large
@@ -88,7 +87,7 @@ class TrainingStep:
         workers = min(self._num_parts(), recipe.workers or free_workers())
         if self._device.type != "cpu":
             workers = 1
-        self._pool = ThreadPoolExecutor(workers, "gradient") if workers > 1 else None
+        self._pool = torch_threads(workers, "gradient") if workers > 1 else None
         self._replicas = [
             Replica(network, is_rounded=mixes_precision(self._device)) for _ in range(workers)
         ]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from threadpoolctl import threadpool_limits
 
 from ofa_pipeline.compute import SERIAL, LocalExecutor, compute_device, free_workers, local
 
@@ -108,6 +109,13 @@ def test_as_many_items_as_cores_with_the_threads_of_torch_in_each(monkeypatch):
     for cores, workers in [(1, 1), (2, 1), (5, 2), (8, 4)]:
         monkeypatch.setattr(local, "usable_cores", lambda cores=cores: cores)
         assert free_workers() == workers
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_workers_compute_with_what_another_library_told_this_thread_alone(threads):
+    with threadpool_limits(threads, user_api="openmp"):
+        results = LocalExecutor(workers=2).run(lambda: lambda _: torch.get_num_threads(), NUMBERS)
+        assert {number for _, number in results} == {threads}
 
 
 def test_a_cuda_device_works_in_parallel_itself(monkeypatch):

@@ -2,6 +2,7 @@ import dataclasses
 
 import pytest
 import torch
+from threadpoolctl import threadpool_limits
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import ofa_pipeline.training.step as step_module
@@ -62,6 +63,13 @@ def test_the_gradient_does_not_depend_on_the_number_of_workers(batch_norm_images
     recipe = dataclasses.replace(tiny_recipe(), batch_norm_images=batch_norm_images)
     alone = gradients_of_a_step(dataclasses.replace(recipe, workers=1))
     assert_equal(alone, gradients_of_a_step(dataclasses.replace(recipe, workers=4)))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_gradient_does_not_depend_on_what_another_library_told_openmp(threads):
+    with threadpool_limits(threads, user_api="openmp"):
+        alone = gradients_of_a_step(dataclasses.replace(tiny_recipe(), workers=1))
+        assert_equal(alone, gradients_of_a_step(dataclasses.replace(tiny_recipe(), workers=4)))
 
 
 def test_the_teacher_does_not_depend_on_the_number_of_workers():
