@@ -3,8 +3,6 @@
 Legend: N batch, C channels, H W pixels, K kernel size.
 """
 
-import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -86,41 +84,33 @@ def _weight_gradient(x: Tensor, weight: Tensor, gradient: Tensor, stride: int) -
 
 
 def _banded_weight_gradient(x: Tensor, weight: Tensor, gradient: Tensor, stride: int) -> Tensor:
-    """Join the gradient from bands of kernel columns."""
+    """Join the gradient from bands of kernel columns, all read from one padded copy.
+
+    A band that starts further right reads the copy from a later pixel on. What it finds behind the
+    end of a row are the zeros in front of the next one, so one margin of zeros a row is enough. The
+    operator's own padding would keep it from the fast kernel.
+    """
+    images, channels, height, width = x.shape
     size = weight.shape[-1]
-    height, width = x.shape[-2:]
-    rows, columns = ((length - 1) * stride for length in gradient.shape[-2:])
     margin = size // 2
-    below = rows + size - margin - height
+    rows, columns = (gradient.shape[-2] - 1) * stride + size, margin + width
+    shape, strides = (
+        (images, channels, rows, columns),
+        (rows * columns * channels, 1, columns * channels, channels),  # channels last
+    )
+    padded = x.new_zeros((images * rows * columns + size) * channels)
+    held = x[:, :, : rows - margin]  # a stride beyond the margin may leave the last rows unread
+    padded.as_strided(shape, strides)[:, :, margin : margin + height, margin:] = held
+    # Of the columns of the result, those that the rows of the copy make too many have no gradient.
+    extra = (columns - FAST_COLUMNS) // stride + 1 - gradient.shape[-1]
+    gradient = F.pad(gradient, (0, extra)) if extra else gradient
+    band, last = weight[..., :FAST_COLUMNS], size - FAST_COLUMNS
     bands = []
-    for start, stop in _bands(size):
-        # The operator's own padding would keep it from the fast kernel, so pad (or crop) here.
-        right = columns + stop - margin - width
-        shifted = _pad_or_crop(x, (margin - start, right), (margin, below))
-        band = weight[..., start:stop]
-        bands.append(_gradients(shifted, band, gradient, stride, (0, 0), of_weight=True))
+    for start in range(0, last + 1, FAST_COLUMNS - 1):
+        shifted = padded.as_strided(shape, strides, start * channels)
+        of_band = _gradients(shifted, band, gradient, stride, (0, 0), of_weight=True)
+        bands.append(of_band if start == last else of_band[..., :-1])
     return torch.cat(bands, dim=3)
-
-
-def _pad_or_crop(x: Tensor, columns: tuple[int, int], rows: tuple[int, int]) -> Tensor:
-    """Add zeros on each side, or remove pixels where the number is negative.
-
-    Done one after the other: feature maps may be smaller than what is removed.
-    """
-    sides = (*columns, *rows)
-    padded = F.pad(x, tuple(max(side, 0) for side in sides))
-    left, right, top, bottom = (min(side, 0) for side in sides)
-    height, width = padded.shape[-2:]
-    return padded[..., -top : height + bottom, -left : width + right]
-
-
-def _bands(size: int) -> Iterator[tuple[int, int]]:
-    """Cut kernel columns into bands of two or three: 5 into 2 and 3, 7 into 2, 2 and 3.
-
-    A band of a single column would not meet the fast kernel at stride 2.
-    """
-    cuts = [*range(0, size - FAST_COLUMNS + 1, 2), size]
-    return itertools.pairwise(cuts)
 
 
 def _gradients(
