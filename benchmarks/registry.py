@@ -123,7 +123,8 @@ def measure_backend(
 def measure_changes(
     show: Callable[..., None], registry: MlflowRegistry, bundle: Path, folder: Path
 ) -> None:
-    """Measure what is done to registered versions."""
+    """Measure what a run asks before it begins, and what is done to registered versions."""
+    show("check", timed(lambda _: registry.check([MODEL]), repeats=20))
     show("aliases", timed(lambda _: registry.move_aliases(MODEL), repeats=20))
     two = registry.list_subnets(device=DEVICE)[:2]
     show("alias_move", timed(lambda n: registry.set_alias(two[n % 2], "benchmark"), repeats=20))

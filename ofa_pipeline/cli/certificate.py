@@ -12,7 +12,7 @@ from ofa_pipeline.cli.listing import print_table
 from ofa_pipeline.cli.options import JsonOption, WorkspaceOption
 from ofa_pipeline.cli.output import PLAIN, stderr, stdout
 from ofa_pipeline.cli.sign import TrustOption
-from ofa_pipeline.errors import ParamsError
+from ofa_pipeline.errors import ParamsError, shown
 
 if TYPE_CHECKING:
     from ofa_pipeline.documents import DeviceCertificate, SubnetCertificate
@@ -56,6 +56,14 @@ def certificate(
         _show(found)
     if found.stale:
         stderr.print(f"stale: {found.stale}", **PLAIN)
+    if found.is_dated_ahead and found.issued is not None:
+        from ofa_pipeline.registry import ahead_text
+
+        stderr.print(
+            "whether it has expired cannot be told: when it was registered, "
+            f"{ahead_text(found.issued)}.",
+            **PLAIN,
+        )
     if found.is_expired and found.expires is not None:
         stderr.print(
             f"expired on {found.expires:%Y-%m-%d}: the machine and its runtime may have changed; "
@@ -84,8 +92,8 @@ def _certificate(
         return certify_bundle(folder)
     if not version.startswith(VERSION_PREFIX):
         raise ParamsError(
-            f"certificate takes models:/NAME/VERSION or the folder of a bundle, got {version!r}. "
-            "See what there is: ofa-pipeline subnets"
+            "certificate takes models:/NAME/VERSION or the folder of a bundle, got "
+            f"{shown(version)}. See what there is: ofa-pipeline subnets"
         )
     registry = open_registry(workspace)
     subnet = registry.version(version)

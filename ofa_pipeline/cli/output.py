@@ -2,10 +2,11 @@
 
 import sys
 import traceback
-from typing import Final, TypedDict
+from typing import Any, Final, TypedDict
 
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
 from ofa_pipeline.cli.faults import explain_fault
 from ofa_pipeline.cli.hints import pasteable
@@ -25,12 +26,28 @@ class _Plain(TypedDict):
 
 
 _WIDTH_OF_FILES = 140
+_SHOWN_CONTROLS = {
+    code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"
+}
 
 PLAIN: Final[_Plain] = {"highlight": False, "soft_wrap": True, "markup": False}
 """How to print a line that is copied: nothing in it is colored, interpreted or broken."""
 
-stdout = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
-stderr = Console(stderr=True, width=None if sys.stderr.isatty() else _WIDTH_OF_FILES)
+
+class SafeConsole(Console):
+    """A console that writes what a text holds and obeys none of it.
+
+    Names, tags and messages come from registries and files that others write, and terminals
+    take control characters in them for commands.
+    """
+
+    def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401 - as the console's
+        """Return a text to print: control characters as their code points."""
+        return super().render_str(text.translate(_SHOWN_CONTROLS), **options)
+
+
+stdout = SafeConsole(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
+stderr = SafeConsole(stderr=True, width=None if sys.stderr.isatty() else _WIDTH_OF_FILES)
 
 
 def describe_error(error: BaseException) -> str:

@@ -89,5 +89,8 @@ class SubnetCertificate(Document):
     """When it was registered; null of a folder, which says nothing of it."""
     expires: datetime | None
     is_expired: bool
+    is_dated_ahead: bool = False
+    """Whether it was registered ahead of the clock of who asks: one of two clocks is wrong, and
+    whether it has expired cannot be told."""
     stale: str = ""
     """Why the device is another one by now, where that was found; it is measured again then."""

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ofa_pipeline.errors import ParamsError, suggest
+from ofa_pipeline.errors import ParamsError, shown, suggest
 from ofa_pipeline.params.reading import parse_params
 from ofa_pipeline.yaml_reader import parse_yaml
 
@@ -165,7 +165,7 @@ def _devices(text: str, origin: str) -> dict[str, Any]:
 
 def _check_known(name: str, devices: Mapping[str, Any], origin: str) -> None:
     if name not in devices:
-        raise ParamsError(f"{origin}: unknown device {name!r}.{suggest(name, devices)}")
+        raise ParamsError(f"{origin}: unknown device {shown(name)}.{suggest(name, devices)}")
 
 
 def _checked(text: str, devices: dict[str, Any], before: str, origin: str) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from ofa_pipeline.arch import SearchSpace
-from ofa_pipeline.errors import ArchError, ParamsError, suggest
+from ofa_pipeline.errors import ArchError, ParamsError, shown, suggest
 from ofa_pipeline.params.compute import ComputeParams
 from ofa_pipeline.params.dataset import DatasetParams
 from ofa_pipeline.params.delivery import (
@@ -144,7 +144,7 @@ class Params(Section):
             ParamsError: If params.yaml has no such device.
         """
         if name not in self.devices:
-            raise ParamsError(f"unknown device {name!r}.{suggest(name, self.devices)}")
+            raise ParamsError(f"unknown device {shown(name)}.{suggest(name, self.devices)}")
         return self.devices[name]
 
     def sections(self, names: tuple[str, ...]) -> dict[str, Any]:

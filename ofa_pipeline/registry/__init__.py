@@ -3,8 +3,14 @@
 from ofa_pipeline.documents import LatencyFigures, budget_alias
 from ofa_pipeline.params import ANY_DATASET
 from ofa_pipeline.registry.addresses import URI_VARIABLE, default_address, is_database
-from ofa_pipeline.registry.certificates import certify_bundle, certify_version
+from ofa_pipeline.registry.certificates import (
+    as_told,
+    certify_bundle,
+    certify_version,
+    stale_reason,
+)
 from ofa_pipeline.registry.choosing import HomeDataset, dataset_label
+from ofa_pipeline.registry.clocks import ahead_text, is_ahead
 from ofa_pipeline.registry.comparison import ComparableSubnets, Explanation, accuracy_noise
 from ofa_pipeline.registry.entries import ModelNames, read_entries
 from ofa_pipeline.registry.fields import STALE_TAG
@@ -58,6 +64,8 @@ __all__ = [
     "SubnetRecord",
     "SubnetRegistry",
     "accuracy_noise",
+    "ahead_text",
+    "as_told",
     "begin_registry",
     "budget_alias",
     "certify_bundle",
@@ -68,6 +76,7 @@ __all__ = [
     "dataset_label",
     "default_address",
     "first_run_rows",
+    "is_ahead",
     "is_database",
     "is_plain_name",
     "missing_from",
@@ -82,6 +91,7 @@ __all__ = [
     "report_notes",
     "run_notes",
     "sign_version",
+    "stale_reason",
     "tracking_uri",
 ]
 OPEN_MODULES = ("answers", "lineage", "origin")

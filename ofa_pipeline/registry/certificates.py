@@ -12,15 +12,18 @@ from ofa_pipeline.documents import (
     SubnetCertificate,
     read_document,
 )
-from ofa_pipeline.errors import RegistryError
+from ofa_pipeline.errors import OfaPipelineError, RegistryError, shorten
+from ofa_pipeline.registry.clocks import is_ahead
 from ofa_pipeline.registry.fields import STALE_TAG
-from ofa_pipeline.registry.plain_files import is_plain_name, plain_files
+from ofa_pipeline.registry.plain_files import check_names, plain_files
 from ofa_pipeline.registry.protocol import SubnetRegistry
 from ofa_pipeline.registry.record import RegisteredSubnet
 from ofa_pipeline.temporary import temporary_folder
 
 VALID_DAYS = 365
 """Days that a certificate holds, unless it is asked for other ones."""
+MAX_REASON = 500
+"""Characters of the reason why a certificate is stale."""
 _REMAKE = "ofa-pipeline pull models:/NAME/VERSION"
 
 
@@ -40,7 +43,7 @@ def certify_version(
     """
     with temporary_folder("certificate") as folder:
         bundle = registry.download(subnet, folder)  # compares every byte
-        certificate = _certificate(bundle, subnet.model_uri)
+        certificate = _certificate(bundle, subnet.model_uri, card_of(bundle, subnet))
     for item in certificate.devices:
         figures = subnet.record.latency.get(item.device)
         if figures is None or (figures.p50_ms, figures.p95_ms) != (item.p50_ms, item.p95_ms):
@@ -57,9 +60,18 @@ def certify_version(
             "issued": issued,
             "expires": expires,
             "is_expired": expires < datetime.now(UTC),
-            "stale": registry.mark(subnet, STALE_TAG),
+            "is_dated_ahead": is_ahead(issued),
+            "stale": stale_reason(registry, subnet),
         }
     )
+
+
+def stale_reason(registry: SubnetRegistry, subnet: RegisteredSubnet) -> str:
+    """Return why the device of a version is another one by now; empty where it was not found.
+
+    Whoever may write to the registry may write anything there: it is never long.
+    """
+    return shorten(registry.mark(subnet, STALE_TAG), MAX_REASON)
 
 
 def certify_bundle(folder: Path) -> SubnetCertificate:
@@ -70,12 +82,30 @@ def certify_bundle(folder: Path) -> SubnetCertificate:
         ManifestMismatchError: If its card is damaged.
         RegistryError: If a file is not as the card says.
     """
-    return _certificate(folder, str(folder))
-
-
-def _certificate(folder: Path, source: str) -> SubnetCertificate:
     card = read_document(folder / Layout.CARD, Card, remake=_REMAKE)
+    return _certificate(folder, str(folder), card)
+
+
+def card_of(bundle: Path, subnet: RegisteredSubnet) -> Card:
+    """Return the card of a version that was fetched.
+
+    Raises:
+        RegistryError: If it is missing or damaged; names the version, not the folder.
+    """
+    try:
+        return read_document(bundle / Layout.CARD, Card, remake="ofa-pipeline stage register")
+    except OfaPipelineError as error:
+        raise RegistryError(as_told(error, bundle, subnet)) from error
+
+
+def as_told(error: OfaPipelineError, bundle: Path, subnet: RegisteredSubnet) -> str:
+    """Return what is wrong with a fetched bundle, by its version: nobody knows the folder."""
+    return f"{subnet.model_uri}: {str(error).replace(f'{bundle}/', '')}"
+
+
+def _certificate(folder: Path, source: str, card: Card) -> SubnetCertificate:
     files = plain_files(folder, source=source, has_cache=True)
+    check_names(folder, source=source)
     digests = {name: digest_file(path) for name, path in files.items()}
     _compare(card, digests, source)
     return SubnetCertificate(
@@ -98,7 +128,7 @@ def _compare(card: Card, digests: dict[str, str], source: str) -> None:
     """Compare the files that the card names with their digests.
 
     Raises:
-        RegistryError: If one is missing, changed, or lies outside of the bundle.
+        RegistryError: If one is missing or changed.
     """
     wanted = dict(card.files)
     for latency in card.latency.values():
@@ -107,12 +137,6 @@ def _compare(card: Card, digests: dict[str, str], source: str) -> None:
                 f"{source}: {latency.file} is not the file that was measured: the card has two "
                 "digests of it. Do not use it: fetch the bundle again."
             )
-    outside = [name for name in wanted if not is_plain_name(name)]
-    if outside:
-        raise RegistryError(
-            f"{source}: the card must name files of the bundle, found {outside[0]!r}. Do not use "
-            "it: fetch the bundle again."
-        )
     changed = sorted(name for name, digest in wanted.items() if digests.get(name) != digest)
     if changed:
         name = changed[0]

@@ -124,7 +124,10 @@ def unknown_dataset(
         device: As asked.
         where: The registry, for the message.
     """
-    known = sorted(set(dataset_names(subnets).values()))
+    every = tuple(subnets)
+    names = dataset_names(every)
+    # The same images may be registered under several names.
+    known = sorted({item.record.dataset or names[item.record.dataset_digest] for item in every})
     wanted = dataset if dataset is not None else home.name if home is not None else ""
     on_device = f" measured on {device}" if device else ""
     own = " (this workspace's)" if dataset is None else ""

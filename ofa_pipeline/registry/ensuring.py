@@ -39,16 +39,25 @@ def is_ours(connection: Connection, name: str) -> bool:
         RegistryError: If it is somebody else's.
     """
     with connection.explained(f"look up the registered model {name}"):
-        found = connection.client.search_registered_models(f"name='{name}'")
-    if not found:
-        return False
-    if found[0].tags.get(OWNER_TAG) != OWNER:
-        raise RegistryError(
-            f"the registered model {name!r} on {connection.where} was not made by this "
-            f"pipeline (it has no tag {OWNER_TAG}={OWNER}), so nothing is added to it. Rename "
-            "it, or choose another registry.model_prefix in params.yaml."
-        )
-    return True
+        if _has_model(connection, f"name='{name}' AND tags.`{OWNER_TAG}` = '{OWNER}'"):
+            return True
+        if _has_model(connection, f"name='{name}'"):
+            raise RegistryError(
+                f"the registered model {name!r} on {connection.where} was not made by this "
+                f"pipeline (it has no tag {OWNER_TAG}={OWNER}), so nothing is added to it. Rename "
+                "it, or choose another registry.model_prefix in params.yaml."
+            )
+    return False
+
+
+def _has_model(connection: Connection, condition: str) -> bool:
+    """Whether there is a registered model, however many versions it has.
+
+    MLflow looks through the versions of each model that it returns. So a page of none is asked for:
+    that another page follows says that there is one.
+    """
+    page = connection.client.search_registered_models(condition, max_results=0)
+    return bool(page or page.token)
 
 
 def ensure_model(connection: Connection, name: str) -> None:

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from ofa_pipeline.artifacts import Layout, digest_file
-from ofa_pipeline.documents import Card, read_document
+from ofa_pipeline.artifacts import digest_file
+from ofa_pipeline.documents import Card
 from ofa_pipeline.documents.lineage import LineageAnswer, LineageOrigin, LineageStep
 from ofa_pipeline.errors import YamlError
+from ofa_pipeline.registry.certificates import card_of
 from ofa_pipeline.registry.origin import LOCK_FILE, PARAMS_FILE
 from ofa_pipeline.registry.protocol import Origin, SubnetRegistry
 from ofa_pipeline.registry.record import DATASET_KEY, RegisteredSubnet
@@ -32,7 +33,7 @@ def read_lineage(registry: SubnetRegistry, subnet: RegisteredSubnet, folder: Pat
     with temporary_folder("lineage") as temporary:
         bundle = registry.download(subnet, temporary)  # compares every byte
         files = {path.name: digest_file(path) for path in sorted(bundle.iterdir())}
-        card = read_document(bundle / Layout.CARD, Card, remake="ofa-pipeline pull")
+        card = card_of(bundle, subnet)
     record = subnet.record
     return LineageAnswer(
         model_uri=subnet.model_uri,

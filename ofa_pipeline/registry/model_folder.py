@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.errors import RegistryError
-from ofa_pipeline.registry.plain_files import plain_files
+from ofa_pipeline.registry.plain_files import check_names, plain_files
 
 PYFUNC_CODE = Path(__file__).with_name("pyfunc_model.py")
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow")
@@ -74,9 +74,11 @@ def write_model_folder(bundle_folder: Path, folder: Path) -> None:
         folder: Must not exist.
 
     Raises:
-        RegistryError: If the bundle holds more than plain files, or its runtime is unknown.
+        RegistryError: If the bundle holds more than plain files, names files elsewhere, or its
+            runtime is unknown.
     """
     plain_files(bundle_folder, source=str(bundle_folder))
+    check_names(bundle_folder, source=str(bundle_folder))
     with warnings.catch_warnings():
         # MLflow's own classes warn about their type hints when they are first imported.
         warnings.filterwarnings("ignore", message=".*type hint is inferred as AnyType")

@@ -1,9 +1,13 @@
 """A bundle is plain files side by side: nothing in it leads out of it, and nothing hides."""
 
+import json
 import re
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.errors import RegistryError, shown
 
 _CACHE = "__pycache__"
@@ -14,6 +18,52 @@ _ELSEWHERE = re.compile(r"[/\\:\x00-\x1f\x7f]")
 def is_plain_name(name: str) -> bool:
     """Whether a text names a file in the same folder, on every system."""
     return bool(name) and name not in (".", "..") and not _ELSEWHERE.search(name)
+
+
+def check_names(folder: Path, *, source: str) -> None:
+    """Check that the documents of a bundle name files beside them, whoever wrote them.
+
+    Args:
+        folder: The bundle; what cannot be read names nothing here.
+        source: Whose it is, for the message.
+
+    Raises:
+        RegistryError: If one names something else: `../`, an absolute path, a drive.
+    """
+    for document, name in _named(folder):
+        if not is_plain_name(name):
+            raise RegistryError(
+                f"{source}: {document} must name files of the bundle, found {shown(name)}. Do not "
+                "use it: fetch the bundle again, or have it built again."
+            )
+
+
+def _named(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield each document with every name of a file in it."""
+    card, subnet = (_object(folder / name) for name in (Layout.CARD, Layout.SUBNET))
+    for name in _dict(card, "files"):
+        yield Layout.CARD, name
+    measured = [item for item in _dict(card, "latency").values() if isinstance(item, dict)]
+    for document, part, key in (
+        *((Layout.CARD, item, "file") for item in measured),
+        (Layout.CARD, _dict(card, "accuracy"), "evaluated_file"),
+        (Layout.SUBNET, _dict(subnet, "runs"), "file"),
+    ):
+        if isinstance(part.get(key), str):
+            yield document, part[key]
+
+
+def _object(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _dict(values: dict[str, Any], key: str) -> dict[str, Any]:
+    found = values.get(key)
+    return found if isinstance(found, dict) else {}
 
 
 def plain_files(folder: Path, *, source: str, has_cache: bool = False) -> dict[str, Path]:

@@ -9,6 +9,7 @@ from typing import Literal
 from ofa_pipeline.documents import SubnetCertificate
 from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.registry.certificates import certify_version
+from ofa_pipeline.registry.clocks import ahead_text
 from ofa_pipeline.registry.comparison import figures_on, is_clearly_better
 from ofa_pipeline.registry.protocol import SubnetRegistry
 from ofa_pipeline.registry.record import RegisteredSubnet
@@ -95,15 +96,19 @@ def _proof(registry: SubnetRegistry, subnet: RegisteredSubnet) -> tuple[Check, .
         return (Check("files", False, str(error)),)
     return (
         Check("files", True, f"all {len(certificate.files)} are as they were registered"),
-        Check(
-            "certificate",
-            not certificate.is_expired,
-            f"{'expired' if certificate.is_expired else 'valid until'} "
-            f"{certificate.expires:%Y-%m-%d}",
-        ),
+        _validity(certificate),
         Check("device", not certificate.stale, certificate.stale or "is as it was certified"),
         _budgets(certificate, subnet.record.device),
     )
+
+
+def _validity(certificate: SubnetCertificate) -> Check:
+    if certificate.is_dated_ahead and certificate.issued is not None:
+        text = "whether it has expired cannot be told: when it was registered, "
+        return Check("certificate", False, text + ahead_text(certificate.issued))
+    is_expired = certificate.is_expired
+    text = f"{'expired' if is_expired else 'valid until'} {certificate.expires:%Y-%m-%d}"
+    return Check("certificate", not is_expired, text)
 
 
 def _budgets(certificate: SubnetCertificate, device: str) -> Check:

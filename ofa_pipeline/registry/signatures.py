@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ofa_pipeline.errors import ParamsError, RegistryError
 from ofa_pipeline.explain import explain
+from ofa_pipeline.registry.clocks import ahead_text, is_ahead
 from ofa_pipeline.registry.fields import SIGNATURE_TAG
 from ofa_pipeline.registry.protocol import SubnetRegistry
 from ofa_pipeline.registry.record import RegisteredSubnet
@@ -62,7 +63,8 @@ def sign_version(
 ) -> Signature:
     """Sign a version and write the signature into the registry.
 
-    The caller has verified its files: what is signed is their digest.
+    The caller has verified its files: what is signed is their digest. A version that was
+    registered ahead of this machine's clock is not signed: the signature would be older than it.
 
     Args:
         registry: That holds it.
@@ -72,9 +74,15 @@ def sign_version(
 
     Raises:
         ParamsError: If the file holds no such key.
-        RegistryError: If the registry refuses.
+        RegistryError: If the registry refuses, or the clock of this machine is behind.
     """
     key = _private_key(key_file)
+    registered = registry.registered_at(subnet)
+    if is_ahead(registered):
+        raise RegistryError(
+            f"{subnet.model_uri} cannot be signed: when it was registered, "
+            f"{ahead_text(registered)}."
+        )
     now = datetime.now(UTC).replace(microsecond=0)
     unsigned = Signature(
         model_name=subnet.record.model_name,
@@ -98,8 +106,8 @@ def check_signature(registry: SubnetRegistry, subnet: RegisteredSubnet, trusted:
 
     Raises:
         ParamsError: If the file holds no such key.
-        RegistryError: If there is no signature, or it is of another key, of other content, or
-            expired.
+        RegistryError: If there is no signature, or it is of another key, of other content,
+            expired, or dated ahead of this machine's clock.
     """
     from cryptography.exceptions import InvalidSignature
 
@@ -124,7 +132,13 @@ def check_signature(registry: SubnetRegistry, subnet: RegisteredSubnet, trusted:
             f"{signature.bundle_digest[:12]}, not of its content {record.bundle_digest[:12]}. Do "
             "not use this version."
         )
-    if datetime.fromisoformat(signature.expires) < datetime.now(UTC):
+    signed = _moment(signature.signed)
+    if is_ahead(signed):
+        raise RegistryError(
+            f"whether the signature of {subnet.model_uri} has expired cannot be told: its date, "
+            f"{ahead_text(signed)}; or have it signed again: {_how(subnet)}"
+        )
+    if _moment(signature.expires) < datetime.now(UTC):
         raise RegistryError(
             f"the signature of {subnet.model_uri} expired on {signature.expires[:10]}. Have it "
             f"signed again: {_how(subnet)}"
@@ -141,7 +155,7 @@ def _read(text: str, subnet: RegisteredSubnet) -> Signature:
         raise RegistryError(f"{subnet.model_uri} is not signed. Have it signed: {_how(subnet)}")
     try:
         signature = TypeAdapter(Signature).validate_json(text)
-        datetime.fromisoformat(signature.expires)
+        _moment(signature.signed), _moment(signature.expires)
     except (ValidationError, ValueError) as error:
         reason = explain(error) if isinstance(error, ValidationError) else error
         raise RegistryError(
@@ -149,6 +163,18 @@ def _read(text: str, subnet: RegisteredSubnet) -> Signature:
             f"{_how(subnet)}"
         ) from error
     return signature
+
+
+def _moment(text: str) -> datetime:
+    """Return a moment as it is signed.
+
+    Raises:
+        ValueError: If it is none, or does not say its time zone.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text} must name its time zone")
+    return moment
 
 
 def _fingerprint(key: "Ed25519PublicKey") -> str:

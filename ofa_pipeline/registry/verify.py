@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ofa_pipeline.artifacts import Layout, digest_file, digest_json
 from ofa_pipeline.errors import RegistryError
-from ofa_pipeline.registry.plain_files import plain_files
+from ofa_pipeline.registry.plain_files import check_names, plain_files
 from ofa_pipeline.registry.record import RegisteredSubnet
 
 SHOWN = 5
@@ -20,13 +20,14 @@ def check_files(folder: Path, subnet: RegisteredSubnet, *, where: str) -> None:
         where: The registry, for the message.
 
     Raises:
-        RegistryError: If a byte differs, or there is more than plain files; names the files where
-            the card knows their digests.
+        RegistryError: If a byte differs, there is more than plain files, or a document names a
+            file elsewhere; names the files where the card knows their digests.
     """
     files = plain_files(folder, source=f"{subnet.model_uri} on {where}")
     digests = {name: digest_file(path) for name, path in files.items()}
     found, expected = digest_json(digests), subnet.record.bundle_digest
     if found == expected:
+        check_names(folder, source=f"{subnet.model_uri} on {where}")
         return
     changed = _changed(folder, digests)
     names = f" (changed or not of it: {', '.join(changed[:SHOWN])})" if changed else ""

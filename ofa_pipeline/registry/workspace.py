@@ -3,6 +3,7 @@
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.registry.addresses import sqlite_path
@@ -20,6 +21,10 @@ LOCATIONS = (
     ("model_versions", "storage_location"),
 )
 """Table and column of every path that MLflow keeps; absolute, whatever it is given."""
+WRITTEN = (("logged_models", "artifact_location"), ("runs", "artifact_uri"))
+"""Where files are written."""
+_LOOKED_AT = 50
+"""Of each: runs without files have no folder."""
 
 
 def open_registry(workspace: Path, *, experiment: str = "once-for-all") -> MlflowRegistry:
@@ -46,7 +51,8 @@ def follow_workspace(database: Path, root: str) -> None:
     """Correct the paths in a workspace's registry after the workspace was moved or copied.
 
     MLflow keeps absolute paths. Without this, a moved registry finds its entries but not their
-    files, and a copied one writes into the original.
+    files, and a copied one writes into the original. Paths of other workspaces that register here
+    stay as they are.
 
     Args:
         database: The SQLite file; nothing happens when it is not there.
@@ -90,5 +96,31 @@ def _old_roots(connection: sqlite3.Connection, root: str) -> list[str]:
     return [
         location
         for (location,) in rows
-        if location.startswith("file://") and location.endswith(f"/{FOLDER}")
+        if location.startswith("file://")
+        and location.endswith(f"/{FOLDER}")
+        and _has_moved(connection, location, root)
     ]
+
+
+def _has_moved(connection: sqlite3.Connection, old: str, root: str) -> bool:
+    """Whether files of an experiment lie in this workspace now; True where there are none to lose.
+
+    Those of another workspace, which registers here by its address, lie where that one is.
+    """
+    if not root.startswith("file://"):
+        return False
+    if not _path_of(old).exists():
+        return True
+    return any(
+        _path_of(f"{root}{location.removeprefix(old)}").exists()
+        for table, column in WRITTEN
+        for (location,) in connection.execute(
+            f"SELECT {column} FROM {table} WHERE substr({column}, 1, ?) = ? "  # noqa: S608
+            "ORDER BY rowid DESC LIMIT ?",
+            (len(old) + 1, f"{old}/", _LOOKED_AT),
+        )
+    )
+
+
+def _path_of(uri: str) -> Path:
+    return Path(unquote(urlsplit(uri).path))

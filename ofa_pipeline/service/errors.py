@@ -7,13 +7,21 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from ofa_pipeline.errors import InfeasibleConstraintError, RegistryError, shown
+from ofa_pipeline.errors import InfeasibleConstraintError, OfaPipelineError, RegistryError, shown
 from ofa_pipeline.masking import mask_secrets
 from ofa_pipeline.service.current import UnreadableRegistryError
 from ofa_pipeline.service.pages import PAGES, Pages
 
 _FOR_PROGRAMS = ("/v1/", "/static/", "/healthz", "/metrics", "/openapi.json")
 """Beginnings of the addresses that are never asked for a page."""
+
+_OURS: dict[type[OfaPipelineError], tuple[int, str]] = {
+    InfeasibleConstraintError: (404, "infeasible"),
+    UnreadableRegistryError: (503, "registry_unreadable"),
+    RegistryError: (404, "not_found"),
+    OfaPipelineError: (409, "refused"),
+}
+"""Status and kind of each error; the first that it is."""
 
 
 def explain_errors(app: FastAPI, pages: Pages) -> None:
@@ -29,17 +37,10 @@ def explain_errors(app: FastAPI, pages: Pages) -> None:
             )
         return error_response(status, kind, message)
 
-    @app.exception_handler(InfeasibleConstraintError)
-    async def infeasible(request: Request, error: InfeasibleConstraintError) -> Response:
-        return answer(request, 404, "infeasible", str(error))
-
-    @app.exception_handler(RegistryError)
-    async def not_found(request: Request, error: RegistryError) -> Response:
-        return answer(request, 404, "not_found", str(error))
-
-    @app.exception_handler(UnreadableRegistryError)
-    async def unreadable(request: Request, error: UnreadableRegistryError) -> Response:
-        return answer(request, 503, "registry_unreadable", str(error))
+    @app.exception_handler(OfaPipelineError)
+    async def ours(request: Request, error: OfaPipelineError) -> Response:
+        status, kind = next(found for of, found in _OURS.items() if isinstance(error, of))
+        return answer(request, status, kind, str(error))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:

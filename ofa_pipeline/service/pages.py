@@ -13,6 +13,7 @@ from ofa_pipeline.registry import (
     RegisteredSubnet,
     Snapshot,
     accuracy_noise,
+    ahead_text,
     dataset_label,
     first_run_rows,
 )
@@ -52,6 +53,7 @@ class Pages:
             dataset_label=dataset_label,
             browse=browse,
             first_run=first_run_rows,
+            ahead=ahead_text,
         )
 
     def page(self, name: str, *, status: int = 200, **values: object) -> HTMLResponse:

@@ -8,8 +8,15 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from ofa_pipeline.documents import SubnetCertificate
-from ofa_pipeline.errors import RegistryError
-from ofa_pipeline.registry import STALE_TAG, RegisteredSubnet, SubnetRegistry, certify_version
+from ofa_pipeline.errors import OfaPipelineError, RegistryError
+from ofa_pipeline.registry import (
+    RegisteredSubnet,
+    SubnetRegistry,
+    as_told,
+    certify_version,
+    is_ahead,
+    stale_reason,
+)
 
 if TYPE_CHECKING:
     from ofa_pipeline.specialize import Classifier
@@ -51,8 +58,12 @@ class Shelf:
                 of_bundle[subnet.model_uri] = certify_version(self._registry, subnet)
             found = of_bundle[subnet.model_uri]
         is_expired = found.expires is not None and found.expires < datetime.now(UTC)
-        stale = self._registry.mark(subnet, STALE_TAG)
-        return found.model_copy(update={"is_expired": is_expired, "stale": stale})
+        told = {
+            "is_expired": is_expired,
+            "is_dated_ahead": found.issued is not None and is_ahead(found.issued),
+            "stale": stale_reason(self._registry, subnet),
+        }
+        return found.model_copy(update=told)
 
     def file(self, subnet: RegisteredSubnet, name: str) -> tuple[Path, str]:
         """Return a file of a version and its SHA-256.
@@ -69,7 +80,11 @@ class Shelf:
             return self._bundle(subnet) / name, files[name]
 
     def classifier(self, subnet: RegisteredSubnet) -> "Classifier":
-        """Return what classifies images with a version."""
+        """Return what classifies images with a version.
+
+        Raises:
+            RegistryError: If its files are gone or changed, or none of them can be run.
+        """
         # Half a gigabyte with PyTorch: who only looks up need not have it.
         from ofa_pipeline.specialize import Classifier
 
@@ -77,7 +92,10 @@ class Shelf:
         with self._lock:
             bundle = self._bundle(subnet)
             if digest not in self._classifiers:
-                self._classifiers[digest] = Classifier(bundle, prefer_onnx=True)
+                try:
+                    self._classifiers[digest] = Classifier(bundle, prefer_onnx=True)
+                except OfaPipelineError as error:
+                    raise RegistryError(as_told(error, bundle, subnet)) from error
             return self._classifiers[digest]
 
     def _bundle(self, subnet: RegisteredSubnet) -> Path:

@@ -34,6 +34,8 @@ ONNX_ON_ONE_THREAD: dict[str, Any] = {
 }
 """What bundles run that do not say it: those that were written first."""
 MAX_THREADS = 1024
+ELSEWHERE = "/\\:\x7f"
+"""What a name of a file in the same folder has not, beside control characters."""
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 
@@ -46,10 +48,17 @@ def check_digests(folder: Path, names: Iterable[str]) -> None:
 
     Raises:
         MissingArtifactError: If a file is not there.
-        ManifestMismatchError: If one was changed after it was written.
+        ManifestMismatchError: If one was changed after it was written, or the card names a file
+            elsewhere.
     """
     card = folder / "card.json"
     stated = _stated_digests(read_document(card)) if card.exists() else {}
+    for name in stated:
+        if name in ("", ".", "..") or any(sign in ELSEWHERE or sign < " " for sign in name):
+            raise ManifestMismatchError(
+                f"{card} must name files of the bundle, found {name[:60]!r}. Do not use it: fetch "
+                "or build the bundle again"
+            )
     for name in names:
         path = folder / name
         if not path.is_file():

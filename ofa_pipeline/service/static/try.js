@@ -31,9 +31,9 @@
     picture.hidden = false;
     try {
       const response = await fetch(place.dataset.address, { method: "POST", body: file });
-      const answer = await response.json();
-      if (response.ok) show(answer);
-      else status.textContent = answer.message;
+      const answer = await response.json().catch(() => ({}));
+      if (response.ok && answer.classes) show(answer);
+      else status.textContent = answer.message ?? `the service answers with status ${response.status}`;
     } catch (error) {
       status.textContent = `the service does not answer: ${error.message}`;
     }

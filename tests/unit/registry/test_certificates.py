@@ -8,10 +8,15 @@ import pytest
 from ofa_pipeline.artifacts import digest_file
 from ofa_pipeline.documents import DeviceCertificate
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError, RegistryError
-from ofa_pipeline.registry import certify_bundle, certify_version
+from ofa_pipeline.registry import STALE_TAG, certify_bundle, certify_version
 from tests.support.certified import register_certified, write_card, write_certified_bundle
 from tests.support.documents import card, first_run_figures
-from tests.support.registry import InMemoryRegistry, latency_figures
+from tests.support.registry import (
+    InMemoryRegistry,
+    digest_of,
+    latency_figures,
+    subnet_record,
+)
 
 
 @pytest.fixture
@@ -104,4 +109,27 @@ def test_folder_without_a_readable_card_is_refused(bundle):
 def test_record_with_other_figures_than_the_files_is_refused(bundle):
     registry, subnet = registered(bundle, latency={"cpu": latency_figures(0.5)})
     with pytest.raises(RegistryError, match=r"registry tells 0\.5 ms for cpu, its certificate 1"):
+        certify_version(registry, subnet)
+
+
+def test_certificate_that_is_dated_ahead_says_that_nobody_can_tell_whether_it_expired(bundle):
+    registry, subnet = registered(bundle)
+    for ahead, is_told in ((timedelta(minutes=1), False), (timedelta(days=10), True)):
+        registry.time = datetime.now(UTC) + ahead
+        found = certify_version(registry, subnet)
+        assert (found.is_dated_ahead, found.is_expired) == (is_told, False)
+
+
+def test_reason_of_a_stale_certificate_is_never_long(bundle):
+    registry, subnet = registered(bundle)
+    registry.set_mark(subnet, STALE_TAG, "x" * 10_000)
+    assert len(certify_version(registry, subnet).stale) < 600
+
+
+def test_damaged_card_of_a_version_is_told_by_the_version(bundle):
+    (bundle / "card.json").write_text('{"format": 9}')
+    registry = InMemoryRegistry()
+    subnet = registry.register(subnet_record(bundle_digest=digest_of(bundle)), bundle)
+    message = r"^models:/ofa-tiny-cpu/1: card\.json must be of format 1, found 9"
+    with pytest.raises(RegistryError, match=message):
         certify_version(registry, subnet)

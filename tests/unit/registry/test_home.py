@@ -80,6 +80,13 @@ def test_workspace_without_subnets_is_told_whose_there_are(shared):
     assert shared.list_subnets() == ()
 
 
+def test_every_name_of_the_same_images_is_told(shared):
+    for name in ("pets", "animals"):
+        register(shared, 0.8, lineage={DATASET: OWN}, dataset=name, model_name=name)
+    with pytest.raises(RegistryError, match="animals, cars, pets"):
+        shared.choose(dataset="none of them")
+
+
 @pytest.fixture
 def workspace_of(tmp_path):
     def make(**dataset):

@@ -12,6 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.tracking._model_registry.client import ModelRegistryClient
+from sqlalchemy.event import listen
 
 from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.registry import (
@@ -210,6 +211,16 @@ def test_foreign_model_of_the_same_name_is_refused(registry, client, bundle):
         with pytest.raises(RegistryError, match="was not made by this pipeline"):
             refused()
     assert client.search_model_versions(f"name='{MODEL}'") == []
+
+
+def test_check_reads_no_version_of_a_registered_model(registry, bundle):
+    registry.register(subnet_record(), bundle)
+    statements = []
+    engine = registry._mlflow.client._get_registry_client().store.engine
+    listen(engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    registry.check([MODEL])
+    assert statements
+    assert not [text for text in statements if "model_versions" in text]
 
 
 def test_deleted_experiment_is_found_by_the_check(registry, client, bundle):

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from ofa_pipeline.cli.chosen import default_folder
-from ofa_pipeline.errors import RegistryError
+from ofa_pipeline.errors import ManifestMismatchError, RegistryError
 from ofa_pipeline.registry import RegisteredSubnet, certify_bundle
 from ofa_pipeline.registry.plain_files import is_plain_name, plain_files
+from ofa_pipeline.specialize import Classifier
 from tests.support.certified import write_certified_bundle
 from tests.support.registry import CLASS_NAMES, digest_of, subnet_record, write_bundle
 
@@ -30,6 +31,52 @@ def test_name_that_leads_elsewhere_is_none(name):
 @pytest.mark.parametrize("name", ["model.onnx", "a name", ".hidden", "a..b", "größe"])
 def test_other_names_are_fine(name):
     assert is_plain_name(name)
+
+
+def put_into(bundle, place, name):
+    """Put a name of a file into a document of a bundle; as a key, or as the value of one."""
+    document, *keys = place
+    values = json.loads((bundle / document).read_text())
+    part = values
+    for key in keys[:-1]:
+        part = part[key]
+    part[keys[-1] or name] = "0" * 64 if not keys[-1] else name
+    (bundle / document).write_text(json.dumps(values))
+
+
+PLACES = [
+    ("card.json", "files", ""),
+    ("card.json", "latency", "cpu", "file"),
+    ("card.json", "accuracy", "evaluated_file"),
+    ("subnet.json", "runs", "file"),
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_document_that_names_a_file_elsewhere_is_refused_on_every_way(
+    registry, tmp_path, bundle, place
+):
+    record = subnet_record(bundle_digest=digest_of(bundle))
+    registered = registry.register(record, bundle)
+    put_into(bundle, place, "../x")
+    message = rf"{place[0]} must name files of the bundle, found '\.\./x'"
+    with pytest.raises(RegistryError, match=message):
+        certify_bundle(bundle)
+    changed = subnet_record(bundle_digest=digest_of(bundle))
+    with pytest.raises(RegistryError, match=message):
+        registry.register(changed, bundle)
+    [kept] = (tmp_path / "workspace" / "mlruns").rglob("card.json")
+    shutil.copyfile(bundle / place[0], kept.with_name(place[0]))
+    altered = RegisteredSubnet(record=changed, version=registered.version)
+    with pytest.raises(RegistryError, match=message):
+        registry.download(altered, tmp_path / "copy")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shipped_code_refuses_the_same_names(bundle, name):
+    put_into(bundle, PLACES[0], name)
+    with pytest.raises(ManifestMismatchError, match=r"card\.json must name files of the bundle"):
+        Classifier(bundle)
 
 
 @pytest.mark.parametrize("name", NAMES[:6])

@@ -1,6 +1,6 @@
 """Who becomes candidate and champion, and why not."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -92,6 +92,15 @@ def test_changed_file_and_expired_certificate_end_it(registry, add, tmp_path):
     assert failed(plan_promotion(registry, subnet, "candidate")) == ["certificate"]
     (tmp_path / "bundle-0" / "model.onnx").write_bytes(b"other")
     assert failed(plan_promotion(registry, subnet, "candidate")) == ["files"]
+
+
+def test_version_that_is_dated_ahead_is_promoted_to_nothing(registry, add):
+    subnet = add(0.8)
+    registry.time = datetime.now(UTC) + timedelta(days=10)
+    [check] = [
+        item for item in plan_promotion(registry, subnet, "candidate").checks if not item.is_met
+    ]
+    assert (check.name, "cannot be told" in check.reason) == ("certificate", True)
 
 
 def test_version_whose_device_has_changed_is_promoted_to_nothing(registry, add):

@@ -1,6 +1,7 @@
 """A signature is of one content, by one key, for a time."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from ofa_pipeline.errors import ParamsError, RegistryError
-from ofa_pipeline.registry import check_signature, sign_version
+from ofa_pipeline.registry import check_signature, sign_version, signatures
 from ofa_pipeline.registry.fields import SIGNATURE_TAG
 from tests.support.registry import InMemoryRegistry, subnet_record
 
@@ -69,6 +70,29 @@ def test_expired_is_refused(registry, subnet, keys):
         check_signature(registry, subnet, keys[1])
 
 
+class Clock(datetime):
+    """A clock that is ten days ahead."""
+
+    @classmethod
+    def now(cls, tz=None):
+        return datetime.now(tz) + timedelta(days=10)
+
+
+def test_signature_that_is_dated_ahead_is_refused(registry, subnet, keys, monkeypatch):
+    with monkeypatch.context() as ahead:
+        ahead.setattr(signatures, "datetime", Clock)
+        sign_version(registry, subnet, keys[0], valid_days=30)
+    with pytest.raises(RegistryError, match=r"cannot be told: its date, .* UTC lies ahead"):
+        check_signature(registry, subnet, keys[1])
+
+
+def test_nothing_is_signed_by_a_clock_that_is_behind_the_registration(registry, subnet, keys):
+    registry.time = datetime.now(UTC) + timedelta(days=10)
+    with pytest.raises(RegistryError, match=r"cannot be signed: when it was registered, .* ahead"):
+        sign_version(registry, subnet, keys[0], valid_days=30)
+    assert registry.mark(subnet, SIGNATURE_TAG) == ""
+
+
 @pytest.mark.parametrize(
     "values",
     [
@@ -89,6 +113,14 @@ def test_changed_signature_is_refused(registry, subnet, keys, values):
 def test_unreadable_signature_is_refused(registry, subnet, keys, text):
     registry.set_mark(subnet, SIGNATURE_TAG, text)
     with pytest.raises(RegistryError, match="cannot be read"):
+        check_signature(registry, subnet, keys[1])
+
+
+@pytest.mark.parametrize("name", ["signed", "expires"])
+def test_signature_without_a_time_zone_is_refused(registry, subnet, keys, name):
+    sign_version(registry, subnet, keys[0], valid_days=30)
+    change(registry, subnet, **{name: "2999-01-01T00:00:00"})
+    with pytest.raises(RegistryError, match=r"cannot be read: .* must name its time zone"):
         check_signature(registry, subnet, keys[1])
 
 

@@ -51,6 +51,29 @@ def test_copied_workspace_writes_into_itself(registered, workspace, tmp_path):
     assert len(open_registry(workspace).list_subnets()) == 1
 
 
+def test_other_workspace_that_registers_here_keeps_its_files_where_they_are(
+    registered, workspace, tmp_path, monkeypatch
+):
+    other = tmp_path / "other"
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace / 'mlflow.db'}")
+        record = subnet_record(
+            model_name="ofa-other-cpu", bundle_digest=registered.record.bundle_digest
+        )
+        theirs = open_registry(other, experiment="other").register(record, tmp_path / "a-bundle")
+    registry = open_registry(workspace)
+    for subnet in (theirs, registered):
+        assert registry.download(subnet, tmp_path / subnet.record.model_name).exists()
+    assert list((other / "mlruns").rglob("model.onnx"))
+
+
+def test_store_that_is_named_later_takes_no_files_over(
+    registered, workspace, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MLFLOW_DEFAULT_ARTIFACT_ROOT", "s3://bucket/files")
+    assert open_registry(workspace).download(registered, tmp_path / "files").exists()
+
+
 def test_file_that_is_no_database_is_refused_where_it_is_opened(tmp_path):
     (tmp_path / "mlflow.db").write_bytes(b"x" * 5000)
     with pytest.raises(RegistryError, match="must be the registry of this workspace"):

@@ -2,8 +2,9 @@
 
 import hashlib
 import io
+import json
 import tempfile
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from threading import Event
 
 import pytest
@@ -15,8 +16,8 @@ from ofa_pipeline.documents.answers import FrontAnswer, SubnetAnswer, SubnetPage
 from ofa_pipeline.errors import ParamsError, RegistryError
 from ofa_pipeline.registry import STALE_TAG, Snapshot
 from ofa_pipeline.service import CurrentSnapshot, ServiceSettings, build_app
-from tests.support.certified import register_certified, write_certified_bundle
-from tests.support.registry import InMemoryRegistry, subnet_record
+from tests.support.certified import register_certified, write_card, write_certified_bundle
+from tests.support.registry import InMemoryRegistry, digest_of, subnet_record
 
 VERSION = "/v1/models/ofa-tiny-cpu/versions/1"
 
@@ -157,16 +158,51 @@ def test_download_has_a_digest_and_ranges(client):
     assert client.get(address, headers={"Range": "bytes=99999999-"}).status_code == 416
 
 
-def test_image_can_be_tried(client):
+def image_bytes():
     file = io.BytesIO()
     Image.new("RGB", (20, 20), (250, 10, 10)).save(file, format="PNG")
-    answer = client.post(f"{VERSION}/try", content=file.getvalue()).json()
+    return file.getvalue()
+
+
+def test_image_can_be_tried(client):
+    answer = client.post(f"{VERSION}/try", content=image_bytes()).json()
     assert answer["classes"][0]["class_name"] == "red"
     assert answer["latency_ms"] > 0
     for body, told in [(b"no image", "no known image format"), (b"", "got nothing")]:
         status, _, message = refusal(client.post(f"{VERSION}/try", content=body))
         assert status == 422
         assert told in message
+
+
+def test_bundle_that_cannot_be_run_is_a_conflict_that_names_the_file(registry, tmp_path):
+    bundle = write_certified_bundle(tmp_path / "damaged")
+    values = json.loads((bundle / "subnet.json").read_text()) | {"std": "none"}
+    (bundle / "subnet.json").write_text(json.dumps(values))
+    write_card(bundle)
+    register_certified(registry, bundle, model_name="ofa-other-cpu")
+    with TestClient(build_app(registry), raise_server_exceptions=False) as client:
+        answer = client.post("/v1/models/ofa-other-cpu/versions/1/try", content=image_bytes())
+    status, kind, message = refusal(answer)
+    assert (status, kind) == (409, "refused")
+    assert message.startswith("models:/ofa-other-cpu/1: subnet.json: std must be three numbers")
+
+
+def test_damaged_card_is_said_on_the_page(registry, tmp_path):
+    bundle = write_certified_bundle(tmp_path / "damaged")
+    (bundle / "card.json").write_text("{}")
+    record = subnet_record(model_name="ofa-other-cpu", bundle_digest=digest_of(bundle))
+    registry.register(record, bundle)
+    with TestClient(build_app(registry), raise_server_exceptions=False) as client:
+        page = client.get("/models/ofa-other-cpu/1")
+        assert (page.status_code, "No certificate." in page.text) == (200, True)
+        assert client.get("/v1/models/ofa-other-cpu/versions/1/certificate").status_code == 409
+
+
+def test_certificate_that_is_dated_ahead_is_said_on_the_page(client, registry):
+    registry.time = datetime.now(UTC) + timedelta(days=10)
+    page = client.get("/models/ofa-tiny-cpu/1").text
+    assert "Whether it has expired cannot be told." in page
+    assert client.get(f"{VERSION}/certificate").json()["is_dated_ahead"]
 
 
 def test_nothing_can_be_written(client):
