@@ -32,7 +32,7 @@ from ofa_pipeline.registry.statements import (
 )
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy import Engine, TextClause
 
 _FROM_MODEL = "models:/"
 """What the source of a version begins with that was made from a LoggedModel."""
@@ -168,7 +168,8 @@ class DatabaseReader:
         version that was seen is gone or another.
         """
         with self._mlflow.explained("read what is new"):
-            self._read_mark()
+            if is_sqlite(self._mlflow.tracking_uri):
+                self._find_file()
             before, seen = self._tally, self._seen(model_name)
             if before is None or self._is_walk_due:
                 return None
@@ -254,12 +255,10 @@ class DatabaseReader:
 
     def aliases(self, model_name: str) -> dict[str, int]:
         """Read the table: MLflow would read every version of the model, too."""
-        from sqlalchemy import text
-
-        statement = text("SELECT alias, version FROM registered_model_aliases WHERE name = :name")
-        with self._mlflow.explained("read the aliases"), self._engine.connect() as connection:
-            rows = connection.execute(statement, {"name": model_name})
-            return {str(alias): int(version) for alias, version in rows}
+        statement = "SELECT alias, version FROM registered_model_aliases WHERE name = :name"
+        with self._mlflow.explained("read the aliases"):
+            rows = self._rows(statement, name=model_name)
+        return {str(alias): int(version) for alias, version in rows}
 
     def _records(self, there: Mapping[str, Version]) -> dict[str, RegisteredSubnet]:
         """Return records by the ids of their LoggedModels."""
@@ -275,9 +274,7 @@ class DatabaseReader:
 
         wanted = text(statement).bindparams(bindparam("ids", expanding=True))
         for start in range(0, len(ids), _CHUNK):
-            with self._engine.connect() as connection:
-                found = connection.execute(wanted, {"ids": ids[start : start + _CHUNK]}).fetchall()
-            yield from found
+            yield from self._fetch(wanted, {"ids": ids[start : start + _CHUNK]})
 
     def _read_tally(self) -> _Tally:
         [(num_versions, num_deleted, latest_ms)] = self._rows(TALLY)
@@ -300,19 +297,37 @@ class DatabaseReader:
     def _read_mark(self) -> object:
         if not is_sqlite(self._mlflow.tracking_uri):
             return tuple(self._rows(MARK)[0])
-        path = sqlite_path(self._mlflow.tracking_uri)
-        number = path.stat().st_ino
+        return self._find_file(), self._rows("PRAGMA data_version")[0][0]
+
+    def _find_file(self) -> int:
+        """Return the number of the SQLite file; of another one, nothing was read yet."""
+        number = sqlite_path(self._mlflow.tracking_uri).stat().st_ino
         if number != self._file and self._opened is not None:  # another file took its place
             self._opened.dispose()
             self._opened = self._tally = None
         self._file = number
-        return number, self._rows("PRAGMA data_version")[0][0]
+        return number
 
     def _rows(self, statement: str, **values: object) -> Sequence[Any]:
         from sqlalchemy import text
 
+        return self._fetch(text(statement), values)
+
+    def _fetch(self, statement: "TextClause", values: Mapping[str, object]) -> Sequence[Any]:
+        """Return the rows of a statement; where a connection was lost, by another one.
+
+        To ask each time whether it is still there would cost as much as a statement by keys.
+        """
+        from sqlalchemy.exc import DBAPIError
+
+        try:
+            with self._engine.connect() as connection:
+                return connection.execute(statement, values).fetchall()
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
         with self._engine.connect() as connection:
-            return connection.execute(text(statement), values).fetchall()
+            return connection.execute(statement, values).fetchall()
 
     @property
     def _engine(self) -> "Engine":
@@ -346,7 +361,7 @@ def _open_engine(uri: str) -> "Engine":
 
     if not is_sqlite(uri):
         check_reachable(uri)
-        return create_engine(uri, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
+        return create_engine(uri, isolation_level="AUTOCOMMIT")
     path = sqlite_path(uri)
     ensure_database(path)
     # One connection: the version of the file is told of changes by other connections.

@@ -10,6 +10,7 @@ import pytest
 from mlflow import MlflowClient
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import DBAPIError
 
 from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.registry import database_reader, open_registry, server_reader
@@ -94,6 +95,49 @@ def test_what_comes_to_a_model_is_read_by_keys_and_counted(registry, client, bun
     assert versions(came) == [2]
     # Of what came, nothing is taken for a change of something else, and nothing else is missed.
     assert list(reader.added({**came, **entries}).values()) == [other]
+
+
+def test_what_comes_to_a_model_is_counted_in_no_database(registry, bundle, monkeypatch):
+    """As a database server is read, which tells the version of no file."""
+    monkeypatch.setattr(database_reader, "is_sqlite", lambda _: False)
+    registry.register(subnet_record(accuracy=0.8), bundle)
+    reader = DatabaseReader(Connection(registry.tracking_uri))
+    entries = reader.read({})
+    registry.register(subnet_record(accuracy=0.9), bundle)
+    statements = []
+    event.listen(
+        reader._engine, "before_cursor_execute", lambda *given: statements.append(given[2])
+    )
+    assert len(reader.came(entries, MODEL)) == 1
+    assert statements
+    assert not [text for text in statements if "count(" in text]
+
+
+class LosingEngine:
+    """Loses the connection at the first statement, or has another error at each."""
+
+    def __init__(self, engine, *, is_lost):
+        self.engine, self.is_lost, self.num_errors = engine, is_lost, 0
+
+    def connect(self):
+        if self.is_lost and self.num_errors:
+            return self.engine.connect()
+        self.num_errors += 1
+        error = sqlite3.OperationalError("the server went away")
+        raise DBAPIError("SELECT 1", {}, error, connection_invalidated=self.is_lost)
+
+
+def test_statement_is_asked_again_where_the_connection_was_lost(registry, bundle):
+    registered = registry.register(subnet_record(), bundle)
+    reader = DatabaseReader(Connection(registry.tracking_uri))
+    [model_id] = reader.read({})
+    engine = reader._engine
+    reader._opened = LosingEngine(engine, is_lost=True)
+    assert reader.still_counts(model_id, registered)
+    reader._opened = LosingEngine(engine, is_lost=False)
+    with pytest.raises(RegistryError, match="the server went away"):
+        reader.still_counts(model_id, registered)
+    assert reader._opened.num_errors == 1
 
 
 def test_newest_version_that_is_gone_has_everything_read(registry, client, bundle, monkeypatch):
