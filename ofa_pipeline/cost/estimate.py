@@ -55,6 +55,7 @@ def estimate_cost(
     num_classes: int,
     resolutions_px: IntArray | None = None,
     by_group: bool = False,
+    tile_px: int = 1,
 ) -> Cost:
     """Count many architectures at once.
 
@@ -64,6 +65,8 @@ def estimate_cost(
         num_classes: Length of the logits.
         resolutions_px: Image sizes to count at instead of the genes', shape (architectures,).
         by_group: Count each kind of layer in each block group apart, as ``KIND_groupN``.
+        tile_px: Count the multiply-accumulates of a convolution at as many pixels as whole tiles of
+            this many have.
 
     Raises:
         ArchError: If the genes are not of the space, or the image sizes are of another number.
@@ -76,14 +79,19 @@ def estimate_cost(
             f"resolutions_px must have shape ({len(genes)},), one an architecture, "
             f"got {resolutions_px.shape}"
         )
-    tally = Tally(len(genes), by_group=by_group)
+    tally = Tally(len(genes), by_group=by_group, tile_px=tile_px)
     count = count_mbconv if isinstance(space.backbone, MBConvBackbone) else count_resnet
     count(tally, space, genes, num_classes=num_classes, resolutions_px=resolutions_px)
     return tally.cost(num_blocks=space.active_blocks(genes).sum(axis=1))
 
 
 def latency_features(
-    space: SearchSpace, genes: Genes, *, num_classes: int, by_group: bool = False
+    space: SearchSpace,
+    genes: Genes,
+    *,
+    num_classes: int,
+    by_group: bool = False,
+    tile_px: int = 1,
 ) -> tuple[list[str], FloatArray]:
     """Return physical totals that explain latency.
 
@@ -92,6 +100,8 @@ def latency_features(
         genes: Shape (architectures, genes).
         num_classes: Length of the logits.
         by_group: Count each kind of layer in each block group apart, as ``KIND_groupN``.
+        tile_px: Pixels that the device's convolutions compute at once: the multiply-accumulates
+            are those of whole tiles.
 
     Returns:
         Names, and an array (architectures, names): for each kind of layer ``macs_KIND`` and
@@ -101,7 +111,7 @@ def latency_features(
     Raises:
         ArchError: If the genes are not of the space.
     """
-    cost = estimate_cost(space, genes, num_classes=num_classes, by_group=by_group)
+    cost = estimate_cost(space, genes, num_classes=num_classes, by_group=by_group, tile_px=tile_px)
     columns = {
         **{f"macs_{kind}": macs for kind, macs in cost.macs_by_kind.items()},
         **{f"activations_{kind}": count for kind, count in cost.activations_by_kind.items()},

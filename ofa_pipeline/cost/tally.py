@@ -47,15 +47,18 @@ class Tally:
     group: int | None = None
     """The block group whose layers are added; None outside of them."""
 
-    def __init__(self, count: int, *, by_group: bool = False) -> None:
+    def __init__(self, count: int, *, by_group: bool = False, tile_px: int = 1) -> None:
         """Start at zero for `count` architectures.
 
         Args:
             count: Architectures.
             by_group: Make a kind of its own of each kind of layer in each block group.
+            tile_px: Count the multiply-accumulates of a convolution at as many pixels as whole
+                tiles of this many have.
         """
         self._count = count
         self._by_group = by_group
+        self._tile_px = tile_px
         self._macs: dict[str, IntArray] = {}
         self._activations: dict[str, IntArray] = {}
         self._elementwise = {name: self._zeros() for name in ("hard_swish", "scale")}
@@ -85,7 +88,8 @@ class Tally:
             runs: Where the layer is there.
         """
         weights = channels[0] * channels[1] * kernel_size**2
-        self._add(kind, macs=weights * side_px**2, written=channels[1] * side_px**2, runs=runs)
+        computed_px = -(-(side_px**2) // self._tile_px) * self._tile_px
+        self._add(kind, macs=weights * computed_px, written=channels[1] * side_px**2, runs=runs)
         self._num_params += np.where(runs, weights + 2 * channels[1], 0)
 
     def linear(

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -256,6 +256,8 @@ class LatencyCosts(Part):
     """Milliseconds a unit of each total."""
     fixed_ms: float
     """Milliseconds a call."""
+    tile_px: Annotated[int, Field(ge=1)] = 1
+    """Pixels that convolutions compute at once: the totals are those of whole tiles."""
     form: str = "totals"
     """The candidate that cross-validation chose."""
     launch: LaunchCosts | None = None
@@ -329,11 +331,12 @@ class LatencyReport(Part):
 
 
 class FittedLatency(Part):
-    """The latency model of a device, and what is to be said about it: a document of two formats."""
+    """The latency model of a device, and what is to be said about it: one of three formats."""
 
     model_config = ConfigDict(title="a latency model")
 
-    format: Literal[1, 2] = 1
-    """Format 1, of files without a format too, knows sums of totals alone."""
+    format: Literal[1, 2, 3] = 1
+    """Format 1, of files without a format too, knows sums of totals alone; format 3 is one whose
+    totals are those of whole tiles, which earlier versions would not count."""
     model: LatencyCosts
     report: LatencyReport

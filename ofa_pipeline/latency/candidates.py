@@ -14,9 +14,12 @@ NUM_FOLDS = 10
 PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2)
 """Ridge penalties to choose from, a subnet; the fixed part has none."""
 LAUNCH_BOUND_PENALTIES = (1e-5, 1e-3)
+TILES_PX = (4, 5, 6, 7, 8)
+"""Pixels that a device's convolutions may compute at once, to choose from."""
 CLEARLY_BETTER = 0.9
-"""What sets measurements aside, or knows launching, must have a loss of at most this part of that
-of a sum that fits all: with few subnets, both can explain away what is only far from the others."""
+"""What sets measurements aside, knows launching or counts whole tiles must have a loss of at most
+this part of that of a sum that fits all: with few subnets, all can explain away what is only far
+from the others."""
 AS_GOOD = 1.25
 """What knows another device may have a loss of this times that of what does not: with ten subnets
 the errors of a free sum, each fitted to nine, are luck."""
@@ -35,29 +38,36 @@ class Choice:
 
 
 def choose_form(
-    data: Measurements, names: Sequence[str], *, sources: Mapping[str, FloatArray] | None = None
+    data: Measurements, names: Sequence[str], *, sources: Mapping[str, Form] | None = None
 ) -> Choice:
     """Fit the candidate with the least cross-validated loss, the simpler one of equal ones.
 
     Args:
         data: The measured subnets.
         names: What the columns of the totals are called, ``fixed`` first.
-        sources: Costs that other devices have, in the order of the names, by the device's name.
+        sources: Forms of other devices, of the same totals, by the device's name.
     """
     plain = [_plain(len(names), penalty) for penalty in PENALTIES]
     compared = _Comparison(data)
     compared.add([_launching(names)])
-    compared.add([replace(candidate, smallest_outlier=GROSS_OUTLIER) for candidate in plain])
+    fitting_all = [replace(candidate, smallest_outlier=GROSS_OUTLIER) for candidate in plain]
+    compared.add(fitting_all)
     aside = [replace(candidate, name="totals without outliers") for candidate in plain]
     bound = [
         replace(_plain(len(names), penalty), name="totals or launching", launch_bound=True)
         for penalty in LAUNCH_BOUND_PENALTIES
     ]
-    compared.add([*aside, *bound], factor=CLEARLY_BETTER)
-    for device, costs in (sources or {}).items():
+    tiled = [
+        replace(candidate, name=f"totals in tiles of {tile_px}", tile_px=tile_px)
+        for tile_px in TILES_PX
+        for candidate in fitting_all
+    ]
+    compared.add([*aside, *bound, *tiled], factor=CLEARLY_BETTER)
+    for device, source in (sources or {}).items():
         transferred = Candidate(
             name=f"transfer from {device}",
-            solve=NearSource.of(names, costs),
+            solve=NearSource.of(names, source.work),
+            tile_px=source.tile_px,
             smallest_outlier=GROSS_OUTLIER,
         )
         compared.add([transferred, replace(transferred, launch_bound=True)], factor=AS_GOOD)

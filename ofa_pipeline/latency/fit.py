@@ -9,7 +9,7 @@ import numpy as np
 from ofa_pipeline.arch import BoolArray, FloatArray, Genes, IntArray, SearchSpace
 from ofa_pipeline.documents import LaunchCosts, PredictionInterval
 from ofa_pipeline.errors import DeviceError
-from ofa_pipeline.latency.candidates import NUM_FOLDS, Choice, choose_form
+from ofa_pipeline.latency.candidates import NUM_FOLDS, TILES_PX, Choice, choose_form
 from ofa_pipeline.latency.fitting import MIN_SUBNETS
 from ofa_pipeline.latency.forms import Candidate
 from ofa_pipeline.latency.model import LatencyModel
@@ -45,9 +45,10 @@ def fit_latency(
     """Fit to measured subnets, by relative errors.
 
     Candidates are compared by cross-validation: a sum of totals with costs that are not negative;
-    the larger of such a sum and of launching a layer after the other; the same with the costs of
-    another device, times a factor a component, as a start. A Gaussian process corrects the result
-    where there are enough subnets and it helps. Measurements that are far off are set aside.
+    the same of whole tiles of pixels, as some devices compute convolutions; the larger of a sum and
+    of launching a layer after the other; the same with the costs of another device, times a factor
+    a component, as a start. A Gaussian process corrects the result where there are enough subnets
+    and it helps. Measurements that are far off are set aside.
 
     Args:
         space: The space that the subnets are of.
@@ -63,18 +64,21 @@ def fit_latency(
     """
     _check_latencies(latency_ms)
     genes, latency_ms = _each_once(space, genes, latency_ms)
-    if len(genes) < MIN_SUBNETS:
-        raise DeviceError(
-            f"a latency model needs at least {MIN_SUBNETS} different subnets, got {len(genes)}. "
-            "Measure more."
-        )
-    with_groups = len(genes) >= MIN_RESIDUAL
-    subnets = Subnets.of(space, genes, latency_ms, num_classes=num_classes, with_groups=with_groups)
-    costs = {
-        name: source.costs_of(space, subnets.names, num_classes=num_classes, device=name)
-        for name, source in (sources or {}).items()
+    _check_number(len(genes))
+    sources = sources or {}
+    subnets = Subnets.of(
+        space,
+        genes,
+        latency_ms,
+        num_classes=num_classes,
+        with_groups=len(genes) >= MIN_RESIDUAL,
+        tiles_px={1, *TILES_PX, *(source.tile_px for source in sources.values())},
+    )
+    forms = {
+        name: source.form_of(space, subnets.names, num_classes=num_classes, device=name)
+        for name, source in sources.items()
     }
-    choice = choose_form(subnets.measurements, subnets.names, sources=costs)
+    choice = choose_form(subnets.measurements, subnets.names, sources=forms)
     estimator = Estimator.fit(choice.form, subnets)
     held_out_ms = choice.held_out_ms
     if estimator.residual is not None:
@@ -98,14 +102,16 @@ def _model(
     errors: FloatArray,
     num_classes: int,
 ) -> LatencyModel:
-    fixed_ms, *costs_ms = choice.form.work.tolist()
+    form = choice.form
+    fixed_ms, *costs_ms = form.work.tolist()
     return LatencyModel(
         space_digest=space.digest,
         num_classes=num_classes,
         costs_ms=dict(zip(subnets.names[1:], costs_ms, strict=True)),
         fixed_ms=fixed_ms,
+        tile_px=form.tile_px,
         form=choice.candidate.name,
-        launch=_launch_costs(choice.form.launch),
+        launch=_launch_costs(form.launch),
         residual=estimator.residual,
         interval=prediction_interval(errors),
     )
@@ -157,6 +163,14 @@ def _check_latencies(latency_ms: FloatArray) -> None:
         raise DeviceError(
             f"measured latencies must be positive numbers, got {listed} ({len(bad)} of "
             f"{len(latency_ms)}). Measure these subnets again, or leave them out."
+        )
+
+
+def _check_number(count: int) -> None:
+    if count < MIN_SUBNETS:
+        raise DeviceError(
+            f"a latency model needs at least {MIN_SUBNETS} different subnets, got {count}. "
+            "Measure more."
         )
 
 

@@ -1,6 +1,6 @@
 """What a latency model may look like: a sum of totals, or the larger of work and launching."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,8 +30,8 @@ LARGEST_LOSS = 0.3
 class Measurements:
     """Totals and latencies of measured subnets; column 0 of the totals is 1."""
 
-    rows: FloatArray
-    """Shape (subnets, totals)."""
+    rows: Mapping[int, FloatArray]
+    """Shape (subnets, totals), by the pixels of a tile: convolutions compute whole tiles."""
     launch_rows: FloatArray
     """Layers, 1 and blocks, shape (subnets, 3)."""
     load: FloatArray
@@ -41,7 +41,7 @@ class Measurements:
     def of(self, chosen: BoolArray | IntArray) -> "Measurements":
         """Return some of the subnets."""
         return Measurements(
-            rows=self.rows[chosen],
+            rows={tile_px: rows[chosen] for tile_px, rows in self.rows.items()},
             launch_rows=self.launch_rows[chosen],
             load=self.load[chosen],
             latency_ms=self.latency_ms[chosen],
@@ -53,13 +53,15 @@ class Form:
     """Costs of work, and of launching where that bounds."""
 
     work: FloatArray
+    tile_px: int
+    """Pixels that convolutions compute at once."""
     launch: FloatArray | None
     is_outlier: BoolArray
     """Of the subnets that it was fitted to."""
 
     def estimate(self, data: Measurements) -> FloatArray:
         """Return milliseconds of subnets."""
-        work: FloatArray = data.rows @ self.work
+        work: FloatArray = data.rows[self.tile_px] @ self.work
         if self.launch is None:
             return work
         return np.maximum(work, data.launch_rows @ self.launch)
@@ -67,8 +69,9 @@ class Form:
     def is_launch_bound(self, data: Measurements) -> BoolArray:
         """Tell which subnets take as long as launching their layers takes."""
         if self.launch is None:
-            return np.zeros(len(data.rows), dtype=bool)
-        bound: BoolArray = data.launch_rows @ self.launch > data.rows @ self.work
+            return np.zeros(len(data.launch_rows), dtype=bool)
+        work = data.rows[self.tile_px] @ self.work
+        bound: BoolArray = data.launch_rows @ self.launch > work
         return bound
 
 
@@ -79,6 +82,8 @@ class Candidate:
     name: str
     solve: Solve
     """Fits the costs of work."""
+    tile_px: int = 1
+    """Pixels that convolutions compute at once."""
     launch_bound: bool = False
     """Whether launching bounds some subnets."""
     smallest_outlier: float = SMALLEST_OUTLIER
@@ -94,9 +99,12 @@ class Candidate:
 
     def _fit_work(self, data: Measurements) -> Form:
         fit = fit_costs(
-            data.rows, data.latency_ms, self.solve, smallest_outlier=self.smallest_outlier
+            data.rows[self.tile_px],
+            data.latency_ms,
+            self.solve,
+            smallest_outlier=self.smallest_outlier,
         )
-        return Form(work=fit.costs, launch=None, is_outlier=fit.is_outlier)
+        return Form(work=fit.costs, tile_px=self.tile_px, launch=None, is_outlier=fit.is_outlier)
 
     def _alternate(self, data: Measurements, share: float) -> Form | None:
         """Fit work and launching by turns to the subnets that each of them bounds."""

@@ -37,6 +37,8 @@ class LatencyModel:
     """Milliseconds a unit of each total."""
     fixed_ms: float
     """Milliseconds a call."""
+    tile_px: int = 1
+    """Pixels that convolutions compute at once: the totals are those of whole tiles."""
     form: str = "totals"
     """The candidate that cross-validation chose."""
     launch: LaunchCosts | None = None
@@ -52,7 +54,13 @@ class LatencyModel:
         """
         self._check_space(space)
         with_groups = self.residual is not None
-        subnets = Subnets.of(space, genes, num_classes=self.num_classes, with_groups=with_groups)
+        subnets = Subnets.of(
+            space,
+            genes,
+            num_classes=self.num_classes,
+            with_groups=with_groups,
+            tiles_px={1, self.tile_px} if with_groups else {self.tile_px},
+        )
         estimator = Estimator(form=self._form(subnets.names), residual=self.residual)
         return estimator.estimate(subnets)
 
@@ -70,9 +78,9 @@ class LatencyModel:
         estimated = self.predict(space, genes)
         return estimated * (1 + self.interval.low), estimated * (1 + self.interval.high)
 
-    def costs_of(
+    def form_of(
         self, space: SearchSpace, names: Sequence[str], *, num_classes: int, device: str
-    ) -> FloatArray:
+    ) -> Form:
         """Return the costs of the named totals, for a model of another device to start from.
 
         Args:
@@ -91,7 +99,7 @@ class LatencyModel:
                 f"classes, the new device is for {space.space_id} with {space.digest} and "
                 f"{num_classes}. Profile {device} for this space, or transfer from another device."
             )
-        return self._form(names).work
+        return self._form(names)
 
     def _form(self, names: Sequence[str]) -> Form:
         launch = None
@@ -101,7 +109,9 @@ class LatencyModel:
         costs_ms = {"fixed": self.fixed_ms, **self.costs_ms}
         # An earlier version knew fewer totals: what it did not know has no cost.
         work = np.array([costs_ms.get(name, 0.0) for name in names])
-        return Form(work=work, launch=launch, is_outlier=np.zeros(0, dtype=bool))
+        return Form(
+            work=work, tile_px=self.tile_px, launch=launch, is_outlier=np.zeros(0, dtype=bool)
+        )
 
     def _check_space(self, space: SearchSpace) -> None:
         if space.digest != self.space_digest:
@@ -124,12 +134,13 @@ def save_latency_model(model: LatencyModel, folder: Path, *, report: LatencyRepo
         num_classes=model.num_classes,
         costs_ms=dict(model.costs_ms),
         fixed_ms=model.fixed_ms,
+        tile_px=model.tile_px,
         form=model.form,
         launch=model.launch,
         residual=model.residual,
         interval=model.interval,
     )
-    document = FittedLatency(format=2, model=costs, report=report)
+    document = FittedLatency(format=2 if model.tile_px == 1 else 3, model=costs, report=report)
     write_json(folder / Layout.LATENCY_MODEL, document.to_dict())
 
 
@@ -147,6 +158,7 @@ def load_latency_model(folder: Path) -> LatencyModel:
         num_classes=costs.num_classes,
         costs_ms=costs.costs_ms,
         fixed_ms=costs.fixed_ms,
+        tile_px=costs.tile_px,
         form=costs.form,
         launch=costs.launch,
         residual=costs.residual,

@@ -60,9 +60,17 @@ def report_selection(
         noise_cv: Standard deviation of a measurement over the mean: no error is below it.
     """
     outliers = fit.genes[fit.choice.form.is_outlier]
-    num_classes = fit.model.num_classes
-    fitted = _measurements(space, fit.genes, fit.latency_ms, num_classes)
-    held_out = _measurements(space, holdout, holdout_ms, num_classes)
+    fitted, held_out = (
+        Subnets.of(
+            space,
+            genes,
+            latency_ms,
+            num_classes=fit.model.num_classes,
+            with_groups=False,
+            tiles_px=[fit.model.tile_px],
+        ).measurements
+        for genes, latency_ms in ((fit.genes, fit.latency_ms), (holdout, holdout_ms))
+    )
     curve = _learning_curve(fit, fitted, held_out)
     return LatencySelection(
         losses=fit.choice.losses,
@@ -71,13 +79,6 @@ def report_selection(
         learning_curve=curve,
         mape_with_20_more=_extrapolated(curve, noise_cv),
     )
-
-
-def _measurements(
-    space: SearchSpace, genes: Genes, latency_ms: FloatArray, num_classes: int
-) -> Measurements:
-    subnets = Subnets.of(space, genes, latency_ms, num_classes=num_classes, with_groups=False)
-    return subnets.measurements
 
 
 def _learning_curve(

@@ -1,5 +1,6 @@
 """Subnets as latency models see them, and what estimates them."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,16 +32,23 @@ class Subnets:
         *,
         num_classes: int,
         with_groups: bool,
+        tiles_px: Collection[int],
     ) -> "Subnets":
-        """Count the totals of architectures."""
-        names, totals = latency_features(space, genes, num_classes=num_classes)
+        """Count the totals of architectures, in tiles of some sizes; with groups, 1 is among them.
+
+        What does not depend on the size is the same for each.
+        """
+        rows = {}
+        for tile_px in tiles_px:
+            names, totals = latency_features(space, genes, num_classes=num_classes, tile_px=tile_px)
+            rows[tile_px] = np.column_stack([np.ones(len(totals)), totals])
         groups = None
         if with_groups:
             _, groups = latency_features(space, genes, num_classes=num_classes, by_group=True)
         return cls(
             names=("fixed", *names),
             measurements=Measurements(
-                rows=np.column_stack([np.ones(len(totals)), totals]),
+                rows=rows,
                 launch_rows=launch_rows(names, totals),
                 load=load_a_layer(names, totals),
                 latency_ms=np.full(len(totals), np.nan) if latency_ms is None else latency_ms,
@@ -60,7 +68,7 @@ class Subnets:
         """Return what a residual is learned from and estimated by."""
         assert self.group_totals is not None
         return ResidualInputs(
-            totals=self.measurements.rows[:, 1:],
+            totals=self.measurements.rows[1][:, 1:],
             group_totals=self.group_totals,
             estimated_ms=estimated_ms,
         )

@@ -142,6 +142,24 @@ def test_features_explain_the_costs():
     assert set(pixels) == {64.0, 144.0}
 
 
+def test_convolutions_are_counted_in_whole_tiles_of_pixels():
+    space = tiny_space()
+    genes = space.sample(np.random.default_rng(0), 20)
+    names, plain = latency_features(space, genes, num_classes=NUM_CLASSES)
+    # More pixels than any feature map has: each convolution computes one tile.
+    tiled_names, tiled = latency_features(space, genes, num_classes=NUM_CLASSES, tile_px=1000)
+    assert tiled_names == names
+    first = estimate_cost(space, genes, num_classes=NUM_CLASSES, resolutions_px=np.full(20, 1))
+    for column, name in enumerate(names):
+        kind = name.removeprefix("macs_")
+        if kind in (name, "squeeze_excite"):
+            assert np.array_equal(tiled[:, column], plain[:, column])
+        elif kind == "head":
+            assert (tiled[:, column] > plain[:, column]).all()
+        else:
+            assert np.array_equal(tiled[:, column], 1000 * first.macs_by_kind[kind])
+
+
 def test_image_sizes_of_another_number_are_refused():
     space = tiny_space()
     genes = space.genes([space.largest])

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -40,12 +41,64 @@ def launch_bound_ms(space, genes):
     return np.maximum(true_latency_ms(space, genes), 0.043 * layers)
 
 
+def tiled_ms(space, genes, *, tile_px=7, noise=0.01, seed=0):
+    """Return latencies of a device that computes seven pixels at once, kernels of 7 slowly."""
+    names, totals = latency_features(space, genes, num_classes=10, tile_px=tile_px)
+    costs = np.array([1e-6 * name.startswith("macs_") for name in names])
+    costs[names.index("macs_depthwise_k7")] = 2e-5
+    costs[names.index("num_layers")] = 1e-3
+    return totals @ costs * np.random.default_rng(seed).normal(1, noise, len(genes))
+
+
 def test_where_launching_bounds_small_subnets_that_is_recognized(space, genes):
     fit = fit_latency(space, genes[0], launch_bound_ms(space, genes[0]), num_classes=10)
     assert fit.model.form == "totals or launching"
     assert 0.2 < fit.is_launch_bound.mean() < 0.8
     report = report_errors(launch_bound_ms(space, genes[1]), fit.model.predict(space, genes[1]))
     assert report.median_error < 0.02
+
+
+def test_a_device_that_computes_whole_tiles_of_pixels_is_recognized(space, genes, tmp_path):
+    fit = fit_latency(space, genes[0], tiled_ms(space, genes[0]), num_classes=10)
+    assert (fit.model.form, fit.model.tile_px) == ("totals in tiles of 7", 7)
+    true_ms = tiled_ms(space, genes[1], noise=0)
+    report = report_errors(true_ms, fit.model.predict(space, genes[1]))
+    assert report.mape < 0.015
+    assert report.share_within_5_percent == 1
+    learned = report_selection(space, fit, holdout=genes[1], holdout_ms=true_ms, noise_cv=0.01)
+    assert learned.learning_curve[-1].mape == pytest.approx(report.mape)
+    save_latency_model(fit.model, tmp_path, report=latency_report())
+    assert json.loads((tmp_path / "model.json").read_text())["format"] == 3
+    assert load_latency_model(tmp_path) == fit.model
+
+
+def test_a_device_that_computes_each_pixel_alone_has_no_tiles(space, genes):
+    fit = fit_latency(space, genes[0], tiled_ms(space, genes[0], tile_px=1), num_classes=10)
+    assert (fit.model.form, fit.model.tile_px) == ("totals", 1)
+
+
+def test_with_many_subnets_the_rest_of_whole_tiles_is_learned(space, genes):
+    many = space.sample(np.random.default_rng(3), 120)
+    smallest_ms = tiled_ms(space, space.genes([space.smallest]), noise=0)
+
+    def curved_ms(genes):
+        latency_ms = tiled_ms(space, genes, noise=0)
+        return latency_ms * (1 + 0.05 * np.sin(2 * np.log(latency_ms / smallest_ms)))
+
+    fit = fit_latency(space, many, curved_ms(many), num_classes=10)
+    assert fit.model.tile_px == 7
+    assert fit.model.residual is not None
+    assert report_errors(curved_ms(genes[1]), fit.model.predict(space, genes[1])).mape < 0.02
+
+
+def test_a_device_that_computes_whole_tiles_is_a_start_as_it_is(space, genes):
+    known = fit_latency(space, genes[0], tiled_ms(space, genes[0]), num_classes=10).model
+    few = design_subnets(space, num_classes=10, num_subnets=7, num_holdout=0, seed=1)[0]
+    few_ms = 3 * tiled_ms(space, few, seed=2)
+    fit = fit_latency(space, few, few_ms, num_classes=10, sources={"known": known})
+    assert (fit.model.form, fit.model.tile_px) == ("transfer from known", 7)
+    true_ms = 3 * tiled_ms(space, genes[1], noise=0)
+    assert report_errors(true_ms, fit.model.predict(space, genes[1])).mape < 0.02
 
 
 def test_a_work_bound_device_has_no_part_for_launching(space, genes):
@@ -175,7 +228,7 @@ def test_with_many_subnets_a_process_corrects_the_sum_within_its_limit(space, ge
     corrected = fit.model.predict(space, genes[1])
     form = fit.choice.form
     assert form.launch is None
-    _, totals = latency_features(space, genes[1], num_classes=10)
+    _, totals = latency_features(space, genes[1], num_classes=10, tile_px=form.tile_px)
     summed = form.work[0] + totals @ form.work[1:]
     assert (np.abs(corrected / summed - 1) <= residual.limit + 1e-9).all()
     truth = curved_ms(genes[1])
