@@ -46,6 +46,15 @@ class MeasurementSettings(Part):
     timed_runs: int
 
 
+class ProfiledOn(Part):
+    """What a machine must be to count as the one of a profile."""
+
+    runtime_version: str
+    hardware: str
+    governor: str | None
+    driver: str | None
+
+
 class MeasuringTask(Document):
     """What is to be measured elsewhere: the manifest of an exported folder."""
 
@@ -56,18 +65,16 @@ class MeasuringTask(Document):
     device: str
     round: MeasuringRound
     card: CardElsewhere
+    profiled_on: ProfiledOn | None = Field(default=None, exclude_if=lambda v: v is None)
+    """What the machine must be; None for a profile, and where an earlier version exported."""
     measurement: MeasurementSettings
     reference: NetworkElsewhere
     networks: list[NetworkElsewhere]
 
 
-class MachineElsewhere(Part):
+class MachineElsewhere(ProfiledOn):
     """What measured: the part of a device card that only the machine knows."""
 
-    runtime_version: str
-    hardware: str
-    governor: str | None
-    driver: str | None
     machine: str
     """Ten digits that tell it from others of its kind."""
 
@@ -150,6 +157,8 @@ class Awaited(Document):
     round: MeasuringRound
     archs: tuple[Arch, ...] = ()
     files: tuple[AwaitedFile, ...] = ()
+    profiled_on: ProfiledOn | None = Field(default=None, exclude_if=lambda v: v is None)
+    """What the machine must be; None for a profile, and where an earlier version noted it."""
 
 
 class WaitingRun(Document):

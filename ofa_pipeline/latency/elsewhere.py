@@ -137,7 +137,7 @@ class ElsewhereBench:
             folder,
             [reference, *networks],
             device=self.store.device,
-            measuring_round=awaited.round,
+            awaited=awaited,
             settings=self.settings,
             measurement=MeasurementSettings(
                 warmup_runs=self.warmup_runs, timed_runs=self.timed_runs

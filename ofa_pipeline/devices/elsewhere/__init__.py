@@ -3,7 +3,13 @@
 from ofa_pipeline.devices.elsewhere.device import ElsewhereDevice, search_key
 from ofa_pipeline.devices.elsewhere.folder import NetworkToMeasure, write_folder
 from ofa_pipeline.devices.elsewhere.on_cluster import check_node, measure_on_node
-from ofa_pipeline.devices.elsewhere.results import card_of, check_result, measured, read_result
+from ofa_pipeline.devices.elsewhere.results import (
+    card_of,
+    check_result,
+    measured,
+    profiled_on,
+    read_result,
+)
 from ofa_pipeline.devices.elsewhere.ssh import measure_over_ssh
 from ofa_pipeline.devices.elsewhere.store import ElsewhereStore
 
@@ -17,6 +23,7 @@ __all__ = [
     "measure_on_node",
     "measure_over_ssh",
     "measured",
+    "profiled_on",
     "read_result",
     "search_key",
     "write_folder",

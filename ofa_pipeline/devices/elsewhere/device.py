@@ -9,7 +9,7 @@ import numpy as np
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.artifacts import digest_file
 from ofa_pipeline.devices.device import FilesOf
-from ofa_pipeline.devices.elsewhere.results import card_of, measured
+from ofa_pipeline.devices.elsewhere.results import card_of, measured, profiled_on
 from ofa_pipeline.devices.elsewhere.store import ElsewhereStore
 from ofa_pipeline.devices.machine import is_usable
 from ofa_pipeline.devices.runtime import Images, Runtime
@@ -76,13 +76,20 @@ class ElsewhereDevice:
         if files is None:
             wanted = {search_key(arch, num_classes=self._num_classes): arch for arch in archs}
             awaited = [arch for key, arch in wanted.items() if key not in self._found]
-            self._have_measured(list(wanted), Awaited(round="search", archs=tuple(awaited)))
+            self._have_measured(
+                list(wanted),
+                Awaited(round="search", archs=tuple(awaited), profiled_on=profiled_on(self.card)),
+            )
         else:
             found = [self._awaited_file(arch, path) for arch in archs for path in files[arch]]
             missing = tuple(file for file in found if file.sha256 not in self._found)
             self._have_measured(
                 [file.sha256 for file in found],
-                Awaited(round="search" if are_candidates else "ship", files=missing),
+                Awaited(
+                    round="search" if are_candidates else "ship",
+                    files=missing,
+                    profiled_on=profiled_on(self.card),
+                ),
             )
 
     def _have_measured(self, keys: Sequence[str], awaited: Awaited) -> None:

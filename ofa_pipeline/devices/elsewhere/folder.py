@@ -13,10 +13,10 @@ from ofa_pipeline.devices.machine import DeviceSettings, check_options
 from ofa_pipeline.devices.runtime import CODE_FOLDER, Runtime, noise_images
 from ofa_pipeline.devices.runtimes import find_runtime
 from ofa_pipeline.documents import (
+    Awaited,
     CardElsewhere,
     DeviceCard,
     MeasurementSettings,
-    MeasuringRound,
     MeasuringTask,
     NetworkElsewhere,
 )
@@ -85,7 +85,7 @@ def write_folder(
     networks: Sequence[NetworkToMeasure],
     *,
     device: str,
-    measuring_round: MeasuringRound,
+    awaited: Awaited,
     settings: DeviceSettings,
     measurement: MeasurementSettings,
 ) -> MeasuringTask:
@@ -95,7 +95,7 @@ def write_folder(
         folder: Where to; made, and empty before.
         networks: The first is the one that all are compared with.
         device: Name of the device.
-        measuring_round: What it is measured for.
+        awaited: What it is measured for, and what the machine must be.
         settings: Runtime and settings of the device; the runtime need not run here.
         measurement: How often each is called.
 
@@ -121,8 +121,9 @@ def write_folder(
     reference, *others = (_write_network(folder, one, settings) for one in networks)
     contents = {
         "device": device,
-        "round": measuring_round,
+        "round": awaited.round,
         "card": card.to_dict(),
+        **({"profiled_on": must_be.to_dict()} if (must_be := awaited.profiled_on) else {}),
         "measurement": measurement.to_dict(),
         "reference": reference[0].to_dict(),
         "networks": [network.to_dict() for each in others for network in each],

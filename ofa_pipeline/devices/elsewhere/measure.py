@@ -87,6 +87,7 @@ def measured_here(*, is_again: bool, is_card_wanted: bool) -> str:
     card = machine_card(manifest, runtime)
     if is_card_wanted:
         return json.dumps(card)
+    require_profiled(manifest, card)
 
     def measure_one(network: dict[str, Any]) -> dict[str, Any]:
         return measure(manifest, runtime, network)
@@ -166,6 +167,20 @@ def machine_card(manifest: dict[str, Any], runtime: ModuleType) -> dict[str, Any
         "driver": None if is_cpu else runtime.gpu_driver(),
     }
     return {**found, "machine": machine_id()}
+
+
+def require_profiled(manifest: dict[str, Any], card: dict[str, Any]) -> None:
+    """Check that this is the machine of the profile, before anything is measured on it."""
+    profiled = manifest.get("profiled_on") or {}
+    differing = [
+        f"{key} {card[key]}, not {was}" for key, was in profiled.items() if card[key] != was
+    ]
+    if differing:
+        raise WrongError(
+            f"this must be the machine of the device's profile, but has {'; '.join(differing)}. "
+            "Measure there, put it back, or profile the device again: "
+            f"ofa-pipeline device profile {manifest['device']} --again"
+        )
 
 
 def machine_id() -> str:

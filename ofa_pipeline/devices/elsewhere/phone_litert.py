@@ -239,7 +239,9 @@ def measured_there(options: argparse.Namespace) -> str:
     with there.turn(is_again=options.again):
         phone.check()
         try:
-            words: str = there.measure_all(manifest, phone.prepare(), phone.measure)
+            card = phone.prepare()
+            there.require_profiled(manifest, card)
+            words: str = there.measure_all(manifest, card, phone.measure)
         finally:
             phone.forget()
     return words

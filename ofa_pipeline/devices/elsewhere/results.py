@@ -22,6 +22,7 @@ from ofa_pipeline.documents import (
     MeasuredRow,
     MeasuringResult,
     MeasuringTask,
+    ProfiledOn,
     Session,
     read_document,
 )
@@ -76,6 +77,7 @@ def check_result(result: MeasuringResult, task: MeasuringTask, *, path: Path) ->
     rows = {row.key: row for row in result.rows}
     _check_whole(rows, task, path)
     _check_one_machine(result, path)
+    _check_profiled(result, path)
     for network in task.networks:
         row = rows[network.key]
         if row.sha256 != network.sha256 or row.task != task.id:
@@ -108,6 +110,16 @@ def card_of(result: MeasuringResult) -> DeviceCard:
         hardware=machine.hardware,
         governor=machine.governor,
         driver=machine.driver,
+    )
+
+
+def profiled_on(card: DeviceCard) -> ProfiledOn:
+    """Return what a machine must be to count as that of a profile."""
+    return ProfiledOn(
+        runtime_version=card.runtime_version,
+        hardware=card.hardware,
+        governor=card.governor,
+        driver=card.driver,
     )
 
 
@@ -151,6 +163,19 @@ def _check_one_machine(result: MeasuringResult, path: Path) -> None:
         raise ManifestMismatchError(
             f"{path} must come from one machine, but its rows come from several, which differ in "
             f"{', '.join(differing)}. Measure all of them on one: python measure.py --again"
+        )
+
+
+def _check_profiled(result: MeasuringResult, path: Path) -> None:
+    profiled, device = result.task.profiled_on, result.task.device
+    if profiled is None:
+        return
+    was, found = profiled.to_dict(), result.card.to_dict()
+    if differing := [key for key in was if found[key] != was[key]]:
+        raise ManifestMismatchError(
+            f"{path} must come from the machine of the profile of {device}, but differs in "
+            f"{', '.join(f'{key}: {found[key]}, not {was[key]}' for key in differing)}. Measure "
+            f"there, or profile the device again: ofa-pipeline device profile {device} --again"
         )
 
 

@@ -16,12 +16,13 @@ from ofa_pipeline.devices.elsewhere import (
     card_of,
     check_result,
     measured,
+    profiled_on,
     read_result,
     search_key,
     write_folder,
 )
 from ofa_pipeline.devices.fresh_load import CLEAR_REFS
-from ofa_pipeline.documents import MeasurementSettings, MeasuringTask
+from ofa_pipeline.documents import Awaited, MeasurementSettings, MeasuringTask
 from ofa_pipeline.errors import AwaitedError, DeviceError, ManifestMismatchError
 from ofa_pipeline.latency import reference_arch
 from tests.support.elsewhere import (
@@ -38,7 +39,7 @@ SPACE = tiny_space()
 ARCHS = (SPACE.smallest, SPACE.largest)
 
 
-def export(folder, *, measuring_round="search", runtime="onnxruntime", **settings):
+def export(folder, *, measuring_round="search", runtime="onnxruntime", of_profile=None, **settings):
     archs = (reference_arch(SPACE), *ARCHS)
     return write_folder(
         folder,
@@ -52,7 +53,7 @@ def export(folder, *, measuring_round="search", runtime="onnxruntime", **setting
             for arch in archs
         ],
         device="phone",
-        measuring_round=measuring_round,
+        awaited=Awaited(round=measuring_round, profiled_on=of_profile),
         settings=Settings(runtime=runtime, location="away", **settings),
         measurement=MeasurementSettings(warmup_runs=1, timed_runs=4),
     )
@@ -146,6 +147,29 @@ class TestScript:
         assert message in finished.stderr
         assert "Traceback" not in finished.stderr
 
+    @pytest.mark.parametrize("key", ["runtime_version", "hardware", "governor", "driver"])
+    def test_another_machine_than_that_of_the_profile_is_refused_before_work(
+        self, tmp_path, measured_folder, python, key
+    ):
+        (path,) = measured_folder[0].glob("result-*.json")
+        profiled = profiled_on(card_of(read_result(path)))
+        folder = tmp_path / "phone"
+        export(folder, of_profile=profiled.model_copy(update={key: "another"}))
+        finished = script(folder, python)
+        assert finished.returncode == 1
+        assert "this must be the machine of the device's profile" in finished.stderr
+        assert f"{key} {getattr(profiled, key)}, not another" in finished.stderr
+        assert "ofa-pipeline device profile phone --again" in finished.stderr
+        assert not (folder / "measured.jsonl").exists()
+
+    def test_the_machine_of_the_profile_measures(self, tmp_path, measured_folder, python):
+        (path,) = measured_folder[0].glob("result-*.json")
+        task = export(tmp_path / "phone", of_profile=profiled_on(card_of(read_result(path))))
+        finished = script(tmp_path / "phone", python)
+        assert finished.returncode == 0, finished.stderr
+        (path,) = (tmp_path / "phone").glob("result-*.json")
+        check_result(read_result(path), task, path=path)
+
     def test_a_core_that_is_not_there_is_said(self, tmp_path, python):
         export(tmp_path / "phone", pinning=(5000,))
         finished = script(tmp_path / "phone", python)
@@ -189,7 +213,7 @@ class TestScript:
             tmp_path / "folder",
             [good, odd],
             device="phone",
-            measuring_round="search",
+            awaited=Awaited(round="search"),
             settings=Settings(location="away"),
             measurement=MeasurementSettings(warmup_runs=1, timed_runs=2),
         )
@@ -303,6 +327,17 @@ class TestResult:
         with pytest.raises(ManifestMismatchError, match=message):
             check_result(read_result(path), task, path=path)
 
+    def test_a_result_of_another_machine_than_that_of_the_profile_is_refused(self, tmp_path):
+        found = result_of(export(tmp_path / "any", runtime="pytorch"), lambda key: 1.0)
+        card = card_of(read_result(write_result(tmp_path / "any.json", found)))
+        task = export(tmp_path / "phone", runtime="pytorch", of_profile=profiled_on(card))
+        path = write_result(tmp_path / "r.json", result_of(task, lambda key: 1.0))
+        check_result(read_result(path), task, path=path)
+        other = result_of(task, lambda key: 1.0, runtime_version="1.2.4")
+        path = write_result(tmp_path / "other.json", other)
+        with pytest.raises(ManifestMismatchError, match=r"runtime_version: 1\.2\.4, not 1\.2\.3"):
+            check_result(read_result(path), task, path=path)
+
     def test_more_work_than_can_be_done_is_refused(self, tmp_path, task, result):
         values = {**task.to_dict(), "networks": [n.to_dict() for n in task.networks]}
         values["networks"][0]["macs"] = 10**15
@@ -350,6 +385,7 @@ class TestDevice:
 
         def away(awaited):
             assert awaited.archs == ARCHS
+            assert awaited.profiled_on == profiled_on(card)
             raise AwaitedError("go there")
 
         with pytest.raises(AwaitedError):
@@ -369,6 +405,7 @@ class TestDevice:
             self.device(card, store, asked.append).expect(ARCHS[:1], files={ARCHS[0]: paths})
         (awaited,) = asked
         assert awaited.round == "ship"
+        assert awaited.profiled_on == profiled_on(card)
         assert [file.path for file in awaited.files] == ["model.int8.onnx", "model.onnx"]
 
     def test_files_that_a_search_may_drop_are_awaited_as_candidates(self, store, tmp_path):

@@ -84,7 +84,7 @@ def exported(tmp_path, monkeypatch):
             for index in range(4)
         ],
         device=f"phone-{os.getpid()}",
-        measuring_round="search",
+        awaited=Awaited(round="search"),
         settings=PHONE,
         measurement=MeasurementSettings(warmup_runs=1, timed_runs=2),
     )

@@ -17,7 +17,7 @@ from ofa_pipeline.devices.elsewhere import (
     read_result,
     write_folder,
 )
-from ofa_pipeline.documents import MeasurementSettings
+from ofa_pipeline.documents import Awaited, MeasurementSettings
 from ofa_pipeline.errors import DeviceError
 from ofa_pipeline.progress import Reporter
 from tests.support.elsewhere import clean_python
@@ -112,7 +112,7 @@ def exported(tmp_path):
             for index in range(4)
         ],
         device=f"server-{os.getpid()}",
-        measuring_round="search",
+        awaited=Awaited(round="search"),
         settings=Settings(location="ssh://"),
         measurement=MeasurementSettings(warmup_runs=1, timed_runs=2),
     )

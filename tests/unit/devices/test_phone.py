@@ -17,7 +17,7 @@ from ofa_pipeline.devices.elsewhere import (
     read_result,
     write_folder,
 )
-from ofa_pipeline.documents import MeasurementSettings
+from ofa_pipeline.documents import Awaited, MeasurementSettings
 from tests.support.runtimes import Settings, tiny_space, tiny_subnet
 
 ADB = r"""#!/bin/sh
@@ -83,7 +83,7 @@ def export(folder, **settings):
             for index, arch in enumerate(archs)
         ],
         device="handset",
-        measuring_round="search",
+        awaited=Awaited(round="search"),
         settings=Settings(**{"runtime": "litert", "location": "away", **settings}),
         measurement=MeasurementSettings(warmup_runs=1, timed_runs=10),
     )
