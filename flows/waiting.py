@@ -27,6 +27,8 @@ from ofa_pipeline.devices.elsewhere import ElsewhereStore
 from ofa_pipeline.documents import WaitingRun, read_document
 from ofa_pipeline.errors import OfaPipelineError
 
+SUSPENDED = "Suspended"
+"""What Prefect calls the state of a run that waits without a process."""
 _POLL_S = 15.0
 _MAX_RETRIES = 2
 """Of a request that a busy server did not answer; one that is away is asked once."""
@@ -72,6 +74,15 @@ def until_measured(workspace: str, waiting: Waiting | None) -> State[str] | None
     for _ in resume_arrived(root):  # what came since the stage looked for it
         pass
     raise Pause(state=result.state)
+
+
+def has_waited() -> bool:
+    """Return whether this run was suspended before, and goes on now."""
+    if prefect.runtime.deployment.id is None or prefect.runtime.flow_run.run_count <= 1:
+        return False
+    with get_client(sync_client=True) as client:
+        states = client.read_flow_run_states(UUID(str(prefect.runtime.flow_run.id)))
+    return any(state.name == SUSPENDED for state in states)
 
 
 def resume_arrived(root: Path) -> Iterator[str]:

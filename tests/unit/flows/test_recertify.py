@@ -8,11 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from flows import recertify, research
+from flows import recertify, research, waiting
 from flows.dvc_client import StageFailedError
 from flows.waiting import Waiting
 from ofa_pipeline.artifacts import Layout, write_json
+from ofa_pipeline.errors import ParamsError
 from ofa_pipeline.exit_codes import EXIT_ERROR, EXIT_RESTLESS
+from ofa_pipeline.params import set_budgets
 from tests.support.documents import bundle_index, recertification
 
 PARAMS = (Path(__file__).parents[3] / "params.yaml").read_text()
@@ -80,6 +82,42 @@ def test_other_budgets_end_as_the_search_does(done, tmp_path, monkeypatch):
     monkeypatch.setattr(research, "serve", lambda *_: WAITING)
     ended = research.re_search.fn(str(tmp_path), "cpu-pytorch", [0.5])
     assert (ended.name, ended.message) == ("Awaited", "measure it there")
+
+
+@pytest.fixture
+def waited(done, monkeypatch):
+    """The run goes on after it was suspended."""
+    monkeypatch.setattr(research, "has_waited", lambda: True)
+    monkeypatch.setattr(research, "serve", lambda *_: None)
+
+
+def test_budgets_that_were_written_before_a_wait_are_not_written_again(waited, tmp_path):
+    path = tmp_path / "params.yaml"
+    text = set_budgets(path.read_text(), "cpu-pytorch", [0.5, 1.5], origin="params.yaml")
+    path.write_text(text)
+    assert research.re_search.fn(str(tmp_path), "cpu-pytorch", [0.5, 1.5]) is None
+    assert path.read_text() == text
+
+
+def test_budgets_that_somebody_wrote_during_a_wait_stay(waited, tmp_path):
+    path = tmp_path / "params.yaml"
+    text = path.read_text()
+    with pytest.raises(ParamsError, match=r"wrote before it waited, 0\.5 ms, but are .* they stay"):
+        research.re_search.fn(str(tmp_path), "cpu-pytorch", [0.5])
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize(("names", "expected"), [(["Suspended"], True), (["Crashed"], False)])
+def test_only_a_run_that_was_suspended_has_waited(monkeypatch, names, expected):
+    states = [SimpleNamespace(name=name) for name in ("Running", *names, "Running")]
+    client = SimpleNamespace(read_flow_run_states=lambda _: states)
+    monkeypatch.setattr(waiting, "get_client", lambda **_: nullcontext(client))
+    run = SimpleNamespace(id="01a21b68-2448-7879-8597-9faec3733d30", run_count=2)
+    runtime = SimpleNamespace(deployment=SimpleNamespace(id="1"), flow_run=run)
+    monkeypatch.setattr(waiting, "prefect", SimpleNamespace(runtime=runtime))
+    assert waiting.has_waited() is expected
+    run.run_count = 1
+    assert not waiting.has_waited()
 
 
 @pytest.fixture
