@@ -63,16 +63,18 @@ def fit_drift(canaries: Sequence[Canary], *, noise_cv: float) -> Drift:
 
     Raises:
         DeviceError: If there is none.
-        MachineBusyError: If the machine was never quiet while they were measured.
+        MachineBusyError: If the machine was quiet for fewer than half of them: what is left may
+            have been measured in a pause of other work, on caches that this has filled.
     """
     if not canaries:
         raise DeviceError("at least one certified file must be measured again, got none")
-    canaries = [canary for canary in canaries if not canary.measured.is_contended]
-    if not canaries:
+    quiet = [canary for canary in canaries if not canary.measured.is_contended]
+    if 2 * len(quiet) < len(canaries):
         raise MachineBusyError(
             "the machine must be quiet for some seconds to compare it with what was certified, but "
-            "never was."
+            f"{f'was so for {len(quiet)} of {len(canaries)} files only' if quiet else 'never was'}."
         )
+    canaries = quiet
     certified = np.array([canary.certified.p50_ms for canary in canaries])
     measured = np.array([canary.measured.p50_ms for canary in canaries])
     variance = np.array([_variance(canary, noise_cv) for canary in canaries])

@@ -76,3 +76,12 @@ def test_what_was_measured_beside_the_work_of_others_does_not_count():
     found = fit_drift([*quiet, busy], noise_cv=NOISE)
     assert found == fit_drift(quiet, noise_cv=NOISE)
     assert not found.has_moved
+
+
+@pytest.mark.parametrize(("num_quiet", "num_busy"), [(1, 2), (1, 4), (2, 3)])
+def test_a_pause_of_other_work_is_not_a_quiet_machine(num_quiet, num_busy):
+    slow = [canary(0.1 + ms / 10, 0.1 + ms / 10, speed=1.2) for ms in range(num_quiet)]
+    busy = [canary(0.3, 0.5, speed=2.0, is_contended=True)] * num_busy
+    with pytest.raises(MachineBusyError, match=f"for {num_quiet} of {num_quiet + num_busy} files"):
+        fit_drift([*slow, *busy], noise_cv=NOISE)
+    assert fit_drift([*slow, *busy[:num_quiet]], noise_cv=NOISE).has_moved
