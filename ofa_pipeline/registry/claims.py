@@ -4,8 +4,12 @@ A registry has no transactions, and its writers may sit on several machines. So 
 and every run bears the claim of its owner until it is complete. What another has in flight is
 waited for, never removed; it is remains when its owner is dead. That is known at once on the same
 machine (the process is gone) and after a while elsewhere (its claim is no longer renewed).
+
+What another machine's clock shows is never compared with ours: either may be wrong by hours. A
+claim that is renewed changes, and how long it has not, the clock that counts from our start tells.
 """
 
+import hashlib
 import json
 import os
 import secrets
@@ -20,12 +24,13 @@ from pathlib import Path
 
 CLAIM_TAG = "ofa.claim"
 """On a run, and on a LoggedModel that is not complete: who writes it, as JSON."""
+SEEN_TAG = "ofa.seen"
+"""On a run whose owner is elsewhere, with the machine that looked behind a dot: which claim it met
+first when, in seconds since its own start, as JSON."""
 
 RENEW_EVERY_S = 15.0
 SILENCE_S = 120.0
 """An owner elsewhere that did not renew for so long, by the clock of who waits, is dead."""
-TOO_OLD_S = 3600.0
-"""What was last renewed so long ago is remains at once; no two clocks differ so much."""
 
 _HELD: set[str] = set()
 """Claims that this process holds: of its own, too, only those are in flight."""
@@ -43,11 +48,12 @@ class Claim:
     """In ticks since the start of the machine: process ids are used again."""
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     renewed: float = 0.0
-    """When the owner last showed that it lives: seconds since 1970 by its own clock."""
+    """When the owner last showed that it lives: seconds since 1970 by its own clock. It is there to
+    change, also where that clock is set back, and is compared with no other clock."""
 
     def to_tag(self) -> str:
         """Return what is written down: the claim, renewed now."""
-        return json.dumps(asdict(replace(self, renewed=round(time.time()))), sort_keys=True)
+        return json.dumps(asdict(replace(self, renewed=time.time())), sort_keys=True)
 
     @classmethod
     def from_tag(cls, text: str) -> "Claim | None":
@@ -82,15 +88,17 @@ def held_claim() -> Iterator[Claim]:
 @cache
 def this_machine() -> str:
     """Return what two processes share when they can see each other's process ids."""
-    boot = Path("/proc/sys/kernel/random/boot_id")
     names = Path("/proc/self/ns/pid")
     return " ".join(
-        [
-            socket.gethostname(),
-            boot.read_text().strip() if boot.exists() else "",
-            str(names.readlink()) if names.is_symlink() else "",
-        ]
+        [socket.gethostname(), _this_start(), str(names.readlink()) if names.is_symlink() else ""]
     )
+
+
+@cache
+def _this_start() -> str:
+    """Return the id of the machine's last start; empty where there is none."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    return boot.read_text().strip() if boot.exists() else ""
 
 
 def start_of(pid: int) -> int | None:
@@ -106,20 +114,47 @@ def start_of(pid: int) -> int | None:
     return None if fields[0] in "ZX" else int(fields[19])
 
 
-def is_in_flight(tags: Mapping[str, str], *, since_s: float) -> bool | None:
+def is_in_flight(tags: Mapping[str, str]) -> bool | None:
     """Whether something that is not complete is still being written; None when that is unknown.
 
     Args:
-        tags: Tags of a LoggedModel or a run.
-        since_s: When it was made, seconds since 1970: all that an earlier version tells.
+        tags: Tags of a LoggedModel or a run. Those of an earlier version have no claim.
     """
     claim = Claim.from_tag(tags.get(CLAIM_TAG, ""))
-    if claim is None:
-        return False if time.time() - since_s > SILENCE_S else None
-    alive = claim.is_alive()
-    if alive is None and time.time() - claim.renewed > TOO_OLD_S:
-        return False
-    return alive
+    return None if claim is None else claim.is_alive()
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look at something says that an owner elsewhere may still be writing."""
+
+    has_ended: bool
+    note: Mapping[str, str]
+    """Tags to write there, for the next look; empty where they stand there already."""
+
+
+def look(tags: Mapping[str, str], *, silence_s: float = SILENCE_S) -> Look:
+    """Look at something by tags alone, for processes that do not live long enough to wait.
+
+    It has ended when a process of this machine met the same sign of life `silence_s` ago. The
+    machine's clock that counts from its start is set by nobody. Where it was started anew in
+    between, more time has passed than that clock says, never less.
+
+    Args:
+        tags: All tags that it has now.
+        silence_s: How long its claim must have stayed the same.
+    """
+    sign = hashlib.sha256(tags.get(CLAIM_TAG, "").encode()).hexdigest()[:16]
+    where = hashlib.sha256((_this_start() or socket.gethostname()).encode()).hexdigest()[:8]
+    key, now = f"{SEEN_TAG}.{where}", round(time.monotonic())
+    try:
+        before, since = json.loads(tags.get(key, ""))
+        age_s = now - since
+    except (TypeError, ValueError):
+        before, age_s = "", -1
+    if before != sign or age_s < 0:
+        return Look(has_ended=False, note={key: json.dumps([sign, now])})
+    return Look(has_ended=age_s > silence_s, note={})
 
 
 class Patience:
@@ -138,9 +173,9 @@ class Patience:
             return False
         return time.monotonic() - since > self._silence_s
 
-    def is_at_an_end(self, name: str, tags: Mapping[str, str], *, since_s: float) -> bool:
+    def is_at_an_end(self, name: str, tags: Mapping[str, str]) -> bool:
         """Whether nobody writes something any more, as far as can be told by now."""
-        in_flight = is_in_flight(tags, since_s=since_s)
+        in_flight = is_in_flight(tags)
         if in_flight is None:
             return self.has_ended(name, tags.get(CLAIM_TAG, ""))
         return not in_flight

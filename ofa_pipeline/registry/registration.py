@@ -117,17 +117,16 @@ def _settle(record: SubnetRecord, patience: Patience, shelf: Shelf) -> Registere
 def _is_at_an_end(model: "LoggedModel", patience: Patience) -> bool:
     if VERSION_TAG in model.tags:
         return True  # complete, and yet not whole
-    return patience.is_at_an_end(
-        model.model_id, model.tags, since_s=model.creation_timestamp / 1000
-    )
+    return patience.is_at_an_end(model.model_id, model.tags)
 
 
 def _remove_remains(model_name: str, model: "LoggedModel", shelf: Shelf) -> bool:
-    """Remove what nobody writes any more; False when it has become complete meanwhile."""
+    """Remove what nobody writes any more; False when somebody did meanwhile."""
     if VERSION_TAG not in model.tags:
         with _gone_is_fine():
-            # Read again, now that its owner can write no more: it may have been faster.
-            if VERSION_TAG in shelf.client.get_logged_model(model.model_id).tags:
+            # Read again: its owner may have been faster, or show that it lives after all.
+            tags = shelf.client.get_logged_model(model.model_id).tags
+            if VERSION_TAG in tags or tags.get(CLAIM_TAG) != model.tags.get(CLAIM_TAG):
                 return False
     _remove(model_name, model.model_id, model.source_run_id, shelf)
     return True
@@ -137,7 +136,8 @@ def _add(entry: Entry, run: OpenRun, shelf: Shelf) -> RegisteredSubnet | None:
     """Write one subnet: files, figures, version, and last the mark that makes it count.
 
     Returns:
-        None when another process was faster; what was written is taken back.
+        None when another process was faster, or took this one for dead; what was written is
+        taken back.
     """
     record, client, claim = entry.record, shelf.client, run.claim
     name = f"{record.arch.arch_id} on {record.device}"
@@ -157,11 +157,27 @@ def _add(entry: Entry, run: OpenRun, shelf: Shelf) -> RegisteredSubnet | None:
         client.set_logged_model_tags(model_id, mark)
         is_complete = True
         client.delete_logged_model_tag(model_id, CLAIM_TAG)
+    except Exception:
+        if is_complete or not _is_taken_away(model_id, shelf):
+            raise
+        _log.warning("%s was taken for abandoned by another process: starting over", record.label)
+        return None
     finally:
         if not is_complete:
             with suppress(Exception):  # what stays without a living owner the next one removes
                 _remove(record.model_name, model_id, run_id, shelf)
     return RegisteredSubnet(record=record, version=version)
+
+
+def _is_taken_away(model_id: str, shelf: Shelf) -> bool:
+    """Whether somebody has removed a LoggedModel; False where nobody can be asked."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        shelf.client.get_logged_model(model_id)
+    except MlflowException as error:
+        return bool(model_id) and error.error_code == "RESOURCE_DOES_NOT_EXIST"
+    return False
 
 
 def _begin_model(record: SubnetRecord, run_id: str, run: OpenRun, shelf: Shelf) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ofa_pipeline.registry.claims import CLAIM_TAG, Claim, held_claim, is_in_flight, renewed
+from ofa_pipeline.registry.claims import CLAIM_TAG, Claim, held_claim, is_in_flight, look, renewed
 from ofa_pipeline.registry.fields import OWNER, OWNER_TAG
 from ofa_pipeline.registry.logged_dataset import dataset_entity
 from ofa_pipeline.registry.protocol import DatasetNotes, RunNotes, WorkNotes
@@ -135,25 +135,41 @@ def remove_subnet_run(client: "MlflowClient", run_id: str | None) -> None:
 
 
 def end_abandoned_runs(client: "MlflowClient", experiment_ids: list[str]) -> None:
-    """End the registrations that killed processes left running, and remove their other runs."""
+    """End the registrations that killed processes left running, and remove their other runs.
+
+    Of a process on another machine that shows only when it has been silent from one look to a
+    later one, by this process or another.
+    """
     if not experiment_ids:
         return
+    has_ended: dict[str, bool] = {}
     # With the tag in the filter, MLflow would go through those of all runs that ever were.
     for run in client.search_runs(experiment_ids, filter_string="attributes.status = 'RUNNING'"):
         if run.data.tags.get(OWNER_TAG) != OWNER:
             continue
         # Those of subnets are written by whoever writes the registration.
-        parent_id = run.data.tags.get(PARENT_TAG)
-        owner = client.get_run(parent_id) if parent_id else run
-        if is_in_flight(owner.data.tags, since_s=owner.info.start_time / 1000) is not False:
-            continue
+        owner_id = run.data.tags.get(PARENT_TAG) or run.info.run_id
+        if owner_id not in has_ended:
+            has_ended[owner_id] = _has_ended(client, owner_id)
         # Read again, now that its owner can write no more: it may have ended as it should.
-        if client.get_run(run.info.run_id).info.status != "RUNNING":
+        if not has_ended[owner_id] or client.get_run(run.info.run_id).info.status != "RUNNING":
             continue
         if run.data.tags.get(KIND_TAG, REGISTRATION) == REGISTRATION:
             client.set_terminated(run.info.run_id, status="KILLED")
         else:
             client.delete_run(run.info.run_id)
+
+
+def _has_ended(client: "MlflowClient", run_id: str) -> bool:
+    """Whether nobody writes a run any more; what says so only later is written down there."""
+    tags = client.get_run(run_id).data.tags
+    in_flight = is_in_flight(tags)
+    if in_flight is not None:
+        return not in_flight
+    seen = look(tags)
+    for key, value in seen.note.items():
+        client.set_tag(run_id, key, value)
+    return seen.has_ended
 
 
 def log_once(client: "MlflowClient", experiment_id: str, work: WorkNotes) -> str:
@@ -173,10 +189,11 @@ def log_once(client: "MlflowClient", experiment_id: str, work: WorkNotes) -> str
         run_id: str = run.info.run_id
         is_written = False
         try:
-            _log_params(client, run_id, work.params)
-            client.log_batch(run_id, metrics=_points(work, started_ms, ended_ms))
-            _log_dataset(client, run_id, work.dataset, "training")
-            _log_files(client, run_id, work.files)
+            with renewed(lambda: client.set_tag(run_id, CLAIM_TAG, claim.to_tag())):
+                _log_params(client, run_id, work.params)
+                client.log_batch(run_id, metrics=_points(work, started_ms, ended_ms))
+                _log_dataset(client, run_id, work.dataset, "training")
+                _log_files(client, run_id, work.files)
             client.delete_tag(run_id, CLAIM_TAG)
             client.set_terminated(run_id, end_time=ended_ms)
             is_written = True

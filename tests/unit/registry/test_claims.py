@@ -1,5 +1,6 @@
-"""What is in flight is told from remains by its owner, and by its age where that cannot be seen."""
+"""What is in flight is told from remains by its owner, or by its silence where it is not seen."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,17 +11,17 @@ import pytest
 
 from ofa_pipeline.registry.claims import (
     CLAIM_TAG,
-    TOO_OLD_S,
     Claim,
     Patience,
     held_claim,
     is_in_flight,
+    look,
     renewed,
     start_of,
     this_machine,
 )
 
-NOW = time.time()
+DAYS_S = 50 * 24 * 3600.0
 
 
 @pytest.fixture
@@ -29,8 +30,18 @@ def claim():
         yield held
 
 
-def in_flight(claim, since_s=NOW):
-    return is_in_flight({CLAIM_TAG: claim.to_tag()}, since_s=since_s)
+@pytest.fixture
+def elsewhere(claim):
+    return replace(claim, id="other", machine="another host")
+
+
+def in_flight(claim):
+    return is_in_flight({CLAIM_TAG: claim.to_tag()})
+
+
+def set_clock(monkeypatch, *, by_s):
+    really = time.time
+    monkeypatch.setattr(time, "time", lambda: really() + by_s)
 
 
 def test_claim_that_this_process_holds_is_in_flight_until_it_is_given_back():
@@ -62,18 +73,60 @@ def test_living_process_is_told_from_a_dead_one_and_from_its_successor(claim):
     assert in_flight(other) is False
 
 
-def test_owner_elsewhere_is_unknown_until_it_is_too_old(claim, monkeypatch):
-    other = replace(claim, id="other", machine="another host")
-    assert in_flight(other) is None
-    tag = other.to_tag()
-    later = time.time() + TOO_OLD_S + 60
-    monkeypatch.setattr(time, "time", lambda: later)
-    assert is_in_flight({CLAIM_TAG: tag}, since_s=NOW) is False
+@pytest.mark.parametrize("by_s", [-DAYS_S, DAYS_S])
+def test_owner_elsewhere_is_unknown_whatever_the_clocks_show(elsewhere, monkeypatch, by_s):
+    tags = {CLAIM_TAG: elsewhere.to_tag()}
+    set_clock(monkeypatch, by_s=by_s)
+    assert is_in_flight(tags) is None
+    assert not Patience().is_at_an_end("a", tags)
+    assert not look(tags).has_ended
 
 
-def test_registration_of_an_earlier_version_has_only_its_age():
-    assert is_in_flight({}, since_s=time.time()) is None
-    assert is_in_flight({}, since_s=time.time() - 600) is False
+def test_registration_of_an_earlier_version_has_no_owner():
+    assert is_in_flight({}) is None
+
+
+def test_claim_changes_with_every_renewal_also_where_a_clock_is_set_back(elsewhere, monkeypatch):
+    tags = [elsewhere.to_tag()]
+    time.sleep(0.01)
+    set_clock(monkeypatch, by_s=-0.01)  # the same second once more
+    tags += [elsewhere.to_tag() for _ in range(3)]
+    assert len(set(tags)) == len(tags)
+
+
+def test_who_looks_twice_finds_the_silent_and_not_those_who_renew(elsewhere, monkeypatch):
+    tags = {CLAIM_TAG: elsewhere.to_tag()}
+    first = look(tags, silence_s=0)
+    assert (first.has_ended, len(first.note)) == (False, 1)
+    tags |= first.note
+    later = time.monotonic() + 5
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    set_clock(monkeypatch, by_s=-DAYS_S)
+    assert not look(tags, silence_s=9).has_ended
+    assert look(tags, silence_s=3).has_ended
+    assert look(tags, silence_s=3).note == {}
+    tags[CLAIM_TAG] = elsewhere.to_tag()
+    again = look(tags, silence_s=3)
+    assert not again.has_ended
+    assert again.note.keys() == first.note.keys()
+
+
+@pytest.mark.parametrize("text", ["", "3", "[]", '["x", null]', "[1, 2, 3]"])
+def test_look_that_cannot_be_read_is_the_first(elsewhere, text):
+    tags = {CLAIM_TAG: elsewhere.to_tag()}
+    [key] = look(tags).note
+    seen = look(tags | {key: text}, silence_s=0)
+    assert not seen.has_ended
+    assert seen.note
+
+
+def test_look_after_the_machine_was_started_anew_is_the_first(elsewhere):
+    tags = {CLAIM_TAG: elsewhere.to_tag()}
+    [(key, text)] = look(tags).note.items()
+    sign, since = json.loads(text)
+    seen = look(tags | {key: json.dumps([sign, since + 9999])}, silence_s=0)
+    assert not seen.has_ended
+    assert seen.note
 
 
 def test_silence_is_measured_by_the_clock_of_who_waits():
