@@ -49,7 +49,9 @@ def main(arguments: list[str]) -> int:
         server = set_up_prefect(root, os.environ)
         check_version_control(root)
         # Before Prefect, which takes its time to start.
-        check_before_work(params, root, reads_images=options.profile or not options.device)
+        doubts = check_before_work(params, root, reads_images=options.profile or not options.device)
+        for doubt in doubts:
+            stderr.print(f"warning: {doubt.what}: {doubt.found}", style="yellow", **PLAIN)
         with hold_workspace(root, role="run"):
             awaited = _run_and_show(root, params, options, server)
         if awaited:

@@ -131,6 +131,10 @@ def check_choice(value: float, choices: Sequence[float], name: str) -> None:
     Raises:
         ArchError: If it is not.
     """
+    if not choices:
+        raise ArchError(
+            f"{name} must be left out, because there is no choice of them, got {value!r}"
+        )
     if value not in choices:
         allowed = ", ".join(f"{choice:g}" for choice in choices)
         raise ArchError(f"{name} must be one of {allowed}, got {value!r}")

@@ -44,7 +44,7 @@ def parse_params(values: object, *, origin: str) -> Params:
     try:
         return Params.model_validate(_lists_to_tuples(values))
     except ValidationError as error:
-        raise ParamsError(f"{origin}: {explain(error, Params)}") from error
+        raise ParamsError(f"{origin}: {explain(error, Params, values=values)}") from error
 
 
 def _lists_to_tuples(value: object) -> object:

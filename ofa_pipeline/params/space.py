@@ -2,11 +2,11 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from ofa_pipeline.arch import SearchSpace
 from ofa_pipeline.errors import ArchError, shown, suggest
-from ofa_pipeline.params.values import Few, Section
+from ofa_pipeline.params.values import Few, Section, is_not_empty
 from ofa_pipeline.spaces import REFERENCE_SPACES, mobilenet_v3_small_images, reference_space
 
 SMALL_IMAGES = "mobilenet_v3_small_images"
@@ -30,8 +30,10 @@ class SpaceParams(Section):
     expand_ratios: Annotated[tuple[Ratio, ...], Few] | None = None
     stem_stride: Literal[1, 2] | None = None
     stem_channels: Channels | None = None
-    group_channels: Annotated[tuple[Channels, ...], Few] | None = None
-    group_strides: Annotated[tuple[Literal[1, 2], ...], Few] | None = None
+    group_channels: Annotated[tuple[Channels, ...], Few, AfterValidator(is_not_empty)] | None = None
+    group_strides: (
+        Annotated[tuple[Literal[1, 2], ...], Few, AfterValidator(is_not_empty)] | None
+    ) = None
     head_channels: tuple[Channels, Channels] | None = None
     coupled: bool = Field(default=False, exclude_if=lambda value: not value)
     """Whether the depth of a block group decides the expand ratio of its blocks, in ascending order

@@ -15,6 +15,7 @@ from ofa_pipeline.params.values import (
     Section,
     Seed,
     Share,
+    is_not_empty,
     is_text,
     part_of,
 )
@@ -78,11 +79,14 @@ class PhaseParams(Section):
     start_from: str
     """``supernet/PHASE``, the phase before this one; for the first ``dataset``, new random weights,
     or ``initial``, those of `TrainingParams.initial_weights`."""
-    depths: Annotated[tuple[int, ...], Few] | Annotated[tuple[tuple[int, ...], ...], Few]
+    depths: Annotated[
+        Annotated[tuple[int, ...], Few] | Annotated[tuple[tuple[int, ...], ...], Few],
+        AfterValidator(is_not_empty),
+    ]
     """One list for all block groups, or one for each."""
-    kernel_sizes: Annotated[tuple[int, ...], Few]
-    expand_ratios: Annotated[tuple[float, ...], Few]
-    width_multipliers: Annotated[tuple[float, ...], Few] | None = None
+    kernel_sizes: Annotated[tuple[int, ...], Few, AfterValidator(is_not_empty)]
+    expand_ratios: Annotated[tuple[float, ...], Few, AfterValidator(is_not_empty)]
+    width_multipliers: Annotated[tuple[float, ...], Few, AfterValidator(is_not_empty)] | None = None
     """Choices of spaces with elastic width; left out, all of them."""
     space: Literal["coupled"] | None = Field(default=None, exclude_if=_is_none)
     """``coupled``: the phase trains only subnets whose expand ratios follow the depths, as
@@ -97,7 +101,7 @@ class PhaseParams(Section):
     cosine: tuple[Share, Share] = (0.0, 1.0)
     """The part of the cosine that the epochs go through, from where to where: ``[0, 1]`` from
     `learning_rate` down to zero; ``[0, 0.5]`` and, in the next phase, ``[0.5, 1]`` share one."""
-    subnets_per_step: Count
+    subnets_per_step: Annotated[int, Field(ge=1, le=1024)]
     """Subnets whose gradients are averaged in one update."""
     sampling: Literal["uniform", "sandwich", "largest"] = "uniform"
     """``uniform``: uniform draws, at one image size a step; ``sandwich``: the largest, the

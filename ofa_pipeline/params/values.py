@@ -1,12 +1,14 @@
 """What sections are made of: their base, and the types of values that several have."""
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ofa_pipeline.errors import shown, suggest
 from ofa_pipeline.parts import part_names
+
+Entry = TypeVar("Entry")
 
 
 def is_text(value: str) -> str:
@@ -16,6 +18,13 @@ def is_text(value: str) -> str:
     if not value.strip():
         raise ValueError("must not be blank")
     return value
+
+
+def is_not_empty(values: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    """Refuse an empty list, where one that is left out means something else."""
+    if not values:
+        raise ValueError("must have at least one entry, got []")
+    return values
 
 
 def part_of(folder: str, *, or_else: str | None = None) -> Callable[[str], str]:

@@ -78,9 +78,12 @@ class Params(Section):
         _check_first_start(next(iter(self.phases)), self.phases, self.training)
         for (name, phase), start in zip(self.phases.items(), expected, strict=False):
             if phase.start_from != start:
+                of_whom = "what the phase before it writes"
+                if start == first:
+                    of_whom = "because it is the first of phases"
                 raise ValueError(
-                    f"phases.{name}.start_from must be {start!r}, what the phase before it "
-                    f"writes, got {phase.start_from!r}"
+                    f"phases.{name}.start_from must be {start!r}, {of_whom}, got "
+                    f"{shown(phase.start_from)}"
                 )
         space = self.space.build()
         spaces: dict[str, SearchSpace] = {}
@@ -89,7 +92,7 @@ class Params(Section):
                 spaces[name] = phase.part_of(space)
             except ArchError as error:
                 raise ValueError(
-                    f"phases.{name} must stay within the space: {error}. "
+                    f"phases.{name} must stay within the space: {str(error).rstrip('.')}. "
                     "Change the phase or the space."
                 ) from error
         _check_that_phases_widen(spaces, space)

@@ -81,7 +81,12 @@ def make_plan(
         recorded = recorded_seconds(layout, params, states)
     rates, measured = rates_of_thumb(machine, decode_s=images.decode_s), None
     open_ones = {a for a, state in states.items() if state == "runs" and a not in recorded}
-    if is_measured and open_ones:
+    findings = tuple(look(params, root))
+    wrong, doubts = (
+        tuple(f"{found.what}: {found.found}" for found in findings if found.state == state)
+        for state in ("wrong", "doubtful")
+    )
+    if is_measured and open_ones and not wrong:
         measured = _measure(work, rates, images, open_ones, reporter)
         rates = measured.rates
     basis: Basis = "measured" if measured else "rule of thumb"
@@ -94,10 +99,13 @@ def make_plan(
         memory_bytes=measured.memory_bytes + in_memory if measured else None,
         gpu_memory_bytes=measured.gpu_memory_bytes if measured and machine.gpu else None,
         disk_bytes=round(disk_bytes(work, dataset=images.stored_bytes, num_budgets=budgets)),
-        notes=(images.note, *_image_notes(work, images), *_notes(stages, params, machine.cores)),
-        warnings=tuple(
-            f"{found.what}: {found.found}" for found in look(params, root) if found.state == "wrong"
+        notes=(
+            images.note,
+            *doubts,
+            *_image_notes(work, images),
+            *_notes(stages, params, machine.cores),
         ),
+        warnings=wrong,
     )
 
 

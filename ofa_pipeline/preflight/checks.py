@@ -51,7 +51,9 @@ def look(params: "Params", root: Path) -> Iterator[Finding]:
             yield Finding(what, str(error), "wrong")
 
 
-def check_before_work(params: "Params", root: Path, *, reads_images: bool = True) -> None:
+def check_before_work(
+    params: "Params", root: Path, *, reads_images: bool = True
+) -> tuple[Finding, ...]:
     """Check everything that a run needs.
 
     Args:
@@ -60,16 +62,20 @@ def check_before_work(params: "Params", root: Path, *, reads_images: bool = True
         reads_images: Whether the run may prepare the images; where a device is added to a
             supernet that is there, they need not be here.
 
+    Returns:
+        What is doubtful: a run may begin, its user should know.
+
     Raises:
         OfaPipelineError: The first fault as it is; with more than one, all of them.
     """
     subject = Subject(params, root)
     faults: list[OfaPipelineError] = []
+    doubts: list[Finding] = []
     for what, check in _checks(params):
         if what in _OF_TRAINING and not reads_images:
             continue
         try:
-            list(check(subject))
+            doubts += [finding for finding in check(subject) if finding.state == "doubtful"]
         except OfaPipelineError as error:
             faults.append(error)
     if len(faults) == 1:
@@ -77,6 +83,7 @@ def check_before_work(params: "Params", root: Path, *, reads_images: bool = True
     if faults:
         lines = "".join(f"\n  - {shorten(str(fault), _MAX_FAULT)}" for fault in faults)
         raise OfaPipelineError(f"{len(faults)} things must be put right before work:{lines}")
+    return tuple(doubts)
 
 
 def _checks(params: "Params") -> list[tuple[str, Look]]:

@@ -1,6 +1,7 @@
 """Settings that are right one by one: whether they make sense together."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from itertools import pairwise
 
 from ofa_pipeline.cores import usable_cores
 from ofa_pipeline.errors import ParamsError
@@ -61,6 +62,17 @@ def look_at_training(subject: Subject) -> Iterator[Finding]:
     """Look at phases, image sizes and threads."""
     params = subject.params
     yield Finding("training", _training_text(params.phases.values()))
+    for text in _doubts_of_rates(params.phases):
+        yield Finding("learning rates", text, "doubtful")
+    last = params.final_phase
+    if params.phases[last].sampling == "largest" and params.space.build().num_archs > 1:
+        yield Finding(
+            "subnets",
+            f"phases.{last} is the last, and sampling: largest trains one subnet: the search will "
+            "find others that were never trained. Write sampling: sandwich with subnets_per_step: "
+            "3, or add a phase that trains all",
+            "doubtful",
+        )
     sizes, side = params.space.build().resolutions_px, params.dataset.image_size_px
     if max(sizes) > side:
         yield Finding(
@@ -89,6 +101,32 @@ def _training_text(phases: Collection[PhaseParams]) -> str:
     if steps:
         text = f"at least {text} and {steps:,} steps"
     return f"{len(phases)} phase{'' if len(phases) == 1 else 's'}, {text}"
+
+
+def _doubts_of_rates(phases: Mapping[str, PhaseParams]) -> Iterator[str]:
+    """Say where phases that share a cosine do not go through it, and warm-ups that are most."""
+    ends = {name: phase.cosine[1] for name, phase in phases.items()}
+    starts = {name: phase.cosine[0] for name, phase in phases.items()}
+    for before, name in pairwise((None, *phases, None)):
+        end, start = ends.get(before or "", 1.0), starts.get(name or "", 0.0)
+        if name and start not in (0.0, end):
+            ended = f"that of phases.{before} ends at {end:g}" if before else "it is the first"
+            yield (
+                f"the cosine of phases.{name} begins at {start:g}, but {ended}: begin it there, "
+                "or at 0 for a schedule of its own"
+            )
+        elif before and end < 1 and start != end:
+            then = f"that of phases.{name} begins at {start:g}" if name else "it is the last"
+            yield (
+                f"the cosine of phases.{before} ends at {end:g}, but {then}: the learning rate "
+                "never comes down to zero. End it at 1, or begin the next one there"
+            )
+    for name, phase in phases.items():
+        if phase.warmup_epochs > phase.epochs:
+            yield (
+                f"phases.{name} warms up for {phase.warmup_epochs} epochs and trains for "
+                f"{phase.epochs} after it: lower warmup_epochs, or raise epochs"
+            )
 
 
 def look_at_launcher(subject: Subject) -> Iterator[Finding]:

@@ -32,6 +32,13 @@ def error_of(path, value):
     return str(caught.value)
 
 
+def test_what_does_not_fit_the_space_is_said_to_the_end():
+    values = changed("phases.elastic.space", "coupled")
+    values["space"]["expand_ratios"] = values["phases"]["elastic"]["expand_ratios"] = [2, 4]
+    with pytest.raises(ParamsError, match=r"leave the space uncoupled\. Change the phase or"):
+        parse_params(values, origin="params.yaml")
+
+
 def test_shipped_file_is_valid():
     params = load_params(SHIPPED)
     assert params.dataset.source == "fashion_mnist_sample"
@@ -129,7 +136,40 @@ def test_what_int8_may_lose_is_part_of_no_digest_until_it_is_given():
         ("phases.elastic.space", "compound", "phases.elastic.space"),
         ("phases.elastic.space", "coupled", "Write coupled: true in the section space, or leave"),
         ("phases.elastic.kernel_sizes", [9], "phases.elastic must stay within the space"),
-        ("phases.elastic.kernel_sizes", 3, "phases.elastic.kernel_sizes"),
+        (
+            "phases.elastic.kernel_sizes",
+            3,
+            "phases.elastic.kernel_sizes: Input should be a list, such as [1, 2], got 3",
+        ),
+        (
+            "phases.elastic.depths",
+            3,
+            "params.yaml: phases.elastic.depths: Input should be a list, such as [1, 2], got 3",
+        ),
+        (
+            "phases.elastic.depths",
+            ["a"],
+            "depths.0: Input should be a valid integer, got 'a' (or be a list, such as [1, 2])",
+        ),
+        ("phases.elastic.depths", [], "elastic.depths: must have at least one entry, got []"),
+        ("phases.elastic.width_multipliers", [], "phases.elastic.width_multipliers"),
+        (
+            "phases.elastic.width_multipliers",
+            [1.0],
+            "width_multipliers of mobilenet_v3_small_images must be left out",
+        ),
+        ("phases.elastic.zero_gamma", "yes", "zero_gamma: Input should be true or false"),
+        ("phases.elastic.subnets_per_step", 10**9, "less than or equal to 1024"),
+        ("phases.elastic.start_from", "supernet/elastic", "params.yaml: phases.elastic.start_from"),
+        (
+            "phases.largest.start_from",
+            "supernet/elastic",
+            "must be 'dataset', because it is the first of phases, got 'supernet/elastic'",
+        ),
+        ("phases.elastic", None, "phases.elastic: Input should be a mapping of names to values"),
+        ("space.group_channels", [], "space.group_channels"),
+        ("specialize.learning_rate", 0, "learning_rate: Input should be greater than 0, got 0 (or"),
+        ("specialize.epochs", None, "specialize.epochs: Input should be a valid integer, got null"),
         ("final_phase", "largest", "final_phase must be the last of phases, got 'largest'"),
         ("phases", {}, "final_phase must be the last of phases"),
         ("phases.Big", VALUES["phases"]["elastic"], "phases"),

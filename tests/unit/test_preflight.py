@@ -34,6 +34,12 @@ def with_values(**sections: dict) -> Params:
     return SHIPPED.model_copy(update=changed)
 
 
+def with_phases(**phases: dict) -> Params:
+    """Return the shipped params with some keys of phases replaced."""
+    changed = {name: SHIPPED.phases[name].model_copy(update=keys) for name, keys in phases.items()}
+    return SHIPPED.model_copy(update={"phases": {**SHIPPED.phases, **changed}})
+
+
 def of_source(source):
     return with_values(dataset={"source": source})
 
@@ -196,6 +202,36 @@ def test_what_looks_wrong_is_doubted_and_does_not_stop(tmp_path, sections, what)
     params = with_values(**sections)
     assert states(params, tmp_path)[what] == "doubtful"
     check_before_work(params, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("largest", "elastic", "text"),
+    [
+        ({}, {"cosine": (0.5, 1)}, "begins at 0.5, but that of phases.largest ends at 0.3"),
+        ({}, {"cosine": (0.1, 1)}, "begins at 0.1, but that of phases.largest ends at 0.3"),
+        ({}, {"cosine": (0.3, 0.6)}, "phases.elastic ends at 0.6, but it is the last"),
+        ({"cosine": (0.2, 0.3)}, {}, "phases.largest begins at 0.2, but it is the first"),
+        ({}, {"cosine": (0, 1)}, "phases.largest ends at 0.3, but that of phases.elastic begins"),
+        ({"warmup_epochs": 5}, {}, "warms up for 5 epochs and trains for 4 after it"),
+    ],
+)
+def test_rates_that_jump_or_never_come_down_are_doubted(tmp_path, largest, elastic, text):
+    params = with_phases(largest=largest, elastic=elastic)
+    doubts = check_before_work(params, tmp_path)
+    assert any(text in doubt.found for doubt in doubts if doubt.what == "learning rates")
+
+
+def test_restarts_and_one_cosine_of_all_phases_are_not_doubted(tmp_path):
+    for parts in [((0, 0.3), (0.3, 1)), ((0, 1), (0, 1))]:
+        cosines = {"largest": {"cosine": parts[0]}, "elastic": {"cosine": parts[1]}}
+        assert not check_before_work(with_phases(**cosines), tmp_path)
+
+
+def test_a_last_phase_that_trains_the_largest_alone_is_doubted(tmp_path):
+    params = with_phases(elastic={"sampling": "largest", "subnets_per_step": 1})
+    [doubt] = check_before_work(params, tmp_path)
+    assert "phases.elastic is the last" in doubt.found
+    assert "never trained" in doubt.found
 
 
 def test_tuning_a_predictor_without_settings_is_refused(tmp_path):

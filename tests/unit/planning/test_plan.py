@@ -185,6 +185,19 @@ def test_a_download_is_told_and_what_would_stop_the_run_is_a_warning(tmp_path, m
     assert f"the run would stop: {warning}" in [line.text for line in plan_lines(plan)]
 
 
+def test_where_the_run_would_stop_nothing_is_measured_and_doubts_are_notes(tmp_path):
+    write_image_folder(tmp_path / "photos")
+    create_workspace(tmp_path)
+    text = (tmp_path / "params.yaml").read_text()
+    text = text.replace("source: fashion_mnist_sample", "source: image_folder:photos")
+    (tmp_path / "params.yaml").write_text(text.replace("cosine: [0.3, 1]", "cosine: [0.5, 1]"))
+    params = load_params(tmp_path / "params.yaml")  # no batch of 64 is left of 20 images
+    plan = make_plan(tmp_path, params, Judgement(changed=set(run_addresses(params))))
+    assert any("at least one batch of 64 images" in warning for warning in plan.warnings)
+    assert {stage.basis for stage in plan.stages} <= {"rule of thumb", ""}
+    assert any("the cosine of phases.elastic begins at 0.5" in note for note in plan.notes)
+
+
 def test_images_that_changed_since_they_were_listed_are_prepared_again(tmp_path, params):
     write_image_folder(tmp_path / "photos")
     dataset = params.dataset.model_copy(update={"source": "image_folder:photos"})
