@@ -195,9 +195,10 @@ def summary(rows: list[dict[str, Any]], cost: CostFacts) -> dict[str, Any]:
     unit = "wall_s" if cost.on_cuda or any(row["on_cuda"] for row in rows) else "cpu_s"
     once = cost.total_once
     once_s = None if once is None else (once.wall_s if unit == "wall_s" else once.cpu_s)
-    finetunings = [row[f"{unit}_finetune"] for row in rows]
+    unique = {row["arch_id"]: row for row in rows}.values()  # devices share weights
+    finetunings = [row[f"{unit}_finetune"] for row in unique]
     finetuning_s = None if None in finetunings else statistics.mean(finetunings)
-    alone_s = statistics.mean(row[f"{unit}_alone"] for row in rows)
+    alone_s = statistics.mean(row[f"{unit}_alone"] for row in unique)
     number = break_even(once_s=once_s, alone_s=alone_s, finetuning_s=finetuning_s)
     line = {
         f"{unit}_supernet": _rounded(once_s),

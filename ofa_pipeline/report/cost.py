@@ -143,14 +143,19 @@ class CostFacts:
         return self.compared(self.total_once)
 
     @property
+    def subnets(self) -> tuple[FinetuningCost, ...]:
+        """The fine-tuning of each subnet, once: devices that ship the same one share it."""
+        return tuple({item.arch_id: item for item in reversed(self.finetunings)}.values())[::-1]
+
+    @property
     def finetuning_s(self) -> float | None:
         """Mean seconds of fine-tuning a subnet."""
-        return _mean(self.compared(item.seconds) for item in self.finetunings)
+        return _mean(self.compared(item.seconds) for item in self.subnets)
 
     @property
     def alone_s(self) -> float | None:
         """Mean seconds of training a subnet alone: measured, else estimated."""
-        return _mean(self.compared(self.alone(item)) for item in self.finetunings)
+        return _mean(self.compared(self.alone(item)) for item in self.subnets)
 
     @property
     def break_even(self) -> float | None:

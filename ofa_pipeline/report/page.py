@@ -166,7 +166,7 @@ def cost_text(cost: CostFacts) -> str:
         f"fine-tuned in {show_duration(finetuning_s)} on average, and training it alone takes "
         f"{show_duration(alone_s)}"
     )
-    count = len(cost.finetunings)
+    count = len(cost.subnets)
     spent = (cost.once_s or 0) + count * finetuning_s
     here = (
         f"The {show_counted(count, 'subnet')} here took {at_least}{show_duration(spent)}; alone "

@@ -31,5 +31,5 @@ __all__ = [
     "write_bundle",
 ]
 
-OPEN_MODULES = ("build", "canaries", "choice", "fine_tuning", "tuning", "workshop")
+OPEN_MODULES = ("build", "canaries", "choice", "fine_tuning", "others", "tuning", "workshop")
 """What makes bundles; it needs torch, which who uses them need not have."""

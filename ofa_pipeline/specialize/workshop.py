@@ -34,6 +34,7 @@ from ofa_pipeline.specialize.bundle import ONNX_FILE, bundle_digest, shipped_fil
 from ofa_pipeline.specialize.certificate import NUM_ATTEMPTS, Certifier
 from ofa_pipeline.specialize.choice import Choice
 from ofa_pipeline.specialize.fine_tuning import TunedPick, TuningTask
+from ofa_pipeline.specialize.others import OtherDevices
 from ofa_pipeline.stopwatch import Stopwatch
 from ofa_pipeline.training import deterministic
 
@@ -63,6 +64,8 @@ class Workshop:
     """Makes the weights of subnets, where it has processes of its own for them."""
     tuning: Callable[[], Callable[[TuningTask], TunedPick]]
     """What it is given to do; pickle carries it."""
+    others: OtherDevices
+    """Have the weights of subnets that were picked for them, too."""
     reporter: Reporter
     _built: dict[Arch, BuiltSubnet] = field(default_factory=dict)
     _certifiers: dict[Arch, Certifier] = field(default_factory=dict)
@@ -76,11 +79,19 @@ class Workshop:
             self.space.check(arch)
         new = [arch for arch in archs if arch not in self._built]
         with deterministic(threads=self.threads, is_wanted=self.is_deterministic):
+            self._take_from_others(new)
             if self.executor.has_processes and new:
                 self._take_from_executor(new)
             for arch in new:
                 if arch not in self._built:
                     self._build(arch)
+
+    def _take_from_others(self, archs: Sequence[Arch]) -> None:
+        for arch in archs:
+            pick = None if self.builder.is_built(arch) else self.others.find(arch)
+            if pick is not None:
+                self.builder.take(arch, pick)
+                self._build(arch)
 
     def _take_from_executor(self, archs: Sequence[Arch]) -> None:
         missing = [TuningTask(arch=arch) for arch in archs if not self.builder.is_built(arch)]

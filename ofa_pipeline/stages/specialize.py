@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from ofa_pipeline.artifacts import Layout, Manifest, write_json
+from ofa_pipeline.artifacts import Layout, Manifest, digest_input, write_json
 from ofa_pipeline.data import Dataset, open_dataset
 from ofa_pipeline.devices import require_calibration_images
 from ofa_pipeline.devices.elsewhere import ElsewhereStore
@@ -23,6 +23,7 @@ from ofa_pipeline.specialize import trace_lineage, trace_phases
 from ofa_pipeline.specialize.build import SubnetBuilder
 from ofa_pipeline.specialize.choice import candidates_of, choose
 from ofa_pipeline.specialize.fine_tuning import PickTuner, TunedPick, TuningTask
+from ofa_pipeline.specialize.others import OtherDevices
 from ofa_pipeline.specialize.tuning import Tuner, tuning_plan
 from ofa_pipeline.specialize.workshop import Workshop, quantization_messages
 from ofa_pipeline.stages.ranks import stage_arguments, stage_of_rank
@@ -109,7 +110,21 @@ def _workshop(stage: StageRun, dataset: Dataset, trained: Mapping[str, Any]) -> 
         stopwatch=stage.stopwatch,
         executor=stage.executor,
         tuning=partial(_tuning, stage_arguments(stage)),
+        others=_others(stage, tuner),
         reporter=stage.reporter,
+    )
+
+
+def _others(stage: StageRun, tuner: Tuner) -> OtherDevices:
+    given = stage.inputs
+    made_from = Manifest(
+        stage=stage.stage.name,
+        item=stage.item,
+        params=given["params"],
+        inputs={stage.layout.relative(path): digest_input(path) for path in given["inputs"]},
+    )
+    return OtherDevices.of(
+        stage.layout, stage.item, made_from=made_from, tuner=tuner, reporter=stage.reporter
     )
 
 

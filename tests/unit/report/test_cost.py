@@ -58,7 +58,17 @@ def test_break_even_is_what_is_done_once_over_what_a_subnet_saves():
 def test_totals_of_the_subnets_at_hand_are_told_both_ways():
     text = cost_text(cost()).replace("\N{NO-BREAK SPACE}", " ")
     assert text.endswith("The 1 subnet here took 1.7 min; alone it takes 30 s.")
-    assert "The 6 subnets here" in cost_text(sample_cost(is_measured=True))
+    assert "The 3 subnets here" in cost_text(sample_cost(is_measured=True))  # of two devices
+
+
+def test_a_subnet_of_two_devices_is_counted_once():
+    facts = cost()
+    dear = finetuning(device="gpu", seconds=Seconds(cpu_s=1000, wall_s=500))
+    other = finetuning(device="gpu", arch_id="b", seconds=Seconds(cpu_s=24, wall_s=12))
+    facts = replace(facts, finetunings=(*facts.finetunings, dear, other))
+    assert [(item.device, item.arch_id) for item in facts.subnets] == [("cpu", "a"), ("gpu", "b")]
+    assert (facts.finetuning_s, facts.alone_s) == (18, 45)
+    assert "The 2 subnets here took 2.1" in cost_text(facts).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_fine_tuning_that_costs_as_much_as_training_alone_never_pays():
@@ -82,7 +92,7 @@ def test_a_sum_without_all_parts_says_at_least():
 
 def test_measured_figures_take_the_place_of_estimates():
     estimated, measured = sample_cost(is_measured=False), sample_cost(is_measured=True)
-    assert measured.alone_s == pytest.approx(160)
+    assert measured.alone_s == pytest.approx(130)
     assert estimated.alone_s != measured.alone_s
 
 
