@@ -37,6 +37,8 @@ PRECISION = 0.015
 """Half width of the confidence interval, relative, that ends a measurement."""
 PATIENCE_S = 0.3
 """CPU time after which no further session begins, whatever the precision."""
+BUSY_PATIENCE_S = 0.9
+"""The same where the machine was hardly ever quiet: a quiet moment is waited for."""
 MAX_WAIT = 2.5
 """Wall time after which none begins, as a multiple of it, where other processes have the core."""
 CALIBRATION_S = 1.5
@@ -147,9 +149,7 @@ class LatencyMeter:
             return self._given_ms
         if not self._seen_ms:
             with self._quiet():
-                seen = self._compare(
-                    self._reference, is_done=lambda _: False, patience_s=CALIBRATION_S
-                )
+                seen = self._compare(self._reference, patience_s=lambda _: CALIBRATION_S)
             self._seen_ms.append(_reference_p10_ms(comparisons_of(seen)))
         return quiet_reference_ms(self._seen_ms)
 
@@ -172,8 +172,7 @@ class LatencyMeter:
             load = self._load_alone(prepared)
             sessions = self._compare(
                 prepared,
-                is_done=lambda found: _estimate(found, reference_ms).half_width <= PRECISION,
-                patience_s=PATIENCE_S,
+                patience_s=lambda found: _patience_s(_estimate(found, reference_ms)),
             )
         measurement = summarize(sessions, [load], reference_ms)
         self._seen_ms.append(measurement.reference_p10_ms)
@@ -208,19 +207,26 @@ class LatencyMeter:
         self,
         prepared: PreparedNetwork,
         *,
-        is_done: Callable[[list[Comparison]], bool],
-        patience_s: float,
+        patience_s: Callable[[list[Comparison]], float],
     ) -> list[Session]:
-        """Alternate network and reference in fresh sessions until it is enough."""
+        """Alternate network and reference in fresh sessions until it is enough.
+
+        Args:
+            prepared: The network.
+            patience_s: Returns the CPU time that is given to comparisons, after a look at those
+                that were made.
+        """
         sessions: list[Session] = []
         wall_ns, cpu_s = self._clock.wall_ns(), self._clock.cpu_s()
         for number in itertools.count(1):
             sessions.append(self._session(prepared))
-            is_late = (
-                self._clock.cpu_s() - cpu_s > patience_s
-                or self._clock.wall_ns() - wall_ns > MAX_WAIT * patience_s * 1e9
-            )
-            if number >= NUM_SESSIONS and (is_late or is_done(comparisons_of(sessions))):
+            if number < NUM_SESSIONS:
+                continue
+            given_s = patience_s(comparisons_of(sessions))
+            if (
+                self._clock.cpu_s() - cpu_s > given_s
+                or self._clock.wall_ns() - wall_ns > MAX_WAIT * given_s * 1e9
+            ):
                 return sessions
         raise AssertionError  # pragma: no cover - the loop above has no other end
 
@@ -277,6 +283,13 @@ def _estimate(comparisons: list[Comparison], reference_ms: float) -> Ratio:
         np.array([c.after.latency_ms for c in comparisons]),
         quiet_ms=reference_ms,
     )
+
+
+def _patience_s(ratio: Ratio) -> float:
+    """Return the CPU time that a measurement gets that has come to this ratio."""
+    if ratio.is_contended:
+        return BUSY_PATIENCE_S
+    return 0.0 if ratio.half_width <= PRECISION else PATIENCE_S
 
 
 def comparisons_of(sessions: Sequence[Session]) -> list[Comparison]:

@@ -13,6 +13,7 @@ from ofa_pipeline.devices import (
     export_onnx,
 )
 from ofa_pipeline.devices.fresh_load import CLEAR_REFS
+from ofa_pipeline.devices.meter import BUSY_PATIENCE_S, MAX_WAIT
 from ofa_pipeline.devices.quiet import can_pin, quiet_process
 from tests.support.runtimes import (
     LOAD_MS,
@@ -76,6 +77,23 @@ def test_a_known_reference_latency_makes_a_slower_machine_comparable():
     assert found.p50_ms == pytest.approx(3.0, rel=1e-4)
     assert found.slowdown == pytest.approx(1.4, rel=1e-3)
     assert found.is_contended
+
+
+def test_a_busy_machine_is_given_time_to_become_quiet_and_then_its_latency_is_exact():
+    # Quiet after two sessions, which are a measurement elsewhere.
+    time = MadeUpTime(speeds=[*[1.5] * 6, *[1.0] * 3], calls_a_phase=50)
+    found = made_up_meter(time, reference_ms=1.0).measure(MadeUpNetwork(2.0), resolution_px=16)
+    assert not found.is_contended
+    assert found.p50_ms == pytest.approx(2.0, rel=0.01)
+
+
+@pytest.mark.parametrize("given", [{"speeds": [1.5]}, {"speeds": [1.5], "preempted_every": 1}])
+def test_a_machine_that_is_never_quiet_is_waited_for_a_bounded_time(given):
+    time = MadeUpTime(**given)
+    found = made_up_meter(time, reference_ms=1.0).measure(MadeUpNetwork(2.0), resolution_px=16)
+    assert found.is_contended
+    assert time.cpu_ms < 1.5e3 * BUSY_PATIENCE_S
+    assert time.wall_ms < 1.5e3 * MAX_WAIT * BUSY_PATIENCE_S
 
 
 def test_time_that_another_process_takes_does_not_count():
