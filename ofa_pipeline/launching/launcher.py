@@ -1,5 +1,6 @@
 """Start ranks by a launcher, follow them, and say what went wrong where something did."""
 
+import math
 import os
 import re
 import signal
@@ -19,6 +20,8 @@ from ofa_pipeline.progress import Reporter
 WORKER = "ofa_pipeline.training.worker"
 
 _POLL_S = 0.2
+_QUIET_S = 60.0
+"""When to say that no rank has begun."""
 _STOP_S = 300.0
 """How long ranks may take from being asked to end to having saved."""
 _TERMINATE_S = 40.0
@@ -59,15 +62,28 @@ def launch(line: str, request: Request, *, mailbox: Mailbox, reporter: Reporter)
             env=_environment(os.environ),
             start_new_session=True,  # Ctrl-C is ours to pass on
         )
+    told_at = time.monotonic() + _QUIET_S
     try:
         while process.poll() is None:
             _pass_on(mailbox, reporter)
+            if time.monotonic() > told_at:
+                told_at = math.inf
+                _tell_of_a_queue(words[0], mailbox, reporter)
             time.sleep(_POLL_S)
         _pass_on(mailbox, reporter)
     except BaseException:
         _stop(process, mailbox)
         raise
     _judge(process.returncode, mailbox)
+
+
+def _tell_of_a_queue(program: str, mailbox: Mailbox, reporter: Reporter) -> None:
+    """Say that the launcher has started nothing yet, if so: it waits for its turn, or for ever."""
+    if not mailbox.read_records():
+        reporter.message(
+            f"no rank has begun after {_QUIET_S:.0f} s: waiting for {Path(program).name}, whose "
+            f"output is in {mailbox.log_path}"
+        )
 
 
 def _environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -87,10 +103,14 @@ def _pass_on(mailbox: Mailbox, reporter: Reporter) -> None:
 
 
 def _stop(process: subprocess.Popen[bytes], mailbox: Mailbox) -> None:
-    """Have the ranks save and end; whoever asks again, or waits too long, has them ended."""
+    """Have the ranks save and end; whoever asks again, or waits too long, has them ended.
+
+    Without a rank that has begun the launcher is ended at once.
+    """
     try:
         mailbox.ask_to_stop()
-        process.wait(_STOP_S)
+        # In a queue of Slurm no rank has begun: none can read that, or has work to save.
+        process.wait(_STOP_S if mailbox.read_records() else 0)
     except (subprocess.TimeoutExpired, KeyboardInterrupt, SystemExit):
         process.terminate()
         with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
@@ -145,7 +165,7 @@ def _explain(exit_code: int, records: Sequence[RankRecord], *, log: str, log_pat
         return f"{first.name} failed: {first.error}. {_RESUME} {output}"
     return (
         f"the launcher ended with exit code {exit_code} and {len(records)} ranks began. Its last "
-        f"lines: {_tail(log)} Check compute.training.launch. {output}"
+        f"lines: {_tail(log)}. Check compute.training.launch. {output}"
     )
 
 

@@ -18,9 +18,16 @@ STEPS_UNREAD = 50
 class Losses:
     """Adds the losses of steps to the position, once they are read and found finite."""
 
-    def __init__(self, phase_name: str, at: Position) -> None:
-        """Add to the losses of an unfinished epoch."""
+    def __init__(self, phase_name: str, at: Position, *, remedy: str | None = None) -> None:
+        """Add to the losses of an unfinished epoch.
+
+        Args:
+            phase_name: Of the phase that is trained.
+            at: Where it is.
+            remedy: What to change where it diverges; None: the rate of the phase.
+        """
         self._phase_name = phase_name
+        self._remedy = remedy or f"Lower phases.{phase_name}.learning_rate."
         self._at = at
         self._unread: list[Tensor] = []
         self._first = 0
@@ -57,8 +64,7 @@ class Losses:
             if not math.isfinite(loss):
                 raise TrainingDivergedError(
                     f"the loss must be finite, got {loss} in step {number} of phase "
-                    f"{self._phase_name}. Lower phases.{self._phase_name}.learning_rate or "
-                    "lengthen its warm-up. The last checkpoint is kept."
+                    f"{self._phase_name}. {self._remedy} The last checkpoint is kept."
                 )
             self._at.loss_sum += loss
         self.last = values[-1]

@@ -92,7 +92,7 @@ def train_phase(
                 optimizer=optimizer,
                 step=step,
                 at=at,
-                losses=Losses(phase.name, at),
+                losses=Losses(phase.name, at, remedy=phase.remedy),
                 steps_per_epoch=steps,
                 together=together,
                 checkpoints=checkpoints,

@@ -92,6 +92,19 @@ class Phase:
     ramp_steps: int = 0
     """Steps over which the others but the first come to count as much as they do in the end."""
 
+    @property
+    def remedy(self) -> str:
+        """What to change in params.yaml where the phase diverges."""
+        if isinstance(self.archs, Fixed):
+            return "Lower specialize.learning_rate."
+        key = f"phases.{self.name}"
+        if self.schedule.cosine[0]:
+            return f"Lower {key}.learning_rate, or clip gradients with {key}.clip_value."
+        return (
+            f"Lower {key}.learning_rate, lengthen {key}.warmup_epochs, or clip gradients with "
+            f"{key}.clip_value."
+        )
+
     def shares(self, num_archs: int, *, number: int | None = None) -> tuple[float, ...]:
         """Return what the gradient of each subnet of a step counts; in the end they sum to one.
 

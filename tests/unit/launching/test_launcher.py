@@ -1,14 +1,23 @@
 """What a launch that went wrong is said to have come to: one rank, its end, and what to do."""
 
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from ofa_pipeline.errors import LaunchError, ParamsError
-from ofa_pipeline.launching import Mailbox, RankRecord, launch_words, line
+from ofa_pipeline.launching import (
+    Mailbox,
+    RankRecord,
+    Request,
+    launch,
+    launch_words,
+    launcher,
+    line,
+)
 from ofa_pipeline.launching.launcher import _judge
-from ofa_pipeline.progress import ProgressEvent
+from ofa_pipeline.progress import SILENT, ProgressEvent, Reporter
 
 TORCHRUN_SAYS = """\
 torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
@@ -108,7 +117,32 @@ def test_a_launcher_that_starts_nothing_is_quoted(mailbox):
     mailbox.log_path.write_text("usage\nlauncher: error: unrecognized arguments: --bogus\n")
     message = end_of(mailbox, 2)
     assert "exit code 2 and 0 ranks began" in message
-    assert "unrecognized arguments: --bogus" in message
+    assert "unrecognized arguments: --bogus. Check compute.training.launch" in message
+
+
+def test_a_launcher_that_waits_for_its_turn_is_ended_at_once(mailbox, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(launcher, "_pass_on", interrupt)
+    line = f"{sys.executable} -c 'import time; time.sleep(60)'"
+    request, start = Request.of_this_process("none:none", {}), time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        launch(line, request, mailbox=mailbox, reporter=SILENT)
+    assert time.monotonic() - start < 20
+
+
+def test_who_waits_for_a_launcher_is_told_so_once(mailbox, monkeypatch):
+    monkeypatch.setattr(launcher, "_QUIET_S", 0.5)
+    line = f"{sys.executable} -c 'import time; time.sleep(3)'"
+    events = []
+    request = Request.of_this_process("none:none", {})
+    with pytest.raises(LaunchError, match="0 ranks began"):
+        launch(line, request, mailbox=mailbox, reporter=Reporter(events.append))
+    assert [event.label for event in events if "no rank has begun" in event.label] == [
+        f"no rank has begun after 0 s: waiting for {Path(sys.executable).name}, whose output is "
+        f"in {mailbox.log_path}"
+    ]
 
 
 def test_ranks_that_never_began_are_missed(mailbox):
