@@ -1,5 +1,6 @@
 """The comparison with Model Optimizer: what is like, what is counted, and what is missing."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -41,6 +42,40 @@ def test_training_ends_with_its_seconds(bench):
     trained = against_modelopt.train(network, bench, side_px=8, seconds=0.2, rate=0.1)
     assert trained.steps > 1
     assert 0.2 <= trained.seconds < 2
+
+
+def test_ours_may_fine_tune_for_as_long_as_the_quickest_of_the_others_takes_in_all(
+    monkeypatch, capsys
+):
+    def found(budget, searched_s):
+        return against_modelopt.Found(
+            network=nn.Identity(),
+            budget=budget,
+            side_px=8,
+            looks=1,
+            trained=against_modelopt.Trained(45.0, 100),
+            searched_s=searched_s,
+        )
+
+    def pick(found, bench, *, finetune_s):
+        line = {"budget": found.budget, "finetune_s": finetune_s}
+        return line, found.seconds + finetune_s
+
+    monkeypatch.setattr(against_modelopt, "pick", pick)
+    monkeypatch.setattr(against_modelopt, "_modelopt", lambda: (None, None))
+    monkeypatch.setattr(against_modelopt, "autonas", lambda *_: iter([found(2e6, 300)]))
+    monkeypatch.setattr(against_modelopt, "fastnas", lambda *_: iter([found(2e6, 40)]))
+    monkeypatch.setattr(against_modelopt, "ours", lambda *_: iter([found(2e6, 20)]))
+    monkeypatch.setattr(sys, "argv", ["against_modelopt.py", "--finetune", "10"])
+    monkeypatch.setattr(sys, "__stdout__", sys.stdout)
+    against_modelopt.main()
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["way"], line["finetune_s"]) for line in lines] == [
+        ("autonas", 10),
+        ("fastnas", 10),
+        ("ours-in-all", 30),
+        ("ours", 10),
+    ]
 
 
 def test_without_model_optimizer_its_environment_is_named(monkeypatch):
