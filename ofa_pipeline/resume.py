@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ofa_pipeline.artifacts import write_bytes
+from ofa_pipeline.artifacts import naming, write_bytes
 from ofa_pipeline.progress import SILENT, Reporter
 
 
@@ -43,7 +43,7 @@ class ResumeLog:
     def append(self, key: str, row: dict[str, Any]) -> None:
         """Note a row."""
         self.rows[key] = row
-        with self._path.open("ab") as file:
+        with naming(self._path), self._path.open("ab") as file:
             file.write(_line(key, row))
 
 

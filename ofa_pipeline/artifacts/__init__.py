@@ -8,6 +8,7 @@ a finished temporary folder, so a folder that exists is complete.
 from ofa_pipeline.artifacts.files import (
     digest_file,
     digest_json,
+    naming,
     read_json,
     write_bytes,
     write_json,
@@ -30,6 +31,7 @@ __all__ = [
     "digest_file",
     "digest_input",
     "digest_json",
+    "naming",
     "read_json",
     "remedy_for",
     "verify_artifact",

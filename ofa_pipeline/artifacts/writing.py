@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from ofa_pipeline.artifacts.files import digest_file
+from ofa_pipeline.artifacts.files import digest_file, naming
 from ofa_pipeline.artifacts.manifest import Manifest, digest_input, workspace_of
 
 
@@ -44,7 +44,8 @@ def write_artifact(
     temporary.chmod(0o755)
     writer = ArtifactWriter(temporary)
     try:
-        yield writer
+        with naming(folder):
+            yield writer
         files = {
             path.relative_to(temporary).as_posix(): digest_file(path)
             for path in sorted(temporary.rglob("*"))
@@ -60,10 +61,8 @@ def write_artifact(
         )
         manifest.write(temporary)
         _put_in_place(temporary, folder)
-    except BaseException as error:
+    except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
-        if isinstance(error, OSError) and error.errno and not error.filename:
-            error.filename = str(folder)  # a full disk does not say which
         raise
 
 

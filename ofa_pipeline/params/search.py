@@ -6,6 +6,9 @@ from pydantic import AfterValidator, Field
 
 from ofa_pipeline.params.values import Count, Section, Seed, part_of
 
+MIN_SUBNETS, MIN_MEASURED, MIN_HOLDOUT = 10, 10, 5
+"""Fewest subnets: to fit a model of accuracy, a model of latency, and to check the latter on."""
+
 
 class EvaluationParams(Section):
     """How a subnet's accuracy is measured."""
@@ -18,7 +21,7 @@ class EvaluationParams(Section):
 class AccuracyParams(Section):
     """The initial design of measured subnets."""
 
-    num_subnets: Annotated[int, Field(ge=10, le=10**6)]
+    num_subnets: Annotated[int, Field(ge=MIN_SUBNETS, le=10**6)]
     num_noise_repeats: Annotated[int, Field(ge=2, le=10**9)]
     seed: Seed
 
@@ -37,8 +40,8 @@ class PredictorParams(Section):
 class LatencyParams(Section):
     """How latency is measured and modelled."""
 
-    num_subnets: Annotated[int, Field(ge=10, le=10**6)]
-    num_holdout: Annotated[int, Field(ge=5, le=10**9)]
+    num_subnets: Annotated[int, Field(ge=MIN_MEASURED, le=10**6)]
+    num_holdout: Annotated[int, Field(ge=MIN_HOLDOUT, le=10**9)]
     warmup_runs: Count
     timed_runs: Annotated[int, Field(ge=10, le=10**9)]
     seed: Seed

@@ -18,6 +18,9 @@ from ofa_pipeline.params.delivery import (
 )
 from ofa_pipeline.params.devices import DeviceParams
 from ofa_pipeline.params.search import (
+    MIN_HOLDOUT,
+    MIN_MEASURED,
+    MIN_SUBNETS,
     AccuracyParams,
     EvaluationParams,
     LatencyParams,
@@ -121,6 +124,13 @@ class Params(Section):
     @model_validator(mode="after")
     def _counts_fit_the_space(self) -> "Params":
         num_archs = self.space.build().num_archs
+        fewest = max(MIN_SUBNETS, MIN_MEASURED + MIN_HOLDOUT)
+        if num_archs < fewest:
+            raise ValueError(
+                f"space must have at least {fewest} different subnets, because models of accuracy "
+                f"and latency are fitted to {MIN_SUBNETS} and {fewest} of them at least, got "
+                f"{num_archs}. Give it more choices, such as image sizes in space.resolutions_px."
+            )
         for name, count in {
             "accuracy.num_subnets": self.accuracy.num_subnets,
             "latency.num_subnets + latency.num_holdout": (

@@ -57,10 +57,24 @@ EVALUATION_BATCH_SIZE = 500
 def run(stage: StageRun) -> None:
     """Train one phase from what it starts from and write the result."""
     launch_line = stage.context.params.compute.training.launch
+    _tell_of_other_checkpoints(stage)
     if launch_line is not None:
         _train_on_ranks(stage, launch_line)
     with _bits(stage):
         _train(stage, Hooks() if launch_line else Hooks(stopwatch=stage.stopwatch))
+
+
+def _tell_of_other_checkpoints(stage: StageRun) -> None:
+    """Say that a phase begins anew though there are checkpoints: they are of something else."""
+    if Checkpoints(stage.scratch).is_there or not stage.scratch.parent.is_dir():
+        return
+    folders = sorted(stage.scratch.parent.iterdir())
+    if others := [folder for folder in folders if Checkpoints(folder).is_there]:
+        paths = ", ".join(str(folder.relative_to(stage.layout.root)) for folder in others)
+        stage.reporter.message(
+            f"begins anew: what an earlier training left in {paths} is of other params, images or "
+            "code, and goes on when they are as they were; remove it if they never will be"
+        )
 
 
 def _bits(stage: StageRun) -> AbstractContextManager[None]:

@@ -39,6 +39,18 @@ def test_what_does_not_fit_the_space_is_said_to_the_end():
         parse_params(values, origin="params.yaml")
 
 
+def test_a_space_that_is_too_small_for_any_count_is_refused_with_what_it_needs():
+    values = copy.deepcopy(VALUES)
+    one = {"depths": [2], "kernel_sizes": [3], "expand_ratios": [3]}
+    values["space"] |= {**one, "resolutions_px": [28]}
+    for phase in values["phases"].values():
+        phase.update(one)
+    for num_subnets in (10, 100):  # lowering the counts would not help
+        values["accuracy"]["num_subnets"] = num_subnets
+        with pytest.raises(ParamsError, match=r"space must have at least 15 .* got 1\. Give it"):
+            parse_params(values, origin="params.yaml")
+
+
 def test_shipped_file_is_valid():
     params = load_params(SHIPPED)
     assert params.dataset.source == "fashion_mnist_sample"

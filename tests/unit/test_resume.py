@@ -65,3 +65,11 @@ def test_lines_of_earlier_versions_are_read(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps(["one", ROWS["one"]]) + "\n")
     assert read(path) == ({"one": ROWS["one"]}, [])
+
+
+def test_a_full_disk_names_the_log(tmp_path):
+    log = ResumeLog(tmp_path / "rows.jsonl")
+    (tmp_path / "rows.jsonl").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        log.append("one", {"value": 1})
+    assert caught.value.filename == str(tmp_path / "rows.jsonl")

@@ -85,6 +85,21 @@ def test_an_interrupted_phase_gives_the_artifact_of_an_uninterrupted_one(workspa
     assert found.digest != expected
 
 
+def test_a_phase_that_begins_anew_beside_a_checkpoint_says_so(workspace):
+    root, values = workspace
+    quick = {**values, "training": {**values["training"], "checkpoint_minutes": 1e-9}}
+    context = context_of(root, quick, "largest")
+    with pytest.raises(RuntimeError, match="killed"):
+        run_stage("train_supernet", stop_at(context, done=12, error=RuntimeError("killed")))
+    [left] = (root / "scratch" / "train_supernet").iterdir()
+    events = []
+    for told in (context_of(root, values, "largest"), context):
+        run_stage("train_supernet", dataclasses.replace(told, reporter=Reporter(events.append)))
+    texts = [event.label for event in events if event.label.startswith("begins anew")]
+    assert len(texts) == 1  # not of the one that goes on from it
+    assert str(left.relative_to(root)) in texts[0]
+
+
 def resumed(context, *, at):
     """Kill a phase when so many images are done, and run it again."""
 
