@@ -57,9 +57,7 @@ def profile_devices(workspace: str, devices: list[str], again: bool) -> State[st
         check_run(dvc.root, load_params(dvc.root / "params.yaml"))
         for stage in ("list_source", "prepare_dataset"):
             bring_up_to_date(dvc, stage)
-        for device in devices if again else ():
-            bring_up_to_date(dvc, "profile_latency", device, again=True)
-        waiting = serve_devices(dvc, devices, stages=["profile_latency"])
+        waiting = serve_devices(dvc, devices, stages=["profile_latency"], again=again)
     return until_measured(workspace, waiting)
 
 

@@ -21,10 +21,9 @@ from flows.notices import notices_shown
 from flows.outlook import followed
 from flows.progress import shown_progress
 from flows.results import show_results
-from flows.stages import DISPLAY, StageOutcome, bring_up_to_date
+from flows.stages import DISPLAY, StageEnd, StageOutcome, bring_up_to_date
 from flows.waiting import Waiting, until_measured
 from flows.watch import SAVING_PATIENCE_S
-from ofa_pipeline.exit_codes import EXIT_AWAITED
 from ofa_pipeline.masking import mask_logs
 from ofa_pipeline.params import load_params
 from ofa_pipeline.parent import end_with_parent
@@ -110,7 +109,11 @@ def _show_nowhere(_: str) -> None:
 
 
 def serve_devices(
-    dvc: DvcClient, devices: Iterable[str], *, stages: Sequence[str] = DEVICE_STAGES
+    dvc: DvcClient,
+    devices: Iterable[str],
+    *,
+    stages: Sequence[str] = DEVICE_STAGES,
+    again: bool = False,
 ) -> Waiting | None:
     """Search, specialise and register for every device; one that fails does not stop the others.
 
@@ -118,6 +121,7 @@ def serve_devices(
         dvc: DVC in a workspace that is held.
         devices: Names in params.yaml.
         stages: The first of `DEVICE_STAGES`, or all.
+        again: Run the first of them though nothing has changed.
 
     Returns:
         None, or what is to be measured elsewhere before the run can go on.
@@ -125,46 +129,53 @@ def serve_devices(
     Raises:
         StageFailedError: If a device failed; names every one.
     """
-    chains = {device: _submit_chain(dvc, device, stages) for device in devices}
+    chains = {device: _submit_chain(dvc, device, stages, again=again) for device in devices}
     try:
-        failures = {device: _failure(chain) for device, chain in chains.items()}
+        ends = {device: _end_of(chain) for device, chain in chains.items()}
     except BaseException as error:
         dvc.stop(error)
         raise
-    failed = {device: failure for device, failure in failures.items() if failure is not None}
-    if not failed:
+    failures = [end for end in ends.values() if isinstance(end, StageFailedError)]
+    awaited = {device: end for device, end in ends.items() if isinstance(end, str)}
+    text = "\n".join(str(end) for end in ends.values() if end is not None)
+    if failures:
+        raise StageFailedError(text, exit_code=failures[0].exit_code)
+    if not awaited:
         return None
-    text = "\n".join(str(failure) for failure in failed.values())
-    codes = [failure.exit_code for failure in failed.values() if failure.exit_code != EXIT_AWAITED]
-    if codes:
-        raise StageFailedError(text, exit_code=codes[0])
     get_run_logger().warning(text)
-    return Waiting(tuple(failed), text)
+    return Waiting(tuple(awaited), text)
 
 
 def _submit_chain(
-    dvc: DvcClient, device: str, stages: Sequence[str]
-) -> list[PrefectFuture[StageOutcome]]:
-    chain: list[PrefectFuture[StageOutcome]] = []
+    dvc: DvcClient, device: str, stages: Sequence[str], *, again: bool
+) -> list[PrefectFuture[StageEnd]]:
+    chain: list[PrefectFuture[StageEnd]] = []
     for stage in stages:
+        before = chain[-1] if chain else None
+        is_again = again and before is None
         chain.append(
-            bring_up_to_date.submit(dvc, stage, device, return_state=False, wait_for=chain[-1:])
+            bring_up_to_date.submit(
+                dvc, stage, device, again=is_again, before=before, return_state=False
+            )
         )
     return chain
 
 
-def _failure(chain: list[PrefectFuture[StageOutcome]]) -> StageFailedError | None:
-    """Wait for the stages of a device; return why one failed, if one did."""
+def _end_of(chain: list[PrefectFuture[StageEnd]]) -> StageFailedError | str | None:
+    """Wait for the stages of a device; return why one failed, or what is to be done elsewhere."""
     for future in chain:
         future.wait()
-    return next((found for future in chain if (found := _own_failure(future.state))), None)
+    ends = (_own_end(future.state) for future in chain)
+    return next((end for end in ends if end is not None), None)
 
 
-def _own_failure(state: State[Any]) -> StageFailedError | None:
-    """Return why a task failed; None when it did not, or only because of the one before it."""
-    if state.is_completed() or state.name == "NotReady":
+def _own_end(state: State[Any]) -> StageFailedError | str | None:
+    """Return how a task ended; None when it ended well, or only because of the one before it."""
+    if state.name == "NotReady":
         return None
-    error = state.result(raise_on_failure=False)
-    if isinstance(error, StageFailedError):
-        return error
+    found = state.result(raise_on_failure=False)
+    if isinstance(found, StageOutcome):
+        return found.note if found.kind == "awaited" else None
+    if isinstance(found, StageFailedError):
+        return found
     return StageFailedError(f"{state.message or state.name}", exit_code=1)

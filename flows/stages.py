@@ -13,6 +13,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.logging import get_run_logger
+from prefect.states import Completed
 from prefect.tasks import Task
 
 from flows.dvc_client import DvcClient, StageFailedError, Watcher
@@ -21,14 +22,14 @@ from flows.progress import PROGRESS
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli.display import Display, duration_text, progress_text
 from ofa_pipeline.dataset_summary import read_summary, summary_lines
-from ofa_pipeline.exit_codes import EXIT_BUSY, EXIT_KILLED
+from ofa_pipeline.exit_codes import EXIT_AWAITED, EXIT_BUSY, EXIT_KILLED
 from ofa_pipeline.params import load_params
 from ofa_pipeline.planning import Outlook, address_of
 from ofa_pipeline.progress import ProgressEvent
 from ofa_pipeline.stages import STAGES, Stage, find_stage, missing_outside
 from ofa_pipeline.stages.events import StageEvent
 
-OutcomeKind = Literal["ran", "restored", "skipped", "checked"]
+OutcomeKind = Literal["ran", "restored", "skipped", "checked", "awaited"]
 
 DISPLAY: ContextVar[Display | None] = ContextVar("DISPLAY", default=None)
 """Where people watch; Prefect's log and artifacts get the same either way."""
@@ -43,17 +44,19 @@ _LOG_WIDTH = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageOutcome:
-    """How a stage came to be up to date."""
+    """How a stage came to be up to date, or that it waits for a device elsewhere."""
 
     address: str
     kind: OutcomeKind
     duration_s: float
     note: str = ""
-    """What a check found."""
+    """What a check found, or what has to be done elsewhere first."""
 
     @property
     def text(self) -> str:
         """A line for people."""
+        if self.kind == "awaited":
+            return f"{self.address}: waits for a device elsewhere"
         if self.kind == "checked":
             return f"{self.address}: checked: {self.note}"
         if self.kind == "ran":
@@ -61,6 +64,10 @@ class StageOutcome:
         if self.kind == "restored":
             return f"{self.address}: restored, an earlier run had the same inputs"
         return f"{self.address}: skipped, nothing changed"
+
+
+StageEnd = StageOutcome | State[StageOutcome]
+"""What the task of a stage returns: a state where it waits, whose name Prefect's pages show."""
 
 
 def _position(address: str) -> str:
@@ -95,8 +102,13 @@ def is_worth_retrying(_: Task[Any, Any], __: TaskRun, state: State[Any]) -> bool
     retry_condition_fn=is_worth_retrying,
 )
 def bring_up_to_date(
-    dvc: DvcClient, stage: str, item: str | None = None, *, again: bool = False
-) -> StageOutcome:
+    dvc: DvcClient,
+    stage: str,
+    item: str | None = None,
+    *,
+    again: bool = False,
+    before: StageOutcome | None = None,
+) -> StageEnd:
     """Bring one stage of a workspace up to date.
 
     Args:
@@ -104,11 +116,37 @@ def bring_up_to_date(
         stage: Name of a row of `STAGES`.
         item: Phase or device, where the stage has them.
         again: Run it though nothing that DVC sees has changed.
+        before: How the stage before it ended; with one that waits, this one does, too.
+
+    Returns:
+        The outcome; as a state called ``Awaited`` where a device elsewhere has to be measured
+        first. To wait is no failure, and is not logged as one.
 
     Raises:
         StageFailedError: If it fails; with the stage's own words.
     """
-    row, address = find_stage(stage), address_of(stage, item)
+    address = address_of(stage, item)
+    if before is not None and before.kind == "awaited":
+        get_run_logger().info(f"{address}: not begun, because {before.text}")
+        return _awaited(before)
+    try:
+        return _brought_up_to_date(dvc, find_stage(stage), item, again=again)
+    except StageFailedError as error:
+        if error.exit_code != EXIT_AWAITED:
+            raise
+        outcome = StageOutcome(address=address, kind="awaited", duration_s=0, note=str(error))
+        get_run_logger().info(outcome.text)
+        return _awaited(outcome)
+
+
+def _awaited(outcome: StageOutcome) -> State[StageOutcome]:
+    return Completed(name="Awaited", message=outcome.note, data=outcome)
+
+
+def _brought_up_to_date(
+    dvc: DvcClient, row: Stage, item: str | None, *, again: bool
+) -> StageOutcome:
+    address = address_of(row.name, item)
     if again:
         return _ask_for(dvc, address, force=True)
     outcome = _ask_for(dvc, address)

@@ -1,15 +1,18 @@
 """A served run that waits for a device elsewhere is suspended until its result comes."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from flows.pipeline import DEVICE_STAGES
 from ofa_pipeline.documents import MeasuringTask, read_document
 from tests.support.elsewhere import result_of, write_result
 from tests.support.mlflow_server import free_port
@@ -63,9 +66,24 @@ def settled(server, *, count):
         time.sleep(0.2)
 
 
-def test_a_served_run_is_suspended_and_goes_on_when_the_result_is_imported(root, tmp_path):
-    port, shown = free_port(), tmp_path / "shown.txt"
-    server = f"http://127.0.0.1:{port}/api"
+def logged_as_error(server):
+    """Return what any run so far has logged as an error, or worse."""
+    chosen = {"logs": {"level": {"ge_": logging.ERROR}}, "limit": 200}
+    return [entry["message"] for entry in ask(server, "logs/filter", chosen)]
+
+
+def task_states(server):
+    """Return the states of the tasks of stages, by their names."""
+    found = {}
+    for run in ask(server, "task_runs/filter", {}):
+        found.setdefault(run["name"].rpartition(" ")[2], set()).add(run["state"]["name"])
+    return found
+
+
+@contextmanager
+def serving(root, shown):
+    """Serve the deployments of a workspace, whose device is awaited; gives the server's address."""
+    port = free_port()
     program = Path(sys.executable).with_name("ofa-pipeline")
     with shown.open("w") as file:
         served = subprocess.Popen(
@@ -75,6 +93,7 @@ def test_a_served_run_is_suspended_and_goes_on_when_the_result_is_imported(root,
                 **os.environ,
                 "OFA_TOY_AWAIT": "profile_latency@phone",
                 "PREFECT_RUNNER_POLL_FREQUENCY": "1",
+                "PREFECT_LOGGING_TO_API_ENABLED": "true",
             },
             stdout=file,
             stderr=file,
@@ -83,6 +102,14 @@ def test_a_served_run_is_suspended_and_goes_on_when_the_result_is_imported(root,
         while "serving" not in shown.read_text():
             assert served.poll() is None, shown.read_text()
             time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}/api"
+    finally:
+        served.terminate()
+        served.wait(timeout=120)
+
+
+def test_a_served_run_is_suspended_and_goes_on_when_the_result_is_imported(root, tmp_path):
+    with serving(root, tmp_path / "shown.txt") as server:
         words = ("deployment", "run", "once-for-all/scheduled")
         for count in (1, 2):
             run_command("prefect", *words, workspace=root, PREFECT_API_URL=server)
@@ -91,6 +118,9 @@ def test_a_served_run_is_suspended_and_goes_on_when_the_result_is_imported(root,
         assert (waits, ended) == ("Suspended", "Awaited"), found
         assert "waits for somebody who measures elsewhere" in what_to_do
         assert "waits for the same already" in why
+        states = task_states(server)
+        for stage in DEVICE_STAGES:
+            assert states[f"{stage}@phone"] == {"Awaited"}
         imported = run_command(
             "ofa-pipeline", "device", "import", "phone", measured_elsewhere(root), workspace=root
         )
@@ -101,8 +131,6 @@ def test_a_served_run_is_suspended_and_goes_on_when_the_result_is_imported(root,
             assert time.monotonic() < deadline, imported.stdout
             [(went_on, _), _] = settled(server, count=2)
         assert went_on == "Completed", imported.stdout
-    finally:
-        served.terminate()
-        served.wait(timeout=120)
+        assert logged_as_error(server) == []
     assert "register@phone" in (root / "calls.txt").read_text().split()
     assert list((root / "scratch" / "waiting").iterdir()) == []
