@@ -74,7 +74,7 @@ class CompareQuery(_Query):
     """Versions."""
 
     version: Annotated[list[Name], Field(min_length=2, max_length=MAX_COMPARED)]
-    """``models:/NAME/VERSION``, two or more times."""
+    """models:/NAME/VERSION, two or more times."""
 
 
 class ListQuery(_Query):

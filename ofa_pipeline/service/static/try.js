@@ -24,20 +24,30 @@
     status.textContent = `${answer.latency_ms.toFixed(2)} ms on the machine of this service (not certified)`;
   };
 
+  let given = null; // the last file: an answer about one before comes too late
+
   const send = async (file) => {
+    given = file;
     table.hidden = true;
     status.textContent = "asking ...";
+    picture.hidden = true;
+    URL.revokeObjectURL(picture.src);
     picture.src = URL.createObjectURL(file);
-    picture.hidden = false;
+    let fault = "";
     try {
       const response = await fetch(place.dataset.address, { method: "POST", body: file });
       const answer = await response.json().catch(() => ({}));
+      if (given !== file) return;
       if (response.ok && answer.classes) show(answer);
-      else status.textContent = answer.message ?? `the service answers with status ${response.status}`;
+      else fault = answer.message ?? `the service answers with status ${response.status}`;
     } catch (error) {
-      status.textContent = `the service does not answer: ${error.message}`;
+      fault = `the service does not answer: ${error.message}`;
     }
+    if (given === file && fault) status.textContent = fault;
   };
+
+  // What the browser cannot show (a broken file, some formats) leaves no sign of a broken picture.
+  picture.addEventListener("load", () => { picture.hidden = false; });
 
   choose.addEventListener("change", () => choose.files.length && send(choose.files[0]));
   for (const name of ["dragover", "dragenter"]) {
