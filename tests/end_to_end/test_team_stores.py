@@ -8,16 +8,20 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg2
 import pytest
+from mlflow import MlflowClient
 
 from flows.services import WORK_POOL
 from ofa_pipeline.exit_codes import EXIT_INTERRUPTED
 from ofa_pipeline.registry import open_registry
+from ofa_pipeline.registry.reading import CHECK_EVERY_S
 from tests.support.mlflow_server import free_port
 from tests.support.postgres import postgres
 from tests.support.registry import SubnetRegistryContract, subnet_record, write_bundle
@@ -127,6 +131,33 @@ def test_writers_of_overlapping_sets_meet_at_a_new_database(
     ends = [(writer.communicate()[1], writer.returncode) for writer in writers]
     assert [code for _, code in ends] == [0] * len(ends), ends
     assert count_registered(open_registry(workspace), range(4)) == WHOLE
+
+
+@pytest.mark.usefixtures("empty")
+def test_what_changes_is_noticed_beside_a_version_that_is_dated_ahead(
+    database, workspace, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
+    registry, bundle = open_registry(workspace), write_bundle(tmp_path / "a-bundle")
+    with monkeypatch.context() as ahead:
+        really = time.time
+        ahead.setattr(time, "time", lambda: really() + 50 * 86400)
+        dated = registry.register(subnet_record(latency_ms=1.0), bundle)
+    assert registry.registered_at(dated) > datetime.now(UTC) + timedelta(days=49)
+    gone = registry.register(subnet_record(latency_ms=2.0), bundle)
+    reader = open_registry(workspace)
+
+    def numbers():
+        return {found.version for found in reader.list_subnets()}
+
+    assert numbers() == {dated.version, gone.version}
+    client = MlflowClient(database)
+    client.delete_model_version(gone.record.model_name, str(gone.version))
+    time.sleep(CHECK_EVERY_S)
+    assert numbers() == {dated.version}
+    new = registry.register(subnet_record(latency_ms=3.0), bundle)
+    time.sleep(CHECK_EVERY_S)
+    assert numbers() == {dated.version, new.version}
 
 
 class TestOnPostgres(SubnetRegistryContract):
