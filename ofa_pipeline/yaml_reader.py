@@ -8,6 +8,7 @@ A file is looked through before it is built: what is deeper or longer than setti
 refused in milliseconds and in one sentence.
 """
 
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML, events
+from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.reader import ReaderError
 
@@ -26,6 +28,7 @@ MAX_VALUES = 20_000
 """Keys and values, those that aliases repeat included."""
 
 _MIB = 1 << 20
+_REPEATED = re.compile(r'duplicate key "(.*?)" with value', flags=re.DOTALL)
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -166,6 +169,11 @@ def _problem(error: YAMLError, text: str) -> str:
     """Return the parser's own words in one line."""
     if isinstance(error, ReaderError):
         return "control characters are not allowed. Remove it, or write it as an escape in quotes."
+    if isinstance(error, DuplicateKeyError) and (named := _REPEATED.search(str(error.problem))):
+        return (
+            f'duplicate key "{shorten(named[1])}": it stands twice in one mapping, and one would '
+            "be lost. Rename or remove one."
+        )
     if not isinstance(error, MarkedYAMLError):
         return shorten(" ".join(str(error).split()), 200)
     words = [str(part) for part in (error.context, error.problem) if part]

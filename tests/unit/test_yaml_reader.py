@@ -60,6 +60,7 @@ def test_marks_of_editors_make_no_difference(tmp_path, content):
     ("text", "message"),
     [
         ("a: 1\nb: 2\na: 3", 'line 3, column 1: .*duplicate key "a"'),
+        ("a: {b: 1}\na: {b: 2}", 'duplicate key "a": it stands twice .* Rename or remove one'),
         ("a:\n\tb: 1", "line 2, .*a tab: indent with spaces"),
         ("a: 1\n---\nb: 2", "line 2, .*single document"),
         ("a: !!python/object:os.system x", "line 1, .*python/object"),
