@@ -105,7 +105,8 @@ def _proof(registry: SubnetRegistry, subnet: RegisteredSubnet) -> tuple[Check, .
 def _validity(certificate: SubnetCertificate) -> Check:
     if certificate.is_dated_ahead and certificate.issued is not None:
         text = "whether it has expired cannot be told: when it was registered, "
-        return Check("certificate", False, text + ahead_text(certificate.issued))
+        way = "; where this one is right: delete the version in MLflow, then ofa-pipeline run"
+        return Check("certificate", False, f"{text}{ahead_text(certificate.issued)}{way}")
     is_expired = certificate.is_expired
     text = f"{'expired' if is_expired else 'valid until'} {certificate.expires:%Y-%m-%d}"
     return Check("certificate", not is_expired, text)

@@ -101,6 +101,7 @@ def test_version_that_is_dated_ahead_is_promoted_to_nothing(registry, add):
         item for item in plan_promotion(registry, subnet, "candidate").checks if not item.is_met
     ]
     assert (check.name, "cannot be told" in check.reason) == ("certificate", True)
+    assert "delete the version in MLflow, then ofa-pipeline run" in check.reason
 
 
 def test_version_whose_device_has_changed_is_promoted_to_nothing(registry, add):
