@@ -149,12 +149,14 @@ def main() -> None:
     """Print one JSON object a batch size."""
     parser = argparse.ArgumentParser(description=__doc__)
     default = "cuda" if torch.cuda.is_available() else "cpu"
-    parser.add_argument("--device", default=default)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default=default)
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[512, 64])
     parser.add_argument("--images", type=int, default=EPOCH_IMAGES)
     parser.add_argument("--seconds", type=float, default=10.0, help="for each batch size")
     parser.add_argument("--quick", action="store_true", help="kernels need not be deterministic")
     options = parser.parse_args()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda needs a CUDA device, torch sees none: use --device cpu")
     for batch_size in options.batch_sizes:
         found = measure(
             torch.device(options.device),
