@@ -50,6 +50,7 @@ def test_training_alone_takes_the_recipe_and_the_seed(tmp_path):
 
 def row(**changes):
     values = {
+        "arch_id": "a",
         "accuracy_top1_finetuned": 0.80,
         "accuracy_top1_alone": 0.82,
         "standard_error": 0.01,
@@ -69,7 +70,8 @@ def cost(seconds):
 
 
 def test_break_even_divides_what_is_done_once_by_what_a_subnet_saves():
-    line = summary([row(), row(accuracy_top1_alone=0.83)], cost(Seconds(cpu_s=90, wall_s=1)))
+    other = row(arch_id="b", accuracy_top1_alone=0.83)
+    line = summary([row(), other], cost(Seconds(cpu_s=90, wall_s=1)))
     assert line == {
         "cpu_s_supernet": 90,
         "cpu_s_finetune_mean": 12,
@@ -78,6 +80,13 @@ def test_break_even_divides_what_is_done_once_by_what_a_subnet_saves():
         "subnets": 2,
         "within_two_standard_errors": 1,
     }
+
+
+def test_a_subnet_of_two_devices_is_counted_once_in_the_means():
+    other = row(arch_id="b", cpu_s_finetune=18.0, cpu_s_alone=60.0)
+    line = summary([row(), row(), other], cost(Seconds(cpu_s=90, wall_s=1)))
+    assert (line["cpu_s_finetune_mean"], line["cpu_s_alone_mean"]) == (15, 45)
+    assert line["subnets"] == 3
 
 
 @pytest.mark.parametrize(
