@@ -3,8 +3,10 @@
 import re
 import shutil
 import sqlite3
+import time
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from mlflow import MlflowClient
@@ -13,7 +15,8 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError
 
 from ofa_pipeline.errors import RegistryError
-from ofa_pipeline.registry import database_reader, open_registry, server_reader
+from ofa_pipeline.registry import database_reader, open_registry, registration, server_reader
+from ofa_pipeline.registry.claims import Patience
 from ofa_pipeline.registry.connection import Connection
 from ofa_pipeline.registry.database_reader import DatabaseReader
 from ofa_pipeline.registry.holdings import Holdings
@@ -161,10 +164,29 @@ def test_newest_version_that_is_gone_has_everything_read(registry, client, bundl
     [
         lambda client, _: client.delete_model_version(MODEL, "1"),
         lambda client, model_id: client.delete_logged_model(model_id),
-        lambda client, model_id: client.delete_logged_model_tag(model_id, "ofa.version"),
     ],
 )
 def test_what_somebody_deletes_is_registered_again_at_once(registry, client, bundle, delete):
+    again_after_deletion(registry, client, bundle, delete)
+
+
+def test_version_without_its_mark_is_registered_again_after_a_silence(
+    registry, client, bundle, monkeypatch
+):
+    """It has no claim either: a writer of an earlier version may be about to set the mark."""
+    monkeypatch.setattr(registration, "Patience", partial(Patience, silence_s=1.0))
+    start = time.monotonic()
+    again_after_deletion(
+        registry,
+        client,
+        bundle,
+        lambda client, model_id: client.delete_logged_model_tag(model_id, "ofa.version"),
+    )
+    assert time.monotonic() - start > 1.0
+
+
+def again_after_deletion(registry, client, bundle, delete):
+    """Register what somebody has deleted, and look at what is there then."""
     first = registry.register(subnet_record(accuracy=0.7), bundle)
     registry.register(subnet_record(accuracy=0.8), bundle)
     model_id = client.get_model_version(MODEL, "1").source.removeprefix("models:/")
