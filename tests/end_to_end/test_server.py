@@ -77,19 +77,15 @@ def test_killed_server_ends_the_run_and_its_stage_with_a_sentence(root, tmp_path
 
 
 def started(root, *words, output=subprocess.PIPE, **environment):
-    """Start a command that shows every warning of Python, in the foreground: Ctrl-C arrives."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        return subprocess.Popen(
-            [Path(sys.executable).with_name("ofa-pipeline"), *words],
-            cwd=root,
-            env={**os.environ, "PYTHONWARNINGS": "default", **environment},
-            stdout=None if output == subprocess.PIPE else output,
-            stderr=output,
-            text=True,
-        )
-    finally:
-        signal.signal(signal.SIGINT, before)
+    """Start a command that shows every warning of Python."""
+    return subprocess.Popen(
+        [Path(sys.executable).with_name("ofa-pipeline"), *words],
+        cwd=root,
+        env={**os.environ, "PYTHONWARNINGS": "default", **environment},
+        stdout=None if output == subprocess.PIPE else output,
+        stderr=output,
+        text=True,
+    )
 
 
 def assert_no_warnings_of_python(said):
