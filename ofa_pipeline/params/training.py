@@ -109,9 +109,10 @@ class PhaseParams(Section):
     largest_share: Annotated[float, Field(gt=0, lt=1)] | None = None
     """With ``sandwich``, what the gradient of the largest subnet counts in that average; the others
     share the rest. Left out, as much as each of them."""
-    resolution: Literal["step", "subnet"] | None = Field(default=None, exclude_if=_is_none)
+    resolution: Literal["step", "subnet", "drawn"] | None = Field(default=None, exclude_if=_is_none)
     """Whether the subnets of a step share one image size, drawn for it, or have one each; left out,
-    ``step`` with ``uniform`` and ``subnet`` with ``sandwich``."""
+    ``step`` with ``uniform`` and ``subnet`` with ``sandwich``. ``drawn``, of a sandwich: one each,
+    and the smallest not always the smallest size, but one that is drawn."""
     teacher: Annotated[str, AfterValidator(part_of("training/recipes"))] = "previous"
     """Whose soft labels the subnets learn from, a file of `ofa_pipeline.training.recipes`: of the
     largest subnet that the phase before has left; ``in_place``, of the largest subnet in the same
@@ -229,6 +230,11 @@ class PhaseParams(Section):
             raise ValueError(
                 "resolution has no effect with sampling: largest, which trains at the largest "
                 "image size: leave it out"
+            )
+        if self.resolution == "drawn" and not is_sandwich:
+            raise ValueError(
+                f"resolution: drawn is of a sandwich, but sampling is {self.sampling}: write "
+                "subnet, or set sampling: sandwich"
             )
         if self.ramp_epochs and not is_sandwich:
             raise ValueError(

@@ -43,7 +43,11 @@ class Sampled:
     @property
     def shares_resolution(self) -> bool:
         """Whether all subnets of a step see the images at one size."""
-        return (self.resolution or USUAL_RESOLUTION[self.sampling]) == "step"
+        return self._resolution == "step"
+
+    @property
+    def _resolution(self) -> Resolution:
+        return self.resolution or USUAL_RESOLUTION[self.sampling]
 
     def draw(self, rng: np.random.Generator) -> Sequence[Arch]:
         """Draw `per_step` architectures."""
@@ -52,7 +56,7 @@ class Sampled:
             rng,
             self.per_step,
             sampling=self.sampling,
-            resolution="step" if self.shares_resolution else "subnet",
+            resolution=self._resolution,
         )
 
 

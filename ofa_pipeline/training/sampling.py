@@ -8,13 +8,18 @@ import numpy as np
 from ofa_pipeline.arch import Arch, Genes, SearchSpace
 
 Sampling = Literal["uniform", "sandwich", "largest"]
-Resolution = Literal["step", "subnet"]
-"""Whether the subnets of a step share one image size or have one each."""
+Resolution = Literal["step", "subnet", "drawn"]
+"""Whether the subnets of a step share one image size or have one each: the ends of a sandwich their
+own, or the smallest, too, one that is drawn."""
 USUAL_RESOLUTION: Mapping[Sampling, Resolution] = {
     "uniform": "step",  # as the reference trains
     "sandwich": "subnet",
     "largest": "subnet",
 }
+
+
+_SMALLEST = 1
+"""Where the smallest subnet of a sandwich is."""
 
 
 def draw_uniform(space: SearchSpace, rng: np.random.Generator, count: int) -> Genes:
@@ -60,8 +65,10 @@ def draw(
 ) -> Sequence[Arch]:
     """Draw the subnets of a step, at one image size for all or at one each."""
     genes = SAMPLINGS[sampling](space, rng, count)
+    column = space.columns["resolution"]
     if resolution == "step":
         # The last of a step is drawn in every way, also where the ends of the space come first.
-        column = space.columns["resolution"]
         genes[:, column] = genes[0 if sampling == "uniform" else -1, column].copy()
+    elif resolution == "drawn" and sampling == "sandwich":
+        genes[_SMALLEST, column] = space.sample(rng, 1)[0, column]
     return space.archs(genes)

@@ -42,6 +42,21 @@ def test_a_sandwich_has_both_ends_and_uniform_draws_each_at_its_own_image_size()
     assert any(len({arch.resolution_px for arch in archs}) > 1 for archs in rest)
 
 
+def test_the_smallest_of_a_sandwich_may_be_drawn_at_every_image_size():
+    space = tiny_space()
+    plain = Sampled(space=space, per_step=4, sampling="sandwich")
+    drawn = dataclasses.replace(plain, resolution="drawn")
+    sizes = set()
+    for seed in range(20):
+        largest, smallest, *rest = drawn.draw(np.random.default_rng(seed))
+        assert largest == space.largest
+        assert dataclasses.replace(smallest, resolution_px=8) == space.smallest
+        assert rest == list(plain.draw(np.random.default_rng(seed)))[2:]  # others as without it
+        sizes.add(smallest.resolution_px)
+    assert sizes == set(space.resolutions_px)
+    assert not drawn.shares_resolution
+
+
 def test_the_largest_alone_is_drawn_at_its_own_image_size():
     space = tiny_space().restrict(depths=[2])
     source = Sampled(space=space, per_step=1, sampling="largest")
