@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NoReturn
 
 from prefect.runner import Runner
@@ -24,16 +24,23 @@ class TerminableRunner(Runner):
         sys.exit(EXIT_TERMINATED)
 
 
-def run_until_told(deployments: Iterable["RunnerDeployment"]) -> None:
+def run_until_told(
+    deployments: Iterable["RunnerDeployment"], *, registered: Callable[[], None]
+) -> None:
     """Register deployments and run what is due; as `prefect.serve`, without its message.
 
     Prefect's message tells of a command that finds no server in another shell.
+
+    Args:
+        deployments: What is served.
+        registered: Called when the server knows all of them, before the first run.
     """
     # One at a time, of all deployments: they share the workspace.
     runner = TerminableRunner(pause_on_shutdown=True, limit=1)
-    for deployment in deployments:
-        runner.add_deployment(deployment)
     try:
+        for deployment in deployments:
+            runner.add_deployment(deployment)
+        registered()
         asyncio.run(runner.start())
     except KeyboardInterrupt:
         return

@@ -107,13 +107,14 @@ def _serve(root: Path, params: Params, *, server: str) -> None:
         for row in DEPLOYMENTS
     ]
     names = [f"{deployment.flow_name}/{deployment.name}" for deployment in served]
-    stdout.print(
-        f"to run now, in any shell:\n{start_commands(names, params, server=server)}", **PLAIN
-    )
-    stdout.print(f"serving {root}: the pipeline at {cron!r} ({timezone})", **PLAIN)
     say = partial(stdout.print, **PLAIN)
+
+    def say_what_is_served() -> None:
+        say(f"to run now, in any shell:\n{start_commands(names, params, server=server)}")
+        say(f"serving {root}: the pipeline at {cron!r} ({timezone})")
+
     threading.Thread(target=resume_as_they_arrive, args=(root, say), daemon=True).start()
-    run_until_told(served)
+    run_until_told(served, registered=say_what_is_served)
 
 
 def start_commands(names: Iterable[str], params: Params, *, server: str) -> str:

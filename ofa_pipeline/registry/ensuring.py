@@ -38,16 +38,20 @@ def is_ours(connection: Connection, name: str) -> bool:
     Raises:
         RegistryError: If it is somebody else's.
     """
+    ours = f"name='{name}' AND tags.`{OWNER_TAG}` = '{OWNER}'"
     with connection.explained(f"look up the registered model {name}"):
-        if _has_model(connection, f"name='{name}' AND tags.`{OWNER_TAG}` = '{OWNER}'"):
+        if _has_model(connection, ours):
             return True
-        if _has_model(connection, f"name='{name}'"):
-            raise RegistryError(
-                f"the registered model {name!r} on {connection.where} was not made by this "
-                f"pipeline (it has no tag {OWNER_TAG}={OWNER}), so nothing is added to it. Rename "
-                "it, or choose another registry.model_prefix in params.yaml."
-            )
-    return False
+        if not _has_model(connection, f"name='{name}'"):
+            return False
+        # Another process may have made it in between. A model has its tags from the beginning.
+        if _has_model(connection, ours):
+            return True
+        raise RegistryError(
+            f"the registered model {name!r} on {connection.where} was not made by this pipeline "
+            f"(it has no tag {OWNER_TAG}={OWNER}), so nothing is added to it. Rename it, or choose "
+            "another registry.model_prefix in params.yaml."
+        )
 
 
 def _has_model(connection: Connection, condition: str) -> bool:

@@ -111,14 +111,17 @@ def test_interrupted_run_says_one_line_and_warns_of_nothing(root):
     assert_no_warnings_of_python(said)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
-def test_served_workspace_ends_without_a_warning(root, tmp_path, number, code):
+@pytest.mark.parametrize(
+    ("number", "code", "after_s"),
+    [(signal.SIGINT, 0, 0), (signal.SIGINT, 0, 3), (signal.SIGTERM, 143, 3)],
+)
+def test_served_workspace_ends_without_a_warning(root, tmp_path, number, code, after_s):
     shown = tmp_path / "shown.txt"
     with shown.open("w") as file:
         served = started(root, "serve", "--port", str(free_port()), output=file)
     try:
         wait_for(lambda: f"serving {root}" in shown.read_text())
-        time.sleep(3)  # the deployments are registered, and the runner waits
+        time.sleep(after_s)
         served.send_signal(number)
         assert served.wait(timeout=120) == code
     finally:

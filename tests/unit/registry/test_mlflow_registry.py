@@ -23,6 +23,7 @@ from ofa_pipeline.registry import (
     RunNotes,
     open_registry,
 )
+from ofa_pipeline.registry.fields import OWNER, OWNER_TAG
 from ofa_pipeline.registry.server import ambient_tracking_uri
 from tests.support.registry import (
     CLASS_NAMES,
@@ -211,6 +212,24 @@ def test_foreign_model_of_the_same_name_is_refused(registry, client, bundle):
         with pytest.raises(RegistryError, match="was not made by this pipeline"):
             refused()
     assert client.search_model_versions(f"name='{MODEL}'") == []
+
+
+def test_model_that_another_process_makes_while_it_is_looked_for_is_ours(
+    registry, client, monkeypatch
+):
+    search = registry._mlflow.client.search_registered_models
+    asked = []
+
+    def search_and_make(condition, **options):
+        found = search(condition, **options)
+        if not asked:
+            client.create_registered_model(MODEL, tags={OWNER_TAG: OWNER})
+        asked.append(condition)
+        return found
+
+    monkeypatch.setattr(registry._mlflow.client, "search_registered_models", search_and_make)
+    registry.check([MODEL])
+    assert len(asked) == 3
 
 
 def test_check_reads_no_version_of_a_registered_model(registry, bundle):
