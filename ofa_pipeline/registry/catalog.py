@@ -15,7 +15,7 @@ from ofa_pipeline.registry.connection import Connection
 from ofa_pipeline.registry.database_reader import DatabaseReader
 from ofa_pipeline.registry.holdings import Holdings
 from ofa_pipeline.registry.lookups import Snapshot
-from ofa_pipeline.registry.reading import Entries
+from ofa_pipeline.registry.reading import Entries, Made
 from ofa_pipeline.registry.record import RegisteredSubnet
 from ofa_pipeline.registry.server import may_hold_anything
 from ofa_pipeline.registry.server_reader import ServerReader
@@ -136,10 +136,10 @@ class Catalog:
                 return key
         raise RegistryError(f"{subnet.model_uri} is gone: somebody deleted it.")
 
-    def settled(self, model_name: str) -> int:
-        """Return the version up to which nothing is in flight; see `Reader.settled`."""
+    def made(self, model_name: str, bundle_digest: str) -> Made:
+        """Return the versions of a content that were made, whole or not; see `Reader.made`."""
         with self._lock:
-            return self._reader.settled(model_name)
+            return self._reader.made(model_name, bundle_digest)
 
     def aliases(self, model_name: str) -> dict[str, int]:
         """Return the versions that the aliases of a registered model name."""

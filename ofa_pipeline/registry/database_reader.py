@@ -11,7 +11,7 @@ from ofa_pipeline.registry.connection import Connection
 from ofa_pipeline.registry.database import ensure_database
 from ofa_pipeline.registry.fields import read_record
 from ofa_pipeline.registry.pool import Pool
-from ofa_pipeline.registry.reading import CHECK_EVERY_S, WALK_EVERY_S, Entries
+from ofa_pipeline.registry.reading import CHECK_EVERY_S, WALK_EVERY_S, Entries, Made
 from ofa_pipeline.registry.record import RegisteredSubnet
 from ofa_pipeline.registry.server import check_reachable
 from ofa_pipeline.registry.statements import (
@@ -24,6 +24,7 @@ from ofa_pipeline.registry.statements import (
     MARK,
     MARKED,
     NAMED,
+    OF_CONTENT,
     ORDER,
     OWNED,
     RECORDS,
@@ -219,8 +220,21 @@ class DatabaseReader:
         tally, self._tally, self._mark = self._tally, None, None
         return tally
 
+    def made(self, model_name: str, bundle_digest: str) -> Made:
+        """Read those after what is settled, in one statement by keys.
+
+        MLflow reads each version that it finds whole, its tags one by one.
+        """
+        values = {"name": model_name, "digest": bundle_digest}
+        with self._mlflow.explained("search"):
+            rows = self._rows(OF_CONTENT, settled=self.settled(model_name), **values)
+        return [(int(number), str(source)) for number, source in rows]
+
     def settled(self, model_name: str) -> int:
-        """Return the version before the first that does not count yet, if that is a new one."""
+        """Return the version before the first that does not count yet, if that is a new one.
+
+        Up to it all were read, or are gone; 0 where that is not known.
+        """
         newest = self._seen(model_name).version
         first = min(
             (version for name, version in self._in_flight if name == model_name),

@@ -286,7 +286,7 @@ class MlflowRegistry:
                 experiment_id=self._experiment_id,
                 models_of=self._models_of,
                 lowest=self._holdings.lowest,
-                settled=self._catalog.settled,
+                made=self._catalog.made,
             )
             return tuple(
                 subnet or register_one(entry, run, shelf)

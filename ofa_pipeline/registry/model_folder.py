@@ -2,15 +2,24 @@
 
 import base64
 import json
+import shutil
 import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.registry.plain_files import check_names, plain_files
+from ofa_pipeline.temporary import temporary_folder
+
+if TYPE_CHECKING:
+    from mlflow.models import Model
 
 PYFUNC_CODE = Path(__file__).with_name("pyfunc_model.py")
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow")
@@ -23,6 +32,9 @@ INPUTS = (
 )
 """What a model takes, for people: MLflow has no type for it."""
 _EXAMPLE_PX = 8
+_BUNDLE = "bundle"
+"""What the code of the model calls it."""
+_FLAVOR = "python_function"
 
 
 def requirements_of(bundle_folder: Path) -> list[str]:
@@ -79,11 +91,58 @@ def write_model_folder(bundle_folder: Path, folder: Path) -> None:
     """
     plain_files(bundle_folder, source=str(bundle_folder))
     check_names(bundle_folder, source=str(bundle_folder))
+    frame = _frame(tuple(requirements_of(bundle_folder)))
+    bundle = folder / frame.bundle
+    shutil.copytree(bundle_folder, bundle)
+    for name, content in frame.files.items():
+        (folder / name).write_bytes(content)
+    sizes = [path.stat().st_size for path in bundle.rglob("*") if path.is_file()]
+    frame.describe(folder, source=bundle_folder, num_bytes=sum(sizes))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Frame:
+    """What MLflow writes around a bundle, the same for all that need the same packages."""
+
+    model: "Model"
+    """As its file `MLmodel` describes it, around an empty bundle."""
+    bundle: str
+    """Where the bundle lies in the folder."""
+    files: Mapping[str, bytes]
+    """The other files, by name."""
+
+    def describe(self, folder: Path, *, source: Path, num_bytes: int) -> None:
+        """Write the file that describes the model, with an id and a time of its own.
+
+        Args:
+            folder: Of the model.
+            source: Where the bundle was copied from.
+            num_bytes: Of the bundle.
+        """
+        from mlflow.models import Model
+        from mlflow.models.model import MLMODEL_FILE_NAME
+
+        described = self.model.to_dict() | {"model_uuid": uuid4().hex}
+        del described["utc_time_created"]  # it is now
+        model = Model.from_dict(described)
+        model.flavors[_FLAVOR]["artifacts"][_BUNDLE]["uri"] = str(source)
+        model.model_size_bytes = (self.model.model_size_bytes or 0) + num_bytes
+        model.save(folder / MLMODEL_FILE_NAME)
+
+
+@cache
+def _frame(requirements: tuple[str, ...]) -> _Frame:
+    """Have MLflow write a model around an empty bundle; see `_Frame`.
+
+    To write each model whole would check the same packages and describe the same files again, which
+    was a quarter of what a registration takes.
+    """
     with warnings.catch_warnings():
         # MLflow's own classes warn about their type hints when they are first imported.
         warnings.filterwarnings("ignore", message=".*type hint is inferred as AnyType")
         import mlflow.pyfunc
-    from mlflow.models import ModelSignature
+    from mlflow.models import Model, ModelSignature
+    from mlflow.models.model import MLMODEL_FILE_NAME
     from mlflow.types import ColSpec, DataType, Schema
     from mlflow.types.schema import Array
 
@@ -99,12 +158,28 @@ def write_model_folder(bundle_folder: Path, folder: Path) -> None:
             ]
         ),
     )
-    mlflow.pyfunc.save_model(
-        path=folder,
-        python_model=str(PYFUNC_CODE),
-        artifacts={"bundle": str(bundle_folder)},
-        signature=signature,
-        metadata={"inputs": INPUTS},
-        input_example=[_example()],
-        pip_requirements=requirements_of(bundle_folder),
-    )
+    with temporary_folder("frame") as temporary:
+        empty, folder = temporary / _BUNDLE, temporary / "model"
+        empty.mkdir()
+        (empty / "empty").touch()
+        mlflow.pyfunc.save_model(
+            path=folder,
+            python_model=str(PYFUNC_CODE),
+            artifacts={_BUNDLE: str(empty)},
+            signature=signature,
+            metadata={"inputs": INPUTS},
+            input_example=[_example()],
+            pip_requirements=list(requirements),
+            # Else MLflow takes that of the current folder, and installs it where the model runs.
+            uv_project_path=str(empty),
+        )
+        model = Model.load(str(folder))
+        return _Frame(
+            model=model,
+            bundle=model.flavors[_FLAVOR]["artifacts"][_BUNDLE]["path"],
+            files={
+                path.name: path.read_bytes()
+                for path in folder.iterdir()
+                if path.is_file() and path.name != MLMODEL_FILE_NAME
+            },
+        )

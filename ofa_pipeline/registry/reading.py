@@ -1,12 +1,15 @@
 """How a catalog reads a registry: what every way of reading does."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from ofa_pipeline.registry.record import RegisteredSubnet
 
 Entries = Mapping[str, RegisteredSubnet]
 """By the id of their LoggedModel, the newest first."""
+
+Made = Sequence[tuple[int, str]]
+"""Versions of a registered model by number, the lowest first, each with its source."""
 
 CHECK_EVERY_S = 1.0
 """At most so often a server is asked whether anything has changed, and rows are counted."""
@@ -38,10 +41,10 @@ class Reader(Protocol):
         """
         ...
 
-    def settled(self, model_name: str) -> int:
-        """Return the version of a registered model up to which all were read, or are gone.
+    def made(self, model_name: str, bundle_digest: str) -> Made:
+        """Ask the registry itself for the versions of a content that were made, whole or not.
 
-        0 where that is not known: none of those after it is missing from `read`.
+        Those that were whole before may be missing.
         """
         ...
 

@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any
 from ofa_pipeline.registry.claims import CLAIM_TAG, Patience, renewed
 from ofa_pipeline.registry.fields import (
     ACCURACY_METRIC,
-    DIGEST_TAG,
     RECORD_TAG,
     VERSION_TAG,
     metrics_of,
@@ -40,6 +39,7 @@ from ofa_pipeline.registry.model_card import Links, model_card
 from ofa_pipeline.registry.model_folder import write_model_folder
 from ofa_pipeline.registry.pages import page_tags
 from ofa_pipeline.registry.protocol import Entry
+from ofa_pipeline.registry.reading import Made
 from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord
 from ofa_pipeline.registry.runs import (
     OpenRun,
@@ -76,8 +76,8 @@ class Shelf:
     """Returns those with the content of a record, complete or not."""
     lowest: "Callable[[Iterable[LoggedModel]], RegisteredSubnet | None]"
     """The lowest version among complete LoggedModels whose version and files exist."""
-    settled: Callable[[str], int] = lambda _: 0
-    """By registered model: the version up to which each was seen complete, or gone."""
+    made: Callable[[str, str], Made]
+    """By registered model and content; see `Reader.made`."""
 
 
 def register_one(entry: Entry, run: OpenRun, shelf: Shelf) -> RegisteredSubnet:
@@ -233,18 +233,13 @@ def _version_that_stays(record: SubnetRecord, model_id: str, shelf: Shelf) -> in
 
     A version that was made twice, because a request was sent again, is taken back once.
     """
-    settled, digest = shelf.settled(record.model_name), record.bundle_digest
-    # A number finds the few new ones; to find a tag, MLflow goes through those of all versions.
-    few = f"version_number > {settled}" if settled else f"tags.`{DIGEST_TAG}`='{digest}'"
-    found = shelf.client.search_model_versions(f"name='{record.model_name}' and {few}")
-    versions = [version for version in found if version.tags.get(DIGEST_TAG) == digest]
-    own = f"models:/{model_id}"
-    numbers = sorted(int(version.version) for version in versions if version.source == own)
+    made, own = shelf.made(record.model_name, record.bundle_digest), f"models:/{model_id}"
+    numbers = [number for number, source in made if source == own]
     if not numbers:
         return None  # taken for dead, and taken away
     for number in numbers[1:]:
         shelf.versions.delete_model_version(record.model_name, str(number))
-    lower = {version.source for version in versions if int(version.version) < numbers[0]}
+    lower = {source for number, source in made if number < numbers[0]}
     for model in shelf.models_of(record) if lower else []:
         if f"models:/{model.model_id}" in lower and (
             VERSION_TAG in model.tags or not _is_at_an_end(model, Patience())

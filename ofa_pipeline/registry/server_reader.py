@@ -6,7 +6,7 @@ from ofa_pipeline.registry.connection import Connection
 from ofa_pipeline.registry.fields import DIGEST_TAG, read_model
 from ofa_pipeline.registry.holdings import Holdings
 from ofa_pipeline.registry.pool import Pool
-from ofa_pipeline.registry.reading import CHECK_EVERY_S, WALK_EVERY_S, Entries
+from ofa_pipeline.registry.reading import CHECK_EVERY_S, WALK_EVERY_S, Entries, Made
 from ofa_pipeline.registry.record import RegisteredSubnet
 
 _IN_A_ROW = 100
@@ -52,9 +52,13 @@ class ServerReader:
         self._keep(mark, {**new, **known})
         return new
 
-    def settled(self, model_name: str) -> int:  # noqa: ARG002 - of the protocol
-        """Tell nothing: what is not complete was not read."""
-        return 0
+    def made(self, model_name: str, bundle_digest: str) -> Made:
+        """Search by a tag: the server goes through those of all versions of the model."""
+        with self._mlflow.explained("search"):
+            found = self._mlflow.client.search_model_versions(
+                f"name='{model_name}' and tags.`{DIGEST_TAG}`='{bundle_digest}'"
+            )
+        return sorted((int(version.version), version.source or "") for version in found)
 
     def _keep(self, mark: tuple[str, int, object] | None, entries: Entries) -> None:
         self._checked_at = time.monotonic()

@@ -1,6 +1,13 @@
 """What is asked of the tables of a database that MLflow keeps."""
 
-from ofa_pipeline.registry.fields import MODEL_TAG, OWNER, OWNER_TAG, RECORD_TAG, VERSION_TAG
+from ofa_pipeline.registry.fields import (
+    DIGEST_TAG,
+    MODEL_TAG,
+    OWNER,
+    OWNER_TAG,
+    RECORD_TAG,
+    VERSION_TAG,
+)
 
 DELETED = "Deleted_Internal"
 """Stage that MLflow gives a deleted version."""
@@ -39,6 +46,14 @@ VERSIONS = "SELECT name, version, source, current_stage FROM model_versions"
 FROM_NUMBER = f"""
 {VERSIONS} WHERE workspace = '{WORKSPACE}' AND name = :name AND version >= :version
 ORDER BY version
+"""
+OF_CONTENT = f"""
+SELECT v.version, v.source FROM model_versions v
+JOIN model_version_tags t ON t.workspace = v.workspace AND t.name = v.name
+    AND t.version = v.version AND t.key = '{DIGEST_TAG}' AND t.value = :digest
+WHERE v.workspace = '{WORKSPACE}' AND v.name = :name AND v.version > :settled
+    AND v.current_stage != '{DELETED}'
+ORDER BY v.version
 """
 NAMED = "SELECT 1 FROM logged_models WHERE name = :name LIMIT 1"
 CAME = f"""

@@ -18,8 +18,10 @@ from ofa_pipeline.registry import database_reader, open_registry, registration, 
 from ofa_pipeline.registry.claims import Patience
 from ofa_pipeline.registry.connection import Connection
 from ofa_pipeline.registry.database_reader import DatabaseReader
+from ofa_pipeline.registry.fields import DIGEST_TAG
 from ofa_pipeline.registry.holdings import Holdings
 from ofa_pipeline.registry.pages import VERSIONS_TAG
+from ofa_pipeline.registry.server import ambient_tracking_uri
 from ofa_pipeline.registry.server_reader import ServerReader
 from ofa_pipeline.registry.statements import NAMED
 from tests.support.registry import DATASET, MODEL, digest_of, subnet_record, write_bundle
@@ -351,6 +353,27 @@ def test_versions_before_the_first_that_is_in_flight_are_settled(
     assert reader.settled(MODEL) == 1
     monkeypatch.setattr(database_reader, "_FEW", 1)
     assert reader.settled(MODEL) == 0
+
+
+def test_versions_of_a_content_are_found_whole_or_not(reader, registry, client, bundle):
+    first = registry.register(subnet_record(accuracy=0.7), bundle)
+    registry.register(subnet_record(accuracy=0.8), bundle)
+    reader.read({})
+    model_id = client.get_model_version(MODEL, "2").source.removeprefix("models:/")
+    digest = client.get_model_version(MODEL, "2").tags[DIGEST_TAG]
+    source = f"models:/{model_id}"
+    with ambient_tracking_uri(registry.tracking_uri):
+        for _ in range(3):  # in flight, and of the same content
+            client.create_model_version(
+                MODEL, source=source, model_id=model_id, tags={DIGEST_TAG: digest}
+            )
+    registry._mlflow.models.delete_model_version(MODEL, "4")
+    assert [item for item in reader.made(MODEL, digest) if item[0] > 2] == [
+        (3, source),
+        (5, source),
+    ]
+    assert reader.made(MODEL, first.record.bundle_digest)[1:] == []
+    assert reader.made("another", digest) == []
 
 
 def test_version_that_somebody_deletes_is_gone(reader, registry, client, bundle):

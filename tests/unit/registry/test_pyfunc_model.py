@@ -5,6 +5,7 @@ import io
 import json
 import os
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,8 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from ofa_pipeline.data import decode
-from ofa_pipeline.registry.model_folder import write_model_folder
+from ofa_pipeline.registry import model_folder
+from ofa_pipeline.registry.model_folder import PYFUNC_CODE, requirements_of, write_model_folder
 from ofa_pipeline.telemetry import PICKLE_SWITCH, refuse_pickles
 from tests.support.registry import CLASS_NAMES, write_bundle
 
@@ -21,6 +23,7 @@ with warnings.catch_warnings():  # these warn when they are first imported
     warnings.simplefilter("ignore")
     import mlflow.pyfunc
     from fastapi.testclient import TestClient
+    from mlflow.models import Model
     from mlflow.pyfunc import scoring_server
 
     from ofa_pipeline.registry.pyfunc_model import rgb_batch
@@ -49,6 +52,55 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def model(folder):
     return mlflow.pyfunc.load_model(str(folder))
+
+
+def test_folder_is_as_mlflow_writes_it_around_the_bundle(folder, tmp_path):
+    bundle = folder.parent / "bundle"
+    described = Model.load(folder)
+    mlflow.pyfunc.save_model(
+        path=tmp_path / "whole",
+        python_model=str(PYFUNC_CODE),
+        artifacts={"bundle": str(bundle)},
+        signature=described.signature,
+        metadata=described.metadata,
+        input_example=json.loads((folder / "input_example.json").read_text()),
+        pip_requirements=requirements_of(bundle),
+    )
+    files = {path.relative_to(folder) for path in folder.rglob("*")}
+    assert files == {
+        path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*")
+    }
+    for name in files:
+        if (folder / name).is_file() and name != Path("MLmodel"):
+            assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    whole = Model.load(tmp_path / "whole").to_dict()
+    found = described.to_dict()
+    drawn = [
+        (document.pop("model_uuid"), document.pop("utc_time_created"))
+        for document in (whole, found)
+    ]
+    assert found == whole
+    assert all(len(identity) == 32 for identity, _ in drawn)
+
+
+def test_two_folders_have_ids_and_times_of_their_own(folder, tmp_path):
+    write_model_folder(folder.parent / "bundle", tmp_path / "model")
+    first, second = (Model.load(path) for path in (folder, tmp_path / "model"))
+    assert first.model_uuid != second.model_uuid
+    assert first.utc_time_created < second.utc_time_created
+
+
+def test_project_of_uv_in_the_current_folder_is_no_part_of_a_model(folder, tmp_path, monkeypatch):
+    """MLflow would install its packages where the model runs."""
+    (tmp_path / "uv.lock").write_text("version = 1\n")
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "of-the-user"\n')
+    monkeypatch.chdir(tmp_path)
+    model_folder._frame.cache_clear()
+    write_model_folder(folder.parent / "bundle", tmp_path / "model")
+    assert {path.name for path in (tmp_path / "model").iterdir()} == {
+        path.name for path in folder.iterdir()
+    }
+    assert not (tmp_path / "model" / "uv.lock").exists()
 
 
 @pytest.mark.parametrize(
