@@ -47,6 +47,8 @@ check: setup ## Formatting, lint, types, import contracts, installed versions
 JOBS ?= 2
 PYTEST := $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile
 
+# Threads of OpenMP that wait for each other let other processes have the cores: no number changes.
+test: export OMP_WAIT_POLICY ?= PASSIVE
 test: setup check ## The checks, then every test, the end-to-end ones last, in JOBS=2 processes
 	$(PYTEST) --ignore=tests/end_to_end
 	if [ -d tests/end_to_end ]; then $(PYTEST) tests/end_to_end; fi
