@@ -5,6 +5,7 @@ import json
 import shutil
 import warnings
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -122,7 +123,7 @@ class _Frame:
         from mlflow.models import Model
         from mlflow.models.model import MLMODEL_FILE_NAME
 
-        described = self.model.to_dict() | {"model_uuid": uuid4().hex}
+        described = deepcopy(self.model.to_dict()) | {"model_uuid": uuid4().hex}
         del described["utc_time_created"]  # it is now
         model = Model.from_dict(described)
         model.flavors[_FLAVOR]["artifacts"][_BUNDLE]["uri"] = str(source)
