@@ -62,6 +62,12 @@ class AliasKeeper:
                 return found
 
             targets = fresh_targets(versions, aliases, is_stale=is_stale)
+            moved = {
+                name: item for name, item in targets.items() if _moves(item, aliases.get(name))
+            }
+            if not all(map(self._catalog.is_there, _distinct(moved))):
+                self.move(model_name)  # somebody has deleted it; everything is read again
+                return
             now = self._set_all(model_name, aliases, targets)
             if not stale:
                 self._named[model_name] = Named(
@@ -83,7 +89,7 @@ class AliasKeeper:
             if target is None:
                 if now.pop(alias, None) is not None:
                     self._mlflow.models.delete_registered_model_alias(model_name, alias)
-            elif now.get(alias) != target.version:
+            elif _moves(target, now.get(alias)):
                 self.set(target, alias)
                 now[alias] = target.version
         return now
@@ -101,6 +107,11 @@ class AliasKeeper:
                 if not _MADE_MEANWHILE.search(str(error)):
                     raise
                 self._mlflow.models.set_registered_model_alias(name, alias, version)
+
+
+def _moves(target: RegisteredSubnet | None, version: int | None) -> bool:
+    """Tell whether an alias is to name another version than it does."""
+    return target is not None and target.version != version
 
 
 def _distinct(targets: Mapping[str, RegisteredSubnet | None]) -> list[RegisteredSubnet]:

@@ -10,6 +10,9 @@ from ofa_pipeline.registry.reading import CHECK_EVERY_S, WALK_EVERY_S, Entries, 
 from ofa_pipeline.registry.record import RegisteredSubnet
 
 _IN_A_ROW = 100
+_WALKS_SHARE = 20
+"""At most every so many-th second is spent on reading everything again: of ten thousand versions a
+server takes most of a minute for that. What is answered is asked for beside it."""
 
 
 class ServerReader:
@@ -22,6 +25,7 @@ class ServerReader:
         self._pool = Pool()
         self._mark: object = None
         self._checked_at = self._walked_at = -float("inf")
+        self._walk_s = 0.0
 
     def has_changed(self) -> bool:
         """Ask for the newest version, not more often than `CHECK_EVERY_S`."""
@@ -29,8 +33,12 @@ class ServerReader:
         if now - self._checked_at < CHECK_EVERY_S:
             return False
         self._checked_at = now
-        is_stale = now - self._walked_at > WALK_EVERY_S
-        return is_stale or self._mark is None or self._mark != self._read_mark()
+        return self._is_walk_due or self._mark is None or self._mark != self._read_mark()
+
+    @property
+    def _is_walk_due(self) -> bool:
+        pause_s = max(WALK_EVERY_S, _WALKS_SHARE * self._walk_s)
+        return time.monotonic() - self._walked_at > pause_s
 
     def read(self, known: Entries) -> Entries:
         """Read all LoggedModels and versions."""
@@ -38,6 +46,7 @@ class ServerReader:
         if not known:
             self._pool = Pool()
         entries = self._walk()
+        self._walk_s = time.monotonic() - self._walked_at
         if known.keys() - entries.keys():
             self._pool.keep(entries.values())
         self._keep(mark, entries)
@@ -45,7 +54,7 @@ class ServerReader:
 
     def added(self, known: Entries) -> Entries | None:
         """Read the newest LoggedModels up to what is known; None now and then: all of them."""
-        if not known or time.monotonic() - self._walked_at > WALK_EVERY_S:
+        if not known or self._is_walk_due:
             return None
         mark = self._read_mark()
         new = self._new(known)

@@ -79,6 +79,19 @@ def test_version_that_is_not_complete_appears_when_it_is(reader, registry, clien
     assert not reader.has_changed()
 
 
+def test_a_server_that_is_read_slowly_is_read_whole_less_often(registry, bundle, monkeypatch):
+    registry.register(subnet_record(accuracy=0.8), bundle)
+    connection = Connection(registry.tracking_uri)
+    reader = ServerReader(connection, Holdings(connection))
+    monkeypatch.setattr(server_reader, "WALK_EVERY_S", 0.0)
+    monkeypatch.setattr(server_reader, "_WALKS_SHARE", 1e6)
+    entries = reader.read({})
+    second = registry.register(subnet_record(accuracy=0.9), bundle)
+    assert list(reader.added(entries).values()) == [second]
+    monkeypatch.setattr(server_reader, "_WALKS_SHARE", 0.0)
+    assert reader.added(entries) is None
+
+
 def test_what_comes_to_a_model_is_read_by_keys_and_counted(registry, client, bundle):
     reader = DatabaseReader(Connection(registry.tracking_uri))
     assert reader.came({}, MODEL) is None  # nothing was read yet

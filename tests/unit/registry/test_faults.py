@@ -68,6 +68,21 @@ def test_what_is_registered_by_a_clock_that_was_set_back_counts_at_once(
     assert registry.aliases(MODEL) == {"best-500us": newest.version}
 
 
+def test_alias_names_no_version_that_was_deleted_since_a_server_was_read(
+    registry, bundle, monkeypatch
+):
+    connection = Connection(registry.tracking_uri)
+    reader = ServerReader(connection, Holdings(connection))
+    monkeypatch.setattr(registry._catalog, "_reader", reader)
+    changes = {"latency_ms": 0.4, "budgets_ms": (0.5,)}
+    best = registry.register(subnet_record(accuracy=0.9, **changes), bundle)
+    second = registry.register(subnet_record(accuracy=0.8, **changes), bundle)
+    assert registry.aliases(MODEL) == {"best-500us": best.version}
+    MlflowClient(registry.tracking_uri).delete_model_version(MODEL, str(best.version))
+    registry.register(subnet_record(accuracy=0.7, **changes), bundle)
+    assert registry.aliases(MODEL) == {"best-500us": second.version}
+
+
 def test_store_that_refuses_every_third_request_gets_every_file(
     workspace, bundle, tmp_path, monkeypatch
 ):
