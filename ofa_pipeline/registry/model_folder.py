@@ -171,7 +171,7 @@ def _frame(requirements: tuple[str, ...]) -> _Frame:
             metadata={"inputs": INPUTS},
             input_example=[_example()],
             pip_requirements=list(requirements),
-            # Else MLflow takes that of the current folder, and installs it where the model runs.
+            # Else MLflow takes that of the current folder; uv would restore it for the model.
             uv_project_path=str(empty),
         )
         model = Model.load(str(folder))

@@ -91,7 +91,7 @@ def test_two_folders_have_ids_and_times_of_their_own(folder, tmp_path):
 
 
 def test_project_of_uv_in_the_current_folder_is_no_part_of_a_model(folder, tmp_path, monkeypatch):
-    """MLflow would install its packages where the model runs."""
+    """Where uv restores the environment of a model, MLflow would take these for its packages."""
     (tmp_path / "uv.lock").write_text("version = 1\n")
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "of-the-user"\n')
     monkeypatch.chdir(tmp_path)
