@@ -5,8 +5,11 @@ Registrations are of "batch" subnets at a time, which share a run of the registr
 median of the CPU seconds of a subnet, which other work on the machine changes less.
 
     python benchmarks/registry.py --backend sqlite --subnets 1000 10000 [--full] [--requests 2000]
+        [--devices 1]
 
 Without --full, one subnet is registered whole and its rows are copied: records and runs, no files.
+With --devices 100 the subnets are of so many devices, each with a registered model of its own; one
+of them is asked for.
 --backend postgres starts Debian's PostgreSQL, server an MLflow server on a SQLite file; both end
 with the measurement. It also takes the address of a database, such as
 postgresql://USER:PASSWORD@HOST/NAME, which must be empty.
@@ -53,6 +56,7 @@ def main() -> None:
     )
     parser.add_argument("--subnets", type=int, nargs="+", default=[1000, 10_000])
     parser.add_argument("--full", action="store_true", help="register every subnet with its files")
+    parser.add_argument("--devices", type=int, default=1, help="that share the subnets")
     parser.add_argument("--requests", type=int, default=2000, help="over HTTP; 0: none")
     options = parser.parse_args()
     for num_subnets in options.subnets:
@@ -90,6 +94,7 @@ def measure_backend(
         print_line,
         names.get(options.backend, options.backend.partition(":")[0]),
         num_subnets,
+        devices=options.devices,
     )
     artifacts = None if uri.startswith("http") else (folder / "mlruns").as_uri()
     registry = MlflowRegistry(uri, artifacts=artifacts)
@@ -104,12 +109,14 @@ def measure_backend(
     if options.full:
         register(range(num_subnets), batch=BATCH)
     else:
-        registry.register(record(0, digest_of(bundle)), bundle)
-        copy_rows(database, MODEL, (record(number) for number in range(1, num_subnets)))
+        for device in (DEVICE, *(f"{DEVICE}-{number}" for number in range(1, options.devices))):
+            fill(registry, database, bundle, device, range(num_subnets // options.devices))
         register(range(num_subnets, num_subnets + BATCH), batch=BATCH)
     start = num_subnets + BATCH
     register(range(start, start + NUM_ALONE), batch=1)
-    show("first_answer", timed(lambda _: best(MlflowRegistry(uri), 0), repeats=3))
+    measure_first(
+        show, partial(MlflowRegistry, uri, artifacts=artifacts), bundle, start + NUM_ALONE
+    )
     show("best", timed(lambda number: best(registry, number)))
     show("front", timed(lambda _: registry.front(device=DEVICE)))
     show("explain", timed(lambda number: registry.explain(question(number))))
@@ -118,6 +125,30 @@ def measure_backend(
         with writing(registry, bundle, start=2 * num_subnets + BATCH + NUM_ALONE):
             seconds, rate, num_faults = asyncio.run(ask_over_http(uri, options.requests))
         show("http_best", seconds, requests_per_s=round(rate), faults=num_faults)
+
+
+def fill(
+    registry: MlflowRegistry, database: str, bundle: Path, device: str, numbers: range
+) -> None:
+    """Register a subnet of a device whole, and the others as copies of its rows."""
+    first, *others = numbers
+    model_name = registry.register(
+        record(first, digest_of(bundle), device=device), bundle
+    ).record.model_name
+    copy_rows(database, model_name, (record(number, device=device) for number in others))
+
+
+def measure_first(
+    show: Callable[..., None], opened: Callable[[], MlflowRegistry], bundle: Path, start: int
+) -> None:
+    """Measure what a process does first, as every command does."""
+    show("first_answer", timed(lambda _: best(opened(), 0), repeats=3))
+    version = f"models:/{MODEL}/1"
+    show("first_version", timed(lambda _: opened().version(version), repeats=3))
+    show(
+        "first_register",
+        timed(lambda number: opened().register(record(start + number), bundle), repeats=3),
+    )
 
 
 def measure_changes(
@@ -149,7 +180,7 @@ def print_line(
     print(json.dumps(line | more), flush=True)
 
 
-def record(number: int, digest: str = "") -> Any:  # noqa: ANN401 - a record of the tests
+def record(number: int, digest: str = "", *, device: str = DEVICE) -> Any:  # noqa: ANN401 - a record of the tests
     """Return the record of a subnet, the same for the same number; its architecture is its own."""
     draw = random.Random(number)
     return subnet_record(
@@ -157,6 +188,7 @@ def record(number: int, digest: str = "") -> Any:  # noqa: ANN401 - a record of 
         accuracy=draw.uniform(0.5, 0.95),
         latency_ms=draw.uniform(0.05, 5),
         budgets_ms=(1.0,),
+        device=device,
         bundle_digest=digest or f"{number:064x}",
     )
 

@@ -69,7 +69,9 @@ def copy_rows(uri: str, model_name: str, records: Iterable[SubnetRecord]) -> Non
 
 def copied(table: str, row: Mapping[str, Any], record: SubnetRecord, number: int) -> Row:
     """Return a row of the copy of a subnet."""
-    run_id = hashlib.md5(str(number).encode(), usedforsecurity=False).hexdigest()
+    run_id = hashlib.md5(
+        f"{record.model_name} {number}".encode(), usedforsecurity=False
+    ).hexdigest()
     model_id = f"m-{run_id}"
     changed = dict(row)
     if table in OF_MODEL:

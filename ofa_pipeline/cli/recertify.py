@@ -174,21 +174,21 @@ def _mark_stale(layout: Layout, params: "Params", device: str, drift: "Drift") -
 
     Aliases leave what is stale for what is not, where there is something.
     """
-    from ofa_pipeline.registry import STALE_TAG, open_registry, registered_subnets
+    from ofa_pipeline.registry import STALE_TAG, Part, open_registry, registered_subnets
 
     registry = open_registry(layout.root)
-    names = {item.record.model_name for item in registered_subnets(layout, params, device)}
+    names = sorted({item.record.model_name for item in registered_subnets(layout, params, device)})
     why = (
         f"on {datetime.now(UTC):%Y-%m-%d} {device} was another device than was certified: "
         f"{drift.intercept_ms:+.4g} ms + {drift.slope:.4g} times the certified latency, speed "
         f"{drift.speed:.3f}"
     )
     marked = []
-    for subnet in registry.snapshot().subnets:
-        if subnet.record.model_name in names and not registry.mark(subnet, STALE_TAG):
-            registry.set_mark(subnet, STALE_TAG, why)
-            marked.append(subnet.model_uri)
     for name in names:
+        for subnet in registry.snapshot(Part(model_name=name)).subnets:
+            if subnet.record.model_name == name and not registry.mark(subnet, STALE_TAG):
+                registry.set_mark(subnet, STALE_TAG, why)
+                marked.append(subnet.model_uri)
         registry.move_aliases(name)
     return marked
 

@@ -18,6 +18,7 @@ from ofa_pipeline.registry.first_run import first_run_rows
 from ofa_pipeline.registry.lookups import Lookups, Snapshot
 from ofa_pipeline.registry.mlflow_registry import MlflowRegistry
 from ofa_pipeline.registry.notes import report_notes, run_notes
+from ofa_pipeline.registry.parts import Part
 from ofa_pipeline.registry.plain_files import is_plain_name
 from ofa_pipeline.registry.promotion import Check, Promotion, Rank, plan_promotion, promote
 from ofa_pipeline.registry.protocol import Entry, Origin, RunNotes, SubnetRegistry
@@ -53,6 +54,7 @@ __all__ = [
     "MlflowRegistry",
     "ModelNames",
     "Origin",
+    "Part",
     "Promotion",
     "Proof",
     "Question",

@@ -7,6 +7,7 @@ from dataclasses import replace
 from ofa_pipeline.registry.aliases import Named, budgets_of, fresh_targets
 from ofa_pipeline.registry.catalog import Catalog
 from ofa_pipeline.registry.connection import Connection
+from ofa_pipeline.registry.parts import Part
 from ofa_pipeline.registry.record import RegisteredSubnet
 
 _MADE_MEANWHILE = re.compile("unique constraint|duplicate", re.IGNORECASE)
@@ -52,7 +53,9 @@ class AliasKeeper:
             ):
                 self._named[model_name] = replace(before, versions=versions)
                 return
-            self._catalog.snapshot()  # nothing that was deleted may be named
+            self._catalog.snapshot(
+                Part(model_name=model_name)
+            )  # nothing that was deleted may be named
             versions = self._catalog.versions(model_name)
             stale: list[RegisteredSubnet] = []
 

@@ -15,6 +15,7 @@ from ofa_pipeline.registry.connection import Connection
 from ofa_pipeline.registry.database_reader import DatabaseReader
 from ofa_pipeline.registry.holdings import Holdings
 from ofa_pipeline.registry.lookups import Snapshot
+from ofa_pipeline.registry.parts import Part, Parts
 from ofa_pipeline.registry.reading import Entries, Made
 from ofa_pipeline.registry.record import RegisteredSubnet
 from ofa_pipeline.registry.server import may_hold_anything
@@ -35,14 +36,18 @@ class Catalog:
             if is_database(self._uri)
             else ServerReader(connection, holdings)
         )
+        self._parts = Parts(self._reader.part)
         self._lock = RLock()
         self._snapshot: Snapshot | None = None
         """Of the entries, made when it is asked for."""
         self._is_read = self._is_expired = False
         self._keep({})
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, part: Part | None = None) -> Snapshot:
         """Return what is registered now.
+
+        Args:
+            part: What the question is about; more may be returned. None: everything.
 
         Raises:
             RegistryError: If the registry cannot be read.
@@ -50,10 +55,18 @@ class Catalog:
         if not may_hold_anything(self._uri):
             return Snapshot(())
         with self._lock:
+            if part is not None and (found := self._part(part)) is not None:
+                return Snapshot(tuple(found.values()))
             self._renew()
             if self._snapshot is None:
                 self._snapshot = Snapshot(tuple(reversed(self._entries.values())))
             return self._snapshot
+
+    def _part(self, part: Part) -> Entries | None:
+        """Return a part of what is registered; None where all is known, or has to be."""
+        if self._is_read or not may_hold_anything(self._uri):
+            return None
+        return self._parts.entries(part)
 
     def _renew(self) -> None:
         """See every change that anybody has made."""
@@ -81,6 +94,7 @@ class Catalog:
 
     def _forget(self) -> None:
         """Read everything anew when it is next asked for."""
+        self._parts.forget()
         self._keep({})
         self._is_read = self._is_expired = False
 
@@ -110,6 +124,8 @@ class Catalog:
     def versions(self, model_name: str) -> tuple[RegisteredSubnet, ...]:
         """Return the versions of a registered model, the newest first; see `_catch_up`."""
         with self._lock:
+            if (found := self._part(Part(model_name=model_name))) is not None:
+                return _newest_first(found.values())
             self._catch_up(model_name)
             return self._versions.get(model_name, ())
 
@@ -121,9 +137,11 @@ class Catalog:
         See `_catch_up`.
         """
         with self._lock:
-            self._catch_up(model_name)
-            found = self._copies.get((model_name, bundle_digest), {}).items()
-        return tuple(sorted(found, key=lambda copy: copy[1].version))
+            found = self._part(Part(model_name=model_name, bundle_digest=bundle_digest))
+            if found is None:
+                self._catch_up(model_name)
+                found = dict(self._copies.get((model_name, bundle_digest), {}))
+        return tuple(sorted(found.items(), key=lambda copy: copy[1].version))
 
     def model_id(self, subnet: RegisteredSubnet) -> str:
         """Return the id of a version's LoggedModel.
@@ -171,6 +189,9 @@ class Catalog:
         Where something is missing then, a clock is behind, and everything is read again.
         """
         with self._lock:
+            self._parts.forget()
+            if not self._is_read:
+                return
             items, self._is_expired = tuple(written), True
             for name in {item.record.model_name for item in items}:
                 self._catch_up(name)

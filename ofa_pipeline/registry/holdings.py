@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
 
 PAGE = 200
+VERSIONS_PAGE = 1000
 EXPERIMENTS_HOLD_S = 1.0
 
 
@@ -44,13 +45,14 @@ class Holdings:
         return min(whole, key=lambda subnet: subnet.version, default=None)
 
     def models(
-        self, conditions: Sequence[str], *, complete: bool = True
+        self, conditions: Sequence[str], *, complete: bool = True, page_size: int = PAGE
     ) -> Iterator["LoggedModel"]:
         """Yield LoggedModels of ours, the newest first.
 
         Args:
             conditions: Filters of MLflow that all must hold.
             complete: Only those whose registration is complete.
+            page_size: LoggedModels a request; a server takes milliseconds for each.
         """
         if not may_hold_anything(self._mlflow.tracking_uri):
             return
@@ -67,7 +69,7 @@ class Holdings:
                 page = self._mlflow.client.search_logged_models(
                     experiments,
                     filter_string=" AND ".join(every),
-                    max_results=PAGE,
+                    max_results=page_size,
                     order_by=[{"field_name": "creation_timestamp", "ascending": False}],
                     page_token=token,
                 )
@@ -94,7 +96,7 @@ class Holdings:
         with self._mlflow.explained(f"list the versions of {model_name}"):
             while True:
                 page = self._mlflow.client.search_model_versions(
-                    f"name='{model_name}'", max_results=PAGE, page_token=token
+                    f"name='{model_name}'", max_results=VERSIONS_PAGE, page_token=token
                 )
                 versions += [int(version.version) for version in page]
                 token = page.token

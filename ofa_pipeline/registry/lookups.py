@@ -17,6 +17,7 @@ from ofa_pipeline.registry.choosing import (
     visible,
 )
 from ofa_pipeline.registry.comparison import ComparableSubnets, Explanation
+from ofa_pipeline.registry.parts import Part
 from ofa_pipeline.registry.questions import Question
 from ofa_pipeline.registry.record import RegisteredSubnet
 
@@ -111,7 +112,7 @@ class Lookups:
 
     def __init__(
         self,
-        snapshot: Callable[[], Snapshot],
+        snapshot: Callable[[Part | None], Snapshot],
         *,
         home: Callable[[], HomeDataset | None],
         where: str,
@@ -119,7 +120,7 @@ class Lookups:
         """Look nothing up yet.
 
         Args:
-            snapshot: Returns what is registered now.
+            snapshot: Returns what is registered now: at least the part that is given.
             home: Returns the dataset of the workspace that asks, None outside of one; called by
                 questions that name no dataset.
             where: The registry, for messages.
@@ -175,10 +176,13 @@ class Lookups:
 
     def version(self, uri: str) -> RegisteredSubnet:
         """Return a version of whatever dataset; see `SubnetRegistry.version`."""
-        known = self._snapshot().by_uri
+        name, _, number = uri.removeprefix("models:/").rpartition("/")
+        is_uri = uri.startswith("models:/") and name and "/" not in name and number.isdecimal()
+        part = Part(model_name=name, version=number) if is_uri else None
+        known = self._snapshot(part).by_uri
+        if uri not in known and part is not None:
+            known = self._snapshot(None).by_uri
         if uri not in known:
-            name, _, number = uri.removeprefix("models:/").rpartition("/")
-            is_uri = uri.startswith("models:/") and name and "/" not in name and number.isdecimal()
             form = "" if is_uri else " It should read models:/NAME/VERSION."
             raise RegistryError(
                 f"the registry has no {shorten(uri, MAX_URI)}.{form}{suggest(uri, known)} See what "
@@ -192,7 +196,7 @@ class Lookups:
         """Return what is registered; see `SubnetRegistry.list_subnets`."""
         question = Question(device=device, dataset=dataset)
         home = self._home() if dataset is None else None
-        listed = self._snapshot().listed(question.device, where=self._where)
+        listed = self._about(question.device).listed(question.device, where=self._where)
         kept = visible(listed, dataset=dataset, home=home)
         return tuple(
             sorted(
@@ -202,4 +206,11 @@ class Lookups:
 
     def _comparable(self, device: str | None, dataset: str | None) -> ComparableSubnets:
         home = self._home() if dataset is None else None
-        return self._snapshot().comparable(device, dataset=dataset, home=home, where=self._where)
+        return self._about(device).comparable(device, dataset=dataset, home=home, where=self._where)
+
+    def _about(self, device: str | None) -> Snapshot:
+        """Return what is registered for a device, or everything where that is nothing."""
+        if device is None:
+            return self._snapshot(None)
+        found = self._snapshot(Part(device=device))
+        return found if found.subnets else self._snapshot(None)

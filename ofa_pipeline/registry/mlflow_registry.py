@@ -28,6 +28,7 @@ from ofa_pipeline.registry.holdings import Holdings
 from ofa_pipeline.registry.lookups import Lookups, Snapshot
 from ofa_pipeline.registry.origin import read_origin
 from ofa_pipeline.registry.pages import renew_pages
+from ofa_pipeline.registry.parts import Part
 from ofa_pipeline.registry.protocol import Entry, Origin, RunNotes, WorkNotes
 from ofa_pipeline.registry.questions import Bounds, OtherBounds, Question
 from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord
@@ -164,9 +165,9 @@ class MlflowRegistry:
         """Return what is registered; see `SubnetRegistry.list_subnets`."""
         return self._lookups.list_subnets(device=device, dataset=dataset)
 
-    def snapshot(self) -> Snapshot:
-        """Return everything that is registered now."""
-        return self._catalog.snapshot()
+    def snapshot(self, part: Part | None = None) -> Snapshot:
+        """Return what is registered now; see `SubnetRegistry.snapshot`."""
+        return self._catalog.snapshot(part)
 
     def find(self, *, model_name: str, bundle_digest: str) -> RegisteredSubnet | None:
         """Return the subnet with this content, or None; its files must be there, too."""

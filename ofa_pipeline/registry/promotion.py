@@ -11,6 +11,7 @@ from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.registry.certificates import certify_version
 from ofa_pipeline.registry.clocks import ahead_text
 from ofa_pipeline.registry.comparison import figures_on, is_clearly_better
+from ofa_pipeline.registry.parts import Part
 from ofa_pipeline.registry.protocol import SubnetRegistry
 from ofa_pipeline.registry.record import RegisteredSubnet
 
@@ -86,7 +87,8 @@ def promote(registry: SubnetRegistry, plan: Promotion) -> None:
 
 
 def _version(registry: SubnetRegistry, name: str, number: int) -> RegisteredSubnet | None:
-    return registry.snapshot().by_uri.get(f"models:/{name}/{number}")
+    part = Part(model_name=name, version=str(number))
+    return registry.snapshot(part).by_uri.get(f"models:/{name}/{number}")
 
 
 def _proof(registry: SubnetRegistry, subnet: RegisteredSubnet) -> tuple[Check, ...]:

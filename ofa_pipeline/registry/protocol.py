@@ -9,6 +9,7 @@ from typing import Protocol, Unpack, runtime_checkable
 from ofa_pipeline.documents import LatencyCertificate, Quantile
 from ofa_pipeline.registry.comparison import Explanation
 from ofa_pipeline.registry.lookups import Snapshot
+from ofa_pipeline.registry.parts import Part
 from ofa_pipeline.registry.questions import Bounds, OtherBounds, Question
 from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord
 
@@ -217,8 +218,12 @@ class SubnetRegistry(Protocol):
         """
         ...
 
-    def snapshot(self) -> Snapshot:
-        """Return everything that is registered now.
+    def snapshot(self, part: Part | None = None) -> Snapshot:
+        """Return what is registered now.
+
+        Args:
+            part: What is needed of it, which is all that a server is read for; more may be
+                returned. None: everything.
 
         Raises:
             RegistryError: If the registry cannot be read.

@@ -1,9 +1,12 @@
 """How a catalog reads a registry: what every way of reading does."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ofa_pipeline.registry.record import RegisteredSubnet
+
+if TYPE_CHECKING:
+    from ofa_pipeline.registry.parts import Part
 
 Entries = Mapping[str, RegisteredSubnet]
 """By the id of their LoggedModel, the newest first."""
@@ -27,6 +30,10 @@ class Reader(Protocol):
 
     def read(self, known: Entries) -> Entries:
         """Return what is registered, the newest first; what is known is not read again."""
+        ...
+
+    def part(self, part: "Part") -> Entries | None:
+        """Return what is registered of a part, the newest first; None: all is to be read."""
         ...
 
     def added(self, known: Entries) -> Entries | None:

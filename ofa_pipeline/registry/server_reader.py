@@ -5,6 +5,7 @@ import time
 from ofa_pipeline.registry.connection import Connection
 from ofa_pipeline.registry.fields import DIGEST_TAG, read_model
 from ofa_pipeline.registry.holdings import Holdings
+from ofa_pipeline.registry.parts import LARGE_PART, Part
 from ofa_pipeline.registry.pool import Pool
 from ofa_pipeline.registry.reading import CHECK_EVERY_S, WALK_EVERY_S, Entries, Made
 from ofa_pipeline.registry.record import RegisteredSubnet
@@ -13,6 +14,8 @@ _IN_A_ROW = 100
 _WALKS_SHARE = 20
 """At most every so many-th second is spent on reading everything again: of ten thousand versions a
 server takes most of a minute for that. What is answered is asked for beside it."""
+_FEW = 5
+"""So many versions are asked for one by one; of more, all of their registered models are listed."""
 
 
 class ServerReader:
@@ -51,6 +54,21 @@ class ServerReader:
             self._pool.keep(entries.values())
         self._keep(mark, entries)
         return entries
+
+    def part(self, part: Part) -> Entries | None:
+        """Search for the LoggedModels of the part; None where they are too many for that."""
+        filters = part.filters
+        if filters is None:
+            return None
+        found: dict[str, RegisteredSubnet] = {}
+        for model in self._holdings.models(filters):
+            if len(found) == LARGE_PART:
+                return None
+            found[model.model_id] = read_model(model)
+        if len(found) > _FEW:
+            return self._alive(found)
+        exists = self._holdings.version_exists
+        return {model_id: item for model_id, item in found.items() if exists(item)}
 
     def added(self, known: Entries) -> Entries | None:
         """Read the newest LoggedModels up to what is known; None now and then: all of them."""
@@ -99,10 +117,15 @@ class ServerReader:
         return {alias: int(version) for item in found for alias, version in item.aliases.items()}
 
     def _walk(self) -> Entries:
-        found = {
-            model.model_id: self._pool.share(read_model(model))
-            for model in self._holdings.models([])
-        }
+        return self._alive(
+            {
+                model.model_id: self._pool.share(read_model(model))
+                for model in self._holdings.models([])
+            }
+        )
+
+    def _alive(self, found: Entries) -> Entries:
+        """Return what has a version still: people delete versions in MLflow's UI."""
         alive = {
             (name, version)
             for name in {subnet.record.model_name for subnet in found.values()}
@@ -121,7 +144,7 @@ class ServerReader:
         """
         new: dict[str, RegisteredSubnet] = {}
         met = 0
-        for model in self._holdings.models([]):
+        for model in self._holdings.models([], page_size=_IN_A_ROW):
             if model.model_id in known:
                 met += 1
                 if met == _IN_A_ROW:

@@ -52,7 +52,7 @@ def build_app(
         hosts: Names that the service may be called by; empty: any.
     """
     current = CurrentSnapshot(registry.snapshot)
-    lookups = Lookups(current, home=lambda: None, where="this registry")
+    lookups = Lookups(lambda _: current(), home=lambda: None, where="this registry")
 
     shelf = Shelf(registry)
 

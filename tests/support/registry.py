@@ -29,6 +29,7 @@ from ofa_pipeline.registry import (
     LatencyFigures,
     Lookups,
     Origin,
+    Part,
     Question,
     RegisteredSubnet,
     RunNotes,
@@ -258,7 +259,7 @@ class InMemoryRegistry:
         """Return a version."""
         return self._lookups.version(uri)
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, part: Part | None = None) -> Snapshot:
         """Return what is registered, the newest first."""
         return Snapshot(self._subnets[::-1])
 
