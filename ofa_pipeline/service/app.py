@@ -9,16 +9,17 @@ from contextlib import asynccontextmanager
 from importlib import resources
 from urllib.parse import urlsplit
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.security.utils import get_authorization_scheme_param
 from fastapi.staticfiles import StaticFiles
 
 from ofa_pipeline.registry import Lookups, SubnetRegistry
 from ofa_pipeline.service.current import CurrentSnapshot
-from ofa_pipeline.service.errors import error_response, explain_errors
+from ofa_pipeline.service.errors import error_response, explain_errors, range_refusal
 from ofa_pipeline.service.health import Meters, health_routes
 from ofa_pipeline.service.lookups import lookup_routes
 from ofa_pipeline.service.pages import Pages, page_routes
+from ofa_pipeline.service.routes import REFUSALS
 from ofa_pipeline.service.shelf import Shelf
 from ofa_pipeline.service.versions import version_routes
 from ofa_pipeline.temporary import temporary_folder
@@ -70,9 +71,10 @@ def build_app(
         lifespan=lifespan,
     )
     meters, pages = Meters(), Pages()
-    app.include_router(lookup_routes(lookups))
-    app.include_router(version_routes(lookups, shelf))
-    app.include_router(page_routes(pages, lookups, current, shelf))
+    young = [Depends(current.fresh)]
+    app.include_router(lookup_routes(lookups), dependencies=young, responses=REFUSALS)
+    app.include_router(version_routes(lookups, shelf), dependencies=young, responses=REFUSALS)
+    app.include_router(page_routes(pages, lookups, current, shelf), dependencies=young)
     app.include_router(health_routes(current, meters))
     static = resources.files("ofa_pipeline.service") / "static"
     app.mount("/static", StaticFiles(directory=str(static)), name="static")
@@ -89,6 +91,7 @@ def _guard(app: FastAPI, meters: Meters, *, token: str, hosts: tuple[str, ...]) 
         begun = time.perf_counter()
         refused = _refusal(request, token=token, hosts=hosts)
         response = refused if refused is not None else await call_next(request)
+        response = range_refusal(request, response) or response
         response.headers.update(HEADERS)
         route = getattr(request.scope.get("route"), "path", "other")
         meters.count(route, response.status_code, time.perf_counter() - begun)
@@ -97,7 +100,7 @@ def _guard(app: FastAPI, meters: Meters, *, token: str, hosts: tuple[str, ...]) 
 
 def _refusal(request: Request, *, token: str, hosts: tuple[str, ...]) -> Response | None:
     """Return why a request is not answered; None when it is."""
-    host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+    host = _host(request)
     if hosts and host not in hosts:
         return error_response(
             403,
@@ -115,6 +118,15 @@ def _refusal(request: Request, *, token: str, hosts: tuple[str, ...]) -> Respons
         answer.headers["WWW-Authenticate"] = 'Basic realm="registry of subnets"'
         return answer
     return None
+
+
+def _host(request: Request) -> str:
+    """Return the name that a request calls the service by, without the port."""
+    given = request.headers.get("host", "")
+    try:
+        return urlsplit(f"//{given}").hostname or ""
+    except ValueError:  # no name: half a bracket, for instance
+        return given
 
 
 def _shows(request: Request, token: str) -> bool:

@@ -12,6 +12,7 @@ from ofa_pipeline.masking import mask_secrets
 from ofa_pipeline.service.current import UnreadableRegistryError
 from ofa_pipeline.service.pages import PAGES, Pages
 
+_UNSATISFIABLE = 416
 _FOR_PROGRAMS = ("/v1/", "/static/", "/healthz", "/metrics", "/openapi.json")
 """Beginnings of the addresses that are never asked for a page."""
 
@@ -54,12 +55,33 @@ def explain_errors(app: FastAPI, pages: Pages) -> None:
     async def refused(request: Request, error: HTTPException) -> Response:
         response = answer(request, error.status_code, "refused", _reason(request, error))
         response.headers.update(error.headers or {})
+        if response.headers.get("allow") == "GET":
+            response.headers["Allow"] = "GET, HEAD"
         return response
 
 
 def error_response(status: int, kind: str, message: str) -> JSONResponse:
     """Return an error as programs read it, without secrets."""
     return JSONResponse({"kind": kind, "message": mask_secrets(message)}, status_code=status)
+
+
+def range_refusal(request: Request, response: Response) -> Response | None:
+    """Return the refusal of a range with its reason; None for other responses.
+
+    The framework refuses ranges itself, in a form of its own.
+    """
+    is_refusal = response.status_code in (HTTPStatus.BAD_REQUEST, _UNSATISFIABLE)
+    if not is_refusal or "range" not in request.headers:
+        return None
+    answer = error_response(
+        response.status_code,
+        "refused",
+        "Range must read bytes=FIRST-LAST and begin within the file, got "
+        f"{shown(request.headers['range'])}.",
+    )
+    if "content-range" in response.headers:
+        answer.headers["Content-Range"] = response.headers["content-range"]
+    return answer
 
 
 def _wants_a_page(request: Request) -> bool:
@@ -76,5 +98,9 @@ def _reason(request: Request, error: HTTPException) -> str:
         return error.detail
     path = shown(request.url.path)
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        return f"{request.method} does nothing at {path}: this service only reads. See /docs."
+        allowed = (error.headers or {}).get("Allow", "GET")
+        return (
+            f"{request.method} does nothing at {path}, {allowed} does: this service only reads. "
+            "See /docs."
+        )
     return f"nothing is at {path}. See /docs."

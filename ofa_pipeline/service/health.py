@@ -1,5 +1,7 @@
 """Routes for what watches the service: health, and metrics as Prometheus reads them."""
 
+from contextlib import suppress
+
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import (
@@ -13,6 +15,7 @@ from prometheus_client import (
 
 from ofa_pipeline.masking import mask_secrets
 from ofa_pipeline.service.current import CurrentSnapshot, UnreadableRegistryError
+from ofa_pipeline.service.routes import reads
 
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
@@ -41,8 +44,11 @@ class Meters:
         )
         self.age = Gauge(
             "ofa_registry_snapshot_age_seconds",
-            "Seconds since the registry was last asked.",
+            "Seconds since the registry was read.",
             registry=self.registry,
+        )
+        self.up = Gauge(
+            "ofa_registry_up", "1 where the registry could be read last.", registry=self.registry
         )
 
     def count(self, route: str, status: int, seconds: float) -> None:
@@ -61,11 +67,11 @@ def health_routes(current: CurrentSnapshot, meters: Meters) -> APIRouter:
     """Return the routes."""
     router = APIRouter(tags=["health"])
 
-    @router.head("/healthz", include_in_schema=False)
-    @router.get("/healthz")
-    def health() -> JSONResponse:
+    @reads(router, "/healthz")
+    async def health() -> JSONResponse:
         """Tell whether look-ups are answered, and how old the answers are."""
         try:
+            await current.fresh()
             num_subnets = len(current().subnets)
         except UnreadableRegistryError as error:
             values = {"status": "unreadable", "reason": mask_secrets(str(error))}
@@ -79,11 +85,15 @@ def health_routes(current: CurrentSnapshot, meters: Meters) -> APIRouter:
             }
         )
 
-    @router.get("/metrics", response_class=Response)
-    def metrics() -> Response:
+    @reads(router, "/metrics", response_class=Response)
+    async def metrics() -> Response:
         """Return counts and times as Prometheus reads them."""
-        meters.subnets.set(len(current().subnets))
+        # Counts are told of a registry that has gone away, too: that is when they are looked at.
+        with suppress(UnreadableRegistryError):
+            await current.fresh()
+            meters.subnets.set(len(current().subnets))
         meters.age.set(current.age_s)
+        meters.up.set(not current.fault)
         return Response(generate_latest(meters.registry), media_type=CONTENT_TYPE_LATEST)
 
     return router

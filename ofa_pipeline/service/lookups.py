@@ -6,7 +6,7 @@ They answer from memory, so they run on the loop itself: a thread would cost mor
 from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, HTTPException, Query, Response
 
 from ofa_pipeline.documents import Document
 from ofa_pipeline.documents.answers import (
@@ -31,6 +31,7 @@ from ofa_pipeline.service.queries import (
     ListQuery,
     given_once,
 )
+from ofa_pipeline.service.routes import reads
 
 MAX_KNOWN = 4096
 
@@ -57,29 +58,31 @@ def lookup_routes(lookups: Lookups) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["look-ups"], dependencies=[Depends(given_once)])
     known = KnownAnswers()
 
-    @router.get("/best", response_model=SubnetAnswer)
+    @reads(router, "/best", response_model=SubnetAnswer)
     async def best(query: Annotated[BestQuery, Query()]) -> Response:
         """Return the most accurate subnet within the bounds."""
         return json_response(known.text(lookups.choose(query.question()), subnet_answer))
 
-    @router.get("/explain", response_model=ExplanationAnswer)
+    @reads(router, "/explain", response_model=ExplanationAnswer)
     async def explain(query: Annotated[BestQuery, Query()]) -> Response:
         """Return the best subnet, its runner-up, and what a larger budget would buy."""
         return document(explanation_answer(lookups.explain(query.question())))
 
-    @router.get("/front", response_model=FrontAnswer)
+    @reads(router, "/front", response_model=FrontAnswer)
     async def front(query: Annotated[FrontQuery, Query()]) -> Response:
         """Return the Pareto front of a device, the fastest first."""
         query.question()
         found = lookups.front(device=query.device, quantile=query.quantile, dataset=query.dataset)
         return document(front_answer(found, device=query.device, quantile=query.quantile))
 
-    @router.get("/compare", response_model=ComparisonAnswer)
+    @reads(router, "/compare", response_model=ComparisonAnswer)
     async def compare(query: Annotated[CompareQuery, Query()]) -> Response:
         """Return versions side by side, and how they differ from the first."""
+        if len(set(query.version)) < len(query.version):
+            raise HTTPException(422, "version must be a different one each time, got one twice.")
         return document(comparison_answer(lookups.compare(query.version)))
 
-    @router.get("/subnets", response_model=SubnetPage)
+    @reads(router, "/subnets", response_model=SubnetPage)
     def subnets(query: Annotated[ListQuery, Query()]) -> Response:
         """Return a page of what is registered, ordered by device, then latency."""
         found = lookups.list_subnets(device=query.device, dataset=query.dataset)

@@ -22,6 +22,7 @@ from ofa_pipeline.service.current import CurrentSnapshot
 from ofa_pipeline.service.operations import operations_of
 from ofa_pipeline.service.plot import front_plot
 from ofa_pipeline.service.queries import BestQuery, given_once
+from ofa_pipeline.service.routes import reads
 from ofa_pipeline.service.shelf import Shelf
 
 PAGES = ("/browse", "/models/", "/docs")
@@ -83,15 +84,15 @@ def page_routes(
         dependencies=[Depends(given_once)],
     )
 
-    @router.get("/")
+    @reads(router, "/")
     def index() -> Response:
         return pages.page("index", groups=groups_of(current()))
 
-    @router.get("/browse")
+    @reads(router, "/browse")
     def group(query: Annotated[BestQuery, Query()]) -> Response:
         return _group_page(pages, lookups, query)
 
-    @router.get("/models/{model}/{version}")
+    @reads(router, "/models/{model}/{version}")
     def version(model: str, version: int) -> Response:
         subnet = lookups.version(f"models:/{model}/{version}")
         certificate, fault = None, ""
@@ -110,7 +111,7 @@ def page_routes(
             tried=f"/v1/models/{model}/versions/{subnet.version}/try",
         )
 
-    @router.get("/docs")
+    @reads(router, "/docs")
     def docs(request: Request) -> Response:
         app: FastAPI = request.app
         return pages.page("docs", title=app.title, operations=operations_of(app.openapi()))

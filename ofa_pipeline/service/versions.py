@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path as FilePath
 from typing import Annotated, TypeVar
 
-from fastapi import APIRouter, HTTPException, Path, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Path, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
@@ -16,6 +16,7 @@ from ofa_pipeline.errors import DatasetError, RegistryError, shown
 from ofa_pipeline.registry import Lookups, RegisteredSubnet
 from ofa_pipeline.registry.answers import subnet_answer
 from ofa_pipeline.service.lookups import document
+from ofa_pipeline.service.routes import asks_nothing, reads
 from ofa_pipeline.service.shelf import Shelf
 from ofa_pipeline.temporary import temporary_folder
 
@@ -47,36 +48,36 @@ class TriedImage(BaseModel):
 
 def version_routes(lookups: Lookups, shelf: Shelf) -> APIRouter:
     """Return the routes of versions."""
-    router = APIRouter(prefix="/v1/models/{model}/versions/{version}", tags=["versions"])
+    router = APIRouter(
+        prefix="/v1/models/{model}/versions/{version}",
+        tags=["versions"],
+        dependencies=[Depends(asks_nothing)],
+    )
 
     def found(model: str, version: int) -> RegisteredSubnet:
         return lookups.version(f"models:/{model}/{version}")
 
-    @router.get("", response_model=SubnetAnswer)
+    @reads(router, "", response_model=SubnetAnswer)
     async def subnet(model: Model, version: Version) -> Response:
         """Return what a version was measured to do."""
         return document(subnet_answer(found(model, version)))
 
-    @router.get("/certificate", response_model=SubnetCertificate)
+    @reads(router, "/certificate", response_model=SubnetCertificate)
     def certificate(model: Model, version: Version) -> Response:
         """Return the certificate of a version, after its files were compared with their digests."""
         return document(intact(lambda: shelf.certificate(found(model, version))))
 
-    @router.head("/files/{name}", include_in_schema=False)
-    @router.get("/files/{name}", response_class=FileResponse)
-    def file(
-        model: Model, version: Version, name: Annotated[str, Path(max_length=200)]
-    ) -> Response:
+    @reads(router, "/files/{name}", response_class=FileResponse)
+    def file(model: Model, version: Version, name: FileName, request: Request) -> Response:
         """Return a file of a version; its ETag is its SHA-256, and ranges are served."""
         subnet = found(model, version)
         if name not in intact(lambda: shelf.certificate(subnet)).files:
             raise HTTPException(404, f"{subnet.model_uri} has no file {shown(name)}.")
         path, digest = intact(lambda: shelf.file(subnet, name))
-        return FileResponse(
-            path,
-            filename=name,
-            headers={"ETag": f'"{digest}"', "X-Checksum-Sha256": digest},
-        )
+        headers = {"ETag": f'"{digest}"', "X-Checksum-Sha256": digest}
+        if _has(request, headers["ETag"]):
+            return Response(status_code=304, headers=headers)
+        return FileResponse(path, filename=name, headers=headers)
 
     @router.post("/try")
     async def try_image(model: Model, version: Version, request: Request) -> TriedImage:
@@ -98,6 +99,14 @@ def intact(fetch: Callable[[], Fetched]) -> Fetched:
         return fetch()
     except RegistryError as error:
         raise HTTPException(409, str(error)) from error
+
+
+def _has(request: Request, etag: str) -> bool:
+    """Whether who asks has a file already, by its ETag."""
+    given = request.headers.get("if-none-match", "")
+    return given.strip() == "*" or etag in (
+        item.strip().removeprefix("W/") for item in given.split(",")
+    )
 
 
 async def _body(request: Request) -> bytes:

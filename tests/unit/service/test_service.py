@@ -5,7 +5,6 @@ import io
 import json
 import tempfile
 from datetime import UTC, datetime, timedelta
-from threading import Event
 
 import pytest
 from fastapi.testclient import TestClient
@@ -14,8 +13,8 @@ from PIL import Image
 from ofa_pipeline.documents import SubnetCertificate
 from ofa_pipeline.documents.answers import FrontAnswer, SubnetAnswer, SubnetPage
 from ofa_pipeline.errors import ParamsError, RegistryError
-from ofa_pipeline.registry import STALE_TAG, Snapshot
-from ofa_pipeline.service import CurrentSnapshot, ServiceSettings, build_app
+from ofa_pipeline.registry import STALE_TAG
+from ofa_pipeline.service import ServiceSettings, build_app
 from tests.support.certified import register_certified, write_card, write_certified_bundle
 from tests.support.registry import InMemoryRegistry, digest_of, subnet_record
 
@@ -97,6 +96,11 @@ def test_list_is_paged(client):
         ("/v1/models/it's%20%22mine%22/versions/1", 404, "no models:/it's"),
         (f"{VERSION}/files/..%2Fcard.json", 404, "nothing is at"),
         (f"{VERSION}/files/secret", 404, "no file 'secret'"),
+        ("/v1/compare?version=models:/x/1&version=models:/x/1", 422, "got one twice"),
+        (f"{VERSION}?full=1", 422, "takes no parameters, got 'full'"),
+        (f"{VERSION}/certificate?valid_days=3", 422, "takes no parameters, got 'valid_days'"),
+        (f"{VERSION}/files/card.json?{'x' * 10_000}=1", 422, "takes no parameters"),
+        (f"{VERSION}/try", 405, "POST does"),
     ],
 )
 def test_bad_query_has_a_status_and_a_reason(client, address, status, told):
@@ -155,7 +159,29 @@ def test_download_has_a_digest_and_ranges(client):
     assert whole.headers["x-checksum-sha256"] == digest
     part = client.get(address, headers={"Range": "bytes=5-9"})
     assert (part.status_code, part.content) == (206, whole.content[5:10])
-    assert client.get(address, headers={"Range": "bytes=99999999-"}).status_code == 416
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [("bytes=99999999-", 416), ("bytes=9-0", 400), ("bytes=last", 400), ("rows=0-5", 400)],
+)
+def test_range_that_is_none_is_refused_with_its_reason(client, asked, expected):
+    answer = client.get(f"{VERSION}/files/model.onnx", headers={"Range": asked})
+    status, _, message = refusal(answer)
+    assert status == expected
+    assert f"got '{asked}'" in message
+    whole = client.get(f"{VERSION}/files/model.onnx").headers["content-length"]
+    assert answer.headers.get("content-range", f"bytes */{whole}") == f"bytes */{whole}"
+
+
+def test_file_that_somebody_has_is_not_sent_again(client):
+    address = f"{VERSION}/files/model.onnx"
+    etag = client.get(address).headers["etag"]
+    for given in (etag, f'"another", W/{etag}', "*"):
+        again = client.get(address, headers={"If-None-Match": given})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", etag)
+    changed = client.get(address, headers={"If-None-Match": '"another"'})
+    assert changed.status_code == 200
 
 
 def image_bytes():
@@ -208,7 +234,7 @@ def test_certificate_that_is_dated_ahead_is_said_on_the_page(client, registry):
 def test_nothing_can_be_written(client):
     for method in ("POST", "PUT", "DELETE", "PATCH"):
         answer = client.request(method, "/v1/best?device=cpu")
-        assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+        assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
         assert "only reads" in answer.json()["message"]
 
 
@@ -258,7 +284,19 @@ def test_head_says_what_a_download_would_be(client):
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["etag"] == whole.headers["etag"]
     assert head.headers["content-length"] == str(len(whole.content))
-    assert client.head("/healthz").status_code == 200
+
+
+def test_head_is_answered_as_get_without_the_body(client):
+    question = "device=cpu&max_latency_ms=3"
+    pages = ["/", "/docs", f"/browse?{question}", "/models/ofa-tiny-cpu/1"]
+    lookups = [f"/v1/best?{question}", f"/v1/explain?{question}", "/v1/front?device=cpu"]
+    others = [VERSION, f"{VERSION}/certificate", "/v1/subnets", "/healthz", "/metrics"]
+    for address in [*pages, *lookups, *others]:
+        whole, head = client.get(address), client.head(address)
+        assert (whole.status_code, head.status_code, head.content) == (200, 200, b""), address
+        assert head.headers["content-type"] == whole.headers["content-type"]
+    described = client.get("/openapi.json").json()["paths"].values()
+    assert not any("head" in methods for methods in described)
 
 
 def test_page_of_an_earlier_version_says_that_loading_was_not_measured(client):
@@ -293,6 +331,21 @@ def test_page_of_elsewhere_cannot_read_it_by_a_name_of_its_own(registry):
     with TestClient(build_app(registry, hosts=("localhost",))) as client:
         assert client.get("/healthz", headers={"Host": "evil.example"}).status_code == 403
         assert client.get("/healthz", headers={"Host": "localhost:8100"}).status_code == 200
+        for name in ("[", "[::1", ""):  # no names at all
+            status, kind, _ = refusal(client.get("/healthz", headers={"Host": name}))
+            assert (status, kind) == (403, "unknown_host")
+
+
+def test_refusals_are_described_as_they_are(client):
+    described = client.get("/openapi.json").json()
+    for path, methods in described["paths"].items():
+        if not path.startswith("/v1/"):
+            continue
+        for operation in methods.values():
+            assert set(operation["responses"]) == {"200", "4XX", "503"}
+            form = operation["responses"]["4XX"]["content"]["application/json"]["schema"]
+            assert form == {"$ref": "#/components/schemas/ErrorAnswer"}
+    assert set(described["components"]["schemas"]["ErrorAnswer"]["required"]) == {"kind", "message"}
 
 
 def test_metrics_count_by_route_and_never_by_value(client):
@@ -313,26 +366,10 @@ def test_registry_that_cannot_be_read_is_said(registry):
     with TestClient(build_app(registry)) as client:
         assert client.get("/v1/best?device=cpu").status_code == 503
         assert client.get("/healthz").json()["status"] == "unreadable"
-
-
-def test_registry_that_goes_away_leaves_the_last_answers():
-    read = [Snapshot(()), RegistryError("gone")]
-    asked = Event()
-
-    def next_one():
-        found = read.pop(0)
-        if isinstance(found, RegistryError):
-            asked.set()
-            raise found
-        return found
-
-    current = CurrentSnapshot(next_one, after_s=0.0)
-    first = current()
-    assert current() is first  # and asks beside
-    assert asked.wait(5)
-    while not current.fault:
-        pass
-    assert current.fault == "gone"
+        metrics = client.get("/metrics")
+        assert metrics.status_code == 200
+        assert "ofa_registry_up 0.0" in metrics.text
+        assert 'route="/v1/best",status="503"' in metrics.text
 
 
 def test_other_machines_need_a_token():
