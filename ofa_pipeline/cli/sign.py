@@ -1,12 +1,14 @@
 """`ofa-pipeline sign`: vouch for a version with the key of a team."""
 
+import shlex
+import stat
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ofa_pipeline.cli.options import WorkspaceOption
-from ofa_pipeline.cli.output import PLAIN, stdout
+from ofa_pipeline.cli.output import PLAIN, stderr, stdout
 
 TrustOption = Annotated[
     Path | None,
@@ -16,6 +18,8 @@ TrustOption = Annotated[
         help="Public key (PEM): refuse what it has not signed.",
     ),
 ]
+
+_OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -43,3 +47,10 @@ def sign(
     certify_version(registry, subnet)
     found = sign_version(registry, subnet, key, valid_days=valid_days)
     stdout.print(f"signed {version} with the key {found.key}, until {found.expires[:10]}", **PLAIN)
+    mode = stat.S_IMODE(key.stat().st_mode)
+    if mode & _OF_OTHERS:
+        stderr.print(
+            f"warning: {key} must be for its owner alone, but other users of this machine may "
+            f"use it (permissions {mode:03o}): chmod 600 {shlex.quote(str(key))}",
+            **PLAIN,
+        )

@@ -14,6 +14,7 @@ from ofa_pipeline.cli.hints import command, pasteable
 from ofa_pipeline.cli.listing import print_table
 from ofa_pipeline.cli.options import DatasetOption, JsonOption, WorkspaceOption
 from ofa_pipeline.cli.output import PLAIN, stderr, stdout
+from ofa_pipeline.masking import mask_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,7 +103,7 @@ def subnets(
     workspace: WorkspaceOption = Path(),
 ) -> None:
     """List the registered subnets; in a workspace, those of its dataset."""
-    from ofa_pipeline.registry import ANY_DATASET, open_registry
+    from ofa_pipeline.registry import ANY_DATASET, open_registry, tracking_uri
     from ofa_pipeline.registry.answers import values_of
 
     registry = open_registry(workspace)
@@ -116,7 +117,9 @@ def subnets(
         # Beside the answer, so that what reads it reads nothing else.
         stderr.print(pasteable(_not_shown(found, others)), **PLAIN)
     elif not found and not as_json:
-        stdout.print(pasteable("nothing is registered yet. Run: ofa-pipeline run"), **PLAIN)
+        where = mask_secrets(tracking_uri(workspace))
+        told = f"nothing is registered yet on {where}. Run: ofa-pipeline run"
+        stdout.print(pasteable(told), **PLAIN)
 
 
 def _how_to_use(subnet: "RegisteredSubnet", workspace: Path) -> str:

@@ -8,6 +8,7 @@ refused with the spelling that would be right.
 import difflib
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -30,6 +31,12 @@ _HOST = re.compile(
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\|[^/]*\\")
 _OTHER_NAMES = {"postgres": "postgresql", "mariadb": "mysql", "sqlserver": "mssql"}
 _MAX_PORT = 65535
+_DATABASE_USER = re.compile(
+    # A password may hold "@", "#", "/": it ends before the first "@" that a host follows, and so
+    # that HOST:5432/NAME?x=a@b has none, it does not begin like a port.
+    r"(?P<scheme>[^:]+)://(?P<user>[^:/@?#]*):(?!\d{1,5}[/?])(?P<password>.*?)"
+    r"@(?P<place>(?:[A-Za-z0-9_.-]*|\[[0-9a-fA-F:]+\])(?::\d+)?(?:[/?].*)?)"
+)
 
 
 def default_address(workspace: Path) -> str:
@@ -107,6 +114,15 @@ def _quoted_server(address: str) -> str:
     return f"{scheme}://{user}:{password}@{place}" if password else f"{scheme}://{user}@{place}"
 
 
+def _quoted_database(address: str) -> str:
+    """Return a database's address with what its user and password hold quoted as URIs want it."""
+    found = _DATABASE_USER.fullmatch(address)
+    if found is None:
+        return address
+    user, password = (quote(unquote(found[part]), safe="") for part in ("user", "password"))
+    return f"{found['scheme']}://{user}:{password}@{found['place']}"
+
+
 def resolve_address(text: str, workspace: Path) -> str:
     """Return what an address means in a workspace: the same place from everywhere.
 
@@ -126,7 +142,9 @@ def resolve_address(text: str, workspace: Path) -> str:
         return _resolve_sqlite(address, workspace)
     if kind in {"http", "https", *DEFAULT_PORTS}:
         _check_host(address, kind)
-        return _quoted_server(address) if is_server(address) else address
+        meant = _quoted_server(address) if is_server(address) else _quoted_database(address)
+        _check_parts(meant, address)
+        return meant
     raise _refusal(address, f"{kind} is no kind of registry. {_KINDS}{_nearest(kind)}")
 
 
@@ -207,6 +225,21 @@ def _check_host(address: str, kind: str) -> None:
         raise _refusal(address, f"it names no host. Write: {kind}://HOST:PORT")
     if colon and (not port.isdecimal() or not 0 < int(port) <= _MAX_PORT):
         raise _refusal(address, f"{port!r} is no port. Write a number from 1 to {_MAX_PORT}")
+
+
+def _check_parts(meant: str, address: str) -> None:
+    """Check that every program will find the same host and port in an address.
+
+    What the parser says is not shown: it may hold a part of a password.
+    """
+    with suppress(ValueError):
+        _ = urlsplit(meant).port
+        return
+    raise _refusal(
+        address,
+        "its host and port cannot be told from the rest. In a password write %40 for @, %23 for #, "
+        "%2F for / and %3F for ?; a number of IPv6 stands in [ ]",
+    )
 
 
 def _names_host_in_options(address: str) -> bool:

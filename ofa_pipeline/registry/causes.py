@@ -96,7 +96,8 @@ _OF_SERVERS = (
         "What stands before it (a proxy) finds it dead or overloaded: start it, and run again.",
     ),
     _cause(
-        r"\b404\b|endpoint|not valid json|JSONDecode|expecting value|response body",
+        r"\b404\b|endpoint|not valid json|JSONDecode|expecting value|response body"
+        r"|internal_error:.*(not found|nothing is at)",  # MLflow's own name their error otherwise
         "What answers there is no MLflow server of the version of this environment: correct "
         "MLFLOW_TRACKING_URI.",
     ),

@@ -334,6 +334,12 @@ def test_subnets_lists_what_is_registered(cli, registry):
     assert "ofa-tiny-cpu v1" in cli("subnets")[1]
 
 
+def test_empty_registry_is_named(cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/typo.db")
+    code, out, _ = cli("subnets")
+    assert (code, f"on sqlite:///{tmp_path}/typo.db. Run:" in out) == (0, True)
+
+
 def test_subnets_of_an_unknown_device_are_an_error_that_names_the_known(cli, registry):
     code, out, err = cli("subnets", "-d", "tpu")
     assert (code, out) == (1, "")

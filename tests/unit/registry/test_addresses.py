@@ -34,6 +34,11 @@ WORKSPACE = Path("/ws")
         ("http://u:p%40w@host:5000", "http://u:p%40w@host:5000"),
         ("http://[::1]:5000", "http://[::1]:5000"),
         ("postgresql://u:p@h/d", "postgresql://u:p@h/d"),
+        ("postgresql://u:p#a@h/d", "postgresql://u:p%23a@h/d"),
+        ("postgresql://u:12#a@h:5/d", "postgresql://u:12%23a@h:5/d"),
+        ("postgresql://u:p/a?b@h/d", "postgresql://u:p%2Fa%3Fb@h/d"),
+        ("mysql+pymysql://u:p@a@[::1]:5/d?x=y@z", "mysql+pymysql://u:p%40a@[::1]:5/d?x=y@z"),
+        ("postgresql://h:5432/d?x=a@b", "postgresql://h:5432/d?x=a@b"),
         ("postgresql:///d", "postgresql:///d"),
         ("postgresql+psycopg2://u:p@/d?host=/run", "postgresql+psycopg2://u:p@/d?host=/run"),
     ],
@@ -82,6 +87,15 @@ def test_what_is_no_address_is_refused_with_the_right_spelling(text, right):
         resolve_address(text, WORKSPACE)
     assert right in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["http://[::1", "https://u:hidden@[::1", "postgresql://u:hidden@[::1/d"]
+)
+def test_host_that_no_program_can_read_is_refused_without_the_parser_s_words(text):
+    with pytest.raises(RegistryError, match="its host and port cannot be told") as caught:
+        resolve_address(text, WORKSPACE)
+    assert "hidden" not in str(caught.value)
 
 
 def test_home_is_written_out_where_nobody_expands_it():

@@ -41,6 +41,8 @@ DATABASE = "postgresql://me:secret@host/db"
         (SERVER, "failed with error code 404 != 200", "no MLflow server"),
         (SERVER, "HTTP Error 502: Bad Gateway", "proxy"),
         (SERVER, "INTERNAL_ERROR: oops", "log"),
+        (SERVER, "INTERNAL_ERROR: Response: {'detail': 'Not Found'}", "no MLflow server"),
+        (SERVER, "INTERNAL_ERROR: nothing is at '/api/2.0/mlflow'. See /docs", "no MLflow server"),
         (SERVER, "certificate verify failed: self-signed", "CERT_PATH"),
         (SERVER, "(sqlite3.OperationalError) database or disk is full", "disk is full"),
         (SERVER, "something new", "own log"),
