@@ -137,4 +137,6 @@ def _shows(request: Request, token: str) -> bool:
             given = base64.b64decode(given, validate=True).decode().partition(":")[2]
         except (binascii.Error, UnicodeDecodeError):
             return False
+    elif scheme.lower() != "bearer":
+        return False
     return secrets.compare_digest(given.encode(), token.encode())

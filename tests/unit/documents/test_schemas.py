@@ -20,3 +20,8 @@ def test_every_document_has_a_schema():
         and "title" in model.model_config
     }
     assert numbered <= {*MODELS.values(), *ANSWERS.values()}
+
+
+def test_every_schema_is_in_the_table_of_the_documentation():
+    table = (FOLDER / "README.md").read_text()
+    assert [name for name in schemas() if f"| [{name}]({name}) |" not in table] == []

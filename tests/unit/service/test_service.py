@@ -323,7 +323,7 @@ def test_token_is_asked_for_everywhere_but_by_the_health_check(registry):
         bearer = {"Authorization": "Bearer open-sesame"}
         assert client.get("/v1/best?device=cpu", headers=bearer).status_code == 200
         assert client.get("/", auth=("anyone", "open-sesame")).status_code == 200
-        for wrong in ("Bearer wrong", "Basic ???", "Basic b3Blbg=="):
+        for wrong in ("Bearer wrong", "Basic ???", "Basic b3Blbg==", "Digest open-sesame"):
             assert client.get("/", headers={"Authorization": wrong}).status_code == 401
 
 
