@@ -13,6 +13,8 @@ MAX_ERRORS = 10
 _MAX_MESSAGE = 300
 _MAX_OWN_MESSAGE = 700
 """Of messages of our own, whose values are short already."""
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]*$"
+"""Of what becomes the name of a file and a part of the registry's names."""
 _WORDS = {
     "tuple_type": "Input should be a list, such as [1, 2]",
     "list_type": "Input should be a list, such as [1, 2]",
@@ -21,6 +23,8 @@ _WORDS = {
     "model_attributes_type": "Input should be a mapping of names to values",
     "bool_type": "Input should be true or false",
     "int_type": "Input should be a valid integer",
+    f"string_pattern_mismatch {NAME_PATTERN}": "a name must be of lower case, digits, - and _, and "
+    "begin with a letter or a digit",
 }
 """What pydantic says in terms of Python, in those of the file."""
 
@@ -37,7 +41,7 @@ def explain(
             instead is one sentence where it may be of several types.
     """
     # The whole list can be long, the values in it longer: neither is copied into the text.
-    found = error.errors(include_url=False, include_context=False)
+    found = error.errors(include_url=False)
     lines = _one_each([_Fault.of(item, model, values) for item in found])
     more = len(lines) - MAX_ERRORS
     shown_lines = lines[:MAX_ERRORS]
@@ -69,7 +73,9 @@ class _Fault:
         hint = ""
         if item["type"] == "string_type" and isinstance(item["input"], int | float | date):
             hint = " (in quotes it is a text)"
-        message = _WORDS.get(item["type"]) or shorten(item["msg"], _MAX_MESSAGE)
+        pattern = item.get("ctx", {}).get("pattern")
+        kind = f"{item['type']} {pattern}" if pattern else item["type"]
+        message = _WORDS.get(kind) or shorten(item["msg"], _MAX_MESSAGE)
         if item["type"] in ("too_short", "too_long"):
             message = message.replace("Tuple", "List").replace(" after validation", "")
         got = shown(item["input"]) if values is None else _as_written(item["input"])

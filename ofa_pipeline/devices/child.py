@@ -58,6 +58,11 @@ def _answer(served: "_Served", name: Request, argument: Any) -> object:  # noqa:
                 return served.predict(argument)
     except DeviceError as error:
         return error
+    except MemoryError as error:
+        return DeviceError(
+            f"memory ran out: {str(error) or 'no more of it'}. Lower batch_size of the device, or "
+            "free some memory"
+        )
 
 
 class _Served:

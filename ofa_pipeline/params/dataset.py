@@ -8,10 +8,11 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from ofa_pipeline.errors import shown, suggest
+from ofa_pipeline.explain import NAME_PATTERN
 from ofa_pipeline.params.values import Count, Finite, Fraction, Section, Seed, Text, is_text
 
 _MAX_NAME = 60
-DatasetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=_MAX_NAME)]
+DatasetName = Annotated[str, Field(pattern=NAME_PATTERN, max_length=_MAX_NAME)]
 _MAX_HELD_OUT = 0.9
 _GENERIC_FOLDER = re.compile(
     r"archive|data(sets?)?|default|dev|extracted|files|images?|imgs?|inputs?|jpe?gs?|parquet|photos"

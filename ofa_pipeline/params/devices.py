@@ -12,6 +12,7 @@ AWAY = "away"
 """The location of a device that somebody carries folders to."""
 _SSH = re.compile(r"ssh://(\w[\w.-]*@)?\w[\w.-]*(:\d{1,5})?")
 _RAY = re.compile(r"ray://[A-Za-z][\w-]*", re.ASCII)
+_MAX_PORT = 2**16 - 1
 _BUILT_IN_RESOURCES = ("cpu", "gpu", "tpu", "memory", "object_store_memory")
 
 
@@ -22,6 +23,9 @@ def _is_location(value: str) -> str:
             f"ray://RESOURCE (letters, digits, _ and -), got {shown(value)}. Leave it out for a "
             "device of this machine."
         )
+    port = value.rpartition(":")[2] if value.count(":") > 1 else ""
+    if port and not 0 < int(port) <= _MAX_PORT:
+        raise ValueError(f"the port must be 1 to {_MAX_PORT}, got {port}")
     resource = value.removeprefix("ray://")
     if resource.lower() in _BUILT_IN_RESOURCES:
         raise ValueError(

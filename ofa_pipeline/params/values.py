@@ -6,6 +6,7 @@ from typing import Annotated, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ofa_pipeline.errors import shown, suggest
+from ofa_pipeline.explain import NAME_PATTERN
 from ofa_pipeline.parts import part_names
 
 Entry = TypeVar("Entry")
@@ -47,7 +48,7 @@ def part_of(folder: str, *, or_else: str | None = None) -> Callable[[str], str]:
 
 
 # Names become file names, and parts of the registry's names.
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=64)]
 Text = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(is_text)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -24,7 +24,7 @@ ELSEWHERE = {
     # the output of a command that needs no workspace
     "ofa_pipeline/reference/offline/search.py": {"estimated_picks.json"},
     # a script that goes where this package is not
-    "ofa_pipeline/devices/elsewhere/measure.py": {"manifest.json"},
+    "ofa_pipeline/devices/exported.py": {"manifest.json"},
     # an example in a help text
     "ofa_pipeline/cli/checkpoints.py": {"FILE.safetensors"},
 }

@@ -84,6 +84,13 @@ def test_a_card_in_one_line_keeps_the_lines_around_it():
             "must be away, ssh://USER@HOST",
         ),
         ("phone", {**DEVICE, "card": {**CARD, "location": "ssh://-oX=y"}}, "must be away, ssh"),
+        (
+            "phone",
+            {**DEVICE, "card": {**CARD, "location": "ssh://h:65536"}},
+            "1 to 65535, got 65536",
+        ),
+        ("phone", {**DEVICE, "card": {**CARD, "location": "ssh://me@h:0"}}, "1 to 65535, got 0"),
+        ("My phone", DEVICE, "a name must be of lower case, digits, - and _"),
         ("phone", {**DEVICE, "card": {**CARD, "location": "ray://a b"}}, "or ray://RESOURCE"),
         ("phone", {**DEVICE, "card": {**CARD, "location": "ray://GPU"}}, "have GPU, which is Ray"),
         ("phone", {**DEVICE, "card": {**CARD, "measured": "0" * 12}}, "location: away"),

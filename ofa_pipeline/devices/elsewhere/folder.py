@@ -30,7 +30,7 @@ PHONE_SCRIPT = "phone.py"
 RUNTIME_FILE = "runtime.py"
 NETWORKS = "networks"
 GUIDE = "README.txt"
-_CODE_OF_SCRIPT = ("fresh_load.py", "undisturbed.py", "warm_up.py")
+_CODE_OF_SCRIPT = ("exported.py", "fresh_load.py", "undisturbed.py", "warm_up.py")
 """Files in `CODE_FOLDER` that the script imports."""
 
 _BEFORE = '''"""What runs the networks, the class that bundles carry; and what this machine is."""

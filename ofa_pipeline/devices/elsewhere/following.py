@@ -41,7 +41,11 @@ class Following:
 
 
 def keep_trying(
-    what: str, work: Callable[[], object], *, progress_of: Callable[[], int] = lambda: 0
+    what: str,
+    work: Callable[[], object],
+    *,
+    progress_of: Callable[[], int] = lambda: 0,
+    advice: str = "What was measured is kept there: run again to go on.",
 ) -> None:
     """Do something again when it was lost, as long as it gets further.
 
@@ -49,6 +53,7 @@ def keep_trying(
         what: What may be lost, for messages.
         work: Raises `LostError` where it was.
         progress_of: Tells how far it is.
+        advice: What to do where it is lost time and again.
 
     Raises:
         DeviceError: If it is lost time and again.
@@ -61,10 +66,7 @@ def keep_trying(
             failures = 1 if progress_of() > before else failures + 1
             before = progress_of()
             if failures >= ATTEMPTS:
-                raise DeviceError(
-                    f"{what} was lost {ATTEMPTS} times: {error}. What was measured is kept there: "
-                    "run again to go on."
-                ) from error
+                raise DeviceError(f"{what} was lost {ATTEMPTS} times: {error}. {advice}") from error
             time.sleep(WAIT_S)
         else:
             return

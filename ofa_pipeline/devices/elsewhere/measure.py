@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import ModuleType
 
+if sys.version_info < (3, 9):  # noqa: UP036 - elsewhere it may be
+    sys.exit("error: Python 3.9 or newer must run this, but it is " + platform.python_version())
 FORMAT = 1
 """Of manifests that are understood and results that are written."""
 FOLDER = Path(__file__).resolve().parent
-MANIFEST, NOTES, LOCK = "manifest.json", "measured.jsonl", "measuring.lock"
+NOTES, LOCK = "measured.jsonl", "measuring.lock"
 PATIENCE_S = 30
 """How long to wait for another run in this folder, such as one whose connection was lost."""
 VISIT_MS = 0.8
@@ -70,6 +72,9 @@ def ended(work: Callable[[], str]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("stopped. Run the same command again to go on from here.\n")
         return 130
+    except OSError as error:
+        sys.stderr.write(f"error: {error}. Put that right; run the same command again to go on.\n")
+        return 1
     return 0
 
 
@@ -100,18 +105,10 @@ def measured_here(*, is_again: bool, is_card_wanted: bool) -> str:
 
 def read_manifest() -> dict[str, Any]:
     """Return what is to be measured, with files that are as they were exported."""
-    manifest: dict[str, Any] = json.loads((FOLDER / MANIFEST).read_text(encoding="utf-8"))
-    if manifest.get("format") != FORMAT:
-        raise WrongError(
-            f"{MANIFEST} must be of format {FORMAT}, found {manifest.get('format')!r}: it was "
-            "exported by another version. Export the folder again."
-        )
-    for network in [manifest["reference"], *manifest["networks"]]:
-        path = FOLDER / network["file"]
-        if not path.is_file():
-            raise WrongError(f"{path} is missing. Copy the whole folder again.")
-        if hashlib.sha256(path.read_bytes()).hexdigest() != network["sha256"]:
-            raise WrongError(f"{path} is not as it was exported. Copy the whole folder again.")
+    try:
+        manifest: dict[str, Any] = import_file("exported.py").read_manifest(FOLDER, FORMAT)
+    except ValueError as error:
+        raise WrongError(str(error)) from error
     return manifest
 
 
@@ -131,6 +128,8 @@ def pin(cores: list[int] | None) -> None:
 @functools.cache
 def import_file(name: str) -> ModuleType:
     """Return the module of a file beside this one."""
+    if not (FOLDER / name).is_file():
+        raise WrongError(f"{FOLDER / name} is missing. Copy the whole folder again.")
     spec = importlib.util.spec_from_file_location(Path(name).stem, FOLDER / name)
     assert spec is not None
     assert spec.loader is not None
@@ -252,13 +251,14 @@ def read_notes(manifest: dict[str, Any], card: dict[str, Any]) -> dict[str, Any]
     """
     rows: dict[str, Any] = {}
     path = FOLDER / NOTES
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    lines = text.splitlines(keepends=True)
     for line in lines:
         try:
             row, stated = json.loads(line)
-        except ValueError:
-            continue
-        if digest(row) != stated or row["task"] != manifest["id"]:
+            if digest(row) != stated or row["task"] != manifest["id"]:
+                continue
+        except (ValueError, TypeError, KeyError):  # torn, or no line of this script
             continue
         if row["card"] != card:
             differences = [key for key in card if row["card"].get(key) != card[key]]
@@ -281,9 +281,9 @@ def measure(
     row: dict[str, Any] = {"key": network["key"], "sha256": network["sha256"]}
     sessions: list[dict[str, Any]] = []
     begin_ns = time.perf_counter_ns()
+    open_network = opener(runtime, manifest["card"], network)  # a file that is gone is no refusal
     try:
         with import_file("undisturbed.py").Quiet(manifest["card"]["threads"]):
-            open_network = opener(runtime, manifest["card"], network)
             _, alone = import_file("fresh_load.py").load_afresh(open_network, lambda call: call())
             row["alone"] = alone._asdict()
             while len(sessions) < MIN_SESSIONS or (

@@ -1,6 +1,7 @@
 """What comes back from elsewhere: whether it can be trusted, and the latencies in it."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -36,6 +37,10 @@ MOST_MACS_PER_MS = 1e12
 """No accelerator of today computes a quadrillion multiply-accumulates a second."""
 MAX_CPU_SHARE = 1.2
 """Of the wall time, the CPU time of one thread; above 1 by no more than the clocks differ."""
+MOST_BYTES = 2**50
+"""No machine of today has a pebibyte of memory."""
+COUNTED_LATE_BYTES = 2**26
+"""The kernel's counts of resident memory lag behind by at most this."""
 _MAX_NAMED = 3
 
 
@@ -75,7 +80,7 @@ def check_result(result: MeasuringResult, task: MeasuringTask, *, path: Path) ->
             "something else. Measure in the folder as it was exported."
         )
     rows = {row.key: row for row in result.rows}
-    _check_whole(rows, task, path)
+    _check_whole(Counter(row.key for row in result.rows), task, path)
     _check_one_machine(result, path)
     _check_profiled(result, path)
     for network in task.networks:
@@ -97,6 +102,7 @@ def check_result(result: MeasuringResult, task: MeasuringTask, *, path: Path) ->
                 f"{path} must hold the times of {network.key!r}, or what its runtime said, but "
                 "holds neither. Run measure.py in the folder again, or measure anew: --again"
             )
+        _check_loads(row, f"{path}: {network.key!r}")
         for session in row.sessions:
             _check_times(session, network.macs * task.card.batch_size, f"{path}: {network.key!r}")
 
@@ -143,14 +149,19 @@ def measured(
     return {key: summarize(each, loads[key], reference_ms) for key, each in sessions.items()}
 
 
-def _check_whole(rows: Mapping[str, MeasuredRow], task: MeasuringTask, path: Path) -> None:
+def _check_whole(counts: Mapping[str, int], task: MeasuringTask, path: Path) -> None:
     wanted = [network.key for network in task.networks]
-    if missing := [key for key in wanted if key not in rows]:
+    if repeated := [key for key, count in counts.items() if count > 1]:
+        raise ManifestMismatchError(
+            f"{path} must hold each network once, but holds several times {_some(repeated)}. Bring "
+            "the file as the script wrote it, or measure anew: --again"
+        )
+    if missing := [key for key in wanted if key not in counts]:
         raise ManifestMismatchError(
             f"{path} must hold all of {len(wanted)} networks, but {len(missing)} are missing: "
             f"{_some(missing)}. Run measure.py in the folder again: it goes on where it was."
         )
-    if unknown := [key for key in rows if key not in wanted]:
+    if unknown := [key for key in counts if key not in wanted]:
         raise ManifestMismatchError(
             f"{path} holds networks that nobody asked for: {_some(unknown)}"
         )
@@ -176,6 +187,25 @@ def _check_profiled(result: MeasuringResult, path: Path) -> None:
             f"{path} must come from the machine of the profile of {device}, but differs in "
             f"{', '.join(f'{key}: {found[key]}, not {was[key]}' for key in differing)}. Measure "
             f"there, or profile the device again: ofa-pipeline device profile {device} --again"
+        )
+
+
+def _check_loads(row: MeasuredRow, where: str) -> None:
+    loads = [(one.load_ns, one.first_call_ns) for one in (*row.sessions, row.alone) if one]
+    for load in loads:
+        for what, ns in zip(("opening the file", "the first call"), load, strict=True):
+            if ns > 1e6 * MOST_MS:
+                raise ManifestMismatchError(
+                    f"{where}: impossible times: {what} must take {MOST_MS:g} ms at most, found "
+                    f"{ns / 1e6:g}. Measure again."
+                )
+    if row.alone is None or row.alone.peak_bytes is None:
+        return
+    before, peak = row.alone.resident_bytes or 0, row.alone.peak_bytes
+    if not before - COUNTED_LATE_BYTES <= peak <= MOST_BYTES:
+        raise ManifestMismatchError(
+            f"{where}: impossible memory: the most must be {before:,} bytes, as many as before, to "
+            f"{MOST_BYTES:,}, found {peak:,}. Measure again."
         )
 
 

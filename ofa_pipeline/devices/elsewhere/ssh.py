@@ -14,6 +14,8 @@ from ofa_pipeline.documents import MeasuringTask
 from ofa_pipeline.errors import DeviceError, shorten
 from ofa_pipeline.progress import SILENT, Reporter
 
+_NOT_RUN = (126, 127)
+"""What a shell ends with where a program is not there, or none."""
 _LOST = 255
 """What ssh ends with when the connection, and not the program there, failed."""
 _SAID = "stderr.txt"
@@ -53,7 +55,12 @@ def measure_over_ssh(
     host = _Host.of(location)
     connection = f"the connection to {host.name}"
     there = f".cache/ofa-pipeline/{task.id[:12]}"
-    keep_trying(connection, lambda: _copy(host, folder, there))
+    keep_trying(
+        connection,
+        lambda: _copy(host, folder, there),
+        advice="Check that it is on, and the host and the port in params.yaml (location). What was "
+        "measured there before is kept.",
+    )
     following = Following(reporter, host.name, total=len(task.networks))
 
     def measure() -> None:
@@ -144,6 +151,11 @@ class _Host:
             raise DeviceError(
                 f"{self.name} must let us in without a password, but says: {shorten(said, 300)} "
                 "Copy your key there: ssh-copy-id, or add it to an agent: ssh-add"
+            )
+        if returncode in _NOT_RUN or "SyntaxError" in said:  # of a Python that is too old to say so
+            raise DeviceError(
+                f"{self.name} must have Python 3.9 or newer, but says: {shorten(said, 300)} "
+                "Install it there, or name it as python in the device's card: device add --python"
             )
         if returncode in (_LOST, -13):
             raise LostError(shorten(said, 300) or "the connection was closed")

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli import app
 from ofa_pipeline.devices.elsewhere import ElsewhereStore
-from ofa_pipeline.documents import MeasuringTask, read_document
+from ofa_pipeline.documents import Awaited, MeasuringTask, read_document
 from ofa_pipeline.errors import AwaitedError, DeviceError, ManifestMismatchError, ParamsError
 from ofa_pipeline.exit_codes import EXIT_AWAITED, exit_code_of
 from ofa_pipeline.latency import load_latency_profile
@@ -180,7 +180,28 @@ def test_what_is_awaited_is_exported_and_must_come_from_the_machine_of_the_profi
     other = measured_elsewhere(workspace, "second", machine="ffffffffff")
     with pytest.raises(ManifestMismatchError, match="differs in machine"):
         run("import", "phone", str(other))
-    run("import", "phone", str(measured_elsewhere(workspace, "third")))
+    twice = run("import", "phone", str(workspace / "folder.json"))  # the profile, once more
+    assert "What phone is waited for is still to be measured" in twice.output
+    assert store.awaited().archs == archs
+    third = run("import", "phone", str(measured_elsewhere(workspace, "third")))
+    assert "still to be measured" not in third.output
+    assert store.awaited() is None
     device = profiled.open_device(card, space, store=store)
     device.expect(archs)
     assert load_params(workspace / "params.yaml") == params
+
+
+def test_an_answer_to_what_was_awaited_earlier_leaves_what_is_awaited_now(workspace):
+    run("import", "phone", str(measured_elsewhere(workspace, "folder")))
+    params = load_params(workspace / "params.yaml")
+    profiled, space = load_latency_profile(profile(workspace)), params.space.build()
+    store = ElsewhereStore(Layout(workspace), "phone")
+    card = params.device("phone").card
+    for name, arch in (("small", space.smallest), ("large", space.largest)):
+        with pytest.raises(AwaitedError, match="1 networks"):
+            profiled.open_device(card, space, store=store).expect((arch,))
+        run("import", "phone", str(measured_elsewhere(workspace, name)))
+    store.wait_for(Awaited(round="search", archs=(space.largest,)))
+    said = run("import", "phone", str(workspace / "small.json")).output
+    assert "What phone is waited for is still to be measured" in said
+    assert store.awaited().archs == (space.largest,)

@@ -52,6 +52,14 @@ def test_a_device_answers_for_all_batches_of_a_file(device, tmp_path):
     np.testing.assert_allclose(logits, whole, rtol=1e-5, atol=1e-6)
 
 
+def test_a_batch_that_does_not_fit_into_memory_is_said(tmp_path):
+    greedy = open_device(Settings(runtime="pytorch", batch_size=10**9), REFERENCE)
+    file = tmp_path / greedy.runtime.network.file_name
+    greedy.runtime.write(tiny_subnet(), file, resolution_px=16)
+    with pytest.raises(DeviceError, match=r"memory ran out: .*Lower batch_size of the device"):
+        greedy.measure(file, resolution_px=16)
+
+
 def test_a_missing_file_is_refused_by_name(device, tmp_path):
     for run in (device.measure, lambda file, **_: device.predict(file, [], resolution_px=16)):
         with pytest.raises(DeviceError, match=r"lost\.bin must be the file of a network"):

@@ -5,6 +5,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -135,17 +136,53 @@ class TestScript:
         [
             ("machine", "holds measurements of another"),
             ("format", "must be of format 1, found 2"),
-            ("threads", "this machine has"),
+            ("threads", "is not as it was exported: its digest"),
+            ("half", "is no whole JSON"),
+            ("no manifest", "manifest.json is missing. Copy the whole folder again"),
+            ("a list", "must hold a mapping"),
+            ("bare", "is not as it was exported"),
+            ("no code", "warm_up.py is missing. Copy the whole folder again"),
+            ("no runtime", "runtime.py is missing. Copy the whole folder again"),
+            ("no notes", "measured.jsonl'. Put that right; run the same command again"),
+            ("no lock", "measuring.lock'. Put that right; run the same command again"),
             ("damaged", "is not as it was exported"),
         ],
     )
     def test_what_is_wrong_is_said(self, tmp_path, measured_folder, python, change, message):
         folder = copied(measured_folder[0], tmp_path)
+        if change == "no code":
+            (folder / "measured.jsonl").unlink()
         SPOIL[change](folder)
         finished = script(folder, python)
         assert finished.returncode == 1
         assert message in finished.stderr
         assert "Traceback" not in finished.stderr
+
+    def test_more_threads_than_cores_are_said(self, tmp_path, python):
+        export(tmp_path / "phone", threads=4096)
+        finished = script(tmp_path / "phone", python)
+        assert finished.returncode == 1
+        assert "this machine has" in finished.stderr
+
+    def test_an_old_python_is_told_so(self, measured_folder):
+        old = (
+            "import functools, runpy, sys; sys.version_info = (3, 8, 18); del functools.cache; "
+            f"runpy.run_path({str(measured_folder[0] / 'measure.py')!r}, run_name='__main__')"
+        )
+        finished = subprocess.run(
+            [sys.executable, "-c", old], capture_output=True, text=True, check=False
+        )
+        assert finished.returncode == 1
+        assert finished.stderr.startswith("error: Python 3.9 or newer must run this")
+
+    def test_notes_of_something_else_are_passed_over(self, tmp_path, measured_folder, python):
+        folder = copied(measured_folder[0], tmp_path)
+        notes = folder / "measured.jsonl"
+        first = notes.read_bytes().splitlines()[0]
+        notes.write_bytes(b"\xd0\xff\n5\nnull\n{}\n[1, 2, 3]\n" + first + b"\n")
+        finished = script(folder, python)
+        assert finished.returncode == 0, finished.stderr
+        assert "1 of 2 networks were measured before" in finished.stdout
 
     @pytest.mark.parametrize("key", ["runtime_version", "hardware", "governor", "driver"])
     def test_another_machine_than_that_of_the_profile_is_refused_before_work(
@@ -232,6 +269,11 @@ def copied(folder, tmp_path):
     return shutil.copytree(folder, tmp_path / "copy")
 
 
+def alone(**changed):
+    loaded = {"load_ns": 10**6, "first_call_ns": 10**6, "resident_bytes": 1, "peak_bytes": 2}
+    return {**loaded, **changed}
+
+
 def _other_machine(folder):
     notes = folder / "measured.jsonl"
     row, _ = json.loads(notes.read_text().splitlines()[0])
@@ -247,10 +289,23 @@ def _edited_manifest(folder, change):
     path.write_text(json.dumps(values))
 
 
+def _full(path):
+    path.unlink(missing_ok=True)
+    path.mkdir()
+
+
 SPOIL = {
     "machine": _other_machine,
     "format": lambda folder: _edited_manifest(folder, lambda v: v.update(format=2)),
     "threads": lambda folder: _edited_manifest(folder, lambda v: v["card"].update(threads=4096)),
+    "half": lambda folder: (folder / "manifest.json").write_text('{"format": 1, "id": "'),
+    "no manifest": lambda folder: (folder / "manifest.json").unlink(),
+    "a list": lambda folder: (folder / "manifest.json").write_text("[]"),
+    "bare": lambda folder: (folder / "manifest.json").write_text('{"format": 1}'),
+    "no code": lambda folder: (folder / "warm_up.py").unlink(),
+    "no runtime": lambda folder: (folder / "runtime.py").unlink(),
+    "no notes": lambda folder: _full(folder / "measured.jsonl"),
+    "no lock": lambda folder: _full(folder / "measuring.lock"),
     "damaged": lambda folder: next((folder / "networks").iterdir()).write_bytes(b"other"),
 }
 
@@ -313,6 +368,11 @@ class TestResult:
             (lambda r: r["rows"][0]["sessions"][0]["reference"].pop(), "before and after each"),
             (lambda r: r["rows"].pop(), "1 are missing: 'search"),
             (lambda r: r["rows"].append({**r["rows"][0], "key": "odd"}), "nobody asked for: 'odd'"),
+            (lambda r: r["rows"].append(r["rows"][0]), "once, but holds several times 'search"),
+            (lambda r: r["rows"][0]["sessions"][0].update(load_ns=10**15), "opening the file must"),
+            (lambda r: r["rows"][0].update(alone=alone(first_call_ns=10**15)), "first call must"),
+            (lambda r: r["rows"][0].update(alone=alone(peak_bytes=10**18)), "impossible memory"),
+            (lambda r: r["rows"][0].update(alone=alone(resident_bytes=10**9)), "impossible memory"),
             (lambda r: r["rows"][0].update(sessions=[]), "but holds neither"),
             (lambda r: r["rows"][0].update(sha256="0" * 64), "must be the file"),
             (lambda r: r["rows"][1]["card"].update(machine="f" * 10), "which differ in machine"),

@@ -63,3 +63,17 @@ def test_a_file_that_may_not_be_written_there_is_no_matter_of_keys(folder, tmp_p
     with pytest.raises(DeviceError, match="PermissionError") as raised:
         measure_over_ssh("ssh://host", folder, sample_task(), python=python)
     assert "ssh-copy-id" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "python",
+    [
+        "python-that-is-not-there",
+        "echo 'SyntaxError: future feature annotations is not defined' >&2; exit 1",
+    ],
+)
+def test_a_python_that_is_missing_or_too_old_is_said_with_what_to_do(folder, tmp_path, python):
+    if " " in python:
+        python = program(tmp_path / "python", f"{python}\n")
+    with pytest.raises(DeviceError, match=r"must have Python 3\.9 or newer.*--python"):
+        measure_over_ssh("ssh://host", folder, sample_task(), python=python)
