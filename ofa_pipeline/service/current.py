@@ -88,6 +88,11 @@ class CurrentSnapshot:
         """Seconds since the registry was read; infinite where it never was."""
         return time.monotonic() - self._read_at
 
+    @property
+    def is_stale(self) -> bool:
+        """Whether the last reading failed, or one is due for so long that nobody waits for it."""
+        return bool(self.fault) or self.age_s > WAIT_AFTER_S + WAIT_S
+
     def _is_older(self, seconds: float) -> bool:
         """Whether the last reading, successful or not, ended longer ago."""
         return time.monotonic() - self._ended_at > seconds

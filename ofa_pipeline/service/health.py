@@ -78,7 +78,7 @@ def health_routes(current: CurrentSnapshot, meters: Meters) -> APIRouter:
             return JSONResponse(values, status_code=503)
         return JSONResponse(
             {
-                "status": "stale" if current.fault else "ok",
+                "status": "stale" if current.is_stale else "ok",
                 "reason": mask_secrets(current.fault),
                 "subnets": num_subnets,
                 "age_s": round(current.age_s, 3),
@@ -93,7 +93,7 @@ def health_routes(current: CurrentSnapshot, meters: Meters) -> APIRouter:
             await current.fresh()
             meters.subnets.set(len(current().subnets))
         meters.age.set(current.age_s)
-        meters.up.set(not current.fault)
+        meters.up.set(not current.is_stale)
         return Response(generate_latest(meters.registry), media_type=CONTENT_TYPE_LATEST)
 
     return router

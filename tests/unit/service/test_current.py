@@ -45,6 +45,9 @@ def test_slow_registry_delays_an_answer_for_a_moment_only(monkeypatch):
     asyncio.run(current.fresh())
     assert 0.2 <= time.monotonic() - begun < 5
     assert current() is first
+    assert not current.is_stale
+    current._read_at -= 60
+    assert current.is_stale  # though nothing has failed yet
     begun = time.monotonic()
     asyncio.run(current.fresh())  # the same reading: it was waited for before
     assert time.monotonic() - begun < 0.15
