@@ -177,6 +177,7 @@ def ask(registry: MlflowRegistry, num_devices: int, show: Show) -> None:
         return registry.front(device=name_of(number % num_devices))
 
     show("first_answer", timed(lambda number: registry.answer(question(number)), 1))
+    show("read_all", timed(lambda _: registry.snapshot(), 1))
     show("first_of_a_device", timed(lambda n: registry.answer(question(n)), num_devices)[1:])
     show("best", timed(lambda number: registry.answer(question(number)), 1000))
     show("front", timed(front, 300))

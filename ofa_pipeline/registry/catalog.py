@@ -36,7 +36,7 @@ class Catalog:
             if is_database(self._uri)
             else ServerReader(connection, holdings)
         )
-        self._parts = Parts(self._reader.part)
+        self._parts = Parts(self._reader.part, self._reader.part_times)
         self._lock = RLock()
         self._snapshot: Snapshot | None = None
         """Of the entries, made when it is asked for."""

@@ -1,19 +1,16 @@
 """Reads what is registered from the tables of a database that MLflow keeps."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from sys import intern
-from typing import TYPE_CHECKING, Any
 
-from ofa_pipeline.registry.addresses import is_sqlite, sqlite_path
+from ofa_pipeline.registry.addresses import is_sqlite
 from ofa_pipeline.registry.connection import Connection
-from ofa_pipeline.registry.database import ensure_database
-from ofa_pipeline.registry.fields import read_record
+from ofa_pipeline.registry.database_parts import read_part
+from ofa_pipeline.registry.parts import Part, PartTimes
 from ofa_pipeline.registry.pool import Pool
 from ofa_pipeline.registry.reading import CHECK_EVERY_S, WALK_EVERY_S, Entries, Made
 from ofa_pipeline.registry.record import RegisteredSubnet
-from ofa_pipeline.registry.server import check_reachable
 from ofa_pipeline.registry.statements import (
     AMONG,
     BESIDE,
@@ -27,25 +24,13 @@ from ofa_pipeline.registry.statements import (
     OF_CONTENT,
     ORDER,
     OWNED,
-    RECORDS,
     TALLY,
     VERSIONS,
 )
+from ofa_pipeline.registry.tables import Newest, Tables, Version, mark_of, numbers
 
-if TYPE_CHECKING:
-    from sqlalchemy import Engine, TextClause
-
-    from ofa_pipeline.registry.parts import Part
-
-_FROM_MODEL = "models:/"
-"""What the source of a version begins with that was made from a LoggedModel."""
 _FEW = 100
 """Versions after the last that is settled; with more, what is settled says little."""
-_CHUNK = 500
-"""Records that are read at once."""
-
-Version = tuple[str, int]
-"""Registered model and number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,32 +45,26 @@ class _Tally:
     """Experiments of ours, each with the number of all deleted LoggedModels."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Newest:
-    """The newest version of a registered model that was seen."""
-
-    version: int
-    source: str
-
-
 class DatabaseReader:
     """Reads the tables of a database that MLflow keeps, in two or three statements.
 
     What has come since is read alone, where the number of versions says that it is all.
     """
 
+    part_times = PartTimes(hold_s=0.0, spend_s=1.0)
+
     def __init__(self, connection: Connection) -> None:
         """Read nothing yet."""
         self._mlflow = connection
         self._pool = Pool()
-        self._opened: Engine | None = None
+        self._tables = Tables(connection.tracking_uri)
         self._file = 0
         self._mark: object = None
         self._transactions: object = None
         self._counted_at = self._walked_at = -float("inf")
         self._tally: _Tally | None = None
         self._is_whole = True
-        self._newest: dict[str, _Newest] = {}
+        self._newest: dict[str, Newest] = {}
         self._in_flight: dict[Version, str] = {}
         """Versions that do not count yet, with the ids of their LoggedModels."""
 
@@ -119,8 +98,8 @@ class DatabaseReader:
         with self._mlflow.explained("read the records"):
             mark, tally = self._read_mark(), self._read_tally()
             walked_at = time.monotonic()
-            newest, models = _numbers(self._rows(VERSIONS))
-            marked = [_marked(row) for row in self._rows(f"{MARKED} {ORDER}")]
+            newest, models = numbers(self._tables.rows(VERSIONS))
+            marked = [mark_of(row) for row in self._tables.rows(f"{MARKED} {ORDER}")]
         there = {key: version for key, version in marked if version in models}
         new = self._records({key: at for key, at in there.items() if key not in known})
         self._await(models, there.values())
@@ -133,8 +112,12 @@ class DatabaseReader:
             self._pool.keep(found.values())
         return found
 
-    def part(self, part: "Part") -> None:
-        """Read all: ten thousand records take a second."""
+    def part(self, part: Part) -> Entries | None:
+        """Read it by keys, or by the metric of a device; None for a whole registered model."""
+        with self._mlflow.explained("read the records"):
+            if is_sqlite(self._mlflow.tracking_uri):
+                self._find_file()
+            return read_part(self._tables, part)
 
     def added(self, known: Entries) -> Entries | None:
         """Read the versions that are new or were not complete; None where others have changed."""
@@ -144,10 +127,10 @@ class DatabaseReader:
             if before is None or self._is_walk_due:
                 return None
             # In one pass: no index of MLflow's has either column.
-            rows = self._rows(f"{CAME} {before.latest_ms}")
+            rows = self._tables.rows(f"{CAME} {before.latest_ms}")
             fresh = [row[:4] for row in rows if int(row[1]) > self._seen(row[0]).version]
             tally = _Tally(
-                num_versions=int(self._rows(COUNT)[0][0]),
+                num_versions=int(self._tables.rows(COUNT)[0][0]),
                 num_deleted=sum(row[3] == DELETED for row in rows),
                 latest_ms=max([before.latest_ms, *(int(row[4] or 0) for row in rows)]),
                 beside=self._read_beside(),
@@ -159,7 +142,7 @@ class DatabaseReader:
                 before.beside,
             ):
                 return None
-            newest, models = _numbers(fresh)
+            newest, models = numbers(fresh)
             models |= self._in_flight
         found = self._completed(models, known)
         self._mark = None if self._in_flight else mark
@@ -179,14 +162,14 @@ class DatabaseReader:
             before, seen = self._tally, self._seen(model_name)
             if before is None or self._is_walk_due:
                 return None
-            rows = self._rows(FROM_NUMBER, name=model_name, version=seen.version)
+            rows = self._tables.rows(FROM_NUMBER, name=model_name, version=seen.version)
             if seen.version:
                 first, rows = rows[:1], rows[1:]
                 if [(int(row[1]), row[2]) for row in first] != [(seen.version, seen.source)]:
                     return None
             if not rows and not self._in_flight:
                 return {}
-            newest, models = _numbers(rows)
+            newest, models = numbers(rows)
         self._tally = None  # an error on the way hides nothing
         found = self._completed(models | self._in_flight, known)
         self._newest |= newest
@@ -199,14 +182,14 @@ class DatabaseReader:
             self._mark = None
         return found
 
-    def _seen(self, model_name: str) -> _Newest:
-        return self._newest.get(model_name, _Newest(0, ""))
+    def _seen(self, model_name: str) -> Newest:
+        return self._newest.get(model_name, Newest(0, ""))
 
     def _completed(self, models: Mapping[Version, str], known: Entries) -> Entries:
         """Return those of some versions that count now, and keep which ones do not yet."""
         with self._mlflow.explained("read what is new"):
             ids = list(models.values())
-            marked = [_marked(row) for row in self._among(f"{MARKED} {AMONG} {ORDER}", ids)]
+            marked = [mark_of(row) for row in self._tables.among(f"{MARKED} {AMONG} {ORDER}", ids)]
         there = {key: version for key, version in marked if version in models}
         new = self._records(there)
         self._await(models, there.values())
@@ -232,7 +215,7 @@ class DatabaseReader:
         """
         values = {"name": model_name, "digest": bundle_digest}
         with self._mlflow.explained("search"):
-            rows = self._rows(OF_CONTENT, settled=self.settled(model_name), **values)
+            rows = self._tables.rows(OF_CONTENT, settled=self.settled(model_name), **values)
         return [(int(number), str(source)) for number, source in rows]
 
     def settled(self, model_name: str) -> int:
@@ -251,7 +234,7 @@ class DatabaseReader:
         """Keep which versions do not count yet: nothing tells when they do, so it is looked for."""
         left = {version: models[version] for version in models.keys() - set(complete)}
         with self._mlflow.explained("look for what is being registered"):
-            ours = {row[0] for row in self._among(f"{OWNED} {AMONG}", list(left.values()))}
+            ours = {row[0] for row in self._tables.among(f"{OWNED} {AMONG}", list(left.values()))}
         self._in_flight = {version: key for version, key in left.items() if key in ours}
 
     def is_there(self, subnet: RegisteredSubnet) -> bool:  # noqa: ARG002 - of the protocol
@@ -262,41 +245,30 @@ class DatabaseReader:
         """Ask for the version and its LoggedModel by their keys."""
         version = subnet.record.model_name, subnet.version
         with self._mlflow.explained(f"look up {subnet.model_uri}"):
-            rows = self._rows(FROM_NUMBER + " LIMIT 1", name=version[0], version=version[1])
-            models = _numbers(rows)[1]
-            marked = [_marked(row) for row in self._among(f"{MARKED} {AMONG}", [model_id])]
+            rows = self._tables.rows(FROM_NUMBER + " LIMIT 1", name=version[0], version=version[1])
+            models = numbers(rows)[1]
+            marked = [mark_of(row) for row in self._tables.among(f"{MARKED} {AMONG}", [model_id])]
         return models.get(version) == model_id and (model_id, version) in marked
 
     def may_hold(self, title: str) -> bool:
         """Look for a LoggedModel of this name: one pass over narrow rows."""
         with self._mlflow.explained("search"):
-            return bool(self._rows(NAMED, name=title))
+            return bool(self._tables.rows(NAMED, name=title))
 
     def aliases(self, model_name: str) -> dict[str, int]:
         """Read the table: MLflow would read every version of the model, too."""
         statement = "SELECT alias, version FROM registered_model_aliases WHERE name = :name"
         with self._mlflow.explained("read the aliases"):
-            rows = self._rows(statement, name=model_name)
+            rows = self._tables.rows(statement, name=model_name)
         return {str(alias): int(version) for alias, version in rows}
 
     def _records(self, there: Mapping[str, Version]) -> dict[str, RegisteredSubnet]:
         """Return records by the ids of their LoggedModels."""
         with self._mlflow.explained("read the records"):
-            return {
-                str(key): self._pool.share(read_record(str(text), *there[str(key)]))
-                for key, text in self._among(f"{RECORDS} {AMONG}", list(there))
-            }
-
-    def _among(self, statement: str, ids: Sequence[str]) -> Iterator[Any]:
-        """Yield the rows of some LoggedModels; of many, few are held as texts at a time."""
-        from sqlalchemy import bindparam, text
-
-        wanted = text(statement).bindparams(bindparam("ids", expanding=True))
-        for start in range(0, len(ids), _CHUNK):
-            yield from self._fetch(wanted, {"ids": ids[start : start + _CHUNK]})
+            return {key: self._pool.share(item) for key, item in self._tables.records(there)}
 
     def _read_tally(self) -> _Tally:
-        [(num_versions, num_deleted, latest_ms)] = self._rows(TALLY)
+        [(num_versions, num_deleted, latest_ms)] = self._tables.rows(TALLY)
         return _Tally(
             num_versions=int(num_versions),
             num_deleted=int(num_deleted),
@@ -305,93 +277,23 @@ class DatabaseReader:
         )
 
     def _read_beside(self) -> tuple[tuple[int, int], ...]:
-        return tuple((int(number), int(count)) for number, count in self._rows(BESIDE))
+        return tuple((int(number), int(count)) for number, count in self._tables.rows(BESIDE))
 
     def _read_transactions(self) -> object:
         """Return which transactions have ended; None where only PostgreSQL could say."""
         if not self._mlflow.tracking_uri.startswith("postgres"):
             return None
-        return self._rows("SELECT CAST(txid_current_snapshot() AS TEXT)")[0][0]
+        return self._tables.rows("SELECT CAST(txid_current_snapshot() AS TEXT)")[0][0]
 
     def _read_mark(self) -> object:
         if not is_sqlite(self._mlflow.tracking_uri):
-            return tuple(self._rows(MARK)[0])
-        return self._find_file(), self._rows("PRAGMA data_version")[0][0]
+            return tuple(self._tables.rows(MARK)[0])
+        return self._find_file(), self._tables.rows("PRAGMA data_version")[0][0]
 
     def _find_file(self) -> int:
         """Return the number of the SQLite file; of another one, nothing was read yet."""
-        number = sqlite_path(self._mlflow.tracking_uri).stat().st_ino
-        if number != self._file and self._opened is not None:  # another file took its place
-            self._opened.dispose()
-            self._opened = self._tally = None
+        number = self._tables.find_file()
+        if number != self._file:
+            self._tally = None
         self._file = number
         return number
-
-    def _rows(self, statement: str, **values: object) -> Sequence[Any]:
-        from sqlalchemy import text
-
-        return self._fetch(text(statement), values)
-
-    def _fetch(self, statement: "TextClause", values: Mapping[str, object]) -> Sequence[Any]:
-        """Return the rows of a statement; where a connection was lost, by another one.
-
-        To ask each time whether it is still there would cost as much as a statement by keys.
-        """
-        from sqlalchemy.exc import DBAPIError
-
-        try:
-            with self._engine.connect() as connection:
-                return connection.execute(statement, values).fetchall()
-        except DBAPIError as error:
-            if not error.connection_invalidated:
-                raise
-        with self._engine.connect() as connection:
-            return connection.execute(statement, values).fetchall()
-
-    @property
-    def _engine(self) -> "Engine":
-        if self._opened is None:
-            self._opened = _open_engine(self._mlflow.tracking_uri)
-        return self._opened
-
-
-def _marked(row: Any) -> tuple[str, Version]:  # noqa: ANN401 - as SQLAlchemy gives it
-    """Return the id of a LoggedModel and the version that its mark names."""
-    model_id, version, name = row
-    return str(model_id), (intern(name), int(version))
-
-
-def _numbers(rows: Iterable[Any]) -> tuple[dict[str, _Newest], dict[Version, str]]:
-    """Return the newest version of each registered model, and the LoggedModels of those alive."""
-    newest: dict[str, _Newest] = {}
-    models: dict[Version, str] = {}
-    for given, number, source, stage in rows:
-        name, version = intern(given), int(number)
-        if name not in newest or newest[name].version < version:
-            newest[name] = _Newest(version, source)
-        if stage != DELETED and source.startswith(_FROM_MODEL):
-            models[name, version] = source.removeprefix(_FROM_MODEL)
-    return newest, models
-
-
-def _open_engine(uri: str) -> "Engine":
-    from sqlalchemy import create_engine
-    from sqlalchemy.pool import StaticPool
-
-    if not is_sqlite(uri):
-        check_reachable(uri)
-        return create_engine(uri, isolation_level="AUTOCOMMIT")
-    path = sqlite_path(uri)
-    ensure_database(path)
-    # One connection: the version of the file is told of changes by other connections.
-    return create_engine(
-        "sqlite+pysqlite://",
-        creator=lambda: _sqlite_connection(str(path)),
-        poolclass=StaticPool,
-    )
-
-
-def _sqlite_connection(path: str) -> Any:  # noqa: ANN401 - as SQLAlchemy takes it
-    import sqlite3
-
-    return sqlite3.connect(path, timeout=20, check_same_thread=False)

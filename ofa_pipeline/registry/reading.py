@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 from ofa_pipeline.registry.record import RegisteredSubnet
 
 if TYPE_CHECKING:
-    from ofa_pipeline.registry.parts import Part
+    from ofa_pipeline.registry.parts import Part, PartTimes
 
 Entries = Mapping[str, RegisteredSubnet]
 """By the id of their LoggedModel, the newest first."""
@@ -23,6 +23,11 @@ what is there already shows."""
 
 class Reader(Protocol):
     """Reads what is registered, and tells when that is out of date."""
+
+    @property
+    def part_times(self) -> "PartTimes":
+        """How parts are read."""
+        ...
 
     def has_changed(self) -> bool:
         """Tell whether `read` may return something else than the last time."""

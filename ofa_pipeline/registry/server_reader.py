@@ -5,7 +5,7 @@ import time
 from ofa_pipeline.registry.connection import Connection
 from ofa_pipeline.registry.fields import DIGEST_TAG, read_model
 from ofa_pipeline.registry.holdings import Holdings
-from ofa_pipeline.registry.parts import LARGE_PART, Part
+from ofa_pipeline.registry.parts import LARGE_PART, Part, PartTimes
 from ofa_pipeline.registry.pool import Pool
 from ofa_pipeline.registry.reading import CHECK_EVERY_S, WALK_EVERY_S, Entries, Made
 from ofa_pipeline.registry.record import RegisteredSubnet
@@ -20,6 +20,8 @@ _FEW = 5
 
 class ServerReader:
     """Reads what an MLflow server gives, page by page."""
+
+    part_times = PartTimes(hold_s=CHECK_EVERY_S, spend_s=10.0)
 
     def __init__(self, connection: Connection, holdings: Holdings) -> None:
         """Read nothing yet."""
@@ -64,7 +66,9 @@ class ServerReader:
         for model in self._holdings.models(filters):
             if len(found) == LARGE_PART:
                 return None
-            found[model.model_id] = read_model(model)
+            item = read_model(model)
+            if part.holds(item):
+                found[model.model_id] = item
         if len(found) > _FEW:
             return self._alive(found)
         exists = self._holdings.version_exists

@@ -55,6 +55,13 @@ WHERE v.workspace = '{WORKSPACE}' AND v.name = :name AND v.version > :settled
     AND v.current_stage != '{DELETED}'
 ORDER BY v.version
 """
+NAMING = f"""
+{MARKED} AND m.model_id IN (
+    SELECT model_id FROM logged_model_tags
+    WHERE tag_key = '{RECORD_TAG}' AND tag_value LIKE :pattern
+)
+{ORDER}
+"""
 NAMED = "SELECT 1 FROM logged_models WHERE name = :name LIMIT 1"
 CAME = f"""
 SELECT name, version, source, current_stage, last_updated_time FROM model_versions

@@ -123,7 +123,7 @@ def test_what_comes_to_a_model_is_counted_in_no_database(registry, bundle, monke
     registry.register(subnet_record(accuracy=0.9), bundle)
     statements = []
     event.listen(
-        reader._engine, "before_cursor_execute", lambda *given: statements.append(given[2])
+        reader._tables.engine, "before_cursor_execute", lambda *given: statements.append(given[2])
     )
     assert len(reader.came(entries, MODEL)) == 1
     assert statements
@@ -148,13 +148,13 @@ def test_statement_is_asked_again_where_the_connection_was_lost(registry, bundle
     registered = registry.register(subnet_record(), bundle)
     reader = DatabaseReader(Connection(registry.tracking_uri))
     [model_id] = reader.read({})
-    engine = reader._engine
-    reader._opened = LosingEngine(engine, is_lost=True)
+    engine = reader._tables.engine
+    reader._tables._opened = LosingEngine(engine, is_lost=True)
     assert reader.still_counts(model_id, registered)
-    reader._opened = LosingEngine(engine, is_lost=False)
+    reader._tables._opened = LosingEngine(engine, is_lost=False)
     with pytest.raises(RegistryError, match="the server went away"):
         reader.still_counts(model_id, registered)
-    assert reader._opened.num_errors == 1
+    assert reader._tables._opened.num_errors == 1
 
 
 def test_newest_version_that_is_gone_has_everything_read(registry, client, bundle, monkeypatch):
