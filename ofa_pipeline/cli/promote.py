@@ -72,6 +72,9 @@ def _show(plan: "Promotion", *, dry_run: bool) -> None:
         stdout.print(f"v{number} of {name} does not become the {plan.rank}", **PLAIN)
         return
     was = "nothing" if plan.before is None else f"v{plan.before.version}"
+    if plan.before == plan.subnet:
+        stdout.print(f"v{number} of {name} is the {plan.rank} already", **PLAIN)
+        return
     verb = "would become" if dry_run else "is now"
     stdout.print(f"v{number} of {name} {verb} the {plan.rank}; before: {was}", **PLAIN)
     stdout.print(f"load it with: mlflow.pyfunc.load_model('models:/{name}@{plan.rank}')", **PLAIN)

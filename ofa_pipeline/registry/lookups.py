@@ -4,7 +4,7 @@ They are answered from a snapshot of what is registered, which `catalog` keeps c
 knows where the subnets are kept.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 from ofa_pipeline.documents import Quantile
@@ -25,6 +25,29 @@ MAX_COMPARED = 20
 """More do not fit a page, and a list of all is `SubnetRegistry.list_subnets`."""
 MAX_URI = 300
 """Characters of an address of a version in a message: names in MLflow may have 256."""
+
+
+def version_of(uri: str, aliases: Callable[[str], Mapping[str, int]]) -> str:
+    """Return ``models:/NAME/VERSION`` for ``models:/NAME@ALIAS``, and everything else as it is.
+
+    Args:
+        uri: Address of a version, as MLflow takes it.
+        aliases: Returns the versions that the aliases of a registered model name.
+
+    Raises:
+        RegistryError: If the registered model has no such alias; suggests the nearest.
+    """
+    model, at, alias = uri.rpartition("@")
+    if not at or not model.startswith("models:/") or "/" in alias:
+        return uri
+    known = aliases(model.removeprefix("models:/"))
+    if alias not in known:
+        there = f"It has {', '.join(sorted(known))}." if known else "It has none."
+        raise RegistryError(
+            f"no version of {shorten(model, MAX_URI)} has the alias {shown(alias)}. {there}"
+            f"{suggest(alias, known)}"
+        )
+    return f"{model}/{known[alias]}"
 
 
 class Snapshot:

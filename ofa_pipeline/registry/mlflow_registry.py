@@ -25,7 +25,7 @@ from ofa_pipeline.registry.database import make_in_background
 from ofa_pipeline.registry.ensuring import ensure_experiment, ensure_model, is_ours
 from ofa_pipeline.registry.fields import STALE_TAG, of_bundle, title_of
 from ofa_pipeline.registry.holdings import Holdings
-from ofa_pipeline.registry.lookups import Lookups, Snapshot
+from ofa_pipeline.registry.lookups import Lookups, Snapshot, version_of
 from ofa_pipeline.registry.origin import read_origin
 from ofa_pipeline.registry.pages import renew_pages
 from ofa_pipeline.registry.parts import Part
@@ -153,11 +153,11 @@ class MlflowRegistry:
 
     def compare(self, uris: Sequence[str]) -> tuple[RegisteredSubnet, ...]:
         """Return versions to look at side by side; see `SubnetRegistry.compare`."""
-        return self._lookups.compare(uris)
+        return self._lookups.compare([version_of(uri, self.aliases) for uri in uris])
 
     def version(self, uri: str) -> RegisteredSubnet:
         """Return a version of whatever dataset; see `SubnetRegistry.version`."""
-        return self._lookups.version(uri)
+        return self._lookups.version(version_of(uri, self.aliases))
 
     def list_subnets(
         self, *, device: str | None = None, dataset: str | None = None

@@ -211,7 +211,7 @@ class SubnetRegistry(Protocol):
         ...
 
     def version(self, uri: str) -> RegisteredSubnet:
-        """Return the version ``models:/NAME/VERSION``, of whatever dataset.
+        """Return a version, ``models:/NAME/VERSION`` or ``models:/NAME@ALIAS``, of any dataset.
 
         Raises:
             RegistryError: If it is not there; suggests the nearest.

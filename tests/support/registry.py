@@ -38,6 +38,7 @@ from ofa_pipeline.registry import (
     SubnetRegistry,
 )
 from ofa_pipeline.registry.fields import SIGNATURE_TAG
+from ofa_pipeline.registry.lookups import version_of
 from ofa_pipeline.registry.questions import Bounds, OtherBounds
 from ofa_pipeline.specialize import classify_code
 from ofa_pipeline.specialize.bundle import shipped_file
@@ -253,11 +254,11 @@ class InMemoryRegistry:
 
     def compare(self, uris: Sequence[str]) -> tuple[RegisteredSubnet, ...]:
         """Return versions."""
-        return self._lookups.compare(uris)
+        return self._lookups.compare([version_of(uri, self.aliases) for uri in uris])
 
     def version(self, uri: str) -> RegisteredSubnet:
         """Return a version."""
-        return self._lookups.version(uri)
+        return self._lookups.version(version_of(uri, self.aliases))
 
     def snapshot(self, part: Part | None = None) -> Snapshot:
         """Return what is registered, the newest first."""
@@ -524,6 +525,17 @@ class SubnetRegistryContract:
         assert not found.is_gain_noise
         with pytest.raises(InfeasibleConstraintError):
             registry.explain(Question(device="cpu", max_latency_ms=0.5))
+
+    def test_version_is_found_by_an_alias(self, registry: SubnetRegistry, bundle: Path) -> None:
+        one, two = (registry.register(subnet_record(accuracy=a), bundle) for a in (0.8, 0.9))
+        registry.set_alias(one, "champion")
+        champion = f"models:/{MODEL}@champion"
+        assert registry.version(champion) == one
+        assert registry.compare([two.model_uri, champion]) == (two, one)
+        with pytest.raises(RegistryError, match=r"the alias 'champ'\. It has .*champion"):
+            registry.version(f"models:/{MODEL}@champ")
+        with pytest.raises(RegistryError, match="It has none"):
+            registry.version("models:/nobody@champion")
 
     def test_versions_of_one_dataset_compare(self, registry: SubnetRegistry, bundle: Path) -> None:
         for accuracy in (0.8, 0.9):
