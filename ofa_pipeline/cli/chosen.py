@@ -1,7 +1,8 @@
 """Which registered subnet a command means: the version that was named, or the best one."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -20,29 +21,67 @@ MinAccuracyOption = Annotated[
     float | None,
     typer.Option("--min-accuracy", "-a", min=0, max=1, help="Top-1 on test, a fraction."),
 ]
+QuantileOption = Annotated[
+    Literal["p50", "p95"],
+    typer.Option("--quantile", help="Of the latency: the median, or what 95 of 100 calls take."),
+]
+VerdictOption = Annotated[
+    Literal["within", "within_noise"] | None,
+    typer.Option(
+        "--verdict",
+        help="within: the whole 95 % confidence interval is; within_noise: the figure is.",
+        show_default="within_noise",
+    ),
+]
+MaxSizeOption = Annotated[
+    float | None,
+    typer.Option("--max-size-mb", min=0, help="Size of the file that runs, in 10^6 bytes."),
+]
 
 
-def choose_subnet(
-    registry: "SubnetRegistry",
+def bytes_of(megabytes: float | None) -> float | None:
+    """Return a bound in bytes; None stays none."""
+    return None if megabytes is None else megabytes * 1e6
+
+
+def bounds_of(  # noqa: PLR0913 - options of a command
     *,
     device: str | None,
     max_latency_ms: float | None,
+    quantile: str,
+    verdict: str | None,
     min_accuracy: float | None,
+    max_size_mb: float | None,
     dataset: str | None,
-) -> "RegisteredSubnet":
+) -> dict[str, Any]:
+    """Return the bounds that were given, by the names of their options."""
+    given = {
+        "device": device,
+        "max_latency_ms": max_latency_ms,
+        "quantile": None if quantile == "p50" else quantile,
+        "verdict": verdict,
+        "min_accuracy": min_accuracy,
+        "max_size_mb": max_size_mb,
+        "dataset": dataset,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def choose_subnet(registry: "SubnetRegistry", bounds: Mapping[str, Any]) -> "RegisteredSubnet":
     """Return the best subnet within bounds, by the rule of ``ofa-pipeline best``.
+
+    Args:
+        registry: What is asked.
+        bounds: Of `bounds_of`.
 
     Raises:
         InfeasibleConstraintError: If none meets them.
         RegistryError: If nothing is registered that could.
     """
+    asked = dict(bounds)
+    size_bytes = bytes_of(asked.pop("max_size_mb", None))
     try:
-        return registry.choose(
-            device=device,
-            max_latency_ms=max_latency_ms,
-            min_accuracy=min_accuracy,
-            dataset=dataset,
-        )
+        return registry.choose(**asked, max_size_bytes=size_bytes)
     except InfeasibleConstraintError as error:
         raise InfeasibleConstraintError(f"{error} {LIST}") from error
 

@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 from rich.table import Table
 
-from ofa_pipeline.cli.chosen import MinAccuracyOption
+from ofa_pipeline.cli.chosen import (
+    MaxSizeOption,
+    MinAccuracyOption,
+    QuantileOption,
+    VerdictOption,
+    bytes_of,
+)
 from ofa_pipeline.cli.listing import print_table
 from ofa_pipeline.cli.options import DatasetOption, JsonOption, WorkspaceOption
 from ofa_pipeline.cli.output import PLAIN, stdout
 from ofa_pipeline.cli.subnets import (
-    MaxSizeOption,
     NeededDeviceOption,
     NeededLatencyOption,
-    QuantileOption,
-    VerdictOption,
-    bytes_of,
     subnet_table,
 )
 

@@ -15,7 +15,11 @@ import typer
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli.chosen import (
     MaxLatencyOption,
+    MaxSizeOption,
     MinAccuracyOption,
+    QuantileOption,
+    VerdictOption,
+    bounds_of,
     choose_subnet,
     describe_subnet,
 )
@@ -58,7 +62,10 @@ def predict(  # noqa: PLR0913 - options of a command
         str | None, typer.Option("--device", "-d", help="Only what was measured on this device.")
     ] = None,
     max_latency_ms: MaxLatencyOption = None,
+    quantile: QuantileOption = "p50",
+    verdict: VerdictOption = None,
     min_accuracy: MinAccuracyOption = None,
+    max_size_mb: MaxSizeOption = None,
     dataset: DatasetOption = None,
     bundle: Annotated[
         Path | None, typer.Option("--bundle", "-b", help="Use this bundle folder instead.")
@@ -73,12 +80,15 @@ def predict(  # noqa: PLR0913 - options of a command
     """
     from ofa_pipeline.specialize import Classifier
 
-    bounds = {
-        "device": device,
-        "max_latency_ms": max_latency_ms,
-        "min_accuracy": min_accuracy,
-        "dataset": dataset,
-    }
+    bounds = bounds_of(
+        device=device,
+        max_latency_ms=max_latency_ms,
+        quantile=quantile,
+        verdict=verdict,
+        min_accuracy=min_accuracy,
+        max_size_mb=max_size_mb,
+        dataset=dataset,
+    )
     files = _find_images(images)
     with _bundle_folder(workspace, bundle, bounds) as folder:
         classifier = Classifier(folder, prefer_onnx=True)  # the same answers, without torch
@@ -123,7 +133,7 @@ def _find_images(places: Sequence[Path]) -> list[Path]:
 def _bundle_folder(workspace: Path, bundle: Path | None, bounds: dict[str, Any]) -> Iterator[Path]:
     """Give the bundle that was named, or the best one of the registry."""
     if bundle is not None:
-        given = [name.replace("_", "-") for name, value in bounds.items() if value is not None]
+        given = [name.replace("_", "-") for name in bounds]
         if given:
             raise ParamsError(f"--bundle {bundle} is one network: leave out --{', --'.join(given)}")
         _check_bundle(bundle)
@@ -132,7 +142,7 @@ def _bundle_folder(workspace: Path, bundle: Path | None, bounds: dict[str, Any])
     from ofa_pipeline.registry import open_registry
 
     registry = open_registry(workspace)
-    chosen = choose_subnet(registry, **bounds)
+    chosen = choose_subnet(registry, bounds)
     # Beside the answers, so that a program that reads them reads nothing else.
     stderr.print(f"asking {describe_subnet(chosen)}", **PLAIN)
     with temporary_folder("predict") as folder:

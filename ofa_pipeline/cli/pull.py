@@ -12,7 +12,11 @@ from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.cli.chosen import (
     VERSION_PREFIX,
     MaxLatencyOption,
+    MaxSizeOption,
     MinAccuracyOption,
+    QuantileOption,
+    VerdictOption,
+    bounds_of,
     choose_subnet,
     default_folder,
     describe_subnet,
@@ -56,7 +60,10 @@ def pull(  # noqa: PLR0913 - options of a command
         str | None, typer.Option("--device", "-d", help="Name of a device: its best subnet.")
     ] = None,
     max_latency_ms: MaxLatencyOption = None,
+    quantile: QuantileOption = "p50",
+    verdict: VerdictOption = None,
     min_accuracy: MinAccuracyOption = None,
+    max_size_mb: MaxSizeOption = None,
     dataset: DatasetOption = None,
     file_format: Annotated[
         Format,
@@ -77,15 +84,18 @@ def pull(  # noqa: PLR0913 - options of a command
     from ofa_pipeline.registry import check_signature, open_registry
 
     uri, folder = _understood(words or ())
-    bounds = {
-        "device": device,
-        "max_latency_ms": max_latency_ms,
-        "min_accuracy": min_accuracy,
-        "dataset": dataset,
-    }
+    bounds = bounds_of(
+        device=device,
+        max_latency_ms=max_latency_ms,
+        quantile=quantile,
+        verdict=verdict,
+        min_accuracy=min_accuracy,
+        max_size_mb=max_size_mb,
+        dataset=dataset,
+    )
     _check_question(uri, bounds)
     registry = open_registry(workspace)
-    subnet = registry.version(uri) if uri else choose_subnet(registry, **bounds)  # type: ignore[arg-type]
+    subnet = registry.version(uri) if uri else choose_subnet(registry, bounds)
     if trust is not None:
         check_signature(registry, subnet, trust)
     target = folder or default_folder(subnet)
@@ -118,10 +128,10 @@ def _understood(words: "list[str] | tuple[()]") -> tuple[str | None, Path | None
 
 
 def _check_question(uri: str | None, bounds: dict[str, Any]) -> None:
-    given = [f"--{name.replace('_', '-')}" for name, value in bounds.items() if value is not None]
+    given = [f"--{name.replace('_', '-')}" for name in bounds]
     if uri and given:
         raise ParamsError(f"{uri} is one version: leave out {', '.join(given)}")
-    if not uri and bounds["device"] is None:
+    if not uri and "device" not in bounds:
         raise ParamsError(
             "pull needs a version, models:/NAME/VERSION, or a device: --device NAME. "
             "See what there is: ofa-pipeline subnets"

@@ -4,12 +4,18 @@ import json
 import os
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from ofa_pipeline.cli.chosen import MinAccuracyOption
+from ofa_pipeline.cli.chosen import (
+    MaxSizeOption,
+    MinAccuracyOption,
+    QuantileOption,
+    VerdictOption,
+    bytes_of,
+)
 from ofa_pipeline.cli.hints import command, pasteable
 from ofa_pipeline.cli.listing import print_table
 from ofa_pipeline.cli.options import DatasetOption, JsonOption, WorkspaceOption
@@ -28,22 +34,6 @@ DeviceOption = Annotated[
 NeededDeviceOption = Annotated[str, typer.Option("--device", "-d", help="Name of a device.")]
 NeededLatencyOption = Annotated[
     float, typer.Option("--max-latency-ms", "-t", min=0, help="Measured latency of a call.")
-]
-QuantileOption = Annotated[
-    Literal["p50", "p95"],
-    typer.Option("--quantile", help="Of the latency: the median, or what 95 of 100 calls take."),
-]
-VerdictOption = Annotated[
-    Literal["within", "within_noise"] | None,
-    typer.Option(
-        "--verdict",
-        help="within: the whole 95 % confidence interval is; within_noise: the figure is.",
-        show_default="within_noise",
-    ),
-]
-MaxSizeOption = Annotated[
-    float | None,
-    typer.Option("--max-size-mb", min=0, help="Size of the file that runs, in 10^6 bytes."),
 ]
 
 
@@ -88,11 +78,6 @@ def best(  # noqa: PLR0913 - options of a command
         print_table(subnet_table([found], device=device, quantile=quantile), stdout)
         stdout.print(_picked_for(found), highlight=False)
         stdout.print(_how_to_use(found, workspace), **PLAIN)
-
-
-def bytes_of(megabytes: float | None) -> float | None:
-    """Return a bound in bytes; None stays none."""
-    return None if megabytes is None else megabytes * 1e6
 
 
 def subnets(

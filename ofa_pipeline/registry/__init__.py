@@ -37,7 +37,7 @@ from ofa_pipeline.registry.record import (
     registered_model_name,
 )
 from ofa_pipeline.registry.server import check_reachable, tracking_uri
-from ofa_pipeline.registry.signatures import Signature, check_signature, sign_version
+from ofa_pipeline.registry.signatures import Signature, check_signature, sign_version, signer_of
 from ofa_pipeline.registry.workspace import open_registry
 
 __all__ = [
@@ -93,6 +93,7 @@ __all__ = [
     "report_notes",
     "run_notes",
     "sign_version",
+    "signer_of",
     "stale_reason",
     "tracking_uri",
 ]

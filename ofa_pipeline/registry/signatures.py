@@ -96,6 +96,21 @@ def sign_version(
     return Signature(**values)
 
 
+def signer_of(registry: SubnetRegistry, subnet: RegisteredSubnet) -> str | None:
+    """Return how the key begins that a version's signature names, verified or not; None: unsigned.
+
+    Raises:
+        RegistryError: If the registry refuses.
+    """
+    text = registry.mark(subnet, SIGNATURE_TAG)
+    if not text:
+        return None
+    try:
+        return _read(text, subnet).key
+    except RegistryError:
+        return "(unreadable)"
+
+
 def check_signature(registry: SubnetRegistry, subnet: RegisteredSubnet, trusted: Path) -> Signature:
     """Return the signature of a version, which a trusted key has made of just this content.
 

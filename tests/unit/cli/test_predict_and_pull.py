@@ -134,11 +134,26 @@ def test_links_are_followed_once_and_strange_names_are_shown(cli, registry, tmp_
 
 
 def test_best_and_predict_choose_by_one_rule(cli, registry, photos):
-    for bounds in ((), ("-t", "2"), ("-t", "3"), ("--min-accuracy", "0.85")):
+    answers = []
+    for number, bounds in enumerate(
+        (
+            (),
+            ("-t", "2"),
+            ("-t", "3"),
+            ("--min-accuracy", "0.85"),
+            ("-t", "3", "--quantile", "p95"),
+            ("-t", "3", "--verdict", "within"),
+            ("--max-size-mb", "1"),
+        )
+    ):
         answered = cli("predict", "photos/a.png", "-d", "cpu", *bounds)[2]
         words = bounds if "-t" in bounds else (*bounds, "-t", "99")
         best = json.loads(cli("best", "-d", "cpu", *words, "--json")[1])
+        pulled = json.loads(cli("pull", f"p{number}", "-d", "cpu", *bounds, "--json")[1])
         assert best["model_uri"] in answered
+        assert pulled["model_uri"] == best["model_uri"]
+        answers.append(best["version"])
+    assert answers == [2, 1, 2, 2, 1, 1, 2]
 
 
 def test_neither_best_nor_predict_compares_datasets(cli, registry, photos, tmp_path):
@@ -163,6 +178,8 @@ def test_bundle_leaves_no_room_for_bounds(cli, photos, tmp_path):
     code, _, err = cli("predict", "photos/a.png", "--bundle", "mine", "-t", "1")
     assert code == 1
     assert "leave out --max-latency-ms" in err
+    code, _, err = cli("predict", "photos/a.png", "--bundle", "mine", "--quantile", "p95")
+    assert (code, "leave out --quantile" in err) == (1, True)
 
 
 def test_bundle_without_a_card_is_used_with_a_line(cli, photos, tmp_path):
