@@ -30,6 +30,8 @@ PHONE_SCRIPT = "phone.py"
 RUNTIME_FILE = "runtime.py"
 NETWORKS = "networks"
 GUIDE = "README.txt"
+_UNFINISHED = ".exporting"
+"""In a folder that is being written; one that was interrupted is written anew."""
 _CODE_OF_SCRIPT = ("exported.py", "fresh_load.py", "undisturbed.py", "warm_up.py")
 """Files in `CODE_FOLDER` that the script imports."""
 
@@ -92,7 +94,7 @@ def write_folder(
     """Write what is to be measured elsewhere, and return what its manifest says.
 
     Args:
-        folder: Where to; made, and empty before.
+        folder: Where to; made. Empty before, or what an interrupted export left.
         networks: The first is the one that all are compared with.
         device: Name of the device.
         awaited: What it is measured for, and what the machine must be.
@@ -104,11 +106,16 @@ def write_folder(
         ExportError: If the runtime cannot say what a network does.
     """
     check_options(settings)
-    if folder.exists() and any(folder.iterdir()):
+    unfinished = folder / _UNFINISHED
+    if unfinished.exists():
+        shutil.rmtree(folder / NETWORKS, ignore_errors=True)
+    elif folder.exists() and any(folder.iterdir()):
         raise DeviceError(
             f"the folder to export to must be new or empty, but {folder} holds "
             f"{next(folder.iterdir()).name}. Name another one, or remove what is there."
         )
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished.touch()
     card = CardElsewhere(
         runtime=settings.runtime,
         accelerator=settings.accelerator,
@@ -131,6 +138,7 @@ def write_folder(
     task = MeasuringTask.from_dict({"format": 1, "id": digest_json(contents), **contents})
     _write_script(folder, task)
     write_json(folder / Layout.MANIFEST, task.to_dict())  # last: a folder with it is whole
+    unfinished.unlink()
     return task
 
 

@@ -1,8 +1,10 @@
 """Folders that are measured elsewhere, the script in them, and what is made of its result."""
 
 import copy
+import errno
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from ofa_pipeline.devices.elsewhere import (
     search_key,
     write_folder,
 )
+from ofa_pipeline.devices.elsewhere import folder as folder_module
 from ofa_pipeline.devices.fresh_load import CLEAR_REFS
 from ofa_pipeline.documents import Awaited, MeasurementSettings, MeasuringTask
 from ofa_pipeline.errors import AwaitedError, DeviceError, ManifestMismatchError
@@ -258,6 +261,25 @@ class TestScript:
         (path,) = (tmp_path / "folder").glob("result-*.json")
         with pytest.raises(DeviceError, match="cannot run the network 'odd' there"):
             check_result(read_result(path), task, path=path)
+
+
+def test_folder_whose_export_was_interrupted_is_written_anew(tmp_path, monkeypatch):
+    whole = export(tmp_path / "whole")
+    written = {path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*")}
+    again = tmp_path / "again"
+    with monkeypatch.context() as full:
+        full.setattr(folder_module, "_write_script", full_disk)
+        with pytest.raises(OSError, match="No space left"):
+            export(again)
+    (again / "networks" / "of-another-export.onnx").write_bytes(b"")
+    assert export(again) == whole
+    assert {path.relative_to(again) for path in again.rglob("*")} == written
+    with pytest.raises(DeviceError, match="must be new or empty"):
+        export(again)
+
+
+def full_disk(*_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def write_file(path):
