@@ -203,6 +203,8 @@ def _advice(error: OSError, name: str) -> str:
     advice = _ERRNO_ADVICE[error.errno or 0]
     if error.errno not in _MOVABLE:
         return advice
+    if name and (given := _given(name)):
+        return f"{advice}, or name another place than {given}"
     if name and _is_in(name, os.environ.get("TMPDIR") or "/tmp"):  # noqa: S108 - compared only
         return f"{advice}, or set TMPDIR to another folder"
     if name and _is_in(name, str(_workspace())):
@@ -210,6 +212,16 @@ def _advice(error: OSError, name: str) -> str:
     if name and _is_in(name, os.environ.get("HOME", "")):
         return f"{advice}, or set HOME to another folder"
     return advice
+
+
+def _given(name: str) -> str:
+    """Return the place that the command was given for a file, other than the workspace."""
+    words = [word.partition("=")[2] if word.startswith("-") else word for word in sys.argv[1:]]
+    places = [word for word in words if _is_in(name, word)]
+    workspace = _workspace().absolute()
+    return next(
+        (word for word in places if not workspace.is_relative_to(Path(word).absolute())), ""
+    )
 
 
 def _workspace() -> Path:

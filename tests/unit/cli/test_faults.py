@@ -104,6 +104,14 @@ def test_another_folder_is_advised_where_it_helps(tmp_path, monkeypatch, variabl
     assert advice in describe_error(error)
 
 
+@pytest.mark.parametrize("words", [["--to", "out"], ["--to=out"], ["--workspace", ".", "out"]])
+def test_place_that_was_given_is_named(tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["ofa-pipeline", "device", "export", "board", *words])
+    error = OSError(errno.ENOSPC, "No space left on device", "out/networks/a.onnx")
+    assert "or name another place than out." in describe_error(error)
+
+
 @pytest.mark.parametrize("error", [KeyError("x"), TypeError("x"), RuntimeError("x"), ValueError()])
 def test_what_is_neither_asks_for_a_report(error):
     assert BLAME in describe_error(error)
