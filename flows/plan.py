@@ -18,7 +18,12 @@ from ofa_pipeline.masking import mask_logs
 from ofa_pipeline.params import load_params
 from ofa_pipeline.planning import Plan, keep_plan, make_plan, run_addresses
 from ofa_pipeline.progress import Reporter
-from ofa_pipeline.workspace import check_version_control, choose_version_control, hold_workspace
+from ofa_pipeline.workspace import (
+    check_dvc_files,
+    check_version_control,
+    choose_version_control,
+    hold_workspace,
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -49,6 +54,7 @@ def main(arguments: list[str]) -> int:
 def _plan(root: Path, *, is_measured: bool) -> Plan:
     params = load_params(root / "params.yaml")
     mask_logs()
+    check_dvc_files(root)
     check_version_control(root)
     os.chdir(root)  # relative paths in params.yaml are meant from there
     # A run beside it would be in what is measured.

@@ -26,7 +26,7 @@ from ofa_pipeline.masking import mask_logs, mask_secrets
 from ofa_pipeline.params import Params, load_params
 from ofa_pipeline.preflight import check_before_work
 from ofa_pipeline.run_warnings import RunWarning, count_text
-from ofa_pipeline.workspace import check_version_control, hold_workspace
+from ofa_pipeline.workspace import check_dvc_files, check_version_control, hold_workspace
 
 _DRAIN_TIMEOUT_S = 10
 _POLL_S = 2.0
@@ -47,6 +47,7 @@ def main(arguments: list[str]) -> int:
             params.device(device)
         mask_logs()
         server = set_up_prefect(root, os.environ)
+        check_dvc_files(root)
         check_version_control(root)
         # Before Prefect, which takes its time to start.
         doubts = check_before_work(params, root, reads_images=options.profile or not options.device)

@@ -31,7 +31,12 @@ from ofa_pipeline.exit_codes import EXIT_ERROR, exit_code_of, exit_on_sigterm
 from ofa_pipeline.masking import mask_logs
 from ofa_pipeline.params import Params, load_params
 from ofa_pipeline.preflight import check_prefect
-from ofa_pipeline.workspace import check_version_control, checkout_folder, hold_workspace
+from ofa_pipeline.workspace import (
+    check_dvc_files,
+    check_version_control,
+    checkout_folder,
+    hold_workspace,
+)
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -54,6 +59,7 @@ def main(arguments: list[str]) -> int:
         mask_logs()
         configured = set_up_prefect(root, os.environ)
         check_prefect(os.environ)
+        check_dvc_files(root)
         check_version_control(root)
         with ExitStack() as stack:
             if configured is None:

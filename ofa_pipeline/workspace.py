@@ -202,6 +202,7 @@ def create_workspace(
             (root / name).write_text(text)
             written.append(root / name)
     if not (root / "ofa_pipeline").exists():
+        (root / "ofa_pipeline").unlink(missing_ok=True)  # a link to where the package was
         (root / "ofa_pipeline").symlink_to(Path(__file__).resolve().parent)
         written.append(root / "ofa_pipeline")
     if keep_out_of_git(root):
@@ -282,6 +283,24 @@ def choose_version_control(root: Path) -> None:
     config.set("core", "no_scm", str(not told).lower())
     with path.open("w") as file:
         config.write(file)
+
+
+def check_dvc_files(root: Path) -> None:
+    """Check that a workspace has what DVC works with: its stages, its settings, the code.
+
+    Raises:
+        OfaPipelineError: If one of them is missing; says what writes it.
+    """
+    root = root.resolve()
+    missing = [name for name in ("dvc.yaml", "ofa_pipeline") if not (root / name).exists()]
+    if not any((folder / ".dvc").is_dir() for folder in (root, *root.parents)):
+        missing.append(".dvc")
+    if missing:
+        raise OfaPipelineError(
+            f"the workspace must have what DVC works with, but {root} has no "
+            f"{' and no '.join(missing)}. Write what is missing: ofa-pipeline init {root}; all "
+            "that is there stays as it is."
+        )
 
 
 def check_version_control(root: Path) -> None:

@@ -19,7 +19,7 @@ from ofa_pipeline.cores import usable_cores
 from ofa_pipeline.errors import OfaPipelineError
 from ofa_pipeline.exit_codes import EXIT_ERROR
 from ofa_pipeline.masking import mask_secrets
-from ofa_pipeline.workspace import check_version_control, is_under_git
+from ofa_pipeline.workspace import check_dvc_files, check_version_control, is_under_git
 
 if TYPE_CHECKING:
     from ofa_pipeline.params import Params
@@ -125,6 +125,7 @@ def _workspace(workspace: Path) -> Iterator[Fact]:
         yield Fact("workspace params", str(error), is_good=False)
         return
     yield Fact("workspace params", str(path))
+    yield _finding("workspace DVC", partial(_dvc_files, workspace))
     yield _finding("workspace git", partial(_git, workspace))
     for found in look(params, workspace.resolve()):
         if found.what != "registry":  # asked in full below
@@ -142,6 +143,11 @@ def _finding(what: str, look: Callable[[], str]) -> Fact:
         return Fact(what, look())
     except OfaPipelineError as error:
         return Fact(what, mask_secrets(str(error)), is_good=False)
+
+
+def _dvc_files(workspace: Path) -> str:
+    check_dvc_files(workspace)
+    return "its stages, settings and the code that they run"
 
 
 def _git(workspace: Path) -> str:

@@ -194,7 +194,11 @@ class Tuner:
                 schedule=schedule,
                 images=plan.images,
                 recipe=replace(plan.recipe, seed=derive_seed(plan.recipe.seed, number)),
-                hooks=replace(hooks, checkpoints=hooks.checkpoints.of(f"round-{number + 1}")),
+                hooks=replace(
+                    hooks,
+                    checkpoints=hooks.checkpoints.of(f"round-{number + 1}"),
+                    title=_title(arch, number + 1, len(rounds)),
+                ),
             )
             calibrated = evaluator.calibrate(weights)
             after.append(self._accuracy(calibrated))
@@ -228,3 +232,8 @@ class Tuner:
             normalization=self._evaluator.normalization,
             batch_size=self._evaluator.batch_size,
         ).accuracy_top1
+
+
+def _title(arch: Arch, number: int, rounds: int) -> str | None:
+    """Return what a round is called where there are several; one alone needs no number."""
+    return f"finetune {arch.arch_id} round {number} of {rounds}" if rounds > 1 else None

@@ -36,6 +36,8 @@ class Hooks:
     """Called after each epoch; the figures go into the history. It draws no random numbers."""
     checkpoints: Checkpoints = field(default_factory=lambda: Checkpoints(None))
     reporter: Reporter = SILENT
+    title: str | None = None
+    """What the reporter is told of as being trained; None: the name of the phase."""
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     """Notes the seconds beside each checkpoint; whoever makes it starts and stops it."""
     ranks: Ranks = ALONE
@@ -122,7 +124,7 @@ class _Loop:
         """Train until the last epoch has ended."""
         at, steps, total = self.at, self.steps_per_epoch, phase.schedule.total_epochs
         progress = self.hooks.reporter.track(
-            phase.name, total=total * steps * recipe.batch_size, unit="images"
+            self.hooks.title or phase.name, total=total * steps * recipe.batch_size, unit="images"
         )
         progress.skip((at.epoch * steps + at.batch) * recipe.batch_size)
         while at.epoch < total:
@@ -144,7 +146,9 @@ class _Loop:
             images = (steps - first) * recipe.batch_size
             rate = images / max(time.perf_counter() - begin, 1e-9)  # before the validation
             self._finish_epoch(phase)
-            self.hooks.reporter.message(describe_epoch(at.history[-1], total, images_per_s=rate))
+            record, title = at.history[-1], self.hooks.title
+            text = describe_epoch(record, total, images_per_s=rate, title=title)
+            self.hooks.reporter.message(text)
 
     def _train_on(self, batch: Batch, phase: Phase) -> None:
         """Take one step."""

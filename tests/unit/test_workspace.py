@@ -17,6 +17,7 @@ from ofa_pipeline.errors import OfaPipelineError, WorkspaceBusyError
 from ofa_pipeline.gitignore import keep_out_of_git
 from ofa_pipeline.workspace import (
     RUN_PID_VARIABLE,
+    check_dvc_files,
     check_version_control,
     checkout_folder,
     choose_version_control,
@@ -260,6 +261,34 @@ def test_workspace_that_its_repository_ignores_needs_nothing_of_git(repository):
     exclude(repository, ".gitignore", "*.lock\n/inner/")
     (repository / "inner").mkdir()
     check_version_control(repository / "inner")
+
+
+@pytest.mark.parametrize("name", ["dvc.yaml", ".dvc", "ofa_pipeline"])
+def test_what_dvc_works_with_is_missed_by_name_and_init_brings_it(tmp_path, name):
+    root = tmp_path / "root"
+    create_workspace(root)
+    check_dvc_files(root)
+    (root / name).rename(tmp_path / "away")
+    with pytest.raises(OfaPipelineError, match=rf"has no {name}\..*ofa-pipeline init"):
+        check_dvc_files(root)
+    create_workspace(root)
+    check_dvc_files(root)
+
+
+def test_dvc_may_be_at_home_above_the_workspace(repository):
+    create_workspace(repository / "inner")
+    shutil.rmtree(repository / "inner" / ".dvc")
+    check_dvc_files(repository / "inner")
+
+
+def test_link_to_where_the_package_was_is_replaced(tmp_path):
+    create_workspace(tmp_path)
+    (tmp_path / "ofa_pipeline").unlink()
+    (tmp_path / "ofa_pipeline").symlink_to(tmp_path / "gone")
+    with pytest.raises(OfaPipelineError, match="has no ofa_pipeline"):
+        check_dvc_files(tmp_path)
+    create_workspace(tmp_path)
+    assert (tmp_path / "ofa_pipeline" / "workspace.py").is_file()
 
 
 def test_repository_of_another_user_is_explained(repository, monkeypatch):

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable
+from typing import ClassVar
 
 from ofa_pipeline.errors import DeviceError
 from ofa_pipeline.progress import Reporter
@@ -15,6 +16,15 @@ _PROGRESS = re.compile(r"(\d+) of \d+(?:: | networks were measured before)")
 
 class LostError(Exception):
     """The machine elsewhere, or the connection to it, was lost; another try may find it again."""
+
+    how: ClassVar[str] = f"was lost {ATTEMPTS} times"
+    """What is said where no try helped."""
+
+
+class UnreachedError(LostError):
+    """The machine elsewhere was not reached; another try may reach it."""
+
+    how: ClassVar[str] = f"was not made in {ATTEMPTS} tries"
 
 
 class Following:
@@ -66,7 +76,7 @@ def keep_trying(
             failures = 1 if progress_of() > before else failures + 1
             before = progress_of()
             if failures >= ATTEMPTS:
-                raise DeviceError(f"{what} was lost {ATTEMPTS} times: {error}. {advice}") from error
+                raise DeviceError(f"{what} {error.how}: {error}. {advice}") from error
             time.sleep(WAIT_S)
         else:
             return

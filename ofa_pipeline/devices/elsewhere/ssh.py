@@ -3,13 +3,19 @@
 The system's ``ssh`` and ``scp`` do it, with the user's keys, hosts and configuration.
 """
 
+import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ofa_pipeline.devices.elsewhere.following import Following, LostError, keep_trying
+from ofa_pipeline.devices.elsewhere.following import (
+    Following,
+    LostError,
+    UnreachedError,
+    keep_trying,
+)
 from ofa_pipeline.documents import MeasuringTask
 from ofa_pipeline.errors import DeviceError, shorten
 from ofa_pipeline.progress import SILENT, Reporter
@@ -18,6 +24,8 @@ _NOT_RUN = (126, 127)
 """What a shell ends with where a program is not there, or none."""
 _LOST = 255
 """What ssh ends with when the connection, and not the program there, failed."""
+_UNREACHED = re.compile(r"ssh: (connect to host|Could not resolve hostname) ")
+"""What ssh says first where there was no connection at all."""
 _SAID = "stderr.txt"
 _MOST_SAID = 1000
 """Characters from the end: what it ended with stands there."""
@@ -121,7 +129,7 @@ class _Host:
 
         Raises:
             DeviceError: If it fails.
-            LostError: If the connection does.
+            LostError: If the connection does; `UnreachedError` where it was never made.
         """
         try:
             finished = subprocess.run(
@@ -158,7 +166,8 @@ class _Host:
                 "Install it there, or name it as python in the device's card: device add --python"
             )
         if returncode in (_LOST, -13):
-            raise LostError(shorten(said, 300) or "the connection was closed")
+            kind = UnreachedError if _UNREACHED.match(said) else LostError
+            raise kind(shorten(said, 300) or "the connection was closed")
         raise DeviceError(f"{self.name}: {shorten(said, 1000) or f'exit code {returncode}'}")
 
 

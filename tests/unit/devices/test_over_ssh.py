@@ -188,5 +188,5 @@ def test_what_the_script_finds_wrong_there_is_said(server, exported, tmp_path):
 
 def test_a_host_that_is_not_there_is_tried_a_few_times(server, exported):
     folder, task = exported
-    with pytest.raises(DeviceError, match=r"was lost 3 times.*refused.*Check that it is on"):
+    with pytest.raises(DeviceError, match=r"not made in 3 tries.*refused.*Check that it is on"):
         measure_over_ssh("ssh://127.0.0.1:1", folder, task)

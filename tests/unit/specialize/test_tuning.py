@@ -1,11 +1,12 @@
 import pytest
 
 from ofa_pipeline.evaluation import SubnetEvaluator
-from ofa_pipeline.progress import SILENT
+from ofa_pipeline.progress import SILENT, Reporter
 from ofa_pipeline.specialize import tuning
 from ofa_pipeline.specialize.fine_tuning import PickTuner, TuningTask
 from ofa_pipeline.specialize.tuning import Tuner, TuningFigures, TuningPlan
 from ofa_pipeline.supernet import build_supernet
+from ofa_pipeline.training import Hooks
 from tests.support.training import (
     NORMALIZATION,
     NUM_CLASSES,
@@ -73,6 +74,17 @@ def test_a_round_after_one_that_gains_nothing_is_left_out(
     assert found.num_epochs == epochs
     assert found.is_finetuned == is_finetuned
     assert found.accuracy_top1 == max(accuracies)
+
+
+@pytest.mark.parametrize(("epochs", "names"), [(2, [""]), (7, [" round 1 of 2", " round 2 of 2"])])
+def test_rounds_are_numbered_where_there_are_several(monkeypatch, epochs, names):
+    accuracies = [0.5, 0.6, 0.7]
+    monkeypatch.setattr(Tuner, "_accuracy", lambda *_: accuracies.pop(0))
+    events = []
+    arch = tiny_space().smallest
+    tuner(epochs=epochs).tune(arch, hooks=Hooks(reporter=Reporter(events.append)))
+    titles = [e.label.partition(" epoch")[0] for e in events if " epoch " in e.label]
+    assert list(dict.fromkeys(titles)) == [f"finetune {arch.arch_id}{name}" for name in names]
 
 
 def test_nothing_is_fine_tuned_without_rounds(monkeypatch):

@@ -18,6 +18,8 @@ from ofa_pipeline.training import (
     finetune,
     train_phase,
 )
+from ofa_pipeline.training.checkpoint import EpochRecord
+from ofa_pipeline.training.epoch_text import describe_epoch
 from tests.support.training import (
     NUM_CLASSES,
     tiny_phase,
@@ -108,6 +110,22 @@ def test_each_epoch_is_a_line_with_loss_accuracy_and_rate():
     begin = f"tiny epoch 2 of 2: loss {history[1].loss:.3g}, "
     assert lines[1].startswith(f"{begin}top-1 87.5 % largest and 50.0 % smallest, ")
     assert lines[1].endswith(" images/s")
+
+
+def test_a_training_with_a_title_is_told_by_it():
+    events = []
+    hooks = Hooks(reporter=Reporter(events.append, interval_s=0), title="tiny round 2 of 3")
+    history = train(new_supernet(), hooks=hooks)
+    assert {event.label.partition(" epoch")[0] for event in events} == {"tiny round 2 of 3"}
+    assert history[0].phase == "tiny"  # which seeds and checkpoints follow
+
+
+@pytest.mark.parametrize(
+    ("images_per_s", "text"), [(0.8124, "0.812"), (99.94, "99.9"), (120.7, "121"), (1219, "1,219")]
+)
+def test_a_speed_is_told_as_people_write_it(images_per_s, text):
+    record = EpochRecord(phase="tiny", epoch=1, learning_rate=0.1, loss=1, metrics={})
+    assert describe_epoch(record, 2, images_per_s=images_per_s).endswith(f", {text} images/s")
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_remedy():
