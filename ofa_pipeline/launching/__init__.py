@@ -2,7 +2,7 @@
 
 from ofa_pipeline.launching.joining import joined
 from ofa_pipeline.launching.launcher import launch
-from ofa_pipeline.launching.line import launch_words
+from ofa_pipeline.launching.line import fewest_ranks, launch_words
 from ofa_pipeline.launching.mailbox import Mailbox, RankRecord, Request
 from ofa_pipeline.launching.place import Place, find_place
 
@@ -11,6 +11,7 @@ __all__ = [
     "Place",
     "RankRecord",
     "Request",
+    "fewest_ranks",
     "find_place",
     "joined",
     "launch",

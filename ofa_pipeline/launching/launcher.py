@@ -1,5 +1,6 @@
 """Start ranks by a launcher, follow them, and say what went wrong where something did."""
 
+import errno
 import math
 import os
 import re
@@ -19,6 +20,7 @@ from ofa_pipeline.progress import Reporter
 
 WORKER = "ofa_pipeline.training.worker"
 
+_NOT_STARTED = (errno.ENOENT, errno.EACCES, errno.ENOEXEC)
 _POLL_S = 0.2
 _QUIET_S = 60.0
 """When to say that no rank has begun."""
@@ -53,15 +55,7 @@ def launch(line: str, request: Request, *, mailbox: Mailbox, reporter: Reporter)
     words = launch_words(line)
     mailbox.empty()
     mailbox.write_request(request)
-    with mailbox.log_path.open("wb") as log:
-        process = subprocess.Popen(
-            [*words, "-m", WORKER, str(mailbox.request_path)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=_environment(os.environ),
-            start_new_session=True,  # Ctrl-C is ours to pass on
-        )
+    process = _start([*words, "-m", WORKER, str(mailbox.request_path)], mailbox)
     told_at = time.monotonic() + _QUIET_S
     try:
         while process.poll() is None:
@@ -77,11 +71,39 @@ def launch(line: str, request: Request, *, mailbox: Mailbox, reporter: Reporter)
     _judge(process.returncode, mailbox)
 
 
+def _start(words: Sequence[str], mailbox: Mailbox) -> "subprocess.Popen[bytes]":
+    """Start the launcher.
+
+    Raises:
+        LaunchError: If the system cannot.
+    """
+    try:
+        with mailbox.log_path.open("wb") as log:
+            return subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=_environment(os.environ),
+                start_new_session=True,  # Ctrl-C is ours to pass on
+            )
+    except OSError as error:
+        if error.errno not in _NOT_STARTED:
+            raise
+        raise LaunchError(
+            f"compute.training.launch must begin with a program that runs here, but {words[0]} "
+            f"does not start: {error.strerror}. Of a script, look at the program that its first "
+            "line names, such as #!/bin/sh"
+        ) from error
+
+
 def _tell_of_a_queue(program: str, mailbox: Mailbox, reporter: Reporter) -> None:
-    """Say that the launcher has started nothing yet, if so: it waits for its turn, or for ever."""
-    if not mailbox.read_records():
+    """Say which ranks the launcher has not started yet: it waits for its turn, or for ever."""
+    records = mailbox.read_records()
+    if not records or len(records) < records[0].size:
+        begun = f"{len(records)} of {records[0].size} ranks have" if records else "no rank has"
         reporter.message(
-            f"no rank has begun after {_QUIET_S:.0f} s: waiting for {Path(program).name}, whose "
+            f"{begun} begun after {_QUIET_S:.0f} s: waiting for {Path(program).name}, whose "
             f"output is in {mailbox.log_path}"
         )
 
@@ -163,9 +185,10 @@ def _explain(exit_code: int, records: Sequence[RankRecord], *, log: str, log_pat
         number = int(named[1]) if named else failed[0].rank
         first = next((record for record in failed if record.rank == number), failed[0])
         return f"{first.name} failed: {first.error}. {_RESUME} {output}"
+    begun = f"{len(records)} of {records[0].size} ranks" if records else "no rank"
     return (
-        f"the launcher ended with exit code {exit_code} and {len(records)} ranks began. Its last "
-        f"lines: {_tail(log)}. Check compute.training.launch. {output}"
+        f"the launcher ended with exit code {exit_code} and {begun} began. Its last lines: "
+        f"{_tail(log)}. Check compute.training.launch. {output}"
     )
 
 

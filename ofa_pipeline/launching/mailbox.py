@@ -8,15 +8,18 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import psutil
+from filelock import FileLock, Timeout
 
 from ofa_pipeline.artifacts import write_bytes, write_json
+from ofa_pipeline.errors import LaunchError
 from ofa_pipeline.progress import ProgressEvent
 
 RankState = Literal["begun", "done", "stopped", "failed"]
@@ -113,8 +116,42 @@ class Mailbox:
         write_bytes(self.request_path, json.dumps(asdict(request)).encode())
 
     def read_request(self) -> Request:
-        """Return what the ranks shall do."""
-        return Request(**json.loads(self.request_path.read_text()))
+        """Return what the ranks shall do.
+
+        Raises:
+            LaunchError: If it is not there.
+        """
+        try:
+            return Request(**json.loads(self.request_path.read_text()))
+        except FileNotFoundError as error:
+            raise LaunchError(
+                f"a rank on {socket.gethostname()} must see the request {self.request_path}, but "
+                "does not. Put the workspace on a file system that all nodes share, under the same "
+                "path"
+            ) from error
+
+    @contextmanager
+    def as_rank(self, number: int) -> Iterator[None]:
+        """Be a rank while the body runs; no other process is it.
+
+        Raises:
+            LaunchError: If another process is.
+        """
+        lock = FileLock(self.folder / f"rank-{number}.lock", fallback_to_soft=False)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise LaunchError(
+                f"each process must be a rank of its own, but two say that they are rank {number}. "
+                "A launcher numbers them: do not set RANK and WORLD_SIZE by hand, and unset what "
+                "another launcher has left"
+            ) from error
+        except (OSError, NotImplementedError):
+            pass  # a file system without locks: this cannot be told
+        try:
+            yield
+        finally:
+            lock.release()
 
     def write_record(self, record: RankRecord) -> None:
         """Say how a rank is."""

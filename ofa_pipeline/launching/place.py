@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ofa_pipeline.errors import LaunchError
+from ofa_pipeline.errors import LaunchError, shown
 
 _VARIABLES = (
     ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"),  # torchrun
@@ -34,15 +34,22 @@ def find_place(environment: Mapping[str, str]) -> Place:
     """Return the place that torchrun, Slurm's srun or Open MPI's mpirun gave this process.
 
     Raises:
-        LaunchError: If none of them did.
+        LaunchError: If none of them did, or what it says is no place.
     """
     for rank, size, local_rank, local_size in _VARIABLES:
         if rank in environment and size in environment:
+            number, many = environment[rank], environment[size]
+            if not (number.isdecimal() and many.isdecimal() and int(number) < int(many)):
+                raise LaunchError(
+                    f"{rank} must be a number below {size}, the number of ranks, but they are "
+                    f"{shown(number)} and {shown(many)}. A launcher sets both: do not set them by "
+                    "hand, and unset what another launcher has left"
+                )
             return Place(
-                rank=int(environment[rank]),
-                size=int(environment[size]),
-                local_rank=int(environment.get(local_rank, "0")),
-                local_size=_first_number(environment.get(local_size, "1")),
+                rank=int(number),
+                size=int(many),
+                local_rank=_first_number(environment.get(local_rank, "0"), otherwise=0),
+                local_size=_first_number(environment.get(local_size, "1"), otherwise=1),
             )
     names = " or ".join(f"{rank} and {size}" for rank, size, *_ in _VARIABLES)
     raise LaunchError(
@@ -52,7 +59,7 @@ def find_place(environment: Mapping[str, str]) -> Place:
     )
 
 
-def _first_number(text: str) -> int:
+def _first_number(text: str, *, otherwise: int) -> int:
     """Return the number that a text begins with: Slurm writes ``8(x4)`` for four equal nodes."""
     found = re.match(r"\d+", text)
-    return int(found[0]) if found else 1
+    return int(found[0]) if found else otherwise

@@ -6,7 +6,7 @@ from itertools import pairwise
 from ofa_pipeline.cores import usable_cores
 from ofa_pipeline.errors import ParamsError
 from ofa_pipeline.latency import POOL_SIZE
-from ofa_pipeline.launching import launch_words
+from ofa_pipeline.launching import fewest_ranks, launch_words
 from ofa_pipeline.params import PhaseParams
 from ofa_pipeline.preflight.findings import Finding, Subject
 
@@ -138,7 +138,7 @@ def look_at_launcher(subject: Subject) -> Iterator[Finding]:
     line, training = subject.params.compute.training.launch, subject.params.training
     if line is None:
         return
-    launch_words(line)
+    words = launch_words(line, root=subject.root)
     groups = training.batch_size // (training.batch_norm_images or training.batch_size)
     if groups < 2:  # noqa: PLR2004 - two ranks
         raise ParamsError(
@@ -146,6 +146,13 @@ def look_at_launcher(subject: Subject) -> Iterator[Finding]:
             f"compute.training.launch, but batches of {training.batch_size} with groups of "
             f"{training.batch_norm_images or 'the whole batch'} are one. Raise batch_size, lower "
             "batch_norm_images, or leave out compute.training.launch."
+        )
+    if fewest_ranks(words) > groups:
+        raise ParamsError(
+            f"compute.training.launch must start at most {groups} ranks, the groups of "
+            f"{training.batch_norm_images} images in a batch of {training.batch_size}, but {line} "
+            f"starts {fewest_ranks(words)}. Start fewer, raise training.batch_size, or lower "
+            "training.batch_norm_images."
         )
     yield Finding("ranks", f"started by {line}; at most {groups}, the groups of a batch")
 

@@ -21,7 +21,7 @@ from typing import Any
 from ofa_pipeline.compute import Ranks
 from ofa_pipeline.errors import LaunchError, OfaPipelineError
 from ofa_pipeline.exit_codes import EXIT_ERROR, EXIT_TERMINATED, exit_on_sigterm
-from ofa_pipeline.launching import Mailbox, RankRecord, Request, find_place, joined
+from ofa_pipeline.launching import Mailbox, Place, RankRecord, Request, find_place, joined
 from ofa_pipeline.memory import keep_freed_memory
 from ofa_pipeline.progress import SILENT, Reporter
 
@@ -39,11 +39,16 @@ def main(request_path: Path) -> int:
     """
     mailbox = Mailbox(request_path.parent)
     try:
-        place = find_place(os.environ)
-    except LaunchError as error:
+        place, request = find_place(os.environ), mailbox.read_request()
+        with mailbox.as_rank(place.rank):
+            return _work_as(place, request, mailbox)
+    except LaunchError as error:  # there is no place to leave a record in
         sys.stderr.write(f"{error}\n")
         return EXIT_ERROR
-    request = mailbox.read_request()
+
+
+def _work_as(place: Place, request: Request, mailbox: Mailbox) -> int:
+    """Work as a rank, and leave a record of how it ended; return the exit code."""
     record = RankRecord(
         rank=place.rank, size=place.size, host=gethostname(), pid=os.getpid(), state="begun"
     )

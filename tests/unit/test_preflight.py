@@ -371,6 +371,12 @@ def test_launcher_is_looked_at_before_work(tmp_path):
         check_before_work(launched("no-launcher -n 2"), tmp_path)
     with pytest.raises(OfaPipelineError, match="batches of 64 with groups of the whole batch"):
         check_before_work(launched("env", batch_norm_images=None), tmp_path)
+    assert states(launched("torchrun --nproc-per-node=2"), tmp_path)["ranks"] == "right"
+    with pytest.raises(OfaPipelineError, match=r"at most 2 ranks.*starts 3"):
+        check_before_work(launched("torchrun --nproc-per-node=3"), tmp_path)
+    (tmp_path / "start.sh").write_text("#!/bin/sh\n")
+    (tmp_path / "start.sh").chmod(0o755)
+    assert states(launched("./start.sh"), tmp_path)["ranks"] == "right"
     check_before_work(launched("no-launcher"), tmp_path, reads_images=False)  # nothing is trained
 
 

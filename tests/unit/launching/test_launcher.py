@@ -11,6 +11,7 @@ from ofa_pipeline.launching import (
     Mailbox,
     RankRecord,
     Request,
+    fewest_ranks,
     launch,
     launch_words,
     launcher,
@@ -116,7 +117,7 @@ def test_any_other_error_is_told_with_where_more_is(mailbox):
 def test_a_launcher_that_starts_nothing_is_quoted(mailbox):
     mailbox.log_path.write_text("usage\nlauncher: error: unrecognized arguments: --bogus\n")
     message = end_of(mailbox, 2)
-    assert "exit code 2 and 0 ranks began" in message
+    assert "exit code 2 and no rank began" in message
     assert "unrecognized arguments: --bogus. Check compute.training.launch" in message
 
 
@@ -137,7 +138,7 @@ def test_who_waits_for_a_launcher_is_told_so_once(mailbox, monkeypatch):
     line = f"{sys.executable} -c 'import time; time.sleep(3)'"
     events = []
     request = Request.of_this_process("none:none", {})
-    with pytest.raises(LaunchError, match="0 ranks began"):
+    with pytest.raises(LaunchError, match="no rank began"):
         launch(line, request, mailbox=mailbox, reporter=Reporter(events.append))
     assert [event.label for event in events if "no rank has begun" in event.label] == [
         f"no rank has begun after 0 s: waiting for {Path(sys.executable).name}, whose output is "
@@ -145,8 +146,40 @@ def test_who_waits_for_a_launcher_is_told_so_once(mailbox, monkeypatch):
     ]
 
 
+def test_who_waits_for_some_of_the_ranks_is_told_how_many_have_begun(mailbox, monkeypatch):
+    events = []
+    mailbox.write_record(record(0, "begun"))
+    launcher._tell_of_a_queue("/bin/srun", mailbox, Reporter(events.append))
+    assert events[0].label.startswith("1 of 2 ranks have begun after 60 s: waiting for srun")
+    mailbox.write_record(record(1, "begun"))
+    launcher._tell_of_a_queue("/bin/srun", mailbox, Reporter(events.append))
+    assert len(events) == 1
+
+
+@pytest.mark.parametrize("first_line", ["#!/nowhere/sh", "no interpreter"])
+def test_a_script_that_does_not_start_is_named(mailbox, tmp_path, first_line):
+    script = tmp_path / "start.sh"
+    script.write_text(f"{first_line}\n")
+    script.chmod(0o755)
+    request = Request.of_this_process("none:none", {})
+    with pytest.raises(LaunchError, match=r"start\.sh does not start: .*its first line names"):
+        launch(str(script), request, mailbox=mailbox, reporter=SILENT)
+
+
+def test_a_rank_is_one_process(mailbox):
+    with (
+        mailbox.as_rank(0),
+        mailbox.as_rank(1),
+        pytest.raises(LaunchError, match="two say that they are rank 0"),
+        Mailbox(mailbox.folder).as_rank(0),
+    ):
+        pass
+    with mailbox.as_rank(0):  # a launcher may start one again that is gone
+        pass
+
+
 def test_ranks_that_never_began_are_missed(mailbox):
-    assert "1 ranks began" in end_of(mailbox, 0, record(0, "done"))
+    assert "1 of 2 ranks began" in end_of(mailbox, 0, record(0, "done"))
 
 
 def test_progress_arrives_whole_and_once(mailbox):
@@ -169,6 +202,28 @@ def test_a_launcher_beside_python_is_found_without_its_environment(monkeypatch):
 def test_a_launcher_that_is_not_installed_is_an_error():
     with pytest.raises(ParamsError, match=r"'srunn' is not found. Install it, name its path"):
         launch_words("srunn --ntasks 2 python")
+
+
+def test_a_relative_launcher_lies_in_the_workspace(tmp_path):
+    (tmp_path / "start.sh").write_text("#!/bin/sh\n")
+    (tmp_path / "start.sh").chmod(0o755)
+    assert launch_words("./start.sh 2", root=tmp_path) == [f"{tmp_path}/start.sh", "2"]
+    with pytest.raises(ParamsError, match="is not found"):
+        launch_words("./start.sh 2", root=tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("line", "ranks"),
+    [
+        ("torchrun --standalone --nproc-per-node=4", 4),
+        ("torchrun --nnodes=2 --nproc_per_node 8", 16),
+        ("torchrun --nnodes=1:3 --nproc-per-node 2", 2),
+        ("torchrun --nproc-per-node=auto", 1),
+        ("env --nproc-per-node=4", 1),
+    ],
+)
+def test_a_line_of_torchrun_says_how_many_ranks_it_starts(line, ranks):
+    assert fewest_ranks(launch_words(line)) == ranks
 
 
 @pytest.mark.parametrize("asked", ["--nproc-per-node=gpu", "--nproc_per_node gpu"])

@@ -34,3 +34,11 @@ def test_torchrun_within_a_slurm_job_counts_first():
 def test_a_process_that_nobody_told_is_refused():
     with pytest.raises(LaunchError, match=r"RANK and WORLD_SIZE or SLURM_PROCID.*torchrun"):
         find_place({})
+
+
+@pytest.mark.parametrize(
+    ("rank", "size"), [("abc", "2"), ("0", "two"), ("2", "2"), ("5", "2"), ("-1", "2"), ("0", "0")]
+)
+def test_numbers_that_are_no_place_are_refused(rank, size):
+    with pytest.raises(LaunchError, match=rf"RANK must be .* below WORLD_SIZE.*'{rank}' and"):
+        find_place({"RANK": rank, "WORLD_SIZE": size})

@@ -70,3 +70,22 @@ def test_a_process_that_knows_no_rank_says_so_in_a_line(monkeypatch, capsys, tmp
         monkeypatch.delenv(name, raising=False)
     assert worker.main(tmp_path / "request.json") == 1
     assert capsys.readouterr().err.startswith("a launcher must tell each process")
+
+
+def test_a_request_that_is_not_seen_is_said_in_a_line(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert worker.main(tmp_path / "request.json") == 1
+    assert "a file system that all nodes share" in capsys.readouterr().err
+
+
+def test_a_second_process_of_one_rank_leaves_the_record_of_the_first(monkeypatch, capsys, tmp_path):
+    box = Mailbox(tmp_path / "nothing")
+    box.empty()
+    box.write_request(Request.of_this_process(f"{__name__}:work", {"what": "nothing"}))
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with box.as_rank(1):
+        assert worker.main(box.request_path) == 1
+    assert box.read_records() == []
+    assert "two say that they are rank 1" in capsys.readouterr().err
