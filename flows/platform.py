@@ -27,7 +27,8 @@ from flows.services import (
     set_up_server,
 )
 from flows.settings import import_prefect
-from ofa_pipeline.cli.output import PLAIN, report_error, stdout
+from flows.webhooks import unreadable_webhooks, webhook_key
+from ofa_pipeline.cli.output import PLAIN, report_error, stderr, stdout
 from ofa_pipeline.exit_codes import exit_code_of, exit_on_sigterm
 from ofa_pipeline.masking import mask_logs
 from ofa_pipeline.registry import URI_VARIABLE, MlflowRegistry, default_address
@@ -91,13 +92,14 @@ def _init(folder: Path) -> None:
 
 def _start(options: argparse.Namespace) -> None:
     folder = options.folder.resolve()
+    private_folder(folder)
     stores = Stores(
         folder=folder,
         mlflow_database=os.environ.get(MLFLOW_DATABASE, "").strip(),
         prefect_database=os.environ.get(PREFECT_DATABASE, "").strip(),
         artifacts=os.environ.get(ARTIFACTS, "").strip(),
+        webhook_key=webhook_key(folder, os.environ),
     )
-    private_folder(folder)
     # A database that does not answer is named before anything starts.
     MlflowRegistry(stores.mlflow_database or default_address(folder)).check()
     ports = Ports(
@@ -120,6 +122,8 @@ def _start(options: argparse.Namespace) -> None:
         set_up_server()
         for service in services:
             stdout.print(f"{service.name:9} {service.url}", **PLAIN)
+        if fault := unreadable_webhooks(services[1].url):
+            stderr.print(f"warning: {fault}", **PLAIN)
         stdout.print(
             "in the shells of those who use it, and of their runs:\n"
             f"  export {API_VARIABLE}={api_url}\n"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.server import private_folder
+from flows.webhooks import KEY_VARIABLE
 from ofa_pipeline.errors import OfaPipelineError
 from ofa_pipeline.masking import mask_secrets
 from ofa_pipeline.registry import URI_VARIABLE, default_address
@@ -45,6 +46,8 @@ class Stores:
     under one name."""
     artifacts: str = ""
     """Where MLflow keeps files, for example ``s3://bucket/mlflow``; empty for the folder."""
+    webhook_key: str = ""
+    """That MLflow encrypts the secrets of webhooks with; empty: one that ends with its process."""
 
     def __post_init__(self) -> None:
         """Refuse one database for both.
@@ -108,6 +111,8 @@ def services_of(stores: Stores, ports: Ports) -> list[Service]:
         # Several are watched, and killed on a busy machine before they have begun.
         "MLFLOW_WORKERS": os.environ.get("MLFLOW_WORKERS", "1"),
     }
+    if stores.webhook_key:
+        tracking[KEY_VARIABLE] = stores.webhook_key
     return [
         Service(
             name="prefect",

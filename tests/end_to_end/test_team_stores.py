@@ -185,6 +185,7 @@ def test_platform_has_what_runs_of_the_pipeline_need(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", platform.mlflow)
     open_registry(workspace).register(subnet_record(), write_bundle(tmp_path / "a-bundle"))
     assert json.loads(answer(f"{platform.registry}/healthz"))
+    assert (platform.folder / "webhook.key").exists()  # else webhooks end with the server
     shown = run_command(
         *("prefect", "--no-prompt", "work-pool", "inspect", WORK_POOL),
         workspace=workspace,
