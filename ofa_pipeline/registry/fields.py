@@ -4,8 +4,13 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from ofa_pipeline.errors import RegistryError, shown
-from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord
+from ofa_pipeline.errors import RegistryError, shorten, shown
+from ofa_pipeline.registry.record import (
+    NewerRecordError,
+    RegisteredSubnet,
+    SubnetRecord,
+    UnreadableRecordError,
+)
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
@@ -87,13 +92,25 @@ def read_record(text: str, name: str, version: int) -> RegisteredSubnet:
         version: Its number.
 
     Raises:
-        RegistryError: If another version of this package wrote it, or somebody changed it.
+        UnreadableRecordError: If another version of this package wrote it, or somebody changed it.
     """
+    device = "DEVICE"
     try:
-        record = SubnetRecord.from_dict(json.loads(text))
+        values = json.loads(text)
+        if isinstance(values, dict) and DEVICE_PATTERN.fullmatch(str(values.get("device", ""))):
+            device = shorten(str(values["device"]))
+        record = SubnetRecord.from_dict(values)
+    except NewerRecordError as error:
+        raise NewerRecordError(
+            f"the record of models:/{name}/{version} is newer: {error}"
+        ) from error
     except (ValueError, RecursionError, RegistryError) as error:
-        raise RegistryError(
-            f"the tag {RECORD_TAG} of models:/{name}/{version} cannot be read: {error}"
+        # Its fault is one of JSON, of a value, or of what a record must be.
+        raise UnreadableRecordError(
+            f"the record of models:/{name}/{version} (its tag {RECORD_TAG}) cannot be read: "
+            f"{shorten(str(error))}. An earlier version of this package wrote it, or somebody "
+            "changed it. Write it anew in the workspace that made it: ofa-pipeline stage register "
+            f"--item {device}. Where that is gone, delete the version in MLflow."
         ) from error
     return RegisteredSubnet(record=record, version=version)
 
@@ -101,6 +118,11 @@ def read_record(text: str, name: str, version: int) -> RegisteredSubnet:
 def title_of(record: SubnetRecord) -> str:
     """Return the name of a LoggedModel: what MLflow finds it by quickly among many."""
     return f"subnet-{record.arch.arch_id}"
+
+
+def text_of(record: SubnetRecord) -> str:
+    """Return what the tag `RECORD_TAG` holds of a record."""
+    return json.dumps(record.to_dict(), sort_keys=True)
 
 
 def tags_of(record: SubnetRecord) -> dict[str, str]:

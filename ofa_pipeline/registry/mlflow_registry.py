@@ -27,11 +27,11 @@ from ofa_pipeline.registry.fields import STALE_TAG, of_bundle, title_of
 from ofa_pipeline.registry.holdings import Holdings
 from ofa_pipeline.registry.lookups import Lookups, Snapshot, version_of
 from ofa_pipeline.registry.origin import read_origin
-from ofa_pipeline.registry.pages import renew_pages
+from ofa_pipeline.registry.pages import renew_pages, renew_records
 from ofa_pipeline.registry.parts import Part
 from ofa_pipeline.registry.protocol import Entry, Origin, RunNotes, WorkNotes
 from ofa_pipeline.registry.questions import Bounds, OtherBounds, Question
-from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord
+from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord, UnreadableRecordError
 from ofa_pipeline.registry.registration import Shelf, register_one
 from ofa_pipeline.registry.runs import end_abandoned_runs, log_once, open_run, runs_of
 from ofa_pipeline.registry.server import (
@@ -231,35 +231,44 @@ class MlflowRegistry:
     ) -> tuple[RegisteredSubnet, ...]:
         """Register subnets in one run; see `SubnetRegistry.register_all`."""
         with self._mlflow.explained("register subnets"), self._mlflow.alone():
-            self._sweep_runs()
-            found = [
-                self.find(
-                    model_name=entry.record.model_name, bundle_digest=entry.record.bundle_digest
-                )
-                for entry in entries
-            ]
-            names = sorted({entry.record.model_name for entry in entries})
-            works = self._log_works(notes.works)
-            known = {
-                model_id: subnet
-                for subnet in found
-                if subnet is not None
-                for model_id, item in self._catalog.copies(
-                    subnet.record.model_name, subnet.record.bundle_digest
-                )
-                if item == subnet
-            }
-            registered = tuple(subnet for subnet in found if subnet is not None)
-            if len(registered) < len(entries):
-                for name in names:
-                    if not self._catalog.versions(name):  # MLflow would read every version of it
-                        ensure_model(self._mlflow, name)
-                registered = self._register_missing(entries, found, notes, works=works)
-                self._catalog.expire(registered)
-            renew_pages(self._mlflow, entries, known, works=works)
+            try:
+                return self._register_all(entries, notes)
+            except UnreadableRecordError:
+                if not renew_records(self._holdings, self._mlflow, entries):
+                    raise
+                return self._register_all(entries, notes)
+
+    def _register_all(
+        self, entries: Sequence[Entry], notes: RunNotes
+    ) -> tuple[RegisteredSubnet, ...]:
+        """Register subnets; the file of the registry is this process's alone."""
+        self._sweep_runs()
+        found = [
+            self.find(model_name=entry.record.model_name, bundle_digest=entry.record.bundle_digest)
+            for entry in entries
+        ]
+        names = sorted({entry.record.model_name for entry in entries})
+        works = self._log_works(notes.works)
+        known = {
+            model_id: subnet
+            for subnet in found
+            if subnet is not None
+            for model_id, item in self._catalog.copies(
+                subnet.record.model_name, subnet.record.bundle_digest
+            )
+            if item == subnet
+        }
+        registered = tuple(subnet for subnet in found if subnet is not None)
+        if len(registered) < len(entries):
             for name in names:
-                self._aliases.move(name)
-            return registered
+                if not self._catalog.versions(name):  # MLflow would read every version of it
+                    ensure_model(self._mlflow, name)
+            registered = self._register_missing(entries, found, notes, works=works)
+            self._catalog.expire(registered)
+        renew_pages(self._mlflow, entries, known, works=works)
+        for name in names:
+            self._aliases.move(name)
+        return registered
 
     def _sweep_runs(self) -> None:
         """End the runs that killed processes left, at most once a minute.

@@ -1,14 +1,26 @@
-"""The pages of what is registered already: brought up to what the present version writes."""
+"""What is registered already, brought up to what the present version writes: pages, records."""
 
 import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ofa_pipeline.registry.connection import Connection
-from ofa_pipeline.registry.fields import version_tags_of
+from ofa_pipeline.registry.fields import (
+    RECORD_TAG,
+    of_bundle,
+    read_model,
+    text_of,
+    version_tags_of,
+)
+from ofa_pipeline.registry.holdings import Holdings
 from ofa_pipeline.registry.model_card import Links, model_card
 from ofa_pipeline.registry.protocol import Entry
-from ofa_pipeline.registry.record import RegisteredSubnet, SubnetRecord
+from ofa_pipeline.registry.record import (
+    NewerRecordError,
+    RegisteredSubnet,
+    SubnetRecord,
+    UnreadableRecordError,
+)
 from ofa_pipeline.registry.runs import NOTE_TAG
 
 if TYPE_CHECKING:
@@ -80,3 +92,33 @@ def _renew(
         if made.tags.get(key) != value:
             models.set_model_version_tag(name, number, key, value)
     connection.client.set_logged_model_tags(model.model_id, page_tags(entry.record, version, card))
+
+
+def renew_records(holdings: Holdings, connection: Connection, entries: Sequence[Entry]) -> bool:
+    """Write the records anew that cannot be read, of what was given to be registered.
+
+    Their content is known by its digest, so the record is the one that would be written now.
+
+    Args:
+        holdings: What lies in the registry.
+        connection: To it.
+        entries: What was given to be registered.
+
+    Returns:
+        Whether there was one.
+
+    Raises:
+        NewerRecordError: If a newer version of this package wrote it.
+    """
+    is_renewed = False
+    for entry in entries:
+        for model in holdings.models(of_bundle(entry.record)):
+            try:
+                read_model(model)
+            except NewerRecordError:
+                raise
+            except UnreadableRecordError:
+                tags = {RECORD_TAG: text_of(entry.record)}
+                connection.client.set_logged_model_tags(model.model_id, tags)
+                is_renewed = True
+    return is_renewed

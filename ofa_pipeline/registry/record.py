@@ -9,14 +9,28 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.documents import LatencyFigures
-from ofa_pipeline.errors import RegistryError
+from ofa_pipeline.errors import RegistryError, shown
 from ofa_pipeline.explain import explain
 
 DATASET_KEY = "artifacts/dataset"
 """Key of the dataset in a lineage."""
 
 
-@with_config(ConfigDict(extra="forbid"))
+RECORD_FORMAT = 1
+"""Of records as they are written; all up to now lack it. It grows when an older version of this
+package could not read them any more."""
+
+
+class UnreadableRecordError(RegistryError):
+    """A record that this version of the package cannot read."""
+
+
+class NewerRecordError(UnreadableRecordError):
+    """A record that only a newer version of the package can read."""
+
+
+# A newer version may register beside this one: what it adds without a new format is left alone.
+@with_config(ConfigDict(extra="ignore"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubnetRecord:
     """One subnet as it is registered. Every figure was measured or counted, none estimated."""
@@ -99,19 +113,22 @@ class SubnetRecord:
         return values
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "SubnetRecord":
+    def from_dict(cls, values: object) -> "SubnetRecord":
         """Build from what `to_dict` returned.
 
         Raises:
-            RegistryError: If it is not such a value; the message names what is wrong.
+            UnreadableRecordError: If it is not such a value; the message names what is wrong.
         """
+        found = values.get("format", RECORD_FORMAT) if isinstance(values, Mapping) else None
+        if isinstance(found, int) and found > RECORD_FORMAT:
+            raise NewerRecordError(
+                f"it is of format {shown(found)}, this version reads {RECORD_FORMAT}. Install "
+                "ofa-pipeline in the version that registered it"
+            )
         try:
             return _adapter().validate_python(values)
         except ValidationError as error:
-            raise RegistryError(
-                f"not a subnet record: {explain(error)}. It was written by another version of "
-                "this package: delete the entry and run the stage register again."
-            ) from error
+            raise UnreadableRecordError(f"not a subnet record: {explain(error)}") from error
 
 
 @cache

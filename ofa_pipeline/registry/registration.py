@@ -14,7 +14,6 @@ A writer that sleeps through all this and is taken for dead finds its LoggedMode
 set the mark, and starts over.
 """
 
-import json
 import logging
 import tempfile
 import time
@@ -32,6 +31,7 @@ from ofa_pipeline.registry.fields import (
     metrics_of,
     params_of,
     tags_of,
+    text_of,
     title_of,
     version_tags_of,
 )
@@ -181,12 +181,11 @@ def _is_taken_away(model_id: str, shelf: Shelf) -> bool:
 
 
 def _begin_model(record: SubnetRecord, run_id: str, run: OpenRun, shelf: Shelf) -> str:
-    text = json.dumps(record.to_dict(), sort_keys=True)
     model = shelf.client.create_logged_model(
         experiment_id=shelf.experiment_id,
         name=title_of(record),
         source_run_id=run_id,
-        tags=tags_of(record) | {RECORD_TAG: text, CLAIM_TAG: run.claim.to_tag()},
+        tags=tags_of(record) | {RECORD_TAG: text_of(record), CLAIM_TAG: run.claim.to_tag()},
         params=params_of(record),
         model_type="subnet",
     )

@@ -1,5 +1,6 @@
 """Records are read once, and every change by anybody is seen, on real MLflow."""
 
+import json
 import re
 import shutil
 import sqlite3
@@ -14,7 +15,13 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError
 
 from ofa_pipeline.errors import RegistryError
-from ofa_pipeline.registry import database_reader, open_registry, registration, server_reader
+from ofa_pipeline.registry import (
+    MlflowRegistry,
+    database_reader,
+    open_registry,
+    registration,
+    server_reader,
+)
 from ofa_pipeline.registry.claims import Patience
 from ofa_pipeline.registry.connection import Connection
 from ofa_pipeline.registry.database_reader import DatabaseReader
@@ -405,8 +412,31 @@ def test_unreadable_record_is_refused_with_its_version(reader, registry, client,
     model_id = client.get_model_version(MODEL, "1").source.removeprefix("models:/")
     for text, told in [("[]", "not a subnet record"), ("{", "property name"), ("x" * 9000, "")]:
         client.set_logged_model_tags(model_id, {"ofa.record": text})
-        with pytest.raises(RegistryError, match=rf"of models:/{MODEL}/1 cannot be read.*{told}"):
+        with pytest.raises(RegistryError, match=rf"of models:/{MODEL}/1 .*cannot be read.*{told}"):
             reader.read({})
+
+
+def test_unreadable_record_is_written_anew_by_registering_its_bundle(registry, client, bundle):
+    kept = registry.register(subnet_record(), bundle)
+    other = registry.register(subnet_record(accuracy=0.7), bundle)
+    model_id = client.get_model_version(MODEL, "1").source.removeprefix("models:/")
+    values = kept.record.to_dict()
+    for spoiled in [values | {"latency": 3}, [], {"device": values["device"]}]:
+        client.set_logged_model_tags(model_id, {"ofa.record": json.dumps(spoiled)})
+        registry = MlflowRegistry(registry.tracking_uri)  # has read nothing yet
+        with pytest.raises(RegistryError, match="ofa-pipeline stage register --item"):
+            registry.list_subnets()
+        with pytest.raises(RegistryError, match="ofa-pipeline stage register --item"):
+            registry.register(other.record, bundle)  # of which nothing is unreadable
+        assert registry.register(kept.record, bundle) == kept
+        assert len(registry.list_subnets()) == 2
+    newer = json.dumps(values | {"format": 2})
+    client.set_logged_model_tags(model_id, {"ofa.record": newer})
+    registry = MlflowRegistry(registry.tracking_uri)
+    for ask in (registry.list_subnets, lambda: registry.register(kept.record, bundle)):
+        with pytest.raises(RegistryError, match="Install ofa-pipeline in the version"):
+            ask()
+    assert client.get_logged_model(model_id).tags["ofa.record"] == newer
 
 
 def test_file_that_takes_the_place_of_another_is_read(registry, bundle, workspace, empty_database):

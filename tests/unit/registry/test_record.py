@@ -6,6 +6,7 @@ import pytest
 
 from ofa_pipeline.errors import RegistryError
 from ofa_pipeline.registry import SubnetRecord, budget_alias, registered_model_name
+from ofa_pipeline.registry.record import NewerRecordError
 from tests.support.registry import latency_figures, subnet_record
 
 
@@ -30,7 +31,6 @@ def test_record_without_latency_on_its_device_is_refused(latency):
 @pytest.mark.parametrize(
     "change",
     [
-        {"unknown": 1},
         {"arch": {}},
         {"latency": 3},
         {"latency": {"cpu": {"p50_ms": 0}}},
@@ -38,8 +38,20 @@ def test_record_without_latency_on_its_device_is_refused(latency):
     ],
 )
 def test_record_of_another_version_is_explained(change):
-    with pytest.raises(RegistryError, match="another version of this package"):
+    with pytest.raises(RegistryError, match="not a subnet record: "):
         SubnetRecord.from_dict(subnet_record().to_dict() | change)
+
+
+def test_what_a_newer_version_adds_is_left_alone():
+    record = subnet_record()
+    values = record.to_dict() | {"energy_mj": 3.5, "format": 1}
+    values["arch"] = values["arch"] | {"groups": [1]}
+    assert SubnetRecord.from_dict(values) == record
+
+
+def test_newer_format_is_told_from_what_is_wrong():
+    with pytest.raises(NewerRecordError, match=r"of format 2, this version reads 1\. Install"):
+        SubnetRecord.from_dict(subnet_record().to_dict() | {"format": 2})
 
 
 def test_dataset_that_is_not_in_the_lineage_is_unknown():
