@@ -1,8 +1,16 @@
-"""The CPU cores at hand."""
+"""The CPU cores at hand.
+
+Folders that are measured elsewhere carry this file: it works on Python 3.9.
+"""
+
+from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def usable_cores(root: Path = Path("/")) -> int:

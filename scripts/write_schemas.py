@@ -33,6 +33,7 @@ MODELS: Mapping[str, type[Any]] = {
     Layout.SUBNET: documents.SubnetDescription,
     Layout.MANIFEST: Manifest,
     Layout.AWAITED: documents.Awaited,
+    Layout.SEEN_DEVICE: documents.SeenDevice,
     "measuring_task.json": documents.MeasuringTask,
     "measuring_result.json": documents.MeasuringResult,
     "waiting_run.json": documents.WaitingRun,

@@ -19,6 +19,8 @@ class Layout:
     """The noise of the accuracies: `documents.AccuracyNoise`."""
     AWAITED: ClassVar[str] = "awaited.json"
     """What a stage waits for of a device elsewhere: `documents.Awaited`."""
+    SEEN_DEVICE: ClassVar[str] = "seen.json"
+    """What a device elsewhere was when it was asked last: `documents.SeenDevice`."""
     BUNDLES: ClassVar[str] = "bundles.json"
     """The bundles of a device: `documents.BundleIndex`."""
     CARD: ClassVar[str] = "card.json"

@@ -175,8 +175,11 @@ def _check_fits(
             f"{path} is about {result.task.round}, but {name} has no profile any more. Measure "
             f"that first: {store.remake}"
         )
-    profiled = store.result(settings.measured).card
-    if differing := [key for key, value in profiled if dict(result.card)[key] != value]:
+    profiled = store.result(settings.measured)
+    differing = list(card_of(profiled).differences(card_of(result)))
+    if not differing and profiled.card.machine != result.card.machine:
+        differing = [f"machine {profiled.card.machine} against {result.card.machine}"]
+    if differing:
         raise ManifestMismatchError(
             f"{path} must come from the machine that {name} was profiled on, but differs in "
             f"{', '.join(differing)}. Measure there; or profile the device on this one: "

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -17,17 +17,10 @@ from ofa_pipeline.cli.listing import print_table
 from ofa_pipeline.cli.options import WorkspaceOption
 from ofa_pipeline.cli.output import PLAIN, stderr, stdout
 from ofa_pipeline.cli.programs import become
-from ofa_pipeline.errors import DeviceError, OfaPipelineError, ParamsError
-from ofa_pipeline.exit_codes import EXIT_ERROR
+from ofa_pipeline.errors import DeviceError, ParamsError
 from ofa_pipeline.progress import Reporter
 
-if TYPE_CHECKING:
-    from ofa_pipeline.latency import MachineNoise
-    from ofa_pipeline.params import Params
-
 DEFAULT_FRACTIONS = (0.2, 0.5, 0.8)
-_NUM_CLASSES = 10
-"""Of the network that the noise is measured with, where no dataset is there yet."""
 
 RuntimeOptions = Annotated[
     list[str] | None,
@@ -176,6 +169,7 @@ def remove(name: NameArgument, *, workspace: WorkspaceOption = Path()) -> None:
 def list_(*, workspace: WorkspaceOption = Path()) -> None:
     """List the devices: what each is, and whether its profile is that of this machine as it is."""
     settle_for_a_look(os.environ)
+    from ofa_pipeline.cli.checking import profile_state
     from ofa_pipeline.params import load_params
 
     params = load_params(workspace / "params.yaml")
@@ -192,7 +186,7 @@ def list_(*, workspace: WorkspaceOption = Path()) -> None:
             str(card.threads),
             str(card.batch_size),
             f"{', '.join(f'{budget:g}' for budget in budgets)} {unit}",
-            escape(_profile_state(params, name, workspace)),
+            escape(profile_state(params, name, workspace)),
         )
     print_table(table, stdout)
 
@@ -200,29 +194,14 @@ def list_(*, workspace: WorkspaceOption = Path()) -> None:
 def check(name: NameArgument, *, workspace: WorkspaceOption = Path()) -> None:
     """Say what a device lacks, and how noisy the machine is to measure on, in some seconds.
 
-    The exit code is 1 when it cannot be measured on, or the figures would be rough.
+    A host over ssh and a node of a cluster are measured where they are, and keep nothing of it; of
+    a device to which folders are carried it is said what came back. The exit code is 1 when it
+    cannot be measured on, or the figures would be rough, and 5 when somebody has to go there first.
     """
-    from ofa_pipeline.devices import describe_device
+    from ofa_pipeline.cli.checking import check_device
     from ofa_pipeline.params import load_params
 
-    params = load_params(workspace / "params.yaml")
-    found = describe_device(params.device(name).card)
-    for key, value in found.to_dict().items():
-        stdout.print(f"{key}: {value}", **PLAIN)
-    stdout.print(f"fingerprint: {found.fingerprint}", **PLAIN)
-    stdout.print(f"profile: {_profile_state(params, name, workspace)}", **PLAIN)
-    if found.governor not in (None, "performance"):
-        stdout.print(
-            f"warning: the governor {found.governor} changes the clock of the CPU while it "
-            "measures. Set it to performance: cpupower frequency-set -g performance",
-            style="yellow",
-            **PLAIN,
-        )
-    with Display(stderr) as display:
-        noise = _noise(params, name, workspace, Reporter(lambda e: display.show("check", e)))
-    _show_noise(noise)
-    if not noise.is_fit:
-        raise typer.Exit(EXIT_ERROR)
+    raise typer.Exit(check_device(load_params(workspace / "params.yaml"), name, workspace))
 
 
 def profile(
@@ -269,72 +248,11 @@ def _write_device(path: Path, name: str, device: dict[str, Any]) -> Iterator[str
         next_ones.insert(0, command("device", "check", name))
     elif settings.location == "away":
         next_ones.insert(0, command("device", "export", name, "--to", "FOLDER"))
+    else:
+        next_ones.insert(0, command("device", "check", name))
     write_bytes(path, text.encode())
     yield f"{path}: added {name}, {what}"
     yield f"Next: {', then '.join(next_ones)}"
-
-
-def _noise(params: "Params", name: str, workspace: Path, reporter: Reporter) -> "MachineNoise":
-    from ofa_pipeline.documents import ClassNames, read_document
-    from ofa_pipeline.latency import measure_noise
-
-    classes = Layout(workspace).dataset / Layout.CLASSES
-    num_classes = _NUM_CLASSES
-    if classes.exists():
-        remake = "ofa-pipeline stage prepare_dataset"
-        num_classes = len(read_document(classes, ClassNames, remake=remake).class_names)
-    return measure_noise(
-        params.device(name).card,
-        params.space.build(),
-        num_classes=num_classes,
-        warmup_runs=params.latency.warmup_runs,
-        timed_runs=params.latency.timed_runs,
-        reporter=reporter,
-    )
-
-
-def _show_noise(noise: "MachineNoise") -> None:
-    count = len(noise.measurements)
-    lines = [
-        f"load: other programs keep {noise.busy_cores:.1f} of {noise.num_cores} cores busy",
-        f"noise: {count} measurements of the largest subnet repeat to {noise.cv:.1%}; the machine "
-        f"was hardly ever quiet during {noise.num_contended} of them",
-    ]
-    if noise.num_cold:
-        lines.append(
-            f"warm-up: calls still became faster when they were timed in {noise.num_cold} of them; "
-            "let more of them pass: latency.warmup_runs in params.yaml"
-        )
-    for line in lines:
-        stdout.print(line, **PLAIN)
-    if noise.is_fit:
-        stdout.print("fit to measure on", style="green", **PLAIN)
-        return
-    reason = (
-        "other programs leave too few cores. Stop them, or wait"
-        if noise.is_loaded
-        else "measurements repeat badly. Measure when the machine is quiet, fix the clock of the "
-        "CPU, or raise latency.timed_runs"
-    )
-    stdout.print(f"too noisy: {reason}", style="yellow", **PLAIN)
-
-
-def _profile_state(params: "Params", name: str, workspace: Path) -> str:
-    from ofa_pipeline.latency import stale_reasons
-
-    location = params.device(name).card.location
-    folder = Layout(workspace).latency(name)
-    if not (folder / Layout.DEVICE_PROFILE).exists():
-        return "none yet"
-    try:
-        reasons = stale_reasons(folder, params.device(name).card)
-    except DeviceError as error:
-        return f"cannot be compared: {error}"
-    except OfaPipelineError as error:
-        return f"unreadable: {error}"
-    if location is not None:
-        return f"measured elsewhere ({location})"
-    return f"stale: {'; '.join(reasons)}" if reasons else "of this machine as it is"
 
 
 def _read(path: Path) -> str:

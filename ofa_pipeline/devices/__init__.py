@@ -5,6 +5,7 @@ Importing this package does not import torch or a runtime; using a device does.
 
 from ofa_pipeline.devices.device import Device, LocalDevice
 from ofa_pipeline.devices.export import export_onnx, inference_form
+from ofa_pipeline.devices.load import busy_cores
 from ofa_pipeline.devices.machine import (
     DeviceSettings,
     RuntimeProbe,
@@ -56,6 +57,7 @@ __all__ = [
     "RuntimeProbe",
     "Tolerance",
     "build_runtime",
+    "busy_cores",
     "check_options",
     "describe_device",
     "export_onnx",

@@ -127,6 +127,7 @@ def describe_device(settings: DeviceSettings) -> DeviceCard:
         options=settings.options,
         governor=clock_governor(),
         driver=gpu_driver() if settings.accelerator != "cpu" else None,
+        cores=usable_cores() if settings.accelerator == "cpu" else None,
     )
 
 

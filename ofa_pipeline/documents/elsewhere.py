@@ -6,10 +6,12 @@ from pydantic import ConfigDict, Field
 
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.documents.base import Count, Digest, Document, Part, RuntimeOptions
+from ofa_pipeline.documents.latency import DeviceCard
 
 Nanoseconds = Annotated[int, Field(gt=0)]
-MeasuringRound = Literal["profile", "search", "ship"]
-"""What is measured for: the latency model, the candidates of a search, the files that ship."""
+MeasuringRound = Literal["check", "profile", "search", "ship"]
+"""What is measured for: the noise of the machine, the latency model, the candidates of a search,
+the files that ship."""
 
 
 class CardElsewhere(Part):
@@ -53,6 +55,8 @@ class ProfiledOn(Part):
     hardware: str
     governor: str | None
     driver: str | None
+    cores: int | None = Field(default=None, exclude_if=lambda v: v is None)
+    """CPU cores that the script may use; None for a GPU, and where it was not noted."""
 
 
 class MeasuringTask(Document):
@@ -77,6 +81,15 @@ class MachineElsewhere(ProfiledOn):
 
     machine: str
     """Ten digits that tell it from others of its kind."""
+
+
+class LoadElsewhere(Part):
+    """What else the machine did before anything was measured."""
+
+    busy_cores: Annotated[float, Field(ge=0)] | None
+    """What other programs kept busy; None where the system does not say."""
+    num_cores: Annotated[int, Field(gt=0)]
+    """Of the machine."""
 
 
 class Visit(Part):
@@ -135,6 +148,8 @@ class MeasuringResult(Document):
 
     task: MeasuringTask
     card: MachineElsewhere
+    load: LoadElsewhere | None = Field(default=None, exclude_if=lambda v: v is None)
+    """When the script was started last; None of a phone, and where it was not noted."""
     rows: list[MeasuredRow]
     digest: Digest
     """Of all the rest, as canonical JSON."""
@@ -159,6 +174,16 @@ class Awaited(Document):
     files: tuple[AwaitedFile, ...] = ()
     profiled_on: ProfiledOn | None = Field(default=None, exclude_if=lambda v: v is None)
     """What the machine must be; None for a profile, and where an earlier version noted it."""
+
+
+class SeenDevice(Document):
+    """What a device elsewhere was when it was asked last."""
+
+    model_config = ConfigDict(title="what a device elsewhere was when it was asked last")
+
+    location: str
+    """Where it was asked."""
+    card: DeviceCard
 
 
 class WaitingRun(Document):

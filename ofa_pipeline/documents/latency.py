@@ -159,6 +159,8 @@ class DeviceCard(Part):
     """What sets the clock of the CPU, such as ``performance``; None where it cannot be seen."""
     driver: str | None = Field(default=None, exclude_if=lambda v: v is None)
     """Version of the GPU's driver; None for a CPU."""
+    cores: int | None = Field(default=None, exclude_if=lambda v: v is None)
+    """CPU cores that a measurement could use; None for a GPU, and where it was not noted."""
 
     @property
     def told(self) -> str:
@@ -175,8 +177,14 @@ class DeviceCard(Part):
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
     def differences(self, other: "DeviceCard") -> tuple[str, ...]:
-        """Say in which fields another card differs, one text a field."""
+        """Say in which fields another card differs, one text a field.
+
+        A number of cores that one of them does not say is no difference: earlier versions noted
+        none.
+        """
         mine, theirs = self.to_dict(), other.to_dict()
+        if self.cores is None or other.cores is None:
+            mine, theirs = {**mine, "cores": None}, {**theirs, "cores": None}
         return tuple(
             f"{name} {mine.get(name, 'unknown')} against {theirs.get(name, 'unknown')}"
             for name in {**mine, **theirs}

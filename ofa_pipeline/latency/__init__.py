@@ -7,7 +7,7 @@ from ofa_pipeline.latency.drift import Canary, Drift, fit_drift
 from ofa_pipeline.latency.elsewhere import ElsewhereBench
 from ofa_pipeline.latency.fit import LatencyFit, fit_latency
 from ofa_pipeline.latency.model import LatencyModel, load_latency_model, save_latency_model
-from ofa_pipeline.latency.noise import MachineNoise, measure_noise
+from ofa_pipeline.latency.noise import QUIET_CV, MachineNoise, measure_noise, noise_of
 from ofa_pipeline.latency.profile import (
     LatencyProfile,
     build_measured_subnet,
@@ -28,6 +28,7 @@ from ofa_pipeline.latency.samples import (
 
 __all__ = [
     "POOL_SIZE",
+    "QUIET_CV",
     "Canary",
     "Drift",
     "ElsewhereBench",
@@ -49,6 +50,7 @@ __all__ = [
     "load_latency_profile",
     "measure_noise",
     "measurement_noise",
+    "noise_of",
     "plan_latency_tasks",
     "profile_messages",
     "reference_arch",

@@ -11,9 +11,14 @@ from ofa_pipeline.cost import arch_cost
 from ofa_pipeline.devices import DeviceCard, DeviceSettings
 from ofa_pipeline.devices.elsewhere import (
     ElsewhereStore,
+    LostError,
     NetworkToMeasure,
+    ask_over_ssh,
     card_of,
+    card_said,
     check_node,
+    check_on_node,
+    check_over_ssh,
     check_result,
     measure_on_node,
     measure_over_ssh,
@@ -25,6 +30,7 @@ from ofa_pipeline.devices.elsewhere import (
 from ofa_pipeline.documents import Awaited, CardElsewhere, MeasurementSettings, MeasuringTask
 from ofa_pipeline.errors import AwaitedError, DeviceError, ManifestMismatchError
 from ofa_pipeline.latency.bench import LatencyTask
+from ofa_pipeline.latency.noise import MachineNoise, noise_tasks
 from ofa_pipeline.latency.profile import build_measured_subnet, reference_arch
 from ofa_pipeline.progress import SILENT, Reporter
 from ofa_pipeline.temporary import temporary_folder
@@ -100,20 +106,73 @@ class ElsewhereBench:
         with temporary_folder("elsewhere") as folder:
             task = self.export(folder, awaited, tasks)
             path = self._measure(folder, task)
-            check_result(read_result(path), task, path=path)
+            result = read_result(path)
+            check_result(result, task, path=path)
             digest = digest_file(path)
             self.store.keep_result(path.read_bytes(), digest=digest)
+        self.store.saw(card_of(result), self.settings.location or "")
         return digest
+
+    def check(self) -> tuple[DeviceCard, MachineNoise]:
+        """Measure how noisy a host or a node is, as `measure_noise` does here; it keeps nothing.
+
+        Returns:
+            What the machine is, and its noise.
+
+        Raises:
+            ClusterError: If the cluster that it is a node of cannot be used.
+            DeviceError: If it cannot be measured on; says what is missing and what to do.
+        """
+        if (self.settings.location or "").startswith("ray://"):
+            check_node(self.settings, self.store.cluster)
+        with temporary_folder("check") as folder:
+            task = self.export(folder, Awaited(round="check"), noise_tasks(self.space))
+            path = self._measure(folder, task)
+            result = read_result(path)
+            check_result(result, task, path=path)
+        card = card_of(result)
+        self.store.saw(card, self.settings.location or "")
+        return card, MachineNoise(
+            measurements=tuple(measured(result).values()),
+            busy_cores=result.load.busy_cores if result.load else None,
+            num_cores=result.load.num_cores if result.load else 1,
+            threads=self.settings.threads,
+        )
+
+    def ask(self) -> DeviceCard | None:
+        """Return what a host is, without measuring; None if it cannot be reached.
+
+        Raises:
+            DeviceError: If it cannot be measured on; says what is missing and what to do.
+        """
+        location, python = self.settings.location or "", self.settings.python or "python3"
+        with temporary_folder("ask") as folder:
+            nothing = folder / "nothing"
+            nothing.touch()
+            task = self._write(
+                folder / "exported",
+                [NetworkToMeasure(keys=("none",), network=nothing, resolution_px=1, macs=0)],
+                Awaited(round="check"),
+            )
+            try:
+                said = ask_over_ssh(location, folder / "exported", python=python)
+            except LostError:
+                return None
+        card = card_said(said, task)
+        self.store.saw(card, location)
+        return card
 
     def _measure(self, folder: Path, task: MeasuringTask) -> Path:
         """Have a folder measured where the device is; return the path of its result."""
-        location = self.settings.location or ""
+        location, is_check = self.settings.location or "", task.round == "check"
         if location.startswith("ray://"):
-            return measure_on_node(
+            on_node = check_on_node if is_check else measure_on_node
+            return on_node(
                 self.settings, folder, task, cluster=self.store.cluster, reporter=self.reporter
             )
+        over_ssh = check_over_ssh if is_check else measure_over_ssh
         python = self.settings.python or "python3"
-        return measure_over_ssh(location, folder, task, python=python, reporter=self.reporter)
+        return over_ssh(location, folder, task, python=python, reporter=self.reporter)
 
     def export(
         self, folder: Path, awaited: Awaited, tasks: Sequence[LatencyTask] = ()
@@ -129,13 +188,17 @@ class ElsewhereBench:
             DeviceError: If the folder is not empty, or a file that is to ship is not there any
                 more as it was.
         """
-        networks = (
-            self._of_profile(tasks) if awaited.round == "profile" else self._of_awaited(awaited)
-        )
+        of_tasks = awaited.round in ("check", "profile")
+        networks = self._of_tasks(tasks) if of_tasks else self._of_awaited(awaited)
         reference = self._network(reference_arch(self.space), ["reference"])
+        return self._write(folder, [reference, *networks], awaited)
+
+    def _write(
+        self, folder: Path, networks: Sequence[NetworkToMeasure], awaited: Awaited
+    ) -> MeasuringTask:
         return write_folder(
             folder,
-            [reference, *networks],
+            networks,
             device=self.store.device,
             awaited=awaited,
             settings=self.settings,
@@ -144,7 +207,7 @@ class ElsewhereBench:
             ),
         )
 
-    def _of_profile(self, tasks: Sequence[LatencyTask]) -> Iterator[NetworkToMeasure]:
+    def _of_tasks(self, tasks: Sequence[LatencyTask]) -> Iterator[NetworkToMeasure]:
         keys: dict[Arch, list[str]] = {}
         for task in tasks:
             keys.setdefault(task.arch, []).append(task.key)

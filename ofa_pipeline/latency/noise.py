@@ -1,22 +1,38 @@
 """How noisy a machine is to measure on: what else runs there, and how well measurements repeat."""
 
+import math
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import psutil
 
 from ofa_pipeline.arch import SearchSpace
-from ofa_pipeline.devices import DeviceSettings, LatencyMeasurement
+from ofa_pipeline.devices import (
+    DeviceSettings,
+    LatencyMeasurement,
+    busy_cores,
+    quiet_reference_ms,
+)
+from ofa_pipeline.documents import MeasurementNoise
 from ofa_pipeline.latency.bench import LatencyBench, LatencyTask
 from ofa_pipeline.progress import SILENT, Reporter
 
 NUM_CHECKS = 5
-WATCH_S = 1.0
-"""How long the load of the cores is watched."""
 QUIET_CV = 0.02
 """Measurements of one network repeat to this, relative, on a machine that is fit to measure on."""
 _SPARE_CORES = 0.25
 """Of what else runs, as much does no harm."""
+
+
+def pooled_cv(repeated_ms: Sequence[Sequence[float]]) -> float:
+    """Return how far measurements of the same networks differ, relative, pooled over networks.
+
+    Args:
+        repeated_ms: Latencies of each network, at least two.
+    """
+    variances = [np.var(same, ddof=1) / np.mean(same) ** 2 for same in repeated_ms]
+    return float(np.sqrt(np.mean(variances)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +40,8 @@ class MachineNoise:
     """What some measurements of one network on a device came to."""
 
     measurements: tuple[LatencyMeasurement, ...]
-    busy_cores: float
-    """What other programs kept busy before anything was measured."""
+    busy_cores: float | None
+    """What other programs kept busy before anything was measured; None where nobody can say."""
     num_cores: int
     threads: int
 
@@ -48,6 +64,8 @@ class MachineNoise:
     @property
     def is_loaded(self) -> bool:
         """Whether other programs leave too few cores for the threads of the device."""
+        if self.busy_cores is None:
+            return False
         return self.busy_cores + self.threads > self.num_cores + _SPARE_CORES
 
     @property
@@ -55,6 +73,14 @@ class MachineNoise:
         """Whether latencies that are measured now can be trusted."""
         is_contended = 2 * self.num_contended > len(self.measurements)
         return not self.is_loaded and not is_contended and self.cv <= QUIET_CV
+
+
+def noise_tasks(space: SearchSpace) -> list[LatencyTask]:
+    """Return what is measured to learn how noisy a machine is: the largest subnet, a few times."""
+    return [
+        LatencyTask(arch=space.largest, role="repeat", repeat=repeat)
+        for repeat in range(NUM_CHECKS)
+    ]
 
 
 def measure_noise(
@@ -79,8 +105,7 @@ def measure_noise(
     Raises:
         DeviceError: If the machine cannot serve the settings.
     """
-    num_cores = psutil.cpu_count() or 1
-    busy_cores = psutil.cpu_percent(interval=WATCH_S) / 100 * num_cores
+    busy = busy_cores()
     measure = LatencyBench(
         settings,
         space,
@@ -90,13 +115,35 @@ def measure_noise(
     )()
     progress = reporter.track("noise", total=NUM_CHECKS, unit="measurements")
     found = []
-    for repeat in range(NUM_CHECKS):
-        row = measure(LatencyTask(arch=space.largest, role="repeat", repeat=repeat))
+    for task in noise_tasks(space):
+        row = measure(task)
         found.append(LatencyMeasurement.from_dict(row))
         progress.advance(p50_ms=row["p50_ms"])
+    # One latency of the reference network for all of them, as in a profile.
+    reference_ms = quiet_reference_ms([one.reference_p10_ms for one in found])
     return MachineNoise(
-        measurements=tuple(found),
-        busy_cores=busy_cores,
-        num_cores=num_cores,
+        measurements=tuple(one.rescaled(reference_ms) for one in found),
+        busy_cores=busy,
+        num_cores=os.cpu_count() or 1,
         threads=settings.threads,
+    )
+
+
+def noise_of(measured: Mapping[str, LatencyMeasurement]) -> MeasurementNoise:
+    """Return how noisy measurements elsewhere were; NaN where no network was measured again.
+
+    Args:
+        measured: By `LatencyTask.key`, or by other names of what was measured once.
+    """
+    again: dict[str, list[float]] = {}
+    for key, measurement in measured.items():
+        role, _, rest = key.partition(" ")
+        if role in ("fit", "repeat"):
+            again.setdefault(rest.rpartition(" ")[0], []).append(measurement.p50_ms)
+    repeated = [same for same in again.values() if len(same) > 1]
+    return MeasurementNoise(
+        cv=pooled_cv(repeated) if repeated else math.nan,
+        num_subnets=len(repeated),
+        num_measurements=sum(map(len, repeated)),
+        num_contended=sum(measurement.is_contended for measurement in measured.values()),
     )

@@ -19,7 +19,7 @@ from ofa_pipeline.devices import (
     torch_threads,
 )
 from ofa_pipeline.devices.elsewhere import ElsewhereDevice, ElsewhereStore
-from ofa_pipeline.documents import DeviceProfile, ReferenceSubnet, read_document
+from ofa_pipeline.documents import CardElsewhere, DeviceProfile, ReferenceSubnet, read_document
 from ofa_pipeline.errors import DeviceError
 from ofa_pipeline.latency.model import LatencyModel, load_latency_model
 from ofa_pipeline.progress import SILENT, Reporter
@@ -134,12 +134,15 @@ class LatencyProfile:
         )
 
 
-def stale_reasons(folder: Path, settings: DeviceSettings) -> tuple[str, ...]:
+def stale_reasons(
+    folder: Path, settings: DeviceSettings, *, found: DeviceCard | None = None
+) -> tuple[str, ...]:
     """Say in what a device differs from what it was when it was profiled; nothing if in nothing.
 
     Args:
         folder: Folder of the latency artifact; where it is not there, nothing is stale.
         settings: The device as params.yaml describes it.
+        found: What a device elsewhere is; None: not known, only the settings are compared.
 
     Raises:
         DeviceError: If the machine cannot serve the settings any more.
@@ -150,9 +153,10 @@ def stale_reasons(folder: Path, settings: DeviceSettings) -> tuple[str, ...]:
         return ()
     remake = MADE_BY.format(device=folder.name)
     profiled = read_document(path, DeviceProfile, remake=remake).device
-    if settings.location is not None:
-        return ()  # what another machine says is imported, or found out when it is measured on
-    return profiled.differences(describe_device(settings))
+    if settings.location is None:
+        return profiled.differences(describe_device(settings))
+    now = {key: getattr(settings, key) for key in CardElsewhere.model_fields}
+    return profiled.differences((found or profiled).model_copy(update=now))
 
 
 def save_profile_card(

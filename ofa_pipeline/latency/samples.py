@@ -13,6 +13,7 @@ from ofa_pipeline.documents import LatencyReport, LatencySelection, MeasurementN
 from ofa_pipeline.latency.bench import NUM_REPEATS, LatencyTask, Role, Sample
 from ofa_pipeline.latency.fit import fit_latency
 from ofa_pipeline.latency.model import LatencyModel
+from ofa_pipeline.latency.noise import pooled_cv
 from ofa_pipeline.latency.profile import LatencyProfile
 from ofa_pipeline.latency.reporting import MORE_SUBNETS, report_errors, report_selection
 from ofa_pipeline.tables import arch_columns
@@ -87,16 +88,16 @@ def measurement_noise(samples: Sequence[Sample]) -> MeasurementNoise:
         samples: With the role "repeat" for the further measurements of some fitted subnets.
     """
     repeated = {sample.task.arch for sample in _of_role(samples, "repeat")}
-    variances = []
-    for arch in repeated:
-        same = [
+    same = [
+        [
             sample.measurement.p50_ms
             for sample in samples
             if sample.task.arch == arch and sample.task.role in ("fit", "repeat")
         ]
-        variances.append(np.var(same, ddof=1) / np.mean(same) ** 2)
+        for arch in repeated
+    ]
     return MeasurementNoise(
-        cv=float(np.sqrt(np.mean(variances))),
+        cv=pooled_cv(same),
         num_subnets=len(repeated),
         num_measurements=len(repeated) * (NUM_REPEATS + 1),
         num_contended=sum(sample.measurement.is_contended for sample in samples),

@@ -23,6 +23,7 @@ from ofa_pipeline.latency import (
 )
 from ofa_pipeline.measuring import Row, measure_all
 from ofa_pipeline.params import Params
+from ofa_pipeline.progress import SILENT, Reporter
 from ofa_pipeline.stages.run import StageRun
 from ofa_pipeline.tables import LATENCY_SCHEMA, write_table
 
@@ -69,21 +70,20 @@ def _measure(
 ) -> tuple[DeviceCard, list[Row]]:
     """Measure here, or have it measured where the device is; return the device's card, too."""
     device, settings = stage.params.devices[stage.item].card, stage.params.latency
-    runs = {"warmup_runs": settings.warmup_runs, "timed_runs": settings.timed_runs}
     if device.location is not None:
         store = ElsewhereStore(stage.layout, stage.item, cluster=stage.cluster)
-        return ElsewhereBench(
-            store=store,
-            settings=device,
-            space=space,
-            num_classes=num_classes,
-            reporter=stage.reporter,
-            **runs,
-        ).profile(tasks)
+        bench = _bench(store, stage.params, num_classes=num_classes, reporter=stage.reporter)
+        return bench.profile(tasks)
     card = describe_device(device)
     rows = measure_all(
         tasks,
-        LatencyBench(device, space, num_classes=num_classes, **runs),
+        LatencyBench(
+            device,
+            space,
+            num_classes=num_classes,
+            warmup_runs=settings.warmup_runs,
+            timed_runs=settings.timed_runs,
+        ),
         log=stage.log(card.fingerprint),  # what another machine measured does not count
         executor=SERIAL,
         label=f"latency on {stage.item}",
@@ -93,6 +93,28 @@ def _measure(
 
 
 def missing_outside(layout: Layout, params: Params, item: str | None) -> tuple[str, ...]:
-    """Return what a device has become since it was profiled: its profile is stale then."""
+    """Return what a device has become since it was profiled: its profile is stale then.
+
+    A host is asked over ssh; one that cannot be reached is as it was until it is measured on, when
+    its script refuses another machine than that of the profile.
+    """
     device = item or ""
-    return stale_reasons(layout.latency(device), params.device(device).card)
+    folder, settings, found = layout.latency(device), params.device(device).card, None
+    if (settings.location or "").startswith("ssh://") and folder.exists():
+        # Nothing is measured, so it matters not how many classes there are.
+        found = _bench(ElsewhereStore(layout, device), params, num_classes=1).ask()
+    return stale_reasons(folder, settings, found=found)
+
+
+def _bench(
+    store: ElsewhereStore, params: Params, *, num_classes: int, reporter: Reporter = SILENT
+) -> ElsewhereBench:
+    return ElsewhereBench(
+        store=store,
+        settings=params.devices[store.device].card,
+        space=params.space.build(),
+        num_classes=num_classes,
+        warmup_runs=params.latency.warmup_runs,
+        timed_runs=params.latency.timed_runs,
+        reporter=reporter,
+    )

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from ofa_pipeline.artifacts import digest_json
+from ofa_pipeline.devices.elsewhere import card_of
 from ofa_pipeline.documents import (
     Awaited,
     AwaitedFile,
     MeasuringResult,
     MeasuringTask,
+    SeenDevice,
     WaitingRun,
 )
 from tests.support.synthetic import tiny_space
@@ -109,6 +111,11 @@ def sample_result() -> MeasuringResult:
     """Return what came back of it."""
     result = result_of(sample_task(), lambda _: 1.0)
     return MeasuringResult.from_dict({**result, "digest": digest_json(result)})
+
+
+def sample_seen() -> SeenDevice:
+    """Return what a host was when it was asked."""
+    return SeenDevice(location="ssh://me@host", card=card_of(sample_result()))
 
 
 def sample_awaited() -> Awaited:

@@ -140,7 +140,7 @@ class ElsewhereDevice:
     def _look(self) -> None:
         """Read what the machine of the profile has measured for searches and for what ships."""
         for result in self._store.results():
-            if result.task.round != "profile" and card_of(result) == self.card:
+            if result.task.round != "profile" and not self.card.differences(card_of(result)):
                 self._found |= measured(result, reference_ms=self._reference_ms)
 
     def _awaited_file(self, arch: Arch, path: Path) -> AwaitedFile:

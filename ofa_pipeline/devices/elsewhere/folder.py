@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ofa_pipeline import cores
 from ofa_pipeline.artifacts import Layout, digest_file, digest_json, write_bytes, write_json
 from ofa_pipeline.devices import machine
 from ofa_pipeline.devices.machine import DeviceSettings, check_options
@@ -32,8 +33,18 @@ NETWORKS = "networks"
 GUIDE = "README.txt"
 _UNFINISHED = ".exporting"
 """In a folder that is being written; one that was interrupted is written anew."""
-_CODE_OF_SCRIPT = ("exported.py", "fresh_load.py", "undisturbed.py", "warm_up.py")
-"""Files in `CODE_FOLDER` that the script imports."""
+_CODE_OF_SCRIPT = (
+    Path(cores.__file__),
+    CODE_FOLDER / "exported.py",
+    CODE_FOLDER / "fresh_load.py",
+    CODE_FOLDER / "installing.py",
+    CODE_FOLDER / "load.py",
+    CODE_FOLDER / "turn.py",
+    CODE_FOLDER / "undisturbed.py",
+    CODE_FOLDER / "warm_up.py",
+)
+"""Files that the script imports."""
+_PIP = "pip install"
 
 _BEFORE = '''"""What runs the networks, the class that bundles carry; and what this machine is."""
 
@@ -47,10 +58,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-
 PACKAGE = {package!r}
 HOW_TO_GET = {how_to_get!r}
+
+try:
+    import numpy as np
+except ModuleNotFoundError as error:  # the runtime may be missing, too
+    raise ModuleNotFoundError({how_to_get_both!r}, name=error.name) from error
 
 
 '''
@@ -142,6 +156,11 @@ def write_folder(
     return task
 
 
+def result_name(task: MeasuringTask) -> str:
+    """Return the name of the file that the script writes into the folder of a task."""
+    return f"result-{task.device}-{task.id[:8]}.json"
+
+
 def _write_network(
     folder: Path, wanted: NetworkToMeasure, settings: DeviceSettings
 ) -> list[NetworkElsewhere]:
@@ -188,8 +207,8 @@ def _write_script(folder: Path, task: MeasuringTask) -> None:
     """Write the script and all that it needs besides the runtime."""
     runtime, card = find_runtime(task.card.runtime), task.card
     shutil.copyfile(Path(__file__).with_name(SCRIPT), folder / SCRIPT)
-    for name in (*_CODE_OF_SCRIPT, *runtime.network.code_names):
-        shutil.copyfile(CODE_FOLDER / name, folder / name)
+    for path in (*_CODE_OF_SCRIPT, *(CODE_FOLDER / name for name in runtime.network.code_names)):
+        shutil.copyfile(path, folder / path.name)
     write_bytes(folder / RUNTIME_FILE, runtime_source(runtime, card.accelerator).encode())
     guide = _GUIDE.format(
         device=task.device,
@@ -214,7 +233,13 @@ def runtime_source(runtime: type[Runtime], accelerator: str) -> str:
         noise_images,
         runtime.network,
     )
-    before = _BEFORE.format(package=runtime.package, how_to_get=_how_to_get(runtime, accelerator))
+    how_to_get = _how_to_get(runtime, accelerator)
+    rest = how_to_get.removeprefix(_PIP)
+    before = _BEFORE.format(
+        package=runtime.package,
+        how_to_get=how_to_get,
+        how_to_get_both=f"{_PIP} numpy" if rest == how_to_get else f"{_PIP} numpy{rest}",
+    )
     source = "\n\n".join(inspect.getsource(part) for part in parts)
     return f"{before}{source}\n\nNETWORK = {runtime.network.__name__}\n"
 
@@ -222,5 +247,5 @@ def runtime_source(runtime: type[Runtime], accelerator: str) -> str:
 def _how_to_get(runtime: type[Runtime], accelerator: str) -> str:
     """Say how to install a runtime where this package is not."""
     if accelerator == "cpu":
-        return f"pip install {' '.join(runtime.requirements)}"
+        return f"{_PIP} {' '.join(runtime.requirements)}"
     return runtime.how_to_get.get(accelerator, f"install {runtime.package}")

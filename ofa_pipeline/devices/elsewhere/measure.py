@@ -22,7 +22,7 @@ import sys
 import time
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -81,15 +81,14 @@ def ended(work: Callable[[], str]) -> int:
 def measured_here(*, is_again: bool, is_card_wanted: bool) -> str:
     """Measure on this machine, or only say what it is; return the last words."""
     manifest = read_manifest()
+    cores: int = import_file("cores.py").usable_cores()  # not only those that it is pinned to
     os.environ["OMP_NUM_THREADS"] = str(manifest["card"]["threads"])
     pin(manifest["card"].get("pinning"))
     try:
         runtime = import_file("runtime.py")
     except ImportError as error:
-        raise WrongError(
-            f"{error.name} is not installed. Install what README.txt names."
-        ) from error
-    card = machine_card(manifest, runtime)
+        raise not_installed(str(error.name), error.msg) from error
+    card = machine_card(manifest, runtime, cores)
     if is_card_wanted:
         return json.dumps(card)
     require_profiled(manifest, card)
@@ -98,9 +97,10 @@ def measured_here(*, is_again: bool, is_card_wanted: bool) -> str:
         return measure(manifest, runtime, network)
 
     with turn(is_again=is_again):
+        load = {"busy_cores": import_file("load.py").busy_cores(), "num_cores": os.cpu_count() or 1}
         with contextlib.suppress(Exception):  # once: what the runtime imports then is no network's
             opener(runtime, manifest["card"], manifest["reference"])()
-        return measure_all(manifest, card, measure_one)
+        return measure_all(manifest, card, measure_one, load=load)
 
 
 def read_manifest() -> dict[str, Any]:
@@ -138,8 +138,13 @@ def import_file(name: str) -> ModuleType:
     return module
 
 
-def machine_card(manifest: dict[str, Any], runtime: ModuleType) -> dict[str, Any]:
+def machine_card(manifest: dict[str, Any], runtime: ModuleType, cores: int) -> dict[str, Any]:
     """Say what this machine is, without its name.
+
+    Args:
+        manifest: What is to be measured.
+        runtime: The module of ``runtime.py``.
+        cores: Those that may be used.
 
     Raises:
         WrongError: If the runtime is not installed or has too few cores.
@@ -147,12 +152,11 @@ def machine_card(manifest: dict[str, Any], runtime: ModuleType) -> dict[str, Any
     card = manifest["card"]
     version = runtime.installed_version(runtime.PACKAGE)
     if not version:
-        raise WrongError(f"{card['runtime']} is not installed: {runtime.HOW_TO_GET}")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    if card["threads"] > (cores or 1):
+        raise not_installed(card["runtime"], runtime.HOW_TO_GET)
+    if card["threads"] > cores:
         raise WrongError(
             f"the device has {card['threads']} threads, but this machine has {cores} cores for "
-            "this program. Export it with fewer, or measure on another machine."
+            "this program. Lower threads in params.yaml, or measure on another machine."
         )
     is_cpu = card["accelerator"] == "cpu"
     if not runtime.NETWORK.supports(card["accelerator"]):
@@ -161,6 +165,7 @@ def machine_card(manifest: dict[str, Any], runtime: ModuleType) -> dict[str, Any
         )
     found = {
         "runtime_version": version,
+        **({"cores": cores} if is_cpu else {}),
         "hardware": runtime.processor_model() if is_cpu else runtime.gpu_model(),
         "governor": runtime.clock_governor(),
         "driver": None if is_cpu else runtime.gpu_driver(),
@@ -168,11 +173,17 @@ def machine_card(manifest: dict[str, Any], runtime: ModuleType) -> dict[str, Any
     return {**found, "machine": machine_id()}
 
 
+def not_installed(what: str, how_to_get: str) -> WrongError:
+    """Return the error of something that is missing, with the command that installs it here."""
+    command = import_file("installing.py").how_to_install(how_to_get)
+    return WrongError(f"{what} is not installed. Install it: {command}")
+
+
 def require_profiled(manifest: dict[str, Any], card: dict[str, Any]) -> None:
     """Check that this is the machine of the profile, before anything is measured on it."""
     profiled = manifest.get("profiled_on") or {}
     differing = [
-        f"{key} {card[key]}, not {was}" for key, was in profiled.items() if card[key] != was
+        f"{key} {card.get(key)}, not {was}" for key, was in profiled.items() if card.get(key) != was
     ]
     if differing:
         raise WrongError(
@@ -194,6 +205,7 @@ def measure_all(
     manifest: dict[str, Any],
     card: dict[str, Any],
     measure_one: Callable[[dict[str, Any]], dict[str, Any]],
+    **before: Any,  # noqa: ANN401 - JSON
 ) -> str:
     """Measure what the notes lack, in random order, and write the result; return the last words."""
     rows = read_notes(manifest, card)
@@ -209,7 +221,8 @@ def measure_all(
             file.write(json.dumps([row, digest(row)]) + "\n")
         left_s = (time.monotonic() - started) / (done + 1) * (len(missing) - done - 1)
         say(f"{total - len(missing) + done + 1} of {total}: {summary(row)}, {left_s:.0f} s left")
-    path = write_result(manifest, card, [rows[one["key"]] for one in manifest["networks"]])
+    result = {"format": FORMAT, "task": manifest, "card": card, **before}
+    path = write_result({**result, "rows": [rows[one["key"]] for one in manifest["networks"]]})
     return f"done. Bring this file back: {path}"
 
 
@@ -217,30 +230,13 @@ def measure_all(
 def turn(*, is_again: bool) -> Iterator[None]:
     """Be the only one who measures in this folder; forget what was measured before, if asked."""
     with (FOLDER / LOCK).open("w", encoding="utf-8") as file:
-        wait_for_turn(file)
+        if not import_file("turn.py").is_ours(file, patience_s=PATIENCE_S):
+            raise WrongError(
+                "another process measures in this folder. Wait until it is done, or stop it."
+            )
         if is_again:
             (FOLDER / NOTES).unlink(missing_ok=True)
         yield
-
-
-def wait_for_turn(file: TextIO) -> None:
-    """Wait until no other process measures in this folder, where the system can tell.
-
-    Raises:
-        WrongError: If one goes on doing so.
-    """
-    try:
-        import fcntl
-    except ImportError:
-        return
-    for _ in range(PATIENCE_S):
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            time.sleep(1)
-        else:
-            return
-    raise WrongError("another process measures in this folder. Wait until it is done, or stop it.")
 
 
 def read_notes(manifest: dict[str, Any], card: dict[str, Any]) -> dict[str, Any]:
@@ -374,9 +370,9 @@ def summary(row: dict[str, Any]) -> str:
     return f"{ms[len(ms) // 2]:.4g} ms{', the machine is busy' if busy else ''}"
 
 
-def write_result(manifest: dict[str, Any], card: dict[str, Any], rows: list[Any]) -> Path:
+def write_result(result: dict[str, Any]) -> Path:
     """Write the result whole or not at all, with a digest of itself."""
-    result = {"format": FORMAT, "task": manifest, "card": card, "rows": rows}
+    manifest = result["task"]
     path = FOLDER / f"result-{manifest['device']}-{manifest['id'][:8]}.json"
     writing = path.with_suffix(".writing")
     writing.write_text(json.dumps({**result, "digest": digest(result)}), encoding="utf-8")

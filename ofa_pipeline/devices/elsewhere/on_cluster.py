@@ -3,6 +3,7 @@
 Whoever measures takes all of the resource, so two measurements never run there at the same time.
 """
 
+import secrets
 import time
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +19,7 @@ from ofa_pipeline.compute import (
     require_same_python,
 )
 from ofa_pipeline.devices.elsewhere import carried
+from ofa_pipeline.devices.elsewhere.folder import result_name
 from ofa_pipeline.devices.elsewhere.following import Following, LostError, keep_trying
 from ofa_pipeline.devices.machine import DeviceSettings
 from ofa_pipeline.devices.runtimes import find_runtime
@@ -81,12 +83,31 @@ def measure_on_node(
     with joined_cluster(cluster) as ray:
         node = _find_fit_node(ray, settings)
         measuring = _Measuring(ray, settings, folder, task, reporter, node)
-        keep_trying(
-            f"the node {node.host} with the resource {_resource(settings)!r}",
-            measuring.measure,
-            progress_of=lambda: measuring.following.done,
-        )
+        measuring.keep_trying()
         measuring.forget()
+    return measuring.result
+
+
+def check_on_node(
+    settings: DeviceSettings,
+    folder: Path,
+    task: MeasuringTask,
+    *,
+    cluster: str,
+    reporter: Reporter = SILENT,
+) -> Path:
+    """Measure a folder on a node, leave nothing there, and return the path of the result here.
+
+    Arguments and errors are those of `measure_on_node`.
+    """
+    with joined_cluster(cluster) as ray:
+        node = _find_fit_node(ray, settings)
+        measuring = _Measuring(ray, settings, folder, task, reporter, node)
+        measuring.identifier = f"check-{secrets.token_hex(6)}"  # nobody else goes on with it
+        try:
+            measuring.keep_trying()
+        finally:
+            measuring.forget()
     return measuring.result
 
 
@@ -105,15 +126,23 @@ class _Measuring:
         self._ray = ray
         self._resource = _resource(settings)
         self._python = settings.python
-        self._task = task
         self._reporter = reporter
         self._node = node
         self._files = _put(ray, folder)
         self._is_lost = False
-        self.result = folder / f"result-{task.device}-{task.id[:8]}.json"
+        self.identifier = task.id[:12]
+        self.result = folder / result_name(task)
         self.following = Following(reporter, node.host, total=len(task.networks))
 
-    def measure(self) -> None:
+    def keep_trying(self) -> None:
+        """Measure, as often as it takes; see `following.keep_trying`."""
+        keep_trying(
+            f"the node {self._node.host} with the resource {self._resource!r}",
+            self._measure,
+            progress_of=lambda: self.following.done,
+        )
+
+    def _measure(self) -> None:
         """Measure, and write the result beside the networks.
 
         Raises:
@@ -128,7 +157,7 @@ class _Measuring:
                 self._ray,
                 self._resource,
                 carried.measure,
-                self._identifier,
+                self.identifier,
                 self._files,
                 self._ray.get,
                 self.result.name,
@@ -185,16 +214,12 @@ class _Measuring:
     def forget(self) -> None:
         """Remove what is on the node, now that the result is here; where that fails, say so."""
         try:
-            ask_nodes(self._ray, [self._node], carried.forget, self._identifier)
+            ask_nodes(self._ray, [self._node], carried.forget, self.identifier)
         except ClusterError as error:
             self._reporter.message(
-                f"~/.cache/ofa-pipeline/{self._identifier} stays on {self._node.host}, where it "
+                f"~/.cache/ofa-pipeline/{self.identifier} stays on {self._node.host}, where it "
                 f"could not be removed: {error}"
             )
-
-    @property
-    def _identifier(self) -> str:
-        return self._task.id[:12]
 
     def _tell_if_taken(self) -> None:
         if self._ray.available_resources().get(self._resource, 0.0) < 1:

@@ -20,6 +20,7 @@ from ofa_pipeline.devices.meter import Session as Measured
 from ofa_pipeline.documents import (
     DeviceCard,
     LatencyMeasurement,
+    MachineElsewhere,
     MeasuredRow,
     MeasuringResult,
     MeasuringTask,
@@ -109,14 +110,27 @@ def check_result(result: MeasuringResult, task: MeasuringTask, *, path: Path) ->
 
 def card_of(result: MeasuringResult) -> DeviceCard:
     """Return the card of the device that measured."""
-    settings, machine = result.task.card, result.card
-    return DeviceCard(
-        **dict(settings),
-        runtime_version=machine.runtime_version,
-        hardware=machine.hardware,
-        governor=machine.governor,
-        driver=machine.driver,
-    )
+    return _card(result.task, result.card)
+
+
+def card_said(said: str, task: MeasuringTask) -> DeviceCard:
+    """Return the card of a device from what the script says of its machine.
+
+    Args:
+        said: What ``measure.py --card`` printed.
+        task: Of the folder that it is in.
+
+    Raises:
+        DeviceError: If it is no such thing.
+    """
+    try:
+        machine = MachineElsewhere.model_validate_json(said)
+    except ValueError as error:
+        raise DeviceError(
+            f"{task.device} must say what it is, but says: {shorten(said, 300)!r}. Look at what "
+            "python names in the device's card."
+        ) from error
+    return _card(task, machine)
 
 
 def profiled_on(card: DeviceCard) -> ProfiledOn:
@@ -126,6 +140,7 @@ def profiled_on(card: DeviceCard) -> ProfiledOn:
         hardware=card.hardware,
         governor=card.governor,
         driver=card.driver,
+        cores=card.cores,
     )
 
 
@@ -147,6 +162,17 @@ def measured(
         reference_ms = quiet_reference_ms([float(np.quantile(each, 0.1)) for each in before_ms])
     loads = {row.key: _loads(row) for row in result.rows}
     return {key: summarize(each, loads[key], reference_ms) for key, each in sessions.items()}
+
+
+def _card(task: MeasuringTask, machine: MachineElsewhere) -> DeviceCard:
+    return DeviceCard(
+        **dict(task.card),
+        runtime_version=machine.runtime_version,
+        hardware=machine.hardware,
+        governor=machine.governor,
+        driver=machine.driver,
+        cores=machine.cores,
+    )
 
 
 def _check_whole(counts: Mapping[str, int], task: MeasuringTask, path: Path) -> None:
@@ -182,11 +208,14 @@ def _check_profiled(result: MeasuringResult, path: Path) -> None:
     if profiled is None:
         return
     was, found = profiled.to_dict(), result.card.to_dict()
-    if differing := [key for key in was if found[key] != was[key]]:
+    differing = [
+        f"{key}: {found.get(key)}, not {was[key]}" for key in was if found.get(key) != was[key]
+    ]
+    if differing:
         raise ManifestMismatchError(
             f"{path} must come from the machine of the profile of {device}, but differs in "
-            f"{', '.join(f'{key}: {found[key]}, not {was[key]}' for key in differing)}. Measure "
-            f"there, or profile the device again: ofa-pipeline device profile {device} --again"
+            f"{', '.join(differing)}. Measure there, or profile the device again: "
+            f"ofa-pipeline device profile {device} --again"
         )
 
 

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ofa_pipeline.artifacts import Layout, digest_file, write_bytes, write_json
-from ofa_pipeline.documents import Awaited, MeasuringResult, MeasuringTask, read_document
+from ofa_pipeline.documents import (
+    Awaited,
+    DeviceCard,
+    MeasuringResult,
+    MeasuringTask,
+    SeenDevice,
+    read_document,
+)
 from ofa_pipeline.errors import ManifestMismatchError, MissingArtifactError
 
 DIGEST_DIGITS = 12
@@ -37,6 +44,11 @@ class ElsewhereStore:
         """Return what was exported under an identifier; None if nothing was."""
         path = self._task_path(identifier)
         return read_document(path, MeasuringTask, remake=self.remake) if path.exists() else None
+
+    def tasks(self) -> list[MeasuringTask]:
+        """Return all that was exported, in the order of identifiers."""
+        paths = sorted((self.folder / "tasks").glob(_RESULTS))
+        return [read_document(path, MeasuringTask, remake=self.remake) for path in paths]
 
     def keep_result(self, content: bytes, *, digest: str) -> None:
         """Keep a result that was checked, as it came, under its own digest."""
@@ -79,6 +91,20 @@ class ElsewhereStore:
         """Note that what was awaited is there."""
         self._awaited_path.unlink(missing_ok=True)
 
+    def saw(self, card: DeviceCard, location: str) -> None:
+        """Note what the device is, where it is new: files that stay the same stay unchanged."""
+        if self.seen(location) != card:
+            seen = SeenDevice(location=location, card=card)
+            write_json(self._seen_path, seen.to_dict())
+
+    def seen(self, location: str | None) -> DeviceCard | None:
+        """Return what the device was when it was asked last at a location; None if never."""
+        if not self._seen_path.exists():
+            return None
+        remake = f"ofa-pipeline device check {self.device}"
+        seen = read_document(self._seen_path, SeenDevice, remake=remake)
+        return seen.card if seen.location == location else None
+
     @property
     def remake(self) -> str:
         """The command that begins a measurement."""
@@ -87,6 +113,10 @@ class ElsewhereStore:
     @property
     def _awaited_path(self) -> Path:
         return self.folder / Layout.AWAITED
+
+    @property
+    def _seen_path(self) -> Path:
+        return self.folder / Layout.SEEN_DEVICE
 
     def _task_path(self, identifier: str) -> Path:
         return self.folder / "tasks" / f"{identifier[:DIGEST_DIGITS]}.json"

@@ -37,9 +37,9 @@ def workspace(tmp_path, monkeypatch):
     return tmp_path
 
 
-def measured_elsewhere(workspace, folder, **machine):
+def measured_elsewhere(workspace, folder, *words, **machine):
     """Export, and return what a device of known latencies brings back."""
-    run("export", "phone", "--to", folder)
+    run("export", "phone", "--to", folder, *words)
     task = read_document(workspace / folder / "manifest.json", MeasuringTask, remake="")
     macs = {network.key: network.macs for network in task.networks}
     result = result_of(task, lambda key: 0.1 + macs[key] / 1e7, **machine)
@@ -205,3 +205,36 @@ def test_an_answer_to_what_was_awaited_earlier_leaves_what_is_awaited_now(worksp
     said = run("import", "phone", str(workspace / "small.json")).output
     assert "What phone is waited for is still to be measured" in said
     assert store.awaited().archs == (space.largest,)
+
+
+def test_check_says_what_was_exported_and_what_came_back(workspace):
+    nothing = run("check", "phone")
+    assert nothing.exit_code == EXIT_AWAITED
+    assert "nothing was measured on phone yet. Export a folder: " in nothing.stdout
+    path = measured_elsewhere(workspace, "folder")
+    before = run("check", "phone")
+    assert before.exit_code == EXIT_AWAITED
+    assert "24 measurements for profile, not measured yet" in before.stdout
+    run("import", "phone", str(path))
+    after = run("check", "phone")
+    assert after.exit_code == 0
+    assert "24 measurements for profile, measured" in after.stdout
+    assert "ARM Cortex-X9, pytorch 1.2.3, fingerprint" in after.stdout
+    assert "12 measurements of 4 subnets repeat to 0.0%" in after.stdout
+    assert "hardly ever quiet during 0 of 24" in after.stdout
+    assert "profile: none yet" in after.stdout
+
+
+def test_a_profile_from_before_the_last_import_is_stale(workspace):
+    run("import", "phone", str(measured_elsewhere(workspace, "folder", cores=4)))
+    profile(workspace)
+    assert "measured elsewhere (away)" in run("list").stdout
+    changed = {"runtime_version": "9.9", "governor": "powersave", "hardware": "6502", "cores": 2}
+    run("import", "phone", str(measured_elsewhere(workspace, "other", "--again", **changed)))
+    shown = " ".join(run("check", "phone").stdout.split())
+    for key, value in changed.items():
+        assert f"{key} " in shown
+        assert f"against {value}" in shown
+    assert "stale: " in run("list").stdout
+    profile(workspace)
+    assert "stale: " not in run("list").stdout

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from ofa_pipeline.artifacts import Layout, write_json
 from ofa_pipeline.cli import app
 from ofa_pipeline.devices import describe_device
+from ofa_pipeline.devices.elsewhere import ElsewhereStore
 from ofa_pipeline.documents import DeviceProfile, LatencyMeasurement, ReferenceSubnet
 from ofa_pipeline.errors import DeviceError, ParamsError
 from ofa_pipeline.latency import MachineNoise, reference_arch
@@ -109,8 +110,13 @@ def test_an_option_that_cannot_be_is_refused(workspace, location, words, error, 
 
 
 def profile_of(workspace, **changes):
+    card = describe_device(load_params(workspace / "params.yaml").device(DEVICE).card)
+    keep_profile(workspace, DEVICE, card.model_copy(update=changes))
+    return card
+
+
+def keep_profile(workspace, name, card):
     params = load_params(workspace / "params.yaml")
-    card = describe_device(params.device(DEVICE).card).model_copy(update=changes)
     document = DeviceProfile(
         device=card,
         fingerprint=card.fingerprint,
@@ -119,7 +125,7 @@ def profile_of(workspace, **changes):
         largest_ms=0.2,
         measurement={},
     )
-    folder = Layout(workspace).latency(DEVICE)
+    folder = Layout(workspace).latency(name)
     folder.mkdir(parents=True)
     write_json(folder / Layout.DEVICE_PROFILE, document.to_dict())
 
@@ -130,6 +136,9 @@ def profile_of(workspace, **changes):
         ({}, "of this machine as it is"),
         ({"governor": "powersave"}, "stale: governor powersave against unknown"),
         ({"runtime_version": "1.0"}, "stale: runtime_version 1.0 against"),
+        ({"hardware": "6502"}, "stale: hardware 6502 against"),
+        ({"cores": 4096}, "stale: cores 4096 against"),
+        ({"cores": None}, "of this machine as it is"),  # as an earlier version wrote it
     ],
 )
 def test_list_says_whether_a_profile_is_stale(workspace, monkeypatch, changes, state):
@@ -166,6 +175,61 @@ def test_check_says_whether_the_machine_is_fit(workspace, monkeypatch, found, ex
     result = run("check", DEVICE)
     assert result.exit_code == exit_code
     assert message in result.stdout
+
+
+@pytest.fixture
+def server(workspace):
+    run("add", "server", "--runtime", "onnxruntime", "--location", "ssh://host")
+    card = describe_device(load_params(workspace / "params.yaml").device(DEVICE).card)
+    keep_profile(workspace, "server", card)
+    return card
+
+
+@pytest.mark.parametrize(
+    ("changes", "state"),
+    [
+        ({}, "profile: measured elsewhere (ssh://host)"),
+        ({"runtime_version": "9.9"}, "against 9.9"),
+        ({"governor": "powersave"}, "governor unknown against powersave"),
+        ({"hardware": "6502"}, "against 6502"),
+        ({"cores": 4096}, "against 4096"),
+    ],
+)
+def test_check_asks_a_host_and_what_it_saw_is_in_the_list(
+    workspace, server, monkeypatch, changes, state
+):
+    found = server.model_copy(update={"governor": None, **changes})
+
+    def check(bench):
+        bench.store.saw(found, "ssh://host")
+        return found, noise([1.0, 1.01, 1.0])
+
+    monkeypatch.setattr("ofa_pipeline.latency.ElsewhereBench.check", check)
+    result = run("check", "server")
+    assert result.exit_code == 0
+    assert f"fingerprint: {found.fingerprint}" in result.stdout
+    assert state in result.stdout
+    assert "measurements of the largest subnet repeat to 0.6%; the machine" in result.stdout
+    assert ("stale: " in run("list").stdout) == ("stale: " in result.stdout) == bool(changes)
+
+
+def test_another_host_is_not_what_was_seen_of_the_first(workspace, server):
+    seen = server.model_copy(update={"hardware": "6502"})
+    ElsewhereStore(Layout(workspace), "server").saw(seen, "ssh://another")
+    assert "stale" not in run("list").stdout
+
+
+def test_other_settings_make_the_profile_of_a_device_elsewhere_stale(workspace, server):
+    params = workspace / "params.yaml"
+    before, _, after = params.read_text().partition("  server:")
+    params.write_text(f"{before}  server:{after.replace('batch_size: 1', 'batch_size: 8', 1)}")
+    assert "stale: batch_size 1 against 8" in run("list").stdout
+
+
+def test_how_busy_a_machine_is_may_not_be_seen(workspace, monkeypatch):
+    found = noise([1.0, 1.01, 1.0], busy_cores=None)
+    monkeypatch.setattr("ofa_pipeline.latency.measure_noise", lambda *_, **__: found)
+    assert "how busy the machine is cannot be seen" in run("check", DEVICE).stdout
 
 
 def test_an_unknown_device_is_named_beside_those_that_there_are(workspace):

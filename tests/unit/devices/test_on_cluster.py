@@ -20,6 +20,7 @@ from ofa_pipeline.devices.elsewhere import (
     ElsewhereStore,
     NetworkToMeasure,
     check_node,
+    check_on_node,
     check_result,
     following,
     measure_on_node,
@@ -135,6 +136,14 @@ def test_a_search_gets_its_measurements_from_the_node_which_keeps_nothing(addres
     assert not held.exists(), "it waited for the other, and said so"
     assert [event.done for event in events if event.total][-1] == 2
     assert not (CACHE / result.task.id[:12]).exists()
+
+
+def test_a_check_measures_on_the_node_which_keeps_nothing(address, exported):
+    folder, task = exported
+    path = check_on_node(PHONE, folder, task, cluster=address)
+    check_result(read_result(path), task, path=path)
+    assert read_result(path).load.num_cores == os.cpu_count()
+    assert not list(CACHE.glob("check-*"))
 
 
 def test_what_was_measured_before_the_worker_died_is_not_measured_again(

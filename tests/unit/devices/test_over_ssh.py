@@ -10,8 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from ofa_pipeline.cores import usable_cores
 from ofa_pipeline.devices.elsewhere import (
+    LostError,
     NetworkToMeasure,
+    ask_over_ssh,
+    card_of,
+    card_said,
+    check_over_ssh,
     check_result,
     measure_over_ssh,
     read_result,
@@ -158,6 +164,64 @@ def test_a_connection_that_is_always_lost_ends_and_keeps_what_was_measured(
         measure_over_ssh(server.location, folder, task, python=drops)
     kept = Path.home() / ".cache" / "ofa-pipeline" / task.id[:12]
     assert (kept / "manifest.json").exists()
+
+
+@pytest.fixture
+def home():
+    """What lies at home before; nothing is added by a check."""
+    before = set(Path.home().iterdir())
+    yield
+    for _ in range(100):  # where a connection was lost, what runs there ends by itself
+        left = [path for path in Path.home().glob(".ofa-pipeline-*") if path not in before]
+        if not left:
+            return
+        time.sleep(0.1)
+    raise AssertionError(left)
+
+
+@pytest.mark.slow
+def test_a_check_measures_there_begins_anew_when_lost_and_leaves_nothing(
+    server, exported, python, tmp_path, home
+):
+    folder, task = exported
+    flag = tmp_path / "flag"
+    drops = script(
+        tmp_path / "python",
+        f"if [ ! -e {flag} ]; then touch {flag}; p=$$; "
+        'while case "$(cat /proc/$p/comm)" in sshd*) false;; *) true;; esac; do '
+        "p=$(cut -d' ' -f4 /proc/$p/stat); done; kill -9 $p; fi\n"
+        f'exec {python} "$@"',
+    )
+    events = []
+    path = check_over_ssh(
+        server.location, folder, task, python=drops, reporter=Reporter(events.append)
+    )
+    result = read_result(path)
+    check_result(result, task, path=path)
+    assert result.load.num_cores == os.cpu_count()
+    assert result.load.busy_cores >= 0
+    assert [event.done for event in events if event.total][-1] == 3
+    card = card_said(ask_over_ssh(server.location, folder, python=python), task)
+    assert card == card_of(result)
+    assert card.cores == usable_cores()
+
+
+def test_what_is_missing_there_is_said_with_the_command_and_nothing_is_left(
+    server, exported, tmp_path, home
+):
+    bare = clean_python(tmp_path / "bare", ())
+    installs = rf"numpy is not installed\. Install it: .*{bare} -m pip install numpy onnxruntime"
+    for ask in (
+        lambda: check_over_ssh(server.location, *exported, python=bare),
+        lambda: ask_over_ssh(server.location, exported[0], python=bare),
+    ):
+        with pytest.raises(DeviceError, match=installs):
+            ask()
+
+
+def test_a_host_that_cannot_be_asked_is_told_from_one_that_lacks_something(server, exported):
+    with pytest.raises(LostError, match="refused"):
+        ask_over_ssh("ssh://127.0.0.1:1", exported[0])
 
 
 def test_an_unknown_host_key_says_what_to_do(server, exported):

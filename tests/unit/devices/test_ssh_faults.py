@@ -70,10 +70,11 @@ def test_a_file_that_may_not_be_written_there_is_no_matter_of_keys(folder, tmp_p
     [
         "python-that-is-not-there",
         "echo 'SyntaxError: future feature annotations is not defined' >&2; exit 1",
+        "echo 'error: Python 3.9 or newer must run this, but it is 3.8.1' >&2; exit 1",
     ],
 )
 def test_a_python_that_is_missing_or_too_old_is_said_with_what_to_do(folder, tmp_path, python):
     if " " in python:
         python = program(tmp_path / "python", f"{python}\n")
-    with pytest.raises(DeviceError, match=r"must have Python 3\.9 or newer.*--python"):
+    with pytest.raises(DeviceError, match=r"must have Python 3\.9 or newer.*apt-get.*--python"):
         measure_over_ssh("ssh://host", folder, sample_task(), python=python)

@@ -30,6 +30,7 @@ DOCUMENTS = {
     Layout.STATISTICS: samples.pixel_statistics(),
     Layout.SUBNET: samples.subnet_description(),
     Layout.AWAITED: elsewhere.sample_awaited(),
+    Layout.SEEN_DEVICE: elsewhere.sample_seen(),
     "measuring_task.json": elsewhere.sample_task(),
     "measuring_result.json": elsewhere.sample_result(),
     "waiting_run.json": elsewhere.sample_waiting_run(),

@@ -148,3 +148,30 @@ def test_a_profile_of_what_the_machine_is_no_more_is_stale(context, bench, monke
     hardware, driver = missing_outside(row, DEVICE, **asked)
     assert "against another" in hardware
     assert driver == "driver unknown against 1.2"
+
+
+def test_a_host_that_became_another_makes_its_profile_stale(context, bench, monkeypatch):
+    run_stage("profile_latency", context)
+    card = load_latency_profile(context.layout.latency(DEVICE)).card
+    settings = context.params.devices[DEVICE].card.model_copy(
+        update={"location": "ssh://host", "runtime": card.runtime}
+    )
+    device = context.params.devices[DEVICE].model_copy(update={"card": settings})
+    params = context.params.model_copy(update={"devices": {DEVICE: device}})
+    found = []
+    ask = "ofa_pipeline.stages.profile_latency.ElsewhereBench.ask"
+    monkeypatch.setattr(ask, lambda _: found[-1])
+
+    def stale():
+        row = find_stage("profile_latency")
+        return missing_outside(row, DEVICE, layout=context.layout, params=params)
+
+    for key, value in (("runtime_version", "9"), ("governor", "powersave"), ("hardware", "other")):
+        found.append(card.model_copy(update={key: value}))
+        (reason,) = stale()
+        assert reason.startswith(key)
+        assert reason.endswith(value)
+    found.append(card)
+    assert stale() == ()
+    found.append(None)  # it cannot be reached
+    assert stale() == ()
