@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from ofa_pipeline.cli.chosen import VERSION_PREFIX
+from ofa_pipeline.cli.hints import pasteable
 from ofa_pipeline.cli.listing import print_table
 from ofa_pipeline.cli.options import JsonOption, WorkspaceOption
 from ofa_pipeline.cli.output import PLAIN, stderr, stdout
@@ -49,27 +50,16 @@ def certificate(
 
     The exit code is 1 when a file is gone or is not the one that was measured and registered.
     """
+    from ofa_pipeline.registry import doubts
+
     found = _certificate(version, valid_days=valid_days, workspace=workspace, trust=trust)
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=2))
     else:
         _show(found)
-    if found.stale:
-        stderr.print(f"stale: {found.stale}", **PLAIN)
-    if found.is_dated_ahead and found.issued is not None:
-        from ofa_pipeline.registry import ahead_text
-
-        stderr.print(
-            "whether it has expired cannot be told: when it was registered, "
-            f"{ahead_text(found.issued)}.",
-            **PLAIN,
-        )
-    if found.is_expired and found.expires is not None:
-        stderr.print(
-            f"expired on {found.expires:%Y-%m-%d}: the machine and its runtime may have changed; "
-            "measure again with: ofa-pipeline run",
-            **PLAIN,
-        )
+    for device in [item.device for item in found.devices][:1]:
+        for line in doubts(found, device=device):
+            stderr.print(pasteable(line), **PLAIN)
 
 
 def _certificate(

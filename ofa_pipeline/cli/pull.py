@@ -21,9 +21,9 @@ from ofa_pipeline.cli.chosen import (
     default_folder,
     describe_subnet,
 )
-from ofa_pipeline.cli.hints import command
+from ofa_pipeline.cli.hints import command, pasteable
 from ofa_pipeline.cli.options import DatasetOption, JsonOption, WorkspaceOption
-from ofa_pipeline.cli.output import PLAIN, stdout
+from ofa_pipeline.cli.output import PLAIN, stderr, stdout
 from ofa_pipeline.cli.sign import TrustOption
 from ofa_pipeline.errors import ParamsError, RegistryError
 from ofa_pipeline.temporary import temporary_folder
@@ -81,7 +81,7 @@ def pull(  # noqa: PLR0913 - options of a command
     Its files are compared with the SHA-256 that were registered. The folder appears whole or not
     at all; one that holds something else is left alone.
     """
-    from ofa_pipeline.registry import check_signature, open_registry
+    from ofa_pipeline.registry import check_signature, doubts, open_registry, validity_of
 
     uri, folder = _understood(words or ())
     bounds = bounds_of(
@@ -105,6 +105,8 @@ def pull(  # noqa: PLR0913 - options of a command
         typer.echo(json.dumps(values, indent=2))
     else:
         _show(subnet, target, values, is_new=is_new)
+    for line in doubts(validity_of(registry, subnet), device=subnet.record.device):
+        stderr.print(pasteable(f"warning: {line}"), **PLAIN)
 
 
 def _understood(words: "list[str] | tuple[()]") -> tuple[str | None, Path | None]:

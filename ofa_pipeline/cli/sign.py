@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ofa_pipeline.cli.hints import pasteable
 from ofa_pipeline.cli.options import WorkspaceOption
 from ofa_pipeline.cli.output import PLAIN, stderr, stdout
 
@@ -40,16 +41,24 @@ def sign(
 
     The signature is of the digest of its files and the name of its model, and lies in the registry.
     """
-    from ofa_pipeline.registry import certify_version, open_registry, sign_version, signer_of
+    from ofa_pipeline.registry import (
+        certify_version,
+        doubts,
+        open_registry,
+        sign_version,
+        signer_of,
+    )
 
     registry = open_registry(workspace)
     subnet = registry.version(version)
-    certify_version(registry, subnet)
+    certificate = certify_version(registry, subnet)
     before = signer_of(registry, subnet)
     found = sign_version(registry, subnet, key, valid_days=valid_days)
     stdout.print(f"signed {version} with the key {found.key}, until {found.expires[:10]}", **PLAIN)
     if before not in (None, found.key):
         stdout.print(f"it takes the place of the signature of the key {before}", **PLAIN)
+    for line in doubts(certificate, device=subnet.record.device):
+        stderr.print(pasteable(f"warning: {line}"), **PLAIN)
     mode = stat.S_IMODE(key.stat().st_mode)
     if mode & _OF_OTHERS:
         stderr.print(

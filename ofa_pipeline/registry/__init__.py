@@ -7,7 +7,9 @@ from ofa_pipeline.registry.certificates import (
     as_told,
     certify_bundle,
     certify_version,
+    doubts,
     stale_reason,
+    validity_of,
 )
 from ofa_pipeline.registry.choosing import HomeDataset, dataset_label
 from ofa_pipeline.registry.clocks import ahead_text, is_ahead
@@ -77,6 +79,7 @@ __all__ = [
     "check_signature",
     "dataset_label",
     "default_address",
+    "doubts",
     "first_run_rows",
     "is_ahead",
     "is_database",
@@ -96,6 +99,7 @@ __all__ = [
     "signer_of",
     "stale_reason",
     "tracking_uri",
+    "validity_of",
 ]
 OPEN_MODULES = ("answers", "lineage", "origin")
 """What makes the documents of answers, for the commands with `--json` and the service; where a

@@ -1,5 +1,6 @@
 """Certificates of registered subnets and of bundles, made from files that were verified."""
 
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from ofa_pipeline.documents import (
     read_document,
 )
 from ofa_pipeline.errors import OfaPipelineError, RegistryError, shorten
-from ofa_pipeline.registry.clocks import is_ahead
+from ofa_pipeline.registry.clocks import ahead_text, is_ahead
 from ofa_pipeline.registry.fields import STALE_TAG
 from ofa_pipeline.registry.plain_files import check_names, plain_files
 from ofa_pipeline.registry.protocol import SubnetRegistry
@@ -53,16 +54,69 @@ def certify_version(
                 f"{item.p50_ms:.6g} ms. Somebody changed the record: delete the version and run "
                 "the stage register again."
             )
+    return certificate.model_copy(update=asdict(validity_of(registry, subnet, valid_days)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validity:
+    """How far the certificate of a version is to be relied on today."""
+
+    issued: datetime
+    expires: datetime
+    is_expired: bool
+    is_dated_ahead: bool
+    """Whether it is dated ahead of this machine's clock, so that expiry cannot be told."""
+    stale: str
+    """Why its device is another one by now; empty where that was not found."""
+
+
+def validity_of(
+    registry: SubnetRegistry, subnet: RegisteredSubnet, valid_days: float = VALID_DAYS
+) -> Validity:
+    """Return how far the certificate of a version is to be relied on; its files are not read.
+
+    Args:
+        registry: That holds it.
+        subnet: The version.
+        valid_days: From the registration to the expiry.
+    """
     issued = registry.registered_at(subnet)
     expires = issued + timedelta(days=valid_days)
-    return certificate.model_copy(
-        update={
-            "issued": issued,
-            "expires": expires,
-            "is_expired": expires < datetime.now(UTC),
-            "is_dated_ahead": is_ahead(issued),
-            "stale": stale_reason(registry, subnet),
-        }
+    return Validity(
+        issued=issued,
+        expires=expires,
+        is_expired=expires < datetime.now(UTC),
+        is_dated_ahead=is_ahead(issued),
+        stale=stale_reason(registry, subnet),
+    )
+
+
+def doubts(found: Validity | SubnetCertificate, *, device: str) -> tuple[str, ...]:
+    """Return in lines why a certificate is not to be relied on, each with what to do.
+
+    Args:
+        found: The certificate, or what is known of it.
+        device: That the subnet was picked for.
+    """
+    lines = [f"stale: {found.stale}"] if found.stale else []
+    if found.is_dated_ahead and found.issued is not None:
+        lines.append(
+            "whether its certificate has expired cannot be told: when it was registered, "
+            f"{ahead_text(found.issued)}."
+        )
+    if found.is_expired and found.expires is not None:
+        lines.append(
+            f"its certificate expired on {found.expires:%Y-%m-%d}: the machine and its runtime may "
+            f"have changed. {measure_anew(device)}"
+        )
+    return tuple(lines)
+
+
+def measure_anew(device: str) -> str:
+    """Return how a device gets new certificates: what is up to date is never measured again."""
+    return (
+        "Have it measured and certified anew, in its workspace: ofa-pipeline device profile "
+        f"{device} --again ; ofa-pipeline run --device {device}"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from ofa_pipeline.documents import SubnetCertificate
 from ofa_pipeline.errors import RegistryError
-from ofa_pipeline.registry.certificates import certify_version
+from ofa_pipeline.registry.certificates import certify_version, measure_anew
 from ofa_pipeline.registry.clocks import ahead_text
 from ofa_pipeline.registry.comparison import figures_on, is_clearly_better
 from ofa_pipeline.registry.parts import Part
@@ -98,19 +98,21 @@ def _proof(registry: SubnetRegistry, subnet: RegisteredSubnet) -> tuple[Check, .
         return (Check("files", False, str(error)),)
     return (
         Check("files", True, f"all {len(certificate.files)} are as they were registered"),
-        _validity(certificate),
+        _validity(certificate, subnet.record.device),
         Check("device", not certificate.stale, certificate.stale or "is as it was certified"),
         _budgets(certificate, subnet.record.device),
     )
 
 
-def _validity(certificate: SubnetCertificate) -> Check:
+def _validity(certificate: SubnetCertificate, device: str) -> Check:
     if certificate.is_dated_ahead and certificate.issued is not None:
         text = "whether it has expired cannot be told: when it was registered, "
         way = "; where this one is right: delete the version in MLflow, then ofa-pipeline run"
         return Check("certificate", False, f"{text}{ahead_text(certificate.issued)}{way}")
     is_expired = certificate.is_expired
     text = f"{'expired' if is_expired else 'valid until'} {certificate.expires:%Y-%m-%d}"
+    if is_expired:
+        text = f"{text}. {measure_anew(device)}"
     return Check("certificate", not is_expired, text)
 
 
