@@ -46,7 +46,10 @@ ANSWERS: Mapping[str, type[Any]] = {
     "answer_explain.json": answers.ExplanationAnswer,
     "answer_front.json": answers.FrontAnswer,
     "answer_lineage.json": lineage.LineageAnswer,
+    "answer_promote.json": answers.PromotionAnswer,
+    "answer_pull.json": answers.PullAnswer,
     "answer_reproduce.json": lineage.ReproductionAnswer,
+    "answer_subnet_list.json": answers.SubnetList,
     "answer_subnets.json": answers.SubnetPage,
 }
 """By the name of the schema: what commands print."""

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,6 +11,7 @@ from ofa_pipeline.cli.output import PLAIN, stdout
 from ofa_pipeline.exit_codes import EXIT_ERROR
 
 if TYPE_CHECKING:
+    from ofa_pipeline.documents.answers import PromotionAnswer
     from ofa_pipeline.registry import Promotion
 
 
@@ -43,25 +44,29 @@ def promote(
     if plan.is_allowed and not dry_run:
         move(registry, plan)
     if as_json:
-        typer.echo(json.dumps(_values(plan, is_done=plan.is_allowed and not dry_run), indent=2))
+        typer.echo(
+            json.dumps(_answer(plan, is_done=plan.is_allowed and not dry_run).to_dict(), indent=2)
+        )
     else:
         _show(plan, dry_run=dry_run)
     if not plan.is_allowed:
         raise typer.Exit(EXIT_ERROR)
 
 
-def _values(plan: "Promotion", *, is_done: bool) -> dict[str, Any]:
-    return {
-        "model_uri": plan.subnet.model_uri,
-        "alias": plan.rank,
-        "before": None if plan.before is None else plan.before.model_uri,
-        "is_allowed": plan.is_allowed,
-        "is_done": is_done,
-        "checks": [
-            {"name": check.name, "is_met": check.is_met, "reason": check.reason}
+def _answer(plan: "Promotion", *, is_done: bool) -> "PromotionAnswer":
+    from ofa_pipeline.documents.answers import PromotionAnswer, PromotionCheck
+
+    return PromotionAnswer(
+        model_uri=plan.subnet.model_uri,
+        alias=plan.rank,
+        before=None if plan.before is None else plan.before.model_uri,
+        is_allowed=plan.is_allowed,
+        is_done=is_done,
+        checks=tuple(
+            PromotionCheck(name=check.name, is_met=check.is_met, reason=check.reason)
             for check in plan.checks
-        ],
-    }
+        ),
+    )
 
 
 def _show(plan: "Promotion", *, dry_run: bool) -> None:

@@ -29,6 +29,7 @@ from ofa_pipeline.errors import ParamsError, RegistryError
 from ofa_pipeline.temporary import temporary_folder
 
 if TYPE_CHECKING:
+    from ofa_pipeline.documents.answers import PullAnswer
     from ofa_pipeline.registry import RegisteredSubnet, SubnetRegistry
 
 Format = Literal["bundle", "onnx", "weights"]
@@ -100,11 +101,11 @@ def pull(  # noqa: PLR0913 - options of a command
         check_signature(registry, subnet, trust)
     target = folder or default_folder(subnet)
     is_new = _fetch(registry, subnet, target, file_format)
-    values = _values(subnet, target, file_format)
+    answer = _answer(subnet, target, file_format)
     if as_json:
-        typer.echo(json.dumps(values, indent=2))
+        typer.echo(json.dumps(answer.to_dict(), indent=2))
     else:
-        _show(subnet, target, values, is_new=is_new)
+        _show(subnet, target, answer, is_new=is_new)
     for line in doubts(validity_of(registry, subnet), device=subnet.record.device):
         stderr.print(pasteable(f"warning: {line}"), **PLAIN)
 
@@ -202,33 +203,32 @@ def _check_same(target: Path, whole: Path, subnet: "RegisteredSubnet") -> None:
         )
 
 
-def _values(subnet: "RegisteredSubnet", target: Path, file_format: Format) -> dict[str, Any]:
+def _answer(subnet: "RegisteredSubnet", target: Path, file_format: Format) -> "PullAnswer":
     from ofa_pipeline.artifacts import digest_file
+    from ofa_pipeline.documents.answers import PullAnswer
 
     record = subnet.record
     paths = [path for path in sorted(target.iterdir()) if path.is_file()]
-    return {
-        "model_uri": subnet.model_uri,
-        "folder": str(target),
-        "format": file_format,
-        "bundle_digest": record.bundle_digest,
-        "device": record.device,
-        "accuracy_top1": record.accuracy_top1,
-        "latency_ms": record.latency_ms,
-        "files": {path.name: digest_file(path) for path in paths},
-    }
+    return PullAnswer(
+        model_uri=subnet.model_uri,
+        folder=str(target),
+        format=file_format,
+        bundle_digest=record.bundle_digest,
+        device=record.device,
+        accuracy_top1=record.accuracy_top1,
+        latency_ms=record.latency_ms,
+        files={path.name: digest_file(path) for path in paths},
+    )
 
 
-def _show(
-    subnet: "RegisteredSubnet", target: Path, values: dict[str, Any], *, is_new: bool
-) -> None:
-    size = sum((target / name).stat().st_size for name in values["files"])
+def _show(subnet: "RegisteredSubnet", target: Path, answer: "PullAnswer", *, is_new: bool) -> None:
+    size = sum((target / name).stat().st_size for name in answer.files)
     lines = [
         describe_subnet(subnet),
-        f"{'wrote' if is_new else 'is there already:'} {target}: {', '.join(values['files'])} "
+        f"{'wrote' if is_new else 'is there already:'} {target}: {', '.join(answer.files)} "
         f"({size / 2**20:.1f} MiB, SHA-256 as registered)",
     ]
-    if values["format"] == "bundle":
+    if answer.format == "bundle":
         quoted = shlex.quote(str(target / "classify.py"))
         lines += [
             f"classify with it: add images or folders to `{command('predict', '--bundle', target)}`"

@@ -89,12 +89,12 @@ def subnets(
 ) -> None:
     """List the registered subnets; in a workspace, those of its dataset."""
     from ofa_pipeline.registry import ANY_DATASET, open_registry, tracking_uri
-    from ofa_pipeline.registry.answers import values_of
+    from ofa_pipeline.registry.answers import list_answer
 
     registry = open_registry(workspace)
     found = registry.list_subnets(device=device, dataset=dataset)
     if as_json:
-        _print_json([values_of(subnet) for subnet in found])
+        _print_json(list_answer(found).model_dump(mode="json"))
     elif found:
         print_table(subnet_table(found), stdout)
     others = registry.list_subnets(device=device, dataset=ANY_DATASET)

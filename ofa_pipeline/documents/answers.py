@@ -1,9 +1,11 @@
 """Answers of a registry: what look-ups print as JSON, and what the registry service returns."""
 
-from pydantic import ConfigDict
+from typing import Literal
+
+from pydantic import ConfigDict, RootModel
 
 from ofa_pipeline.arch import Arch
-from ofa_pipeline.documents.base import Count, Document, Fraction, Milliseconds, Part
+from ofa_pipeline.documents.base import Count, Digest, Document, Fraction, Milliseconds, Part
 from ofa_pipeline.documents.latency import LatencyFigures, Quantile
 
 
@@ -67,6 +69,12 @@ class FrontAnswer(Document):
     """The fastest first; each is more accurate than all that are as fast."""
 
 
+class SubnetList(RootModel[tuple[RegisteredFigures, ...]]):
+    """The answer of ``ofa-pipeline subnets``, ordered by device, then latency."""
+
+    model_config = ConfigDict(title="registered subnets", frozen=True)
+
+
 class SubnetPage(Document):
     """A page of the list of the registry service."""
 
@@ -123,3 +131,50 @@ class ExplanationAnswer(Document):
     """Standard error of the accuracy of the best."""
     is_gain_noise: bool
     """Whether the points gained are no more than that."""
+
+
+class PromotionCheck(Part):
+    """A condition of a promotion."""
+
+    name: str
+    is_met: bool
+    reason: str
+
+
+class PromotionAnswer(Document):
+    """The answer of ``ofa-pipeline promote``."""
+
+    model_config = ConfigDict(title="the promotion of a version")
+
+    model_uri: str
+    alias: Literal["candidate", "champion"]
+    """What it is to become."""
+    before: str | None
+    """The version that bore the alias; null for none."""
+    is_allowed: bool
+    """Whether every condition is met."""
+    is_done: bool
+    """Whether the alias names the version now; false in a dry run."""
+    checks: tuple[PromotionCheck, ...]
+
+
+class PullAnswer(Part):
+    """The answer of ``ofa-pipeline pull``; its format is that of what was fetched."""
+
+    model_config = ConfigDict(title="a registered subnet in a folder")
+
+    model_uri: str
+    folder: str
+    """As it was named."""
+    format: Literal["bundle", "onnx", "weights"]
+    """What was fetched of the version."""
+    bundle_digest: Digest
+    """Of all files of the version."""
+    device: str
+    """That it was picked for."""
+    accuracy_top1: Fraction
+    """On test images."""
+    latency_ms: Milliseconds
+    """Median on its own device."""
+    files: dict[str, Digest]
+    """SHA-256 of each file in the folder."""

@@ -11,6 +11,7 @@ from ofa_pipeline.documents.answers import (
     FrontAnswer,
     RegisteredFigures,
     SubnetAnswer,
+    SubnetList,
     SubnetPage,
 )
 from ofa_pipeline.registry.comparison import Explanation, accuracy_noise
@@ -43,6 +44,11 @@ def front_answer(
     return FrontAnswer(
         device=device, quantile=quantile, subnets=tuple(_figures(item) for item in subnets)
     )
+
+
+def list_answer(subnets: Sequence[RegisteredSubnet]) -> SubnetList:
+    """Return the answer of a list, in its order."""
+    return SubnetList(tuple(_figures(item) for item in subnets))
 
 
 def page_answer(subnets: Sequence[RegisteredSubnet], *, limit: int, offset: int) -> SubnetPage:

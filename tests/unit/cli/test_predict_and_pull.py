@@ -10,6 +10,7 @@ from PIL import Image
 
 from ofa_pipeline.cli import main
 from ofa_pipeline.cli.pull import _chosen_files
+from ofa_pipeline.documents.answers import PromotionAnswer, PullAnswer, SubnetList
 from tests.support.images import encoded, noise
 from tests.support.registry import InMemoryRegistry, digest_of, subnet_record, write_bundle
 
@@ -61,6 +62,18 @@ def photos(tmp_path):
 
 
 # ---- predict ----------------------------------------------------------------------------------
+
+
+def test_answers_for_programs_are_as_their_schemas_say(cli, registry):
+    for words, model, length in [
+        (("subnets", "--json"), SubnetList, None),
+        (("pull", "-d", "cpu", "--json", "fetched"), PullAnswer, 8),
+        (("promote", f"{MODEL}/1", "--json"), PromotionAnswer, 7),
+    ]:
+        out = json.loads(cli(*words)[1])
+        found = model.model_validate(out, strict=False)
+        assert found.model_dump(mode="json") == out  # nothing that the schema does not have
+        assert length in (None, len(out))
 
 
 def test_folder_is_classified_in_order_and_a_bad_image_stops_nothing(cli, registry, photos):
