@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import ofa_pipeline
 from ofa_pipeline.documents.lineage import LineageOrigin
@@ -70,6 +70,29 @@ def find_repository(workspace: Path, origin: LineageOrigin, named: str | None) -
         f"commit {origin.commit} must be in {where}, but is not there.{recorded} Fetch it (git "
         "fetch --all), or name a repository that you trust: --repository PATH_OR_ADDRESS"
     )
+
+
+def check_remote(origin: LineageOrigin, repository: str, workspace: Path) -> None:
+    """Say before anything is cloned that no DVC remote keeps the artifacts, where that shows.
+
+    Args:
+        origin: Names commit and folder.
+        repository: Path or address; what one elsewhere names is seen in its clone only.
+        workspace: Of who asks.
+
+    Raises:
+        OfaPipelineError: If neither the commit nor the workspace names a remote.
+    """
+    if _remote(_config(workspace)) or not Path(repository).is_dir():
+        return
+    path = PurePosixPath(origin.folder) / ".dvc" / "config"
+    text = _git(Path(repository), "show", f"{origin.commit}:{path}")
+    if text is None:
+        return
+    config = configparser.ConfigParser(interpolation=None)
+    config.read_string(text)
+    if not config.get("core", "remote", fallback=""):
+        raise _no_remote(workspace)
 
 
 def clone_workspace(origin: LineageOrigin, repository: str, folder: Path, kept: Path) -> Path:
@@ -144,14 +167,10 @@ def adopt_remote(root: Path, workspace: Path) -> str:
     if name := _config(root).get("core", "remote", fallback=""):
         return name
     config = _config(workspace)
-    name = config.get("core", "remote", fallback="")
-    section = f"'remote \"{name}\"'"
-    if not name or not config.has_section(section):
-        raise OfaPipelineError(
-            "a DVC remote must keep the artifacts, but neither the commit nor "
-            f"{workspace.resolve()} names one. In the workspace that registered: dvc remote add -d "
-            "NAME URL && dvc push"
-        )
+    name = _remote(config)
+    if not name:
+        raise _no_remote(workspace)
+    section = _section(name)
     values = dict(config[section])
     url = values.get("url", "")
     if "://" not in url and not Path(url).is_absolute():
@@ -165,6 +184,24 @@ def adopt_remote(root: Path, workspace: Path) -> str:
         local.write(file)
     path.chmod(0o600)  # it may hold passwords
     return name
+
+
+def _remote(config: configparser.ConfigParser) -> str:
+    """Return the name of the remote that DVC's settings describe; empty for none."""
+    name = config.get("core", "remote", fallback="")
+    return name if config.has_section(_section(name)) else ""
+
+
+def _section(name: str) -> str:
+    return f"'remote \"{name}\"'"
+
+
+def _no_remote(workspace: Path) -> OfaPipelineError:
+    return OfaPipelineError(
+        "a DVC remote must keep the artifacts, but neither the commit nor "
+        f"{workspace.resolve()} names one. In the workspace that registered: dvc remote add -d "
+        "NAME URL && dvc push"
+    )
 
 
 def pull(root: Path, addresses: Sequence[str], *, remote: str) -> None:

@@ -11,6 +11,7 @@ from rich.table import Table
 from flows.clone import (
     adopt_remote,
     check_origin,
+    check_remote,
     clone_workspace,
     find_repository,
     pull,
@@ -67,6 +68,7 @@ def _reproduce(options: argparse.Namespace) -> ReproductionAnswer:
         origin = lineage.origin
         check_origin(subnet.model_uri, origin)
         repository = find_repository(options.workspace, origin, options.repository)
+        check_remote(origin, repository, options.workspace)
         stderr.print(f"cloning {origin.commit[:_SHOWN_DIGITS]} to {folder} ...", **PLAIN)
         root = clone_workspace(origin, repository, folder, kept)
     replay = Replay(root, lineage)

@@ -1,5 +1,6 @@
 """Errors that say why: for programs as JSON, for people as a page."""
 
+import re
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request, Response
@@ -15,6 +16,16 @@ from ofa_pipeline.service.pages import PAGES, Pages
 _UNSATISFIABLE = 416
 _FOR_PROGRAMS = ("/v1/", "/static/", "/healthz", "/metrics", "/openapi.json")
 """Beginnings of the addresses that are never asked for a page."""
+
+_TERMS = (
+    (
+        re.compile(r" \(--dataset NAME, or dataset= in Python\), or ask from a workspace[^.]*"),
+        ": dataset=NAME",
+    ),
+    (re.compile(r"ofa-pipeline subnets --dataset any\b"), "/v1/subnets"),
+    (re.compile(r"--([a-z]+) (?=NAME|any)"), r"\1="),
+)
+"""What look-ups suggest to who asks by a command, and how a request says it."""
 
 _OURS: dict[type[OfaPipelineError], tuple[int, str]] = {
     InfeasibleConstraintError: (404, "infeasible"),
@@ -41,7 +52,7 @@ def explain_errors(app: FastAPI, pages: Pages) -> None:
     @app.exception_handler(OfaPipelineError)
     async def ours(request: Request, error: OfaPipelineError) -> Response:
         status, kind = next(found for of, found in _OURS.items() if isinstance(error, of))
-        return answer(request, status, kind, str(error))
+        return answer(request, status, kind, in_terms_of_requests(str(error)))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
@@ -58,6 +69,13 @@ def explain_errors(app: FastAPI, pages: Pages) -> None:
         if response.headers.get("allow") == "GET":
             response.headers["Allow"] = "GET, HEAD"
         return response
+
+
+def in_terms_of_requests(message: str) -> str:
+    """Return the message of a look-up with parameters in the place of a command's options."""
+    for pattern, text in _TERMS:
+        message = pattern.sub(text, message)
+    return message
 
 
 def error_response(status: int, kind: str, message: str) -> JSONResponse:

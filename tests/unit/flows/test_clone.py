@@ -7,6 +7,7 @@ import pytest
 from flows.clone import (
     adopt_remote,
     check_origin,
+    check_remote,
     clone_workspace,
     find_repository,
     pull,
@@ -129,6 +130,23 @@ def test_remote_is_the_clones_else_the_workspaces_else_an_error(tmp_path):
     (clone / ".dvc" / "config").write_text("[core]\nremote = own\n")
     (clone / ".dvc" / "config.local").unlink()
     assert adopt_remote(clone, workspace) == "own"
+
+
+def test_remote_that_nobody_names_is_told_before_anything_is_cloned(repository, tmp_path):
+    root, commit = repository
+    workspace = tmp_path / "workspace"
+    (workspace / ".dvc").mkdir(parents=True)
+    made_from = origin(commit, folder="here")
+    with pytest.raises(OfaPipelineError, match=r"neither the commit nor .* dvc remote add -d"):
+        check_remote(made_from, str(root), workspace)
+    for unknown in (origin(folder="here"), origin(commit, folder="elsewhere")):
+        check_remote(unknown, str(root), workspace)  # the clone will tell
+    check_remote(made_from, "https://example.com/elsewhere.git", workspace)
+    (root / "here" / ".dvc" / "config").write_text("[core]\n    remote = store\n")
+    check_remote(origin(commit_all(root), folder="here"), str(root), workspace)
+    settings = "[core]\n    remote = own\n['remote \"own\"']\n    url = /kept\n"
+    (workspace / ".dvc" / "config").write_text(settings)
+    check_remote(made_from, str(root), workspace)
 
 
 def test_remote_that_cannot_give_is_named_with_what_to_do(tmp_path):

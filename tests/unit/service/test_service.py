@@ -14,6 +14,7 @@ from ofa_pipeline.documents import SubnetCertificate
 from ofa_pipeline.documents.answers import FrontAnswer, SubnetAnswer, SubnetPage
 from ofa_pipeline.errors import ParamsError, RegistryError
 from ofa_pipeline.registry import STALE_TAG
+from ofa_pipeline.registry.record import DATASET_KEY
 from ofa_pipeline.service import ServiceSettings, build_app
 from tests.support.certified import register_certified, write_card, write_certified_bundle
 from tests.support.registry import InMemoryRegistry, digest_of, subnet_record
@@ -60,6 +61,25 @@ def test_front_comparison_and_price_are_the_documents_of_the_commands(client):
     assert compared["differences"][0]["accuracy_points"] == pytest.approx(20)
     price = client.get("/v1/explain", params={"device": "cpu", "max_latency_ms": 3}).json()
     assert (price["runner_up"]["version"], price["next_better"]["version"]) == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/v1/best?device=cpu&dataset=cats", "Choose another with dataset=NAME, or dataset=any;"),
+        ("/v1/subnets?dataset=cats", "Choose another with dataset=NAME, or dataset=any;"),
+        ("/browse?device=cpu&dataset=cats", "Choose another with dataset=NAME, or dataset=any;"),
+        ("/v1/models/ofa-tiny-cpu/versions/9", "See what there is: /v1/subnets"),
+        ("/v1/best?device=cpu", "several are registered: dogs, pets. Name one: dataset=NAME."),
+    ],
+)
+def test_refusal_suggests_what_a_request_can_say(client, registry, tmp_path, path, told):
+    if "dogs" in told:
+        bundle = write_certified_bundle(tmp_path / "other")
+        registry.register(subnet_record(dataset="dogs", lineage={DATASET_KEY: "d" * 64}), bundle)
+    message = client.get(path).text
+    assert told in message
+    assert "--dataset" not in message
 
 
 def test_list_is_paged(client):
