@@ -21,10 +21,10 @@ from ofa_pipeline.cli.chosen import (
     default_folder,
     describe_subnet,
 )
-from ofa_pipeline.cli.hints import command, pasteable
+from ofa_pipeline.cli.hints import command
 from ofa_pipeline.cli.options import DatasetOption, JsonOption, WorkspaceOption
-from ofa_pipeline.cli.output import PLAIN, stderr, stdout
-from ofa_pipeline.cli.sign import TrustOption
+from ofa_pipeline.cli.output import PLAIN, stdout
+from ofa_pipeline.cli.sign import TrustOption, warn_of_doubts
 from ofa_pipeline.errors import ParamsError, RegistryError
 from ofa_pipeline.temporary import temporary_folder
 
@@ -82,7 +82,7 @@ def pull(  # noqa: PLR0913 - options of a command
     Its files are compared with the SHA-256 that were registered. The folder appears whole or not
     at all; one that holds something else is left alone.
     """
-    from ofa_pipeline.registry import check_signature, doubts, open_registry, validity_of
+    from ofa_pipeline.registry import check_signature, open_registry, validity_of
 
     uri, folder = _understood(words or ())
     bounds = bounds_of(
@@ -101,13 +101,8 @@ def pull(  # noqa: PLR0913 - options of a command
         check_signature(registry, subnet, trust)
     target = folder or default_folder(subnet)
     is_new = _fetch(registry, subnet, target, file_format)
-    answer = _answer(subnet, target, file_format)
-    if as_json:
-        typer.echo(json.dumps(answer.to_dict(), indent=2))
-    else:
-        _show(subnet, target, answer, is_new=is_new)
-    for line in doubts(validity_of(registry, subnet), device=subnet.record.device):
-        stderr.print(pasteable(f"warning: {line}"), **PLAIN)
+    _show(subnet, target, _answer(subnet, target, file_format), is_new=is_new, as_json=as_json)
+    warn_of_doubts(validity_of(registry, subnet), subnet)
 
 
 def _understood(words: "list[str] | tuple[()]") -> tuple[str | None, Path | None]:
@@ -221,7 +216,12 @@ def _answer(subnet: "RegisteredSubnet", target: Path, file_format: Format) -> "P
     )
 
 
-def _show(subnet: "RegisteredSubnet", target: Path, answer: "PullAnswer", *, is_new: bool) -> None:
+def _show(
+    subnet: "RegisteredSubnet", target: Path, answer: "PullAnswer", *, is_new: bool, as_json: bool
+) -> None:
+    if as_json:
+        typer.echo(json.dumps(answer.to_dict(), indent=2))
+        return
     size = sum((target / name).stat().st_size for name in answer.files)
     lines = [
         describe_subnet(subnet),

@@ -3,13 +3,17 @@
 import shlex
 import stat
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ofa_pipeline.cli.hints import pasteable
 from ofa_pipeline.cli.options import WorkspaceOption
 from ofa_pipeline.cli.output import PLAIN, stderr, stdout
+
+if TYPE_CHECKING:
+    from ofa_pipeline.documents import SubnetCertificate
+    from ofa_pipeline.registry import RegisteredSubnet, Validity
 
 TrustOption = Annotated[
     Path | None,
@@ -43,7 +47,6 @@ def sign(
     """
     from ofa_pipeline.registry import (
         certify_version,
-        doubts,
         open_registry,
         sign_version,
         signer_of,
@@ -57,8 +60,7 @@ def sign(
     stdout.print(f"signed {version} with the key {found.key}, until {found.expires[:10]}", **PLAIN)
     if before not in (None, found.key):
         stdout.print(f"it takes the place of the signature of the key {before}", **PLAIN)
-    for line in doubts(certificate, device=subnet.record.device):
-        stderr.print(pasteable(f"warning: {line}"), **PLAIN)
+    warn_of_doubts(certificate, subnet)
     mode = stat.S_IMODE(key.stat().st_mode)
     if mode & _OF_OTHERS:
         stderr.print(
@@ -66,3 +68,11 @@ def sign(
             f"use it (permissions {mode:03o}): chmod 600 {shlex.quote(str(key))}",
             **PLAIN,
         )
+
+
+def warn_of_doubts(found: "Validity | SubnetCertificate", subnet: "RegisteredSubnet") -> None:
+    """Say beside an answer why the certificate of a version is not to be relied on."""
+    from ofa_pipeline.registry import doubts
+
+    for line in doubts(found, device=subnet.record.device):
+        stderr.print(pasteable(f"warning: {line}"), **PLAIN)

@@ -4,6 +4,7 @@ from ofa_pipeline.documents import LatencyFigures, budget_alias
 from ofa_pipeline.params import ANY_DATASET
 from ofa_pipeline.registry.addresses import URI_VARIABLE, default_address, is_database
 from ofa_pipeline.registry.certificates import (
+    Validity,
     as_told,
     certify_bundle,
     certify_version,
@@ -67,6 +68,7 @@ __all__ = [
     "Snapshot",
     "SubnetRecord",
     "SubnetRegistry",
+    "Validity",
     "accuracy_noise",
     "ahead_text",
     "as_told",

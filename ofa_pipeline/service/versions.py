@@ -1,5 +1,6 @@
 """Routes of one version: its certificate, its files, and a try of it."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path as FilePath
@@ -79,12 +80,17 @@ def version_routes(lookups: Lookups, shelf: Shelf) -> APIRouter:
             return Response(status_code=304, headers=headers)
         return FileResponse(path, filename=name, headers=headers)
 
+    # An image may unpack to hundreds of megabytes: one at a time, and the others wait here, not in
+    # the threads that answer everybody else.
+    turns = asyncio.Semaphore(1)
+
     @router.post("/try")
     async def try_image(model: Model, version: Version, request: Request) -> TriedImage:
         """Classify one image; its bytes are the body of the request."""
         subnet = found(model, version)
         image = await _body(request)
-        return await run_in_threadpool(_tried, shelf, subnet, image)
+        async with turns:
+            return await run_in_threadpool(_tried, shelf, subnet, image)
 
     return router
 
@@ -134,7 +140,7 @@ def _tried(shelf: Shelf, subnet: RegisteredSubnet, image: bytes) -> TriedImage:
         try:
             square = classifier.read(path)
         except DatasetError as error:
-            reason = str(error).replace(str(path), path.name)
+            reason = str(error).replace(f"{path}: ", "")
             raise HTTPException(422, f"the body must be an image file: {reason}") from error
     begun = time.perf_counter()
     [probabilities] = classifier.predict(square)

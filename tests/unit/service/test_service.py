@@ -4,6 +4,8 @@ import hashlib
 import io
 import json
 import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,7 +17,8 @@ from ofa_pipeline.documents.answers import FrontAnswer, SubnetAnswer, SubnetPage
 from ofa_pipeline.errors import ParamsError, RegistryError
 from ofa_pipeline.registry import STALE_TAG
 from ofa_pipeline.registry.record import DATASET_KEY
-from ofa_pipeline.service import ServiceSettings, build_app
+from ofa_pipeline.service import ServiceSettings, build_app, versions
+from ofa_pipeline.service.versions import TriedImage
 from tests.support.certified import register_certified, write_card, write_certified_bundle
 from tests.support.registry import InMemoryRegistry, digest_of, subnet_record
 
@@ -429,3 +432,26 @@ def test_token_is_in_no_log_no_page_and_no_metric(registry, caplog):
     assert "401" in str(client.get("/").status_code)
     assert not any(token in text for text in seen)
     assert token not in caplog.text
+
+
+def test_images_are_unpacked_one_at_a_time(client, monkeypatch):
+    running, most = [], []
+
+    def tried(*_):
+        running.append(1)
+        most.append(len(running))
+        time.sleep(0.05)
+        running.pop()
+        return TriedImage(model_uri="models:/m/1", classes=[], latency_ms=1.0)
+
+    monkeypatch.setattr(versions, "_tried", tried)
+    with ThreadPoolExecutor(4) as pool:
+        asked = pool.map(lambda _: client.post(f"{VERSION}/try", content=b"x"), range(4))
+        assert [answer.status_code for answer in asked] == [200] * 4
+    assert most == [1] * 4
+
+
+def test_reason_why_an_image_is_none_names_no_file_of_the_service(client):
+    refused = client.post(f"{VERSION}/try", content=b"no image")
+    message = "the body must be an image file: not an image: "
+    assert refused.json()["message"].startswith(message)
