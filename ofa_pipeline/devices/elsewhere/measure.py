@@ -242,6 +242,8 @@ def turn(*, is_again: bool) -> Iterator[None]:
 def read_notes(manifest: dict[str, Any], card: dict[str, Any]) -> dict[str, Any]:
     """Return what was measured before, by network; a line that a kill tore is left out.
 
+    A network that could not be run is left out, too: it is tried again.
+
     Raises:
         WrongError: If it was measured on another machine.
     """
@@ -264,6 +266,8 @@ def read_notes(manifest: dict[str, Any], card: dict[str, Any]) -> dict[str, Any]
                 "python measure.py --again"
             )
         rows[row["key"]] = row
+    for key in [key for key, row in rows.items() if "error" in row]:
+        say(f"{key} is tried again: {rows.pop(key)['error'][:200]}")
     if lines and not lines[-1].endswith("\n"):
         with path.open("a", encoding="utf-8") as file:
             file.write("\n")

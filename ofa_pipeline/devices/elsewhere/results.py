@@ -42,6 +42,10 @@ MOST_BYTES = 2**50
 """No machine of today has a pebibyte of memory."""
 COUNTED_LATE_BYTES = 2**26
 """The kernel's counts of resident memory lag behind by at most this."""
+MIN_DIFFERING = 3
+"""Two networks may take the same time by a coarse clock; more all of them, not."""
+MIN_CALLS = 20
+"""No two networks take the same in each of as many calls."""
 _MAX_NAMED = 3
 
 
@@ -95,8 +99,9 @@ def check_result(result: MeasuringResult, task: MeasuringTask, *, path: Path) ->
         if row.error is not None:
             raise DeviceError(
                 f"{path}: {task.card.runtime} {result.card.runtime_version} cannot run the network "
-                f"{network.key!r} there: {shorten(row.error, 500)}. Use another version of the "
-                "runtime, or leave what it does not know out of the space."
+                f"{network.key!r} there: {shorten(row.error, 500)}. Mend that there and run "
+                "measure.py again, which tries it once more; use another version of the runtime; "
+                "or leave what it does not know out of the space."
             )
         if not row.sessions:
             raise ManifestMismatchError(
@@ -106,6 +111,7 @@ def check_result(result: MeasuringResult, task: MeasuringTask, *, path: Path) ->
         _check_loads(row, f"{path}: {network.key!r}")
         for session in row.sessions:
             _check_times(session, network.macs * task.card.batch_size, f"{path}: {network.key!r}")
+    _check_differ(result, path)
 
 
 def card_of(result: MeasuringResult) -> DeviceCard:
@@ -261,6 +267,34 @@ def _check_times(session: Session, macs: int, where: str) -> None:
             )
         if fault:
             raise ManifestMismatchError(f"{where}: impossible times: {fault}. Measure again.")
+
+
+def _check_differ(result: MeasuringResult, path: Path) -> None:
+    """Check that other networks took other times, as they do by any clock that runs."""
+    macs = {network.key: network.macs for network in result.task.networks}
+    rows = list({row.sha256: row for row in result.rows}.values())  # one of each file
+    p50_ms = [float(np.median(_network_ns(row))) / 1e6 for row in rows]
+    if len(rows) >= MIN_DIFFERING and len(set(p50_ms)) == 1:
+        least, most = (limit(macs[row.key] for row in rows) for limit in (min, max))
+        raise ManifestMismatchError(
+            f"{path}: impossible times: {len(rows)} networks of {least:,} to {most:,} "
+            f"multiply-accumulates must take different times, but each took {p50_ms[0]:g} ms "
+            "exactly. Its clock stands, or somebody wrote it. Measure again: "
+            "python measure.py --again"
+        )
+    seen: dict[tuple[int, ...], str] = {}
+    for row in rows:
+        calls = tuple(_network_ns(row))
+        other = seen.setdefault(calls, row.key)
+        if other != row.key and len(calls) >= MIN_CALLS and len(set(calls)) > 1:
+            raise ManifestMismatchError(
+                f"{path}: impossible times: the {len(calls)} calls of {row.key!r} must be its "
+                f"own, but are those of {other!r}. Measure again: python measure.py --again"
+            )
+
+
+def _network_ns(row: MeasuredRow) -> list[int]:
+    return [ns for session in row.sessions for visit in session.network for ns in visit.ns]
 
 
 def _loads(row: MeasuredRow) -> list[FreshLoad]:

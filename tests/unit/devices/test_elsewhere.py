@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from ofa_pipeline.artifacts import Layout, digest_file
+from ofa_pipeline.artifacts import Layout, digest_file, digest_json
 from ofa_pipeline.devices.elsewhere import (
     ElsewhereDevice,
     ElsewhereStore,
@@ -35,6 +35,7 @@ from tests.support.elsewhere import (
     clean_python,
     result_of,
     sample_awaited,
+    sample_task,
     write_result,
 )
 from tests.support.runtimes import Settings, tiny_space, tiny_subnet
@@ -132,6 +133,23 @@ class TestScript:
         shown = script(folder, python).stdout
         assert "1 of 2 networks were measured before" in shown
         assert first in notes.read_text()
+        check_result(read_result(result), measured_folder[1], path=result)
+
+    def test_a_network_that_could_not_be_run_is_tried_again(
+        self, tmp_path, measured_folder, python
+    ):
+        folder = copied(measured_folder[0], tmp_path)
+        notes = folder / "measured.jsonl"
+        first, second = notes.read_text().splitlines()
+        row, _ = json.loads(second)
+        failed = {key: row[key] for key in ("card", "task", "key", "sha256")}
+        failed["error"] = "MemoryError: not now"
+        text = json.dumps([failed, digest_json(failed)])
+        notes.write_text(f"{first}\n{text}\n")
+        shown = script(folder, python).stdout
+        assert f"{row['key']} is tried again: MemoryError: not now" in shown
+        assert "1 of 2 networks were measured before" in shown
+        (result,) = folder.glob("result-*.json")
         check_result(read_result(result), measured_folder[1], path=result)
 
     @pytest.mark.parametrize(
@@ -418,6 +436,37 @@ class TestResult:
         other = result_of(task, lambda key: 1.0, runtime_version="1.2.4")
         path = write_result(tmp_path / "other.json", other)
         with pytest.raises(ManifestMismatchError, match=r"runtime_version: 1\.2\.4, not 1\.2\.3"):
+            check_result(read_result(path), task, path=path)
+
+    @pytest.mark.parametrize(
+        ("calls", "offset", "message"),
+        [
+            ([0] * 20, 0, r"3 networks of 1,000 to 1,000 .* each took 1 ms exactly"),
+            (
+                range(20),
+                500,
+                "20 calls of 'network 1' must be its own, but are those of 'network 0",
+            ),
+        ],
+        ids=["equal", "copied"],
+    )
+    def test_networks_that_take_the_same_time_are_refused(self, tmp_path, calls, offset, message):
+        one = sample_task()
+        networks = [
+            one.networks[0].model_copy(update={"key": f"network {index}", "sha256": 64 * digit})
+            for index, digit in enumerate("abc")
+        ]
+        task = one.model_copy(update={"networks": networks})
+        result = result_of(task, lambda key: 1.0)
+        for index, row in enumerate(result["rows"]):
+            own = offset if index == len(networks) - 1 else 0
+            visit = {"ns": [10**6 + call + own for call in calls], "cpu_ns": None}
+            (session, _) = row["sessions"]
+            row["sessions"] = [
+                {**session, "network": [visit], "reference": session["reference"][:2]}
+            ]
+        path = write_result(tmp_path / "r.json", result)
+        with pytest.raises(ManifestMismatchError, match=message):
             check_result(read_result(path), task, path=path)
 
     def test_more_work_than_can_be_done_is_refused(self, tmp_path, task, result):
