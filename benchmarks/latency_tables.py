@@ -37,6 +37,11 @@ from ofa_pipeline.spaces import REFERENCE_SPACES, reference_space
 
 NUM_CLASSES = 1000
 HELD_OUT = 0.2
+MIN_HELD_OUT = 2
+"""Fewer have no order."""
+MIN_TRAIN = 5
+LEAST_MS, MOST_MS = 1e-6, 1e9
+"""From a nanosecond to twelve days."""
 SOURCE_SUBNETS = 400
 """Of the pool, measured on the device that is transferred from, at most."""
 
@@ -69,6 +74,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def read(options: argparse.Namespace) -> Table:
     """Read the columns, and check that they and the number of subnets are possible."""
+    if options.seeds < 1:
+        raise ParamsError(f"--seeds must be 1 or more, got {options.seeds}")
     if options.transfer_from == options.column:
         raise ParamsError(
             f"--transfer-from must be another device than --column, got {options.column} for both"
@@ -82,7 +89,17 @@ def read(options: argparse.Namespace) -> Table:
     repeated = pq.read_metadata(options.table).num_rows - len(genes)
     if repeated:
         print(f"note: {repeated} rows repeat an architecture; means count", file=sys.stderr)
-    pool = len(genes) - round(HELD_OUT * len(genes))
+    for name, (_, found_ms) in zip(columns, read_all, strict=True):
+        _check(options.table, name, found_ms)
+    held_out = round(HELD_OUT * len(genes))
+    pool = len(genes) - held_out
+    if held_out < MIN_HELD_OUT:
+        raise ParamsError(
+            f"{options.table} must have {round(MIN_HELD_OUT / HELD_OUT)} different subnets, of "
+            f"which a fifth is held out, has {len(genes)}"
+        )
+    if options.train < MIN_TRAIN and options.model != "chosen":
+        raise ParamsError(f"--train must be {MIN_TRAIN} or more, got {options.train}")
     if not 1 <= options.train <= pool:
         raise ParamsError(
             f"--train must be 1 to {pool}: a fifth of the {len(genes)} subnets of {options.table} "
@@ -93,6 +110,20 @@ def read(options: argparse.Namespace) -> Table:
     return Table(
         space=space, genes=genes, latency_ms=latency_ms, source_ms=source_ms, totals=totals
     )
+
+
+def _check(path: Path, name: str, latency_ms: FloatArray) -> None:
+    """Check that a column can be latencies in milliseconds."""
+    least, most = float(latency_ms.min()), float(latency_ms.max())
+    if least == most and len(latency_ms) > 1:
+        raise ParamsError(
+            f"{path}: {name} must hold latencies that differ, but all of {len(latency_ms)} are "
+            f"{least:g} ms"
+        )
+    if least < LEAST_MS or most > MOST_MS:
+        raise ParamsError(
+            f"{path}: {name} must be {LEAST_MS:g} to {MOST_MS:g} ms, got {least:g} to {most:g}"
+        )
 
 
 def score(table: Table, options: argparse.Namespace, *, seed: int) -> dict[str, Any]:
@@ -206,7 +237,8 @@ def _ridge(
 def _linear_model(table: Table, chosen: IntArray) -> FloatArray:
     """Estimate all subnets by least squares of relative errors on totals by block group."""
     _, totals = latency_features(table.space, table.genes, num_classes=NUM_CLASSES, by_group=True)
-    rows = np.column_stack([np.ones(len(totals)), totals / totals.max(axis=0)])
+    most = totals.max(axis=0)
+    rows = np.column_stack([np.ones(len(totals)), totals / np.where(most == 0, 1, most)])
     relative = rows[chosen] / table.latency_ms[chosen][:, None]
     estimated: FloatArray = rows @ np.linalg.lstsq(relative, np.ones(len(chosen)))[0]
     return estimated

@@ -1,5 +1,6 @@
 """Fits a sum of totals to latencies: costs that are not negative, whatever was spoiled."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ MAX_OUTLIERS = 0.3
 """Share of the measurements that may be set aside; with more, none is: the model is wrong."""
 _REWEIGHTINGS = 8
 _HUBER = 1.5
+_FAR_OFF, _LITTLE = 3.0, 1e-4
+"""A latency so many times that of its size, or less than that part of it, has a small weight."""
 _SMALLEST_NOISE = 0.005
 _TALL = 3
 """Rows a column beyond which the system is reduced before it is solved."""
@@ -110,10 +113,27 @@ class Ridge:
         return costs
 
 
+def _first_weights(rows: FloatArray, latency_ms: FloatArray) -> FloatArray:
+    """Return the weights of a first fit: little where a latency is far from that of its size.
+
+    By relative errors a latency that is ten times too short weighs ten times as much as others, so
+    a first fit of equal weights may follow a few of them, and those after it with it. Where none
+    is far off, all weights are 1.
+    """
+    mean = np.abs(rows).mean(axis=0)
+    size = (rows / np.where(mean == 0, 1, mean)).mean(axis=1)
+    if (size <= 0).any():
+        return np.ones(len(rows))
+    off = np.log(latency_ms / size)
+    off = np.abs(off - np.median(off))
+    limit = max(OUTLIER * 1.48 * float(np.median(off)), math.log(_FAR_OFF))
+    return np.where(off > limit, _LITTLE, 1.0)
+
+
 def _reweighted(
     rows: FloatArray, latency_ms: FloatArray, solve: Solve, *, resistant: bool
 ) -> FloatArray:
-    weights = np.ones(len(rows))
+    weights = _first_weights(rows, latency_ms)
     for _ in range(_REWEIGHTINGS):
         costs = solve(rows, latency_ms, weights)
         errors = np.abs(rows @ costs / latency_ms - 1)

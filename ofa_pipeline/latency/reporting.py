@@ -26,8 +26,6 @@ def report_errors(
     interval: PredictionInterval | None = None,
 ) -> LatencyModelReport:
     """Compare estimates with measurements; shape (subnets,) both, at least two."""
-    from scipy.stats import kendalltau, spearmanr
-
     errors = np.abs(estimated_ms - measured_ms) / measured_ms
     return LatencyModelReport(
         num_subnets=len(errors),
@@ -35,11 +33,22 @@ def report_errors(
         median_error=float(np.median(errors)),
         share_within_5_percent=_share_within(errors, percent=5),
         share_within_10_percent=_share_within(errors, percent=10),
-        kendall_tau=float(kendalltau(measured_ms, estimated_ms).statistic),
-        spearman_rho=float(spearmanr(measured_ms, estimated_ms).statistic),
+        **_order(measured_ms, estimated_ms),
         max_error=float(errors.max()),
         coverage=None if interval is None else _coverage(measured_ms, estimated_ms, interval),
     )
+
+
+def _order(measured_ms: FloatArray, estimated_ms: FloatArray) -> dict[str, float]:
+    """Return how alike two orders are; 0 where all measurements or all estimates are the same."""
+    from scipy.stats import kendalltau, spearmanr
+
+    if np.ptp(measured_ms) == 0 or np.ptp(estimated_ms) == 0:
+        return {"kendall_tau": 0.0, "spearman_rho": 0.0}
+    return {
+        "kendall_tau": float(kendalltau(measured_ms, estimated_ms).statistic),
+        "spearman_rho": float(spearmanr(measured_ms, estimated_ms).statistic),
+    }
 
 
 def report_selection(

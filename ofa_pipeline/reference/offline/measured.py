@@ -4,6 +4,7 @@ The schema of published measurements (IntelLabs/DyNAS-T). Percentages become fra
 nowhere else.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,8 +52,8 @@ def read_measured_table(path: Path, space: SearchSpace) -> MeasuredTable:
         ArchError: If a subnet is not in the space.
     """
     table = _read(path, (*_ARCH, "top1", "macs"))
-    accuracy = np.array(table["top1"].to_pylist(), dtype=np.float64) / 100
-    macs = np.array(table["macs"].to_pylist(), dtype=np.float64)
+    accuracy = _numbers(path, table, "top1") / 100
+    macs = _numbers(path, table, "macs")
     bad = ~(np.isfinite(accuracy) & (accuracy > 0) & (accuracy <= 1))
     _refuse(path, bad, "top1 must be a percentage above 0", accuracy * 100)
     _refuse(path, ~(np.isfinite(macs) & (macs > 0)), "macs must be a positive number", macs)
@@ -92,11 +93,11 @@ def read_column(
     table = _read(path, _ARCH)
     others = [name for name in table.column_names if name not in _ARCH]
     chosen = others[0] if column is None and len(others) == 1 else column
-    if chosen not in others:
+    if chosen is None or chosen not in others:
         raise ParamsError(
             f"{path}: say which column is {quantity}; got {column}, the table has {others}"
         )
-    values = np.array(table[chosen].to_pylist(), dtype=np.float64)
+    values = _numbers(path, table, chosen)
     bad = ~(np.isfinite(values) & (values > 0))
     _refuse(path, bad, f"{chosen} must be a positive number", values)
     unique, inverse = np.unique(_genes(space, table, path), axis=0, return_inverse=True)
@@ -109,7 +110,7 @@ def _read(path: Path, needed: tuple[str, ...]) -> pa.Table:
         table = pq.read_table(path)
     except FileNotFoundError as error:
         raise ParamsError(f"{path} is missing: a table of measured subnets") from error
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise ParamsError(f"{path} must be a Parquet table: {error}") from error
     missing = [name for name in needed if name not in table.column_names]
     if missing or not table.num_rows:
@@ -118,7 +119,57 @@ def _read(path: Path, needed: tuple[str, ...]) -> pa.Table:
     return table
 
 
+def _numbers(path: Path, table: pa.Table, name: str) -> FloatArray:
+    """Return a column of numbers; NaN where a row has none.
+
+    Raises:
+        ParamsError: If it holds something else.
+    """
+    if not _is_number(table.schema.field(name).type):
+        raise ParamsError(
+            f"{path}: {name} must be a column of numbers, but is one of "
+            f"{table.schema.field(name).type}"
+        )
+    return np.array(table[name].to_pylist(), dtype=np.float64)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    types = pa.types
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))
+
+
+def _check_archs(path: Path, table: pa.Table) -> None:
+    """Check the columns of architectures: a missing value would be the largest choice.
+
+    Raises:
+        ParamsError: If one holds something else than numbers, or nothing; names the row.
+    """
+    for name in _ARCH:
+        kind, is_list = table.schema.field(name).type, name != "image_size"
+        inner = _list_type(kind) if is_list else kind
+        if inner is None or not _is_number(inner):
+            wanted = "lists of numbers" if is_list else "numbers"
+            raise ParamsError(f"{path}: {name} must be a column of {wanted}, but is one of {kind}")
+        for row, value in enumerate(table[name].to_pylist()):
+            values = value if is_list and value is not None else [value]
+            fits = math.isfinite if name == "e" else _is_whole
+            if not all(one is not None and fits(one) for one in values):
+                what = "numbers" if name == "e" else "whole numbers"
+                raise ParamsError(f"{path}: {name} must hold {what}, got {value} in row {row}")
+
+
+def _is_whole(number: float) -> bool:
+    return float(number).is_integer()
+
+
+def _list_type(kind: pa.DataType) -> pa.DataType | None:
+    types = pa.types
+    is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+    return kind.value_type if is_list else None
+
+
 def _genes(space: SearchSpace, table: pa.Table, path: Path) -> Genes:
+    _check_archs(path, table)
     rows = table.select(list(_ARCH)).to_pylist()
     return space.genes([_arch(space, row, path) for row in enumerate(rows)])
 

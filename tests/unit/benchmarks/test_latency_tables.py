@@ -69,6 +69,12 @@ def test_details_say_what_the_model_is(tmp_path, columns, capsys):
         ([], {"gpu_ms": 0.0}, "gpu_ms must be a positive number, got 0 in row 7"),
         ([], {"gpu_ms": float("nan")}, "got nan in row 7"),
         ([], {"image_size": 100}, "row 7"),
+        ([], {"image_size": None}, "image_size must hold whole numbers, got None in row 7"),
+        ([], {"d": None}, "d must hold whole numbers, got None in row 7"),
+        ([], {"e": [float("nan")] * 20}, "e must hold numbers, got [nan"),
+        ([], {"gpu_ms": 1e290}, "gpu_ms must be 1e-06 to 1e+09 ms"),
+        (["--seeds", "0"], {}, "--seeds must be 1 or more, got 0"),
+        (["--train", "4", "--model", "linear"], {}, "--train must be 5 or more, got 4"),
     ],
 )
 def test_what_cannot_be_is_refused(tmp_path, columns, capsys, options, change, message):
@@ -76,6 +82,34 @@ def test_what_cannot_be_is_refused(tmp_path, columns, capsys, options, change, m
         columns[name][7] = value
     assert run(tmp_path, columns, *options) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("gpu_ms", "fast", "gpu_ms must be a column of numbers, but is one of string"),
+        ("gpu_ms", [1.0], "gpu_ms must be a column of numbers, but is one of list"),
+        ("gpu_ms", True, "gpu_ms must be a column of numbers, but is one of bool"),
+        ("gpu_ms", 5.0, "must hold latencies that differ, but all of 60 are 5 ms"),
+        ("image_size", "128", "image_size must be a column of numbers, but is one of string"),
+        ("image_size", 128.5, "image_size must hold whole numbers, got 128.5 in row 0"),
+        ("ks", 7, "ks must be a column of lists of numbers, but is one of int64"),
+        ("e", ["six"] * 20, "e must be a column of lists of numbers"),
+    ],
+)
+def test_a_column_of_something_else_is_refused(tmp_path, columns, capsys, name, value, message):
+    columns[name] = [value] * len(columns[name])
+    assert run(tmp_path, columns) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_few_rows_and_what_is_no_table_are_refused(tmp_path, columns, capsys):
+    few = {name: values[:6] for name, values in columns.items()}
+    assert run(tmp_path, few, "--train", "5", "--model", "linear") == 2
+    assert "must have 10 different subnets" in capsys.readouterr().err
+    (tmp_path / "latency.parquet").write_bytes(b"no table")
+    assert main(["--table", str(tmp_path), "--column", "gpu_ms"]) == 2
+    assert "must be a Parquet table" in capsys.readouterr().err
 
 
 def test_a_table_without_architectures_is_refused(tmp_path, columns, capsys):

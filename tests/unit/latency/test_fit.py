@@ -121,6 +121,17 @@ def test_spoiled_measurements_are_set_aside_and_named(space, genes):
     assert report_errors(holdout_ms, fit.model.predict(space, genes[1])).median_error < 0.05
 
 
+@pytest.mark.parametrize("factor", [10, 0.1])
+def test_gross_outliers_either_way_do_not_lead_the_fit(space, genes, factor):
+    spoiled = [3, 8, 13, 18]
+    latency_ms = measured(space, genes[0], noise=0.002)
+    latency_ms[spoiled] *= factor
+    fit = fit_latency(space, genes[0], latency_ms, num_classes=10)
+    assert set(spoiled) <= set(np.flatnonzero(fit.choice.form.is_outlier).tolist())
+    holdout_ms = true_latency_ms(space, genes[1])
+    assert report_errors(holdout_ms, fit.model.predict(space, genes[1])).median_error < 0.06
+
+
 def test_most_held_out_subnets_are_within_the_prediction_interval(space, genes):
     fit = fit_latency(space, genes[0], measured(space, genes[0], noise=0.03), num_classes=10)
     low, high = fit.model.bounds(space, genes[1])
@@ -262,3 +273,10 @@ def test_past_some_dozens_subnets_are_taken_as_they_come():
     assert len(set(chosen.tolist())) == 50
     rest = np.setdiff1d(np.arange(200), chosen[:30])
     assert (chosen[30:] == rest[:20]).all()
+
+
+def test_where_all_are_the_same_there_is_no_order():
+    same, other = np.full(6, 2.0), np.arange(1.0, 7.0)
+    for measured, estimated in ((same, other), (other, same), (same, same)):
+        report = report_errors(measured, estimated)
+        assert (report.kendall_tau, report.spearman_rho) == (0.0, 0.0)
