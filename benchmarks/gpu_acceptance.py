@@ -69,7 +69,7 @@ from torch import nn
 from ofa_pipeline.data import Batch
 from ofa_pipeline.evaluation import CalibratedTeacher, SubnetEvaluator
 from ofa_pipeline.spaces import reference_space
-from ofa_pipeline.supernet import Supernet, build_supernet, extract_subnet
+from ofa_pipeline.supernet import Supernet, build_supernet, compile_regions, extract_subnet
 from ofa_pipeline.training import Checkpoints, Hooks, Schedule, deterministic, train_phase
 from ofa_pipeline.training.step import TrainingStep
 
@@ -118,12 +118,18 @@ def float32_logits() -> Result:
 
 
 def gradients(
-    device: torch.device, *, dtype: torch.dtype = torch.float32, dropout: float = 0.0
+    device: torch.device,
+    *,
+    dtype: torch.dtype = torch.float32,
+    dropout: float = 0.0,
+    is_compiled: bool = False,
 ) -> tuple[float, torch.Tensor]:
     """Return the loss of a step of the shipped recipe, and the gradient summed over three."""
     space = small_space()
     supernet = build_supernet(space, num_classes=NUM_CLASSES, dropout=dropout, seed=0)
     supernet.to(device, dtype)
+    if is_compiled:
+        compile_regions(supernet)
     images = random_images(BATCH, 32)
     batch = next(iter(images.split.batches(BATCH)))
     phase = sandwich(space, per_step=4)
@@ -165,6 +171,16 @@ def float32_gradient() -> Result:
         errors = [relative(gradients(place)[1], expected) for place in (cpu, device)]
     figures = {"error_cpu": errors[0], "error_cuda": errors[1]}
     return Result(errors[1] <= FLOAT32_FACTOR * errors[0], figures)
+
+
+def compiled_regions() -> Result:
+    """Compare gradients in float64: batch norms compiled with their activations, and one by one."""
+    device = cuda()
+    with exact(), unrecorded():
+        _, expected = gradients(device, dtype=torch.float64)
+        _, found = gradients(device, dtype=torch.float64, is_compiled=True)
+    figures = {"relative_difference": relative(found, expected)}
+    return Result(figures["relative_difference"] <= FLOAT64_TOLERANCE, figures)
 
 
 def bf16_loss() -> Result:
@@ -328,6 +344,10 @@ def checks(seconds: float) -> dict[str, Callable[[], Result]]:
         "epoch_32px_512_quick": partial(epoch, batch=512, is_deterministic=False),
         "speed_32px_512_launched": partial(speed, batch=512, way=unrecorded),
         "speed_224px": partial(speed_224px, batch=BATCH, seconds=seconds),
+        "compiled_regions": compiled_regions,
+        "speed_224px_compiled": partial(
+            speed_224px, batch=BATCH, seconds=seconds, is_compiled=True
+        ),
         "depthwise_224px": partial(depthwise_kernels, of="224px"),
         "bf16_loss": bf16_loss,
         "float32_gradient": float32_gradient,

@@ -25,7 +25,7 @@ from gpu_common import (
 from torch import Tensor
 
 from ofa_pipeline.spaces import reference_space
-from ofa_pipeline.supernet import build_supernet
+from ofa_pipeline.supernet import build_supernet, compile_regions
 from ofa_pipeline.training import deterministic
 
 WARM_UP = 12
@@ -108,10 +108,12 @@ def speed_32px(
     return Result(not figures.get("synchronizations"), figures)
 
 
-def speed_224px(*, batch: int, seconds: float) -> Result:
-    """Time steps of the reference's MobileNetV3 at 224 px."""
+def speed_224px(*, batch: int, seconds: float, is_compiled: bool = False) -> Result:
+    """Time steps of the reference's MobileNetV3 at 224 px, also with compiled batch norms."""
     space, device = reference_space("ofa_mbv3_d234_e346_k357_w1.0"), cuda()
     supernet = build_supernet(space, num_classes=NUM_CLASSES, dropout=0.1, seed=0)
+    if is_compiled:
+        compile_regions(supernet)
     phase = sandwich(space, per_step=SUBNETS)
     with stepping(supernet, phase, side_px=224, batch=batch, device=device) as update:
         figures = with_rates(pace(update, device=device, seconds=seconds, warm_up=6), batch=batch)

@@ -56,6 +56,8 @@ class TrainingComputeParams(Section):
     launch: Command | None = None
     """What starts the ranks that train together, before ``-m ofa_pipeline.training.worker``;
     left out, the stage's own process trains."""
+    compile: bool = False
+    """Whether each batch norm is compiled with its activation (`torch.compile`), on CUDA."""
 
 
 class FanOutParams(Section):

@@ -11,6 +11,7 @@ from ofa_pipeline.preflight.initial_weights import look_at_initial_weights
 from ofa_pipeline.preflight.machine import look_at_device, look_at_disk
 from ofa_pipeline.preflight.services import look_at_cluster, look_at_prefect, look_at_registry
 from ofa_pipeline.preflight.settings import (
+    look_at_compiling,
     look_at_launcher,
     look_at_predictor,
     look_at_schedule,
@@ -97,6 +98,7 @@ def _checks(params: "Params") -> list[tuple[str, Look]]:
         ("predictor", look_at_predictor),
         ("training", look_at_training),
         ("launcher", look_at_launcher),
+        ("compiler", look_at_compiling),
         ("cluster", look_at_cluster),
         ("initial weights", look_at_initial_weights),
         *devices,

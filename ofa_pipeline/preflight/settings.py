@@ -157,6 +157,30 @@ def look_at_launcher(subject: Subject) -> Iterator[Finding]:
     yield Finding("ranks", f"started by {line}; at most {groups}, the groups of a batch")
 
 
+def look_at_compiling(subject: Subject) -> Iterator[Finding]:
+    """Look at what `compute.training.compile` needs, where it is asked for.
+
+    Raises:
+        ParamsError: If it would have an effect, but Triton or a C compiler is missing.
+    """
+    if not subject.params.compute.training.compile:
+        return
+    from ofa_pipeline.training import launches_kernels
+
+    if not launches_kernels(subject.params.space.build().resolutions_px):
+        text = (
+            "compute.training.compile has no effect here: it is for a CUDA device and image sizes "
+            "above 64 px. On a CPU torch's own kernels are faster, and small images are recorded "
+            "as one graph"
+        )
+        yield Finding("compiler", text, "doubtful")
+        return
+    from ofa_pipeline.supernet import check_compiler
+
+    check_compiler()
+    yield Finding("compiler", "batch norms are compiled with their activations")
+
+
 def look_at_schedule(subject: Subject) -> Iterator[Finding]:
     """Say when the served flow runs; the params have checked it."""
     schedule = subject.params.schedule

@@ -24,7 +24,9 @@ from ofa_pipeline.stages.run import StageRun
 from ofa_pipeline.supernet import (
     Supernet,
     build_supernet,
+    check_compiler,
     check_supernet,
+    compile_regions,
     extract_subnet,
     load_supernet,
     save_supernet,
@@ -44,6 +46,7 @@ from ofa_pipeline.training import (
     derive_seed,
     deterministic,
     history_columns,
+    launches_kernels,
     learns_from_previous,
     phase_of,
     recipe_of,
@@ -128,11 +131,15 @@ def _start(stage: StageRun) -> _Start:
     dataset = open_dataset(stage.layout.dataset)
     images = TrainingImages(split=dataset.split("train"), normalization=dataset.normalization)
     steps = images.split.num_images // training.batch_size
+    supernet = _starting_supernet(stage, space, dataset).to(compute_device())
+    if stage.context.params.compute.training.compile and launches_kernels(space.resolutions_px):
+        check_compiler()
+        compile_regions(supernet)
     return _Start(
         dataset=dataset,
         images=images,
         phase=phase_of(stage.item, settings, space, training=training, steps_per_epoch=steps),
-        supernet=_starting_supernet(stage, space, dataset).to(compute_device()),
+        supernet=supernet,
         previous=previous,
     )
 

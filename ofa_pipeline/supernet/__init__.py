@@ -14,6 +14,7 @@ from ofa_pipeline.supernet.extraction import extract_subnet, store_statistics
 from ofa_pipeline.supernet.folding import fold_batch_norm
 from ofa_pipeline.supernet.network import MBConvSupernet
 from ofa_pipeline.supernet.padded import PaddedSupernet
+from ofa_pipeline.supernet.regions import check_compiler, compile_regions
 from ofa_pipeline.supernet.resnet import ResNetSupernet
 from ofa_pipeline.supernet.resnet_sorting import sort_widths
 from ofa_pipeline.supernet.sorting import sort_channels, sort_for_smaller
@@ -34,7 +35,9 @@ __all__ = [
     "Supernet",
     "build_subnet",
     "build_supernet",
+    "check_compiler",
     "check_supernet",
+    "compile_regions",
     "dropout_generator",
     "empty_supernet",
     "extract_subnet",

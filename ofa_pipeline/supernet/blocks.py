@@ -30,6 +30,13 @@ def activate(x: Tensor, activation: Activation | None) -> Tensor:
             return x
 
 
+def normalized(x: Tensor, norm: ElasticBatchNorm, activation: Activation | None) -> Tensor:
+    """Normalize (N, C, H, W) and apply an activation: in one region, where it is compiled."""
+    if norm.region is not None and norm.training:
+        return norm.region(norm, x, activation)
+    return activate(norm(x), activation)
+
+
 class ElasticConvNorm(nn.Module):
     """1x1 or larger convolution, batch norm, activation."""
 
@@ -42,7 +49,7 @@ class ElasticConvNorm(nn.Module):
 
     def forward(self, x: Tensor, *, out_channels: int | None = None) -> Tensor:
         """Transform (N, C, H, W); all output channels when their number is left out."""
-        return activate(self.norm(self.conv(x, out_channels=out_channels)), self.activation)
+        return normalized(self.conv(x, out_channels=out_channels), self.norm, self.activation)
 
 
 class ElasticDepthwise(nn.Module):
@@ -59,7 +66,7 @@ class ElasticDepthwise(nn.Module):
 
     def forward(self, x: Tensor, *, kernel_size: int) -> Tensor:
         """Transform (N, C, H, W) with the kernel of that size."""
-        return activate(self.norm(self.conv(x, kernel_size=kernel_size)), self.activation)
+        return normalized(self.conv(x, kernel_size=kernel_size), self.norm, self.activation)
 
 
 class ElasticMBConv(nn.Module):

@@ -8,14 +8,16 @@ themselves, not copies. Parameters and buffers are called as those of the plain 
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ofa_pipeline.arch import squeezed_channels
+from ofa_pipeline.arch import Activation, squeezed_channels
 from ofa_pipeline.supernet.depthwise import depthwise_conv2d
+
+Region = Callable[["ElasticBatchNorm", Tensor, Activation | None], Tensor]
 
 
 def prefix(tensor: Tensor, *sizes: int) -> Tensor:
@@ -133,6 +135,9 @@ class ElasticBatchNorm(nn.Module):
     images_per_group: int | None = None
     """Images that share statistics in training mode; None: all of the batch. The groups of a batch
     are normalized in one operation ("ghost batch norm", Hoffer et al. 2017, arXiv:1705.08741)."""
+    region: Region | None = None
+    """What normalizes and activates at once in training mode
+    (`ofa_pipeline.supernet.regions.compile_regions`); None: torch's own kernels, one by one."""
 
     def __init__(self, channels: int, *, eps: float) -> None:
         """Hold scale, shift and statistics of the largest size."""

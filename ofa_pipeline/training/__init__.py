@@ -3,6 +3,7 @@
 from ofa_pipeline.training.checkpoint import Checkpoints, EpochRecord, history_columns
 from ofa_pipeline.training.deterministic import deterministic
 from ofa_pipeline.training.finetune import finetune
+from ofa_pipeline.training.graphs import launches_kernels
 from ofa_pipeline.training.loop import Hooks, train_phase
 from ofa_pipeline.training.losses import soft_cross_entropy, training_loss
 from ofa_pipeline.training.phases import ArchSource, Fixed, Phase, Sampled, derive_seed
@@ -39,6 +40,7 @@ __all__ = [
     "epochs_for",
     "finetune",
     "history_columns",
+    "launches_kernels",
     "learns_from_previous",
     "phase_of",
     "recipe_of",

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ofa_pipeline.arch import Arch
-from ofa_pipeline.compute import copied_to
+from ofa_pipeline.compute import compute_device, copied_to
 from ofa_pipeline.supernet import MBConvSupernet, PaddedSupernet
 from ofa_pipeline.training.part import Group, Lesson, Part, Task
 from ofa_pipeline.training.phases import ArchSource
@@ -35,6 +35,11 @@ Key = tuple[int, bool, Regularization, Arch | None]
 def records_graphs(device: torch.device) -> bool:
     """Return whether a device replays what was recorded: CUDA does."""
     return device.type == "cuda"
+
+
+def launches_kernels(resolutions_px: Sequence[int]) -> bool:
+    """Return whether this machine launches the kernels of some of these image sizes one by one."""
+    return compute_device() == "cuda" and max(resolutions_px) > LARGEST_PX
 
 
 @dataclass(frozen=True, slots=True, eq=False)

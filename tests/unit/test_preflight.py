@@ -234,6 +234,35 @@ def test_a_last_phase_that_trains_the_largest_alone_is_doubted(tmp_path):
     assert "never trained" in doubt.found
 
 
+def compiling():
+    training = SHIPPED.compute.training.model_copy(update={"compile": True})
+    return with_values(compute={"training": training})
+
+
+@pytest.mark.parametrize("lacks", [None, "triton", "compiler"])
+def test_compiling_needs_triton_and_a_compiler_on_a_gpu(tmp_path, monkeypatch, lacks):
+    monkeypatch.setattr("ofa_pipeline.training.graphs.compute_device", lambda: "cuda")
+    monkeypatch.setattr("ofa_pipeline.training.graphs.LARGEST_PX", 20)
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda _: None if lacks == "triton" else "found"
+    )
+    monkeypatch.setenv("CC", "no-such-compiler" if lacks == "compiler" else "sh")
+    if lacks is None:
+        assert states(compiling(), tmp_path)["compiler"] == "right"
+        return
+    name = {"triton": "Triton", "compiler": "a C compiler"}[lacks]
+    with pytest.raises(OfaPipelineError, match=f"compute.training.compile needs {name}"):
+        check_before_work(compiling(), tmp_path)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_compiling_without_effect_is_said(tmp_path, monkeypatch, device):
+    monkeypatch.setattr("ofa_pipeline.training.graphs.compute_device", lambda: device)
+    [doubt] = check_before_work(compiling(), tmp_path)
+    assert (doubt.what, doubt.state) == ("compiler", "doubtful")
+    assert "compiler" not in states(SHIPPED, tmp_path)
+
+
 def test_tuning_a_predictor_without_settings_is_refused(tmp_path):
     check_before_work(with_values(predictor={"tune": True}), tmp_path)
     params = with_values(predictor={"kind": "ridge", "tune": True})
