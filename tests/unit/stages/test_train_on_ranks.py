@@ -132,5 +132,5 @@ def test_a_launcher_that_is_not_there_is_told_before_work(trained, tmp_path):
 def test_a_launcher_that_fails_at_start_is_quoted(trained, tmp_path):
     root, values = tmp_path / "workspace", trained[1]
     shutil.copytree(trained[0], root)
-    with pytest.raises(LaunchError, match=r"exit code 2 and 0 ranks began.*unknown option -m"):
+    with pytest.raises(LaunchError, match=r"exit code 2 and no rank began.*unknown option -m"):
         train(root, values, "sh -c 'echo unknown option $1 >&2; exit 2' sh")
