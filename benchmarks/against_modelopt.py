@@ -40,6 +40,7 @@ import numpy as np
 import recipes
 import torch
 import torch.nn.functional as F
+from benchmark_options import above_zero, at_least, told
 from recipes import BATCH, LARGEST, NORMALIZATION, NUM_CLASSES, TRIALS, Bench
 from torch import Tensor, nn
 
@@ -130,16 +131,13 @@ def _print(line: dict[str, Any]) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=60, help="CPU seconds of training")
-    parser.add_argument("--finetune", type=float, default=15, help="CPU seconds of each pick")
-    parser.add_argument("--looks", type=int, default=30, help="candidates of each budget")
-    parser.add_argument("--budgets", type=float, nargs="+", default=list(BUDGETS_MACS))
+    parser.add_argument("--seconds", type=above_zero, default=60, help="CPU seconds of training")
+    parser.add_argument("--finetune", type=above_zero, default=15, help="CPU seconds of each pick")
+    parser.add_argument("--looks", type=at_least(1), default=30, help="candidates of each budget")
+    parser.add_argument("--budgets", type=above_zero, nargs="+", default=list(BUDGETS_MACS))
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    if min(options.seconds, options.finetune, options.looks, *options.budgets) <= 0:
-        parser.error("--seconds, --finetune, --looks and --budgets must be above 0")
-    return options
+    parser.add_argument("--seed", type=at_least(0), default=0)
+    return parser.parse_args()
 
 
 def _modelopt() -> tuple[ModuleType, ModuleType]:
@@ -427,4 +425,4 @@ def macs_of(network: nn.Module, side_px: int) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(told(main))

@@ -17,6 +17,7 @@ Seconds are of the CPU over all threads; where CUDA is used, wall seconds are co
 import argparse
 import json
 import statistics
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ from alone_common import (
     total_epochs,
     train_alone,
 )
+from benchmark_options import at_least, told
 
 from ofa_pipeline.arch import Arch
 from ofa_pipeline.artifacts import Layout, read_json, write_artifact, write_bytes
@@ -140,7 +142,7 @@ def main() -> None:
     """Compare, print and keep."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workspace", type=Path, default=Path())
-    parser.add_argument("--seeds", type=int, default=1, help="networks trained alone a pick")
+    parser.add_argument("--seeds", type=at_least(1), default=1, help="networks a pick")
     parser.add_argument("--write", action="store_true", help="keep the lines for the report")
     options = parser.parse_args()
     layout = Layout(options.workspace.resolve())
@@ -247,4 +249,4 @@ def _rounded(value: float | None) -> float | None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(told(main))

@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from benchmark_options import at_least, told
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -73,18 +74,20 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=8192, help="in the split")
-    parser.add_argument("--side", type=int, default=224, help="shorter side of the stored images")
-    parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--batch", type=int, default=64, help="images of the global batch")
-    parser.add_argument("--threads", type=int, default=1, help="of torch")
+    parser.add_argument("--images", type=at_least(1), default=8192, help="in the split")
+    parser.add_argument(
+        "--side", type=at_least(8), default=224, help="shorter side of the stored images"
+    )
+    parser.add_argument("--ranks", type=at_least(1), nargs="+", default=[1, 2])
+    parser.add_argument("--batch", type=at_least(1), default=64, help="images of the global batch")
+    parser.add_argument("--threads", type=at_least(1), default=1, help="of torch")
     parser.add_argument("--whole", action="store_true", help="3:2 and less, as boxes are drawn of")
     parser.add_argument("--no-training", action="store_true", help="do not time training steps")
     parser.add_argument("--rank", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     for ranks in options.ranks:
-        if ranks < 1 or options.batch % ranks or options.images < options.batch:
+        if options.batch % ranks or options.images < options.batch:
             parser.error(
                 f"--batch must be a multiple of each of --ranks and at most --images, got "
                 f"{options.batch}, {options.ranks} and {options.images}"
@@ -307,4 +310,4 @@ def against_training(streamed: dict[str, Any], options: argparse.Namespace) -> d
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(told(main))

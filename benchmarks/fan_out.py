@@ -12,12 +12,14 @@ is against ``serial``, and ``bit_equal`` says whether all figures have its bits.
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
+from benchmark_options import at_least, told
 
 from ofa_pipeline.artifacts import Layout
 from ofa_pipeline.compute import (
@@ -28,6 +30,7 @@ from ofa_pipeline.compute import (
     free_workers,
     ray_executor,
 )
+from ofa_pipeline.errors import OfaPipelineError
 from ofa_pipeline.evaluation import AccuracyBench, AccuracyTask
 from ofa_pipeline.memory import keep_freed_memory
 from ofa_pipeline.params import Params, load_params
@@ -60,6 +63,11 @@ def measure(
     workers = 1 if executor is SERIAL else free_workers()
     if isinstance(executor, RayExecutor):
         workers = executor.num_workers
+    if len(tasks) <= workers:
+        raise OfaPipelineError(
+            f"--num-subnets must bring more different subnets than the {workers} workers, which "
+            f"warm up with one each, but brings {len(tasks)}. Raise it."
+        )
     results = {task.key: row for task, row in executor.run(bench, tasks[:workers])}
     start = time.perf_counter()
     results |= {task.key: row for task, row in executor.run(bench, tasks[workers:])}
@@ -70,7 +78,7 @@ def main() -> None:
     """Print one JSON object an executor."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--workspace", type=Path, default=Path())
-    parser.add_argument("--num-subnets", type=int, default=60)
+    parser.add_argument("--num-subnets", type=at_least(2), default=60)
     parser.add_argument("--address", default="local", help="of the Ray cluster")
     options = parser.parse_args()
     keep_freed_memory()
@@ -106,4 +114,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(told(main))

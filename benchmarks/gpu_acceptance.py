@@ -33,6 +33,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from benchmark_options import above_zero, told
 from gpu_common import (
     BATCH,
     NORMALIZATION,
@@ -377,13 +378,13 @@ def run(name: str, check: Callable[[], Result]) -> dict[str, Any]:
     return {"check": name, "verdict": verdict, "check_seconds": took, **figures}
 
 
-def main() -> None:
+def main() -> int:
     """Print what it runs on, then one JSON object a check."""
     names = list(checks(seconds=0))
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="in this order")
-    parser.add_argument("--seconds", type=float, default=600.0)
-    parser.add_argument("--seconds-each", type=float, default=3.0, help="for each speed")
+    parser.add_argument("--seconds", type=above_zero, default=600.0)
+    parser.add_argument("--seconds-each", type=above_zero, default=3.0, help="for each speed")
     options = parser.parse_args()
     start = time.perf_counter()
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
@@ -396,8 +397,8 @@ def main() -> None:
             line = run(name, runnable[name])
         verdicts.append(line["verdict"])
         print(json.dumps(line), flush=True)
-    sys.exit(1 if "FAIL" in verdicts else 0)
+    return 1 if "FAIL" in verdicts else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(told(main))

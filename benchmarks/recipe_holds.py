@@ -19,6 +19,7 @@ skipped and says so. With ``--work FOLDER`` a killed benchmark goes on where it 
 import argparse
 import importlib
 import json
+import re
 import statistics
 import sys
 import tempfile
@@ -34,6 +35,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from alone_common import answers, evaluator_on_test, paired_standard_error, train_alone
+from benchmark_options import at_least, told
 from PIL import Image
 from ruamel.yaml import YAML
 
@@ -49,6 +51,8 @@ from ofa_pipeline.supernet import extract_subnet, load_supernet
 from ofa_pipeline.training import deterministic, recipe_of
 from ofa_pipeline.workspace import checkout_folder, create_workspace
 
+OWN = re.compile(r"[a-z0-9][a-z0-9_-]*=[^@]+@[1-9]\d*")
+"""A data set of one's own: name, source, image size."""
 BUILT_IN = ("fashion", "digits", "mnist-5k", "cifar10-10k", "cifar10")
 CIFAR10 = Path(__file__).resolve().parents[2] / "shared" / "data" / "cifar10"
 RANDOM_SUBNETS = 3
@@ -262,14 +266,15 @@ def main() -> int:
     """Compare and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--datasets", nargs="+", default=BUILT_IN)
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--seeds", type=at_least(1), default=1)
     parser.add_argument("--cifar10", type=Path, default=CIFAR10, help="train.parquet, test.parquet")
     parser.add_argument("--work", type=Path, help="keep everything here, and go on from it")
     options = parser.parse_args()
     for name in options.datasets:
-        if "=" not in name and name not in BUILT_IN:
+        if name not in BUILT_IN and not OWN.fullmatch(name):
             parser.error(
-                f"unknown data set {name!r}: one of {', '.join(BUILT_IN)}, or NAME=SOURCE@PX"
+                f"unknown data set {name!r}: one of {', '.join(BUILT_IN)}, or NAME=SOURCE@PX, such "
+                "as pets=image_folder:/data/pets@32"
             )
     keep = nullcontext(options.work) if options.work else tempfile.TemporaryDirectory()
     with keep as folder:
@@ -293,4 +298,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(told(main))

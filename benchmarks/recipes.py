@@ -28,8 +28,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from benchmark_options import above_zero, at_least, told
 from gpu_common import MemorySplit
 from PIL import Image
 from torch import Tensor
@@ -72,6 +74,8 @@ WARM_UP_STEPS = {"cpu": 2, "cuda": 16}
 """Before steps are timed: what is compiled or recorded at first is no part of a long training."""
 CALIBRATION_IMAGES = 600
 MAX_IMAGES = 12_000
+MIN_IMAGES = (CALIBRATION_IMAGES + BATCH) * 5 // 4
+"""A fifth is to test on, and a batch must be left to train on."""
 DEPTHS, KERNELS, RATIOS = (1, 2, 3), (3, 5, 7), (2.0, 3.0, 4.0)
 REGULARIZED = LargestOnly(dropout=0.2, drop_connect=0.2, label_smoothing=0.1)
 
@@ -434,21 +438,34 @@ def load_images(path: Path | None) -> tuple[Tensor, Tensor]:
     """Return images (N, 3, H, H) and labels in random order, always the same.
 
     Raises:
-        SystemExit: If the file has not the columns, or images of unequal size.
+        SystemExit: If there is no such file, or it has not the columns, enough images, or images of
+            one size.
     """
     own = Path(ofa_pipeline.data.__file__).parent / "fashion_mnist_sample.parquet"
-    table = pq.read_table(path or own)
+    try:
+        table = pq.read_table(path or own)
+    except (OSError, pa.ArrowException) as error:
+        raise SystemExit(f"--images must be a Parquet file, got {path}: {error}") from error
     names = set(table.column_names)
     image = next((name for name in ("image", "img") if name in names), None)
     if image is None or "label" not in names:
         raise SystemExit(
             f"{path} must have the columns image (or img) and label, it has {sorted(names)}"
         )
+    if not pa.types.is_struct(table[image].type) or not pa.types.is_integer(table["label"].type):
+        raise SystemExit(
+            f"{path} must have images with their bytes and whole numbers as labels, it has columns "
+            f"of {table[image].type} and {table['label'].type}"
+        )
     table = table.slice(0, MAX_IMAGES)
+    if table.num_rows < MIN_IMAGES:
+        raise SystemExit(f"{path} must have at least {MIN_IMAGES} images, it has {table.num_rows}")
     pixels = [
         np.asarray(Image.open(BytesIO(value["bytes"])).convert("RGB"))
         for value in table[image].to_pylist()
     ]
+    if not set(table["label"].to_pylist()) <= set(range(NUM_CLASSES)):
+        raise SystemExit(f"{path} must have labels from 0 to {NUM_CLASSES - 1} alone")
     if len({picture.shape for picture in pixels}) > 1:
         raise SystemExit(f"{path} must have images of one size")
     order = np.random.default_rng(0).permutation(len(pixels))
@@ -474,16 +491,14 @@ def main() -> int:
     """Train, compare and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--recipes", nargs="+", default=list(TRIALS), choices=list(TRIALS))
-    parser.add_argument("--seconds", type=float, default=120, help="of training, each recipe")
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--finetune", type=int, default=0, help="epochs of fine-tuning")
+    parser.add_argument("--seconds", type=above_zero, default=120, help="of training, each recipe")
+    parser.add_argument("--seeds", type=at_least(1), default=1)
+    parser.add_argument("--finetune", type=at_least(0), default=0, help="epochs of fine-tuning")
     parser.add_argument("--images", type=Path, help="a Parquet file")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda needs a CUDA device, torch sees none: use --device cpu")
-    if options.seconds <= 0 or options.seeds < 1 or options.finetune < 0:
-        parser.error("--seconds must be above 0, --seeds at least 1, --finetune at least 0")
     bench = open_bench(options.images, options.device)
     facts = {
         "images": options.images.name if options.images else "fashion_mnist_sample",
@@ -510,4 +525,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(told(main))

@@ -17,6 +17,7 @@ is the difference.
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -163,15 +164,30 @@ def train_rank(arguments: Mapping[str, Any], ranks: Ranks, _: Reporter) -> None:
 
 def main() -> None:
     """Train with each number of ranks and print what came out."""
+    from benchmark_options import at_least  # ranks import this file as a module, without its folder
+
     parser = argparse.ArgumentParser(description="Compare numbers of ranks.")
-    parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--batch-norm-images", type=int, default=32)
+    parser.add_argument("--ranks", type=at_least(1), nargs="+", default=[1, 2])
+    parser.add_argument("--steps", type=at_least(WARM_STEPS + 2), default=20)
+    parser.add_argument("--batch-size", type=at_least(2), default=64)
+    parser.add_argument("--batch-norm-images", type=at_least(2), default=32)
     parser.add_argument("--dtype", choices=list(DTYPES), default="float32")
     parser.add_argument("--smooth", action="store_true", help="activations without kinks")
     parser.add_argument("--launch", default="torchrun --standalone --nproc-per-node={ranks}")
     options = parser.parse_args()
+    try:
+        options.launch.format(ranks=1)
+    except (LookupError, ValueError) as error:
+        parser.error(
+            f"--launch must have {{ranks}} where the number of ranks goes, and {{{{ for a brace, "
+            f"got {options.launch!r} ({type(error).__name__}: {error})"
+        )
+    size, group = options.batch_size, min(options.batch_norm_images, options.batch_size)
+    if size % group or max(options.ranks) > size // group:
+        parser.error(
+            f"--batch-size must be a multiple of --batch-norm-images, with as many groups as the "
+            f"most of --ranks, got {size}, {group} and {max(options.ranks)}"
+        )
     weights: dict[int, torch.Tensor] = {}
     for number in options.ranks:
         with tempfile.TemporaryDirectory() as folder:
@@ -196,4 +212,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    from benchmark_options import told
+
+    sys.exit(told(main))

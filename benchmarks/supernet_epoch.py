@@ -13,12 +13,14 @@ What an epoch takes is extrapolated from them: ``steps`` and ``seconds`` say wha
 
 import argparse
 import json
+import sys
 import time
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from benchmark_options import above_zero, at_least, told
 from gpu_common import (
     BATCH,
     NUM_CLASSES,
@@ -150,13 +152,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     default = "cuda" if torch.cuda.is_available() else "cpu"
     parser.add_argument("--device", choices=["cpu", "cuda"], default=default)
-    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[512, 64])
-    parser.add_argument("--images", type=int, default=EPOCH_IMAGES)
-    parser.add_argument("--seconds", type=float, default=10.0, help="for each batch size")
+    parser.add_argument("--batch-sizes", type=at_least(2), nargs="+", default=[512, 64])
+    parser.add_argument("--images", type=at_least(2), default=EPOCH_IMAGES)
+    parser.add_argument("--seconds", type=above_zero, default=10.0, help="for each batch size")
     parser.add_argument("--quick", action="store_true", help="kernels need not be deterministic")
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda needs a CUDA device, torch sees none: use --device cpu")
+    if max(options.batch_sizes) > options.images:
+        parser.error(
+            f"--batch-sizes must be at most --images, {options.images}, got "
+            f"{max(options.batch_sizes)}"
+        )
     for batch_size in options.batch_sizes:
         found = measure(
             torch.device(options.device),
@@ -169,4 +176,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(told(main))

@@ -23,6 +23,7 @@ reference begins. The goals are twice the reference at 224 px and five times at 
 import argparse
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -30,6 +31,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import torch
+from benchmark_options import above_zero, at_least, told
 from gpu_common import stepping, waits
 from gpu_speed import pace, with_rates
 from torch import Tensor, nn
@@ -242,12 +244,12 @@ def reference_steps(
 def main() -> None:
     """Print one JSON object a resolution."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--resolutions-px", type=int, nargs="+", default=[224, 32])
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--subnets", type=int, default=1, help="subnets a step")
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each side, on CUDA")
-    parser.add_argument("--batch-size", type=int, default=64, help="on CUDA")
+    parser.add_argument("--resolutions-px", type=at_least(8), nargs="+", default=[224, 32])
+    parser.add_argument("--threads", type=at_least(1), default=2)
+    parser.add_argument("--subnets", type=at_least(1), default=1, help="subnets a step")
+    parser.add_argument("--rounds", type=at_least(1), default=10)
+    parser.add_argument("--seconds", type=above_zero, default=5.0, help="of each side, on CUDA")
+    parser.add_argument("--batch-size", type=at_least(2), default=64, help="on CUDA")
     parser.add_argument("--same-memory", action="store_true")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     options = parser.parse_args()
@@ -276,4 +278,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(told(main))

@@ -89,4 +89,4 @@ def test_budgets_that_are_none_are_refused(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["against_modelopt.py", "--budgets", "0"])
     with pytest.raises(SystemExit):
         against_modelopt.main()
-    assert "must be above 0" in capsys.readouterr().err
+    assert "must be a number above 0" in capsys.readouterr().err
