@@ -175,6 +175,7 @@ def _require_answer(address: str) -> None:
 
 
 def _cannot_join(address: str, reason: str) -> ClusterError:
+    reason = reason.rstrip(".")
     versions = _VERSIONS.findall(reason)
     if len(versions) == 2:  # noqa: PLR2004 - the cluster's and ours
         (ray_there, python_there), (ray_here, python_here) = versions

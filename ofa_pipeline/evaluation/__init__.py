@@ -18,6 +18,7 @@ from ofa_pipeline.evaluation.watching import (
     first_largest,
     largest_after,
     next_largest,
+    watch_chance,
     watch_phase,
     watch_shipped,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "next_largest",
     "plan_accuracy_tasks",
     "predict",
+    "watch_chance",
     "watch_phase",
     "watch_shipped",
 ]

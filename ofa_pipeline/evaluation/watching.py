@@ -151,6 +151,42 @@ def watch_phase(largest: LargestSubnet, *, phase: str, is_sandwich: bool) -> Run
     )
 
 
+def watch_chance(largest: LargestSubnet, labels: Sequence[int], *, phase: str) -> RunWarning | None:
+    """Warn at once where a phase leaves a largest subnet that has learned nothing.
+
+    Args:
+        largest: Figures of the phase.
+        labels: Class of each selection image.
+        phase: Its name.
+    """
+    accuracy, num_images = largest.accuracy_top1_after, len(labels)
+    chance = chance_level(labels)
+    noise = proportion_noise(chance, num_images=num_images)
+    if accuracy > chance + LIMIT * noise:
+        return None
+    return RunWarning(
+        stage="train_supernet",
+        item=phase,
+        message=(
+            f"after the phase {phase} the largest subnet cannot be told from chance: "
+            f"{_percent(accuracy)} right of {num_images:,} selection images; always answering the "
+            f"most frequent class gives {_percent(chance)}, with a noise of {100 * noise:.2f} "
+            "points. The subnets share its weights."
+        ),
+        figures={
+            "accuracy_top1_after": accuracy,
+            "accuracy_top1_chance": chance,
+            "noise": noise,
+            "num_images": num_images,
+        },
+        advice=(
+            f"Look at the classes of the source (artifacts/dataset/summary.json), raise "
+            f"phases.{phase}.epochs, or try another phases.{phase}.learning_rate, before more is "
+            "spent on it."
+        ),
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shipped:
     """The subnets that ship to a device, as selection images see them."""

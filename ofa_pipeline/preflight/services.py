@@ -40,6 +40,13 @@ def look_at_cluster(subject: Subject) -> Iterator[Finding]:
     params = subject.params
     settings = params.compute.fan_out
     if settings.executor == "local":
+        if unused := sorted(settings.model_fields_set - {"executor"}):
+            yield Finding(
+                "cluster",
+                f"{' and '.join(unused)} of compute.fan_out have no effect with executor: local: "
+                "set executor: ray to compute on a cluster, or leave them out",
+                "doubtful",
+            )
         return
     workers = check_cluster(
         address=settings.address,

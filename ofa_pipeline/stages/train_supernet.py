@@ -16,6 +16,7 @@ from ofa_pipeline.evaluation import (
     SubnetEvaluator,
     evaluator_of,
     largest_after,
+    watch_chance,
     watch_phase,
 )
 from ofa_pipeline.progress import Reporter
@@ -156,7 +157,10 @@ def _train(stage: StageRun, hooks: Hooks) -> None:
     history = _train_from(stage, start, validation, hooks)
     after = everything().evaluate(space.largest)
     largest = largest_after(after, before, previous.summary if previous else None)
-    warning = watch_phase(largest, phase=stage.item, is_sandwich=settings.sampling == "sandwich")
+    warnings = (
+        watch_phase(largest, phase=stage.item, is_sandwich=settings.sampling == "sandwich"),
+        watch_chance(largest, start.dataset.split("selection").labels.tolist(), phase=stage.item),
+    )
     # For whoever runs the supernet itself in evaluation mode; subnets are calibrated anyway.
     store_statistics(supernet, validation.calibrated_subnet(space.largest))
     columns = history_columns(history)
@@ -167,7 +171,7 @@ def _train(stage: StageRun, hooks: Hooks) -> None:
         writer.summary |= {key: values[-1] for key, values in columns.items()}
         writer.summary |= trained_so_far(start.phase, previous.summary if previous else None)
         writer.summary |= largest.to_summary()
-        stage.warn([warning], writer)
+        stage.warn(warnings, writer)
 
 
 def _train_from(

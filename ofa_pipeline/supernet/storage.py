@@ -119,7 +119,7 @@ def _read(path: Path, *, kind: str) -> tuple[dict[str, Tensor], dict[str, str]]:
             metadata = json.loads((file.metadata() or {}).get(_DESCRIPTION, "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path} must be a file with a {kind}, but is missing") from error
+        raise CheckpointError(f"{path} must be a file with an {kind}, but is missing") from error
     except (SafetensorError, OSError, json.JSONDecodeError) as error:
         raise _not_ours(path, kind, error) from error
     if not isinstance(metadata, dict):
@@ -152,4 +152,4 @@ def _fill(network: Network, tensors: dict[str, Tensor], path: Path) -> Network:
 
 
 def _not_ours(path: Path, kind: str, reason: object) -> CheckpointError:
-    return CheckpointError(f"{path} must be a file with a {kind}, but cannot be read: {reason}")
+    return CheckpointError(f"{path} must be a file with an {kind}, but cannot be read: {reason}")

@@ -390,6 +390,17 @@ def test_weights_that_were_imported_need_not_be_there_any_more(tmp_path):
     assert states(other, tmp_path)["initial weights"] == "wrong"
 
 
+@pytest.mark.parametrize(
+    ("keys", "doubted"),
+    [({}, []), ({"executor": "local"}, []), ({"gpus_per_worker": 1.0}, ["gpus_per_worker of"])],
+)
+def test_settings_of_a_cluster_that_is_not_used_are_doubtful(tmp_path, keys, doubted):
+    fan_out = type(SHIPPED.compute.fan_out)(**keys)
+    doubts = check_before_work(with_values(compute={"fan_out": fan_out}), tmp_path)
+    found = [doubt.found for doubt in doubts if doubt.what == "cluster"]
+    assert [text[: len(begin)] for text, begin in zip(found, doubted, strict=True)] == doubted
+
+
 def test_launcher_is_looked_at_before_work(tmp_path):
     def launched(line, **training):
         ranks = SHIPPED.compute.training.model_copy(update={"launch": line})

@@ -8,6 +8,7 @@ from ofa_pipeline.evaluation import (
     SubnetAccuracy,
     first_largest,
     next_largest,
+    watch_chance,
     watch_phase,
     watch_shipped,
 )
@@ -89,6 +90,18 @@ def test_first_phase_has_nothing_to_be_worse_than():
     largest = first_largest(measured(np.array([True, False])))
     assert watch_phase(largest, phase="largest", is_sandwich=False) is None
     assert largest.accuracy_top1_first_phase == 0.5
+
+
+@pytest.mark.parametrize(("share", "warns"), [(0.05, True), (0.115, True), (0.13, False)])
+def test_a_phase_that_leaves_nothing_learned_says_so_at_once(share, warns):
+    right_of_1000 = np.arange(1000) < round(1000 * share)
+    largest = first_largest(measured(right_of_1000))
+    warning = watch_chance(largest, list(range(10)) * 100, phase="largest")
+    assert (warning is not None) is warns
+    if warning is not None:
+        assert warning.address == "train_supernet@largest"
+        assert "most frequent class gives 10.00 %, with a noise of 0.95 points" in warning.text
+        assert "phases.largest.learning_rate" in warning.advice
 
 
 def test_figures_survive_the_manifest_and_hand_the_first_phase_on():
