@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ofa_pipeline.params import Params
 
 AWAY = "away"
+_STALE = "stale: "
 _NUM_CLASSES = 10
 """Of the network that the noise is measured with, where no dataset is there yet."""
 
@@ -40,13 +41,12 @@ def check_device(params: "Params", name: str, workspace: Path) -> int:
         return _check_away(params, name, workspace)
     if location is not None:
         card, noise = _measured_there(params, name, workspace)
-        _show_card(card, profile_state(params, name, workspace))
+        _show_card(card, name, profile_state(params, name, workspace))
     else:
         from ofa_pipeline.devices import describe_device
 
-        _show_card(
-            describe_device(params.device(name).card), profile_state(params, name, workspace)
-        )
+        card = describe_device(params.device(name).card)
+        _show_card(card, name, profile_state(params, name, workspace))
         noise = _measured_here(params, name, workspace)
     _show_noise(noise)
     return 0 if noise.is_fit else EXIT_ERROR
@@ -72,7 +72,7 @@ def profile_state(params: "Params", name: str, workspace: Path) -> str:
     except OfaPipelineError as error:
         return f"unreadable: {error}"
     if reasons:
-        return f"stale: {'; '.join(reasons)}"
+        return f"{_STALE}{'; '.join(reasons)}"
     if settings.location is None:
         return "of this machine as it is"
     return f"measured elsewhere ({settings.location})"
@@ -128,10 +128,13 @@ def _num_classes(workspace: Path) -> int:
     return len(read_document(classes, ClassNames, remake=remake).class_names)
 
 
-def _show_card(card: DeviceCard, state: str) -> None:
+def _show_card(card: DeviceCard, name: str, state: str) -> None:
     shown = {**card.to_dict(), "fingerprint": card.fingerprint, "profile": state}
     for key, value in shown.items():
         stdout.print(f"{key}: {value}", **PLAIN)
+    if state.startswith(_STALE):
+        again = command("device", "profile", name)
+        stdout.print(f"Next: make its profile again: {again}", **PLAIN)
     if card.governor not in (None, "performance"):
         stdout.print(
             f"warning: the governor {card.governor} changes the clock of the CPU while it "
@@ -195,7 +198,7 @@ def _check_away(params: "Params", name: str, workspace: Path) -> int:
     from ofa_pipeline.latency import QUIET_CV, noise_of
 
     profiled = store.result(settings.measured)
-    _show_card(card_of(profiled), profile_state(params, name, workspace))
+    _show_card(card_of(profiled), name, profile_state(params, name, workspace))
     noise = noise_of(measured(profiled))
     stdout.print(
         f"noise: {noise.num_measurements} measurements of {noise.num_subnets} subnets repeat to "

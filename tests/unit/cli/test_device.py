@@ -211,6 +211,7 @@ def test_check_asks_a_host_and_what_it_saw_is_in_the_list(
     assert state in result.stdout
     assert "measurements of the largest subnet repeat to 0.6%; the machine" in result.stdout
     assert ("stale: " in run("list").stdout) == ("stale: " in result.stdout) == bool(changes)
+    assert ("device profile server" in result.stdout) == bool(changes)
 
 
 def test_another_host_is_not_what_was_seen_of_the_first(workspace, server):
