@@ -56,6 +56,8 @@ def look_at_source(subject: Subject) -> Iterator[Finding]:
         own = _own_splits(folder)
         found, draws_splits = f"{count.text}{own}", not own
         _check_names(folder, count)
+        if draws_splits and len(count.folders) == 1:
+            _refuse_one_class(folder, count)
         num_images = count.files if count.is_complete else None
     else:
         path = _SAMPLE if kind == "fashion_mnist_sample" else _path(subject.root, rest)
@@ -99,6 +101,12 @@ def _check_names(root: Path, count: _Count) -> None:
     from ofa_pipeline.data.sources import check_class_names
 
     check_class_names(count.raw_names, origin=str(root))
+
+
+def _refuse_one_class(root: Path, count: _Count) -> None:
+    from ofa_pipeline.data.sources import check_classes
+
+    check_classes([max(count.files, 1)], class_names=count.folders, origin=str(root))
 
 
 def _count_below(folders: list[Path], count: _Count) -> None:

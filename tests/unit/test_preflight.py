@@ -105,6 +105,7 @@ def test_what_was_looked_at_is_said_with_its_value(tmp_path):
         ("torchvision:CIFAR11", "Did you mean 'CIFAR10'"),
         ("torchvision:CIFAR10", "OFA_TORCHVISION_ROOT"),
         ("image_folder:few", "at least one batch of 64 images"),
+        ("image_folder:one", "at least two classes, it has one: 'a'"),
         ("image_folder:hundred", "100 in all, of which about 63 are left to train on"),
     ],
 )
@@ -116,6 +117,7 @@ def test_source_that_can_not_be_used_is_said(tmp_path, monkeypatch, source, mess
     make_folder(tmp_path / "hollow", "a", "b", files=0)
     make_folder(tmp_path / "few", "a", "b", files=2)
     make_folder(tmp_path / "hundred", "a", "b", files=50)
+    make_folder(tmp_path / "one", "a/b", "a/c", files=100)
     with pytest.raises(OfaPipelineError, match=message):
         check_before_work(of_source(source), tmp_path)
 
