@@ -6,6 +6,7 @@ written last, and its version is still there: people delete versions in MLflow's
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from ofa_pipeline.registry.connection import Connection
@@ -15,6 +16,7 @@ from ofa_pipeline.registry.fields import (
     VERSION_TAG,
     read_model,
 )
+from ofa_pipeline.registry.parts import Part
 from ofa_pipeline.registry.record import RegisteredSubnet
 from ofa_pipeline.registry.server import may_hold_anything
 
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 PAGE = 200
 VERSIONS_PAGE = 1000
 EXPERIMENTS_HOLD_S = 1.0
+_FEW = 3
+_FROM_MODEL = "models:/"
+"""What the source of a version begins with that was made from a LoggedModel."""
 
 
 class Holdings:
@@ -89,6 +94,48 @@ class Holdings:
             self._asked_at = time.monotonic()
         return self._experiments
 
+    def gone(self, part: Part) -> str:
+        """Return what has become of something registered that is not there now; empty: nothing.
+
+        People delete versions and rename registered models in MLflow's UI: a subnet counts under
+        the name that it was registered by. Only what a failed look-up is about is looked for.
+        """
+        if not may_hold_anything(self._mlflow.tracking_uri):
+            return ""
+        filters = part.filters  # None for names that none of ours has
+        found = () if filters is None else self.models(filters, page_size=_FEW)
+        for model in islice(found, _FEW):
+            if not self.version_exists(subnet := read_model(model)):
+                return (
+                    f"{subnet.model_uri} was registered, but is gone: somebody deleted the version "
+                    "in MLflow, or renamed its registered model. Rename it back, or register it "
+                    f"again: {_again(subnet)}"
+                )
+        return self._renamed(part)
+
+    def _renamed(self, part: Part) -> str:
+        """Return what a version was registered as, where somebody has renamed its model."""
+        from mlflow.exceptions import MlflowException
+
+        if part.model_name is None or part.version is None:
+            return ""
+        try:
+            version = self._mlflow.client.get_model_version(part.model_name, part.version)
+            source = version.source or ""
+            if not source.startswith(_FROM_MODEL):
+                return ""
+            model = self._mlflow.client.get_logged_model(source.removeprefix(_FROM_MODEL))
+        except MlflowException:
+            return ""
+        if model.tags.get(OWNER_TAG) != OWNER or VERSION_TAG not in model.tags:
+            return ""
+        subnet = read_model(model)
+        return (
+            f"It was registered as {subnet.model_uri}, and counts under that name alone: somebody "
+            "renamed the registered model in MLflow. Rename it back, or register it again: "
+            f"{_again(subnet)}"
+        )
+
     def versions(self, model_name: str) -> list[int]:
         """Return the numbers of the versions of a registered model."""
         versions: list[int] = []
@@ -120,3 +167,7 @@ class Holdings:
         """Tell whether a LoggedModel has files."""
         with self._mlflow.explained(f"look for the files of {model_id}"):
             return bool(self._mlflow.client.list_logged_model_artifacts(model_id))
+
+
+def _again(subnet: RegisteredSubnet) -> str:
+    return f"ofa-pipeline stage register --item {subnet.record.device}, in its workspace."

@@ -139,6 +139,7 @@ class Lookups:
         *,
         home: Callable[[], HomeDataset | None],
         where: str,
+        gone: Callable[[Part], str] = lambda _: "",
     ) -> None:
         """Look nothing up yet.
 
@@ -147,8 +148,10 @@ class Lookups:
             home: Returns the dataset of the workspace that asks, None outside of one; called by
                 questions that name no dataset.
             where: The registry, for messages.
+            gone: Returns what has become of a part that nothing is found of, for messages.
         """
         self._snapshot = snapshot
+        self._gone = gone
         self._home = home
         self._where = where
 
@@ -206,6 +209,8 @@ class Lookups:
         if uri not in known and part is not None:
             known = self._snapshot(None).by_uri
         if uri not in known:
+            if part is not None and (fate := self._gone(part)):
+                raise RegistryError(f"the registry has no {shorten(uri, MAX_URI)}. {fate}")
             form = "" if is_uri else " It should read models:/NAME/VERSION."
             raise RegistryError(
                 f"the registry has no {shorten(uri, MAX_URI)}.{form}{suggest(uri, known)} See what "
@@ -235,5 +240,13 @@ class Lookups:
         """Return what is registered for a device, or everything where that is nothing."""
         if device is None:
             return self._snapshot(None)
-        found = self._snapshot(Part(device=device))
-        return found if found.subnets else self._snapshot(None)
+        part = Part(device=device)
+        found = self._snapshot(part)
+        if found.subnets:
+            return found
+        found = self._snapshot(None)
+        if not found.on_device(device) and (fate := self._gone(part)):
+            raise RegistryError(
+                f"no subnet measured on {shown(device)} is registered on {self._where}. {fate}"
+            )
+        return found

@@ -72,7 +72,9 @@ class MlflowRegistry:
         self._mlflow = Connection(tracking_uri)
         self._holdings = Holdings(self._mlflow)
         self._catalog = Catalog(self._mlflow, self._holdings)
-        self._lookups = Lookups(self._catalog.snapshot, home=home, where=self._mlflow.where)
+        self._lookups = Lookups(
+            self._catalog.snapshot, home=home, where=self._mlflow.where, gone=self._holdings.gone
+        )
         self._aliases = AliasKeeper(
             self._mlflow,
             self._catalog,

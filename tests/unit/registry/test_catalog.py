@@ -407,6 +407,29 @@ def test_version_that_somebody_deletes_is_gone(reader, registry, client, bundle)
     assert versions(reader.read({})) == [1]
 
 
+@pytest.mark.parametrize("is_renamed", [True, False])
+def test_what_somebody_renamed_or_deleted_is_told_with_its_name(
+    registry, client, bundle, is_renamed
+):
+    registry.register(subnet_record(), bundle)
+    uris = [f"models:/{MODEL}/1"]
+    if is_renamed:
+        client.rename_registered_model(MODEL, "another's")
+        uris.append("models:/another's/1")
+    else:
+        client.delete_model_version(MODEL, "1")
+    registry = MlflowRegistry(registry.tracking_uri)
+    asked = [partial(registry.version, uri) for uri in uris]
+    asked += [partial(registry.best, device="cpu", max_latency_ms=9)]
+    for ask in [*asked, partial(registry.list_subnets, device="cpu")]:
+        with pytest.raises(RegistryError, match=rf"models:/{MODEL}/1\W.* renamed .*--item cpu,"):
+            ask()
+    assert registry.register(subnet_record(), bundle).model_uri
+    assert registry.version(f"models:/{MODEL}/{1 if is_renamed else 2}")
+    with pytest.raises(RegistryError, match=r"registry has no models:/other/1\. (Known|Did)"):
+        registry.version("models:/other/1")
+
+
 def test_unreadable_record_is_refused_with_its_version(reader, registry, client, bundle):
     registry.register(subnet_record(), bundle)
     model_id = client.get_model_version(MODEL, "1").source.removeprefix("models:/")
