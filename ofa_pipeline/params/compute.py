@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from ofa_pipeline.errors import shown
-from ofa_pipeline.params.values import Section, Share, is_text
+from ofa_pipeline.params.values import Positive, Section, Share, is_text
 
 _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 _MAX_PORT = 65_535
@@ -50,6 +50,9 @@ def _is_address(address: str) -> str:
 Address = Annotated[str, Field(max_length=300), AfterValidator(_is_address)]
 
 
+CHECKPOINT_MINUTES = 5.0
+
+
 class TrainingComputeParams(Section):
     """Where supernets are trained."""
 
@@ -58,6 +61,9 @@ class TrainingComputeParams(Section):
     left out, the stage's own process trains."""
     compile: bool = False
     """Whether each batch norm is compiled with its activation (`torch.compile`), on CUDA."""
+    checkpoint_minutes: Positive | None = None
+    """At most so many minutes lie between two checkpoints of a training, and one is written after
+    each epoch; left out: `CHECKPOINT_MINUTES`."""
 
 
 class FanOutParams(Section):

@@ -275,7 +275,9 @@ class TrainingParams(Section):
     """Images that the teacher and the subnets validated after each epoch are calibrated on."""
     validation_images: Count
     """Selection images that the smallest and the largest subnet are validated on."""
-    checkpoint_minutes: Positive
+    checkpoint_minutes: Positive | None = Field(default=None, exclude_if=_is_none)
+    """Read where `compute.training` has none. Earlier versions had it here alone, where a change
+    makes phases run again, as one of any other key of the section."""
     threads: Count
     deterministic: bool = Field(default=True, exclude_if=lambda value: value)
     """Whether equal inputs give equal bits on a GPU, too; without it its libraries choose kernels

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from ofa_pipeline.arch import SearchSpace
 from ofa_pipeline.errors import ArchError, ParamsError, shown, suggest
-from ofa_pipeline.params.compute import ComputeParams
+from ofa_pipeline.params.compute import CHECKPOINT_MINUTES, ComputeParams
 from ofa_pipeline.params.dataset import DatasetParams
 from ofa_pipeline.params.delivery import (
     RegistryParams,
@@ -65,6 +65,12 @@ class Params(Section):
     schedule: ScheduleParams
     compute: ComputeParams = Field(default_factory=ComputeParams)
     """Where work runs: in no manifest, because no result depends on it."""
+
+    @property
+    def checkpoint_minutes(self) -> float:
+        """Minutes between two checkpoints of a training, at most."""
+        own, before = self.compute.training.checkpoint_minutes, self.training.checkpoint_minutes
+        return own or before or CHECKPOINT_MINUTES
 
     @model_validator(mode="after")
     def _phases_fit_the_space(self) -> "Params":

@@ -139,7 +139,7 @@ def _pick_tuner(stage: StageRun, tuner: Tuner) -> PickTuner:
     return PickTuner(
         tuner,
         scratch=stage.scratch,
-        checkpoint_minutes=stage.params.training.checkpoint_minutes,
+        checkpoint_minutes=stage.context.params.checkpoint_minutes,
         reporter=stage.reporter,
     )
 

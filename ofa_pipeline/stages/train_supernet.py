@@ -197,7 +197,9 @@ def _train_from(
         hooks=replace(
             hooks,
             validate=_validate(validation, start.phase),
-            checkpoints=Checkpoints(stage.scratch, interval_s=60 * training.checkpoint_minutes),
+            checkpoints=Checkpoints(
+                stage.scratch, interval_s=60 * stage.context.params.checkpoint_minutes
+            ),
             reporter=stage.reporter,
         ),
     )

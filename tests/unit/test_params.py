@@ -660,3 +660,25 @@ def test_only_training_that_is_not_deterministic_says_so():
     assert "deterministic" not in parse_params(values, origin="test").training.model_dump()
     values["training"]["deterministic"] = False
     assert parse_params(values, origin="test").training.model_dump()["deterministic"] is False
+
+
+@pytest.mark.parametrize(
+    ("training", "compute", "minutes"),
+    [({}, {}, 5), ({}, {"checkpoint_minutes": 2}, 2), ({"checkpoint_minutes": 7}, {}, 7),
+     ({"checkpoint_minutes": 7}, {"checkpoint_minutes": 2}, 2)],
+)  # fmt: skip
+def test_checkpoints_are_as_often_as_compute_says(training, compute, minutes):
+    values = VALUES | {
+        "training": VALUES["training"] | training,
+        "compute": {"training": compute},
+    }
+    params = parse_params(values, origin="test")
+    assert params.checkpoint_minutes == minutes
+    assert ("checkpoint_minutes" in params.sections(["training"])["training"]) == bool(training)
+
+
+@pytest.mark.parametrize("minutes", [0, -1, "often", float("nan")])
+def test_minutes_between_checkpoints_are_above_zero(minutes):
+    values = VALUES | {"compute": {"training": {"checkpoint_minutes": minutes}}}
+    with pytest.raises(ParamsError, match=r"compute\.training\.checkpoint_minutes"):
+        parse_params(values, origin="test")

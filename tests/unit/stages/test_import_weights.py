@@ -87,7 +87,7 @@ def test_training_starts_elastic_from_it(workspace):
 
 def test_a_killed_phase_ends_with_the_same_supernet(workspace):
     root, values = workspace
-    values["training"] |= {"checkpoint_minutes": 1e-9}
+    values["compute"] = {"training": {"checkpoint_minutes": 1e-9}}
     run_stage("import_weights", context_of(root, values, "supernet"))
     context = context_of(root, values, "expand")
     whole = Manifest.read(run_stage("train_supernet", context), made_by="test")

@@ -33,14 +33,13 @@ def trained(tmp_path_factory):
     values = prepared_workspace(root)
     values["training"] |= {"batch_norm_images": 2}
     values["phases"]["largest"] |= {"epochs": 12, "subnets_per_step": 1}
-    values["training"] |= {"checkpoint_minutes": 1e-9}
     run_stage("train_supernet", context_of(root, values, "largest"))
     return root, values
 
 
 def train(root, values, launch, sink=lambda _: None):
     """Train by ranks, or without a line in this process; progress goes to `sink`."""
-    values = {**values, "compute": {"training": {"launch": launch}}}
+    values = {**values, "compute": {"training": {"launch": launch, "checkpoint_minutes": 1e-9}}}
     context = context_of(root, values, "largest")
     reporter = Reporter(sink, interval_s=0)
     return run_stage("train_supernet", dataclasses.replace(context, reporter=reporter))

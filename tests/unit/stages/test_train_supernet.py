@@ -60,11 +60,20 @@ def test_a_phase_starts_from_the_one_before(workspace):
     assert manifest.inputs["artifacts/supernet/largest"] == before.digest
 
 
+def often(values):
+    """Return params by which a checkpoint is written after each step."""
+    return values | {"compute": {"training": {"checkpoint_minutes": 1e-9}}}
+
+
+def seldom_of(values):
+    return values | {"compute": {"training": {"checkpoint_minutes": 60}}}
+
+
 def test_an_interrupted_phase_gives_the_artifact_of_an_uninterrupted_one(workspace, trained):
     root, values = workspace
     expected = Manifest.read(Layout(trained[0]).supernet("largest"), made_by="test").digest
     shutil.rmtree(Layout(root).supernet("largest"))
-    values = {**values, "training": {**values["training"], "checkpoint_minutes": 1e-9}}
+    values = often(values)
 
     def fail_in_third_step(event):
         if event.done == 12:
@@ -79,15 +88,27 @@ def test_an_interrupted_phase_gives_the_artifact_of_an_uninterrupted_one(workspa
     folder = run_stage("train_supernet", again)
     assert events[0].done == 12  # two steps were in the checkpoint
     found = Manifest.read(folder, made_by="test")
-    # The digest holds the interval of checkpoints too; the files do not depend on it.
-    reference = Manifest.read(Layout(trained[0]).supernet("largest"), made_by="test")
-    assert found.files == reference.files
-    assert found.digest != expected
+    assert found.digest == expected
+
+
+def test_a_phase_goes_on_when_checkpoints_are_written_more_seldom(workspace):
+    root, values = workspace
+    shutil.rmtree(Layout(root).supernet("largest"))
+    context = context_of(root, often(values), "largest")
+    with pytest.raises(RuntimeError, match="killed"):
+        run_stage("train_supernet", stop_at(context, done=12, error=RuntimeError("killed")))
+    events = []
+    seldom = context_of(root, seldom_of(values), "largest")
+    run_stage(
+        "train_supernet",
+        dataclasses.replace(seldom, reporter=Reporter(events.append, interval_s=0)),
+    )
+    assert events[0].done == 12
 
 
 def test_a_phase_that_begins_anew_beside_a_checkpoint_says_so(workspace):
     root, values = workspace
-    quick = {**values, "training": {**values["training"], "checkpoint_minutes": 1e-9}}
+    quick = often({**values, "training": {**values["training"], "momentum": 0.8}})
     context = context_of(root, quick, "largest")
     with pytest.raises(RuntimeError, match="killed"):
         run_stage("train_supernet", stop_at(context, done=12, error=RuntimeError("killed")))
@@ -134,7 +155,7 @@ def test_a_phase_notes_what_it_did_to_the_largest_subnet(workspace):
 
 def test_a_killed_phase_notes_the_same(workspace):
     root, values = workspace
-    values = {**values, "training": {**values["training"], "checkpoint_minutes": 1e-9}}
+    values = often(values)
     context = context_of(root, values, "expand")
     whole = Manifest.read(run_stage("train_supernet", context), made_by="test")
     shutil.rmtree(Layout(root).supernet("expand"))
@@ -210,7 +231,7 @@ def stop_at(context, *, done, error):
 
 def test_a_resumed_phase_remembers_what_it_spent_before(workspace, monkeypatch):
     root, values = workspace
-    values = {**values, "training": {**values["training"], "checkpoint_minutes": 1e-9}}
+    values = often(values)
     context = context_of(root, values, "largest")
     ticks = itertools.count(step=1000)
     monkeypatch.setattr("time.process_time", lambda: next(ticks))
@@ -228,7 +249,7 @@ def test_a_resumed_phase_remembers_what_it_spent_before(workspace, monkeypatch):
 
 def test_a_checkpoint_without_a_note_of_its_seconds_makes_them_incomplete(workspace):
     root, values = workspace
-    values = {**values, "training": {**values["training"], "checkpoint_minutes": 1e-9}}
+    values = often(values)
     context = context_of(root, values, "largest")
     with pytest.raises(RuntimeError, match="killed"):
         run_stage("train_supernet", stop_at(context, done=12, error=RuntimeError("killed")))
