@@ -5,7 +5,7 @@ Such folders carry this file: it works on Python 3.9.
 
 from __future__ import annotations
 
-import importlib.util
+import importlib.machinery
 import sys
 import sysconfig
 from pathlib import Path
@@ -30,9 +30,13 @@ def how_to_install(wanted: str) -> str:
             f"{sys.executable} -m venv {_ENVIRONMENT} && {python} -m pip install {packages} ; then "
             f"let {python} measure (over ssh: python in the card of the device)"
         )
-    has_pip = importlib.util.find_spec("pip") is not None
-    first = "" if has_pip else f"{sys.executable} -m ensurepip && "
+    first = "" if _has_pip() else f"{sys.executable} -m ensurepip && "
     return f"{first}{sys.executable} -m pip install {packages}"
+
+
+def _has_pip() -> bool:
+    # Past the finder of setuptools, which warns where distutils has been imported.
+    return importlib.machinery.PathFinder.find_spec("pip") is not None
 
 
 def _is_of_the_system() -> bool:

@@ -483,9 +483,10 @@ def test_verify_names_what_is_damaged_and_ends_with_one(cli, tmp_path):
     assert "1 of 1 artifacts are not as they were written" in err
 
 
-def test_doctor_names_runtimes_devices_and_registry(cli):
+def test_doctor_names_runtimes_devices_and_registry(cli, tmp_path):
+    assert cli("init", str(tmp_path))[0] == 0
     code, out, _ = cli("doctor")
-    assert code == 0
+    assert code == 0, out
     for word in ("torch", "runtime onnxruntime cpu", "workspace device cpu-pytorch", "mlflow.db"):
         assert word in out
 

@@ -27,7 +27,7 @@ def test_a_command_is_of_the_python_that_lacks_something(tmp_path, monkeypatch):
     how = installing.how_to_install
     assert how("install a driver") == "install a driver"
     assert how("pip install ncnn").endswith(f"{sys.executable} -m pip install ncnn")
-    monkeypatch.setattr(installing.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(installing, "_has_pip", lambda: False)
     assert how("pip install ncnn").startswith(f"{sys.executable} -m ensurepip && ")
     (tmp_path / "EXTERNALLY-MANAGED").touch()  # as in Debian since 12
     monkeypatch.setattr(installing.sysconfig, "get_path", lambda _: str(tmp_path))

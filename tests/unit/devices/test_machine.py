@@ -25,6 +25,7 @@ def test_card_knows_no_host_and_no_clock():
         "precision",
         "threads",
         "batch_size",
+        "cores",
     }
 
 

@@ -185,7 +185,8 @@ def test_a_phase_that_unlearns_warns_at_once_and_in_its_artifact(tmp_path):
         context_of(tmp_path, values, "expand"), reporter=Reporter(events.append)
     )
     folder = run_stage("train_supernet", context)
-    [warning] = read_warnings(folder)
+    warning, chance = read_warnings(folder)
+    assert "cannot be told from chance" in chance.message
     assert warning.address == "train_supernet@expand"
     assert warning.figures["accuracy_top1_before"] == first.accuracy_top1_after > 0.9
     assert warning.text in [event.label for event in events if event.is_warning]
