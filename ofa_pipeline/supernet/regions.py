@@ -2,7 +2,7 @@
 
 Between two convolutions features are read and written several times: for the statistics, for the
 normalization, for the activation, and with groups of images that share statistics ("ghost batch
-norm") for two copies more. A compiler makes two passes of it. Sizes are symbols to it, so that one
+norm") for two copies more. A compiler can join most of it. Sizes are symbols to it, so that one
 region serves all architectures and image sizes; a whole block would be compiled again for each.
 """
 

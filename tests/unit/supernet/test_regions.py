@@ -5,35 +5,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ofa_pipeline.spaces import mobilenet_v3_small_images, reference_space
+from ofa_pipeline.spaces import reference_space
 from ofa_pipeline.supernet import ElasticBatchNorm, build_supernet, compile_regions
 from ofa_pipeline.supernet.blocks import activate
+from tests.support.networks import NUM_CLASSES, random_supernet, tiny_space
 
-NUM_CLASSES = 5
 # Of torch.compile itself, which looks at every input.
 pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
-
-
-def small_images():
-    return mobilenet_v3_small_images(
-        stem_stride=1,
-        stem_channels=8,
-        group_channels=[8, 16, 24],
-        group_strides=[1, 2, 2],
-        head_channels=(24, 32),
-        resolutions_px=(9, 12),
-        depths=(1, 2, 3),
-        kernel_sizes=(3, 5, 7),
-        expand_ratios=(2.0, 3.0, 4.0),
-    )
-
-
-def disturbed(supernet):
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in supernet.parameters():  # norms and transforms start as identities
-            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
-    return supernet
 
 
 def grouped(network, images_per_group):
@@ -54,8 +32,8 @@ def learned(network, images, arch):
 
 @pytest.mark.parametrize("images_per_group", [None, 2])
 def test_a_region_gives_the_logits_and_gradients_of_single_operations(images_per_group):
-    space = small_images()
-    network = disturbed(build_supernet(space, num_classes=NUM_CLASSES, seed=0)).double().train()
+    space = tiny_space()
+    network = random_supernet(space).double().train()
     plain = grouped(copy.deepcopy(network), images_per_group)
     compile_regions(network, backend="aot_eager")
     fused = copy.deepcopy(grouped(network, images_per_group))  # as training does, a replica each
@@ -83,7 +61,7 @@ def test_sizes_are_symbols_so_that_few_regions_are_compiled():
 
 
 def test_evaluation_and_buffers_are_left_alone():
-    space = small_images()
+    space = tiny_space()
     plain = build_supernet(space, num_classes=NUM_CLASSES, seed=0)
     fused = copy.deepcopy(plain)
     compile_regions(fused, backend="aot_eager")
